@@ -1,0 +1,124 @@
+"""What a run is: frozen, validated, and the same for every worker.
+
+The command line turns raw options into one `RunConfig`; below it there are no option dicts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from lowbg.errors import ConfigError
+
+
+class Verdict(StrEnum):
+    """What the decision says of a document."""
+
+    HUMAN = "human"
+    AI = "ai"
+    UNSCORED = "unscored"
+
+
+class Rule(StrEnum):
+    """How features become a verdict."""
+
+    CALIBRATED = "calibrated"
+    THRESHOLDS = "thresholds"
+
+
+class Unscored(StrEnum):
+    """Where documents go that cannot be judged."""
+
+    HUMAN = "human"
+    SEPARATE = "separate"
+    AI = "ai"
+
+
+class Compression(StrEnum):
+    """How JSONL outputs are compressed; `keep` follows each input."""
+
+    KEEP = "keep"
+    ZSTD = "zstd"
+    GZIP = "gzip"
+    NONE = "none"
+
+
+class ExecutorName(StrEnum):
+    """What maps shards over workers."""
+
+    SERIAL = "serial"
+    PROCESSES = "processes"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """Which fields of a record hold what; dotted paths reach into objects (`metadata.language`)."""
+
+    text: str = "text"
+    id: str = "id"
+    language: str = "language"
+    date: str = "date"
+    url: str = "url"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Bounds of `rule = "thresholds"`: human only if all of them hold."""
+
+    min_perplexity: float = 120.0
+    min_burstiness: float = -0.2
+    max_phrase_hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The decision, as a policy file states it.
+
+    `target_fpr` is the share of human documents that may be called AI, between 0 and 0.5.
+    `trust_before`: documents dated earlier are human by provenance.
+    """
+
+    rule: Rule = Rule.CALIBRATED
+    target_fpr: float = 0.01
+    unscored: Unscored = Unscored.HUMAN
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    trust_before: dt.date | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.target_fpr <= 0.5:
+            raise ConfigError(f"target_fpr is {self.target_fpr}; it must be above 0 and at most 0.5")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything that a worker needs to know of a run, beside its shard.
+
+    `batch_bytes` is the size of the blocks read, in bytes of decompressed input; it never
+    changes a result. `max_record_bytes` is the largest record that is read.
+    """
+
+    fields: FieldNames = field(default_factory=FieldNames)
+    policy: Policy = field(default_factory=Policy)
+    compression: Compression = Compression.KEEP
+    annotate: bool = False
+    batch_bytes: int = 4 << 20
+    max_record_bytes: int = 64 << 20
+
+
+def as_dict(value: Any) -> Any:
+    """A configuration as plain JSON values, for reports, manifests and `--dry-run`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(k): as_dict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_dict(v) for v in value]
+    return value

@@ -1,0 +1,47 @@
+"""Every exception that lowbg raises on purpose.
+
+    LowbgError                 anything below
+    ├── ConfigError            the caller's options, policy or paths are wrong (exit 2)
+    ├── InputError             an input cannot be read, or not to its end (exit 3)
+    │   ├── CutStreamError     compressed data ends early; what came before it is good
+    │   └── FormatError        the bytes are not the format that they claim to be
+    ├── OutputError            an output cannot be written (exit 3)
+    ├── ModelError             a model file is missing, cut, or not the one that was pinned
+    └── ConservationError      records in ≠ human + ai + unscored + quarantined: a defect of lowbg
+
+A message says what happened, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class LowbgError(Exception):
+    """Anything that lowbg raises on purpose."""
+
+
+class ConfigError(LowbgError):
+    """Options, a policy or paths are wrong; nothing was processed."""
+
+
+class InputError(LowbgError):
+    """An input could not be read, or not to its end."""
+
+
+class CutStreamError(InputError):
+    """Compressed data ended before its end mark, or is damaged; what was read before is good."""
+
+
+class FormatError(InputError):
+    """The bytes are not in the format that they claim to be."""
+
+
+class OutputError(LowbgError):
+    """An output could not be written."""
+
+
+class ModelError(LowbgError):
+    """A model file is missing, cut, of the wrong shape or not the one that was pinned."""
+
+
+class ConservationError(LowbgError):
+    """Records in and records out of a shard differ: a defect of lowbg, never of the data."""

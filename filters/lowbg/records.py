@@ -1,0 +1,123 @@
+"""What travels from the readers to the writers: batches of records and the rejected ones.
+
+A reader keeps, beside the text that is scored, the record in its stored form (`Payload`), so
+that a writer can put back exactly what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+class RejectReason(StrEnum):
+    """Why a record cannot be read and goes to quarantine."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_UTF8 = "invalid_utf8"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_TEXT = "missing_text"
+    NULL_TEXT = "null_text"
+    TEXT_NOT_STRING = "text_not_string"
+    TOO_LARGE = "too_large"
+    CUT = "cut"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that could not be read.
+
+    `record` is its 0-based position in the shard; `line` is 1-based and null for Parquet;
+    `offset` is the byte offset of the line in the decompressed shard, null for Parquet.
+    `raw` holds the stored bytes: the line for JSONL, a one-row Arrow IPC stream for Parquet
+    (`encoding` says which), empty where they could not be read at all. `count` is above 1 only
+    for a Parquet row group that could not be decoded.
+    """
+
+    record: int
+    line: int | None
+    offset: int | None
+    reason: RejectReason
+    message: str
+    raw: bytes
+    encoding: str = "line"
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LinePayload:
+    """JSONL lines as stored: record i is `buffer[starts[i]:ends[i]]`, line end included."""
+
+    buffer: bytes
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RowPayload:
+    """Parquet rows as stored: row i of the batch is record i."""
+
+    rows: pa.RecordBatch
+
+
+Payload = LinePayload | RowPayload
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the records say of themselves, as strings; null where a record says nothing.
+
+    Each column is a `pa.StringArray` with one entry a record. A number is given as its decimal
+    text.
+    """
+
+    id: pa.StringArray
+    language: pa.StringArray
+    date: pa.StringArray
+    url: pa.StringArray
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive readable records of one shard, with the rejected ones that lay between them.
+
+    `records` holds each record's 0-based position in the shard (int64, rising); `text` is a
+    `pa.LargeStringArray` without nulls; `sizes` is each record's stored size in bytes (line
+    length for JSONL, UTF-8 length of the text for Parquet). `consumed` is how many bytes of the
+    stored (compressed) input had been read when the batch was made, for progress. `lenient`
+    counts records that strict JSON forbids but Python's json reads (NaN, lone surrogates).
+    `blank` counts blank lines, which are not records.
+    """
+
+    records: NDArray[np.int64]
+    text: pa.LargeStringArray
+    metadata: Metadata
+    sizes: NDArray[np.int64]
+    payload: Payload
+    rejected: Sequence[Rejected]
+    consumed: int
+    lenient: int = 0
+    blank: int = 0
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetLayout:
+    """How a Parquet file is laid out, so that an output can be laid out alike.
+
+    `compression` holds one codec name ("zstd", "snappy", "none", …) a leaf column, in schema
+    order, or nothing: then zstd is used. `rows_per_group` is how many rows an output's row groups
+    have; `created_by` is what the file says wrote it.
+    """
+
+    compression: tuple[str, ...] = ()
+    rows_per_group: int = 100_000
+    created_by: str = ""

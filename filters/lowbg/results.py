@@ -1,0 +1,76 @@
+"""What a run leaves behind as values: one `ShardResult` a shard, merged into a `RunResult`.
+
+Everything here pickles (workers send it home) and turns into plain JSON values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lowbg.statistics import Statistics
+from lowbg.writers.base import WrittenFile
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that went wrong with a shard as a whole, or a kind of record in it.
+
+    `kind` is a `RejectReason` value, or "cut", "format", "output", "vanished" …; `count` is how
+    many records it concerns (0: the shard as a whole); `message` is the first one's, located.
+    """
+
+    kind: str
+    message: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """What became of one shard.
+
+    `complete` is false when the input could not be read to its end or an output not written.
+    `read_bytes` are the stored (compressed) bytes of the input; `text_bytes` the decompressed ones
+    of its records. `seconds` is wall-clock time, `cpu_seconds` this worker's CPU time on it.
+    """
+
+    shard: str
+    source: str
+    format: str
+    compression: str
+    records: int
+    complete: bool
+    statistics: Statistics
+    outputs: tuple[WrittenFile, ...]
+    problems: tuple[Problem, ...]
+    read_bytes: int
+    text_bytes: int
+    lenient: int
+    blank: int
+    seconds: float
+    cpu_seconds: float
+    input_sha256: str | None = None
+    seen_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What the report says of the run itself.
+
+    `started` and `finished` are UTC in ISO 8601; `configuration` and `policy` are plain JSON
+    values; `models` and `scorers` map names to SHA-256 and versions.
+    """
+
+    version: str
+    command: str
+    started: str
+    finished: str
+    seconds: float
+    workers: int
+    executor: str
+    configuration: dict[str, object]
+    policy: dict[str, object]
+    policy_sha256: str
+    models: dict[str, str]
+    scorers: dict[str, int]
+    machine: dict[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
