@@ -1,0 +1,111 @@
+"""The embedded tables: one safetensors file a language, and the character tables.
+
+A file is opened only if its SHA-256 is the one pinned in `digests.json`; user-made tables are
+opened by path and carry their digest into the report instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowbg.errors import ModelError
+
+MAX_BYTES = 64 << 20
+"""A model file above this size is refused: the embedded ones are under 4 MiB."""
+
+METADATA_KEY = "lowbg"
+"""The one metadata entry of a model file, a JSON object: several would be written in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """The arrays of a model file, what it says of itself, and its SHA-256 (hex)."""
+
+    path: Path
+    sha256: str
+    metadata: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+def embedded_path(name: str) -> Path:
+    """Where the embedded file `name` lies (installed as a plain file, never zipped)."""
+    return Path(str(resources.files(__name__))) / f"{name}.safetensors"
+
+
+@functools.cache
+def _digests() -> dict[str, str]:
+    text = (Path(str(resources.files(__name__))) / "digests.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def embedded_names() -> tuple[str, ...]:
+    """The embedded files that are pinned, sorted."""
+    return tuple(sorted(_digests()))
+
+
+def open_model(path: Path, sha256: str | None = None) -> ModelFile:
+    """Reads a safetensors file whole.
+
+    Raises `ModelError` when it is missing, too large, not safetensors, cut, or when its digest is
+    not `sha256`.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import load
+
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ModelError(f"{path}: {size} bytes; a model file has at most {MAX_BYTES}")
+        blob = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    digest = hashlib.sha256(blob).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise ModelError(
+            f"{path}: SHA-256 is {digest}, expected {sha256}: the file is damaged or was replaced. "
+            "Reinstall lowbg."
+        )
+    try:
+        arrays = load(blob)
+        with safe_open(str(path), framework="numpy") as opened:
+            metadata = dict(json.loads((opened.metadata() or {})[METADATA_KEY]))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: not a whole safetensors file ({error})") from error
+    return ModelFile(path, digest, metadata, arrays)
+
+
+@functools.cache
+def open_embedded(name: str) -> ModelFile:
+    """The embedded file `name`, checked against its pinned digest."""
+    pinned = _digests().get(name)
+    if pinned is None:
+        raise ModelError(f"no embedded model {name!r}; there are {', '.join(embedded_names())}")
+    return open_model(embedded_path(name), pinned)
+
+
+def load_arrays(name: str) -> Mapping[str, NDArray[Any]]:
+    """The arrays of the embedded file `name`."""
+    return open_embedded(name).arrays
+
+
+def save_arrays(
+    path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
+) -> str:
+    """Writes a safetensors file and returns its SHA-256 (hex); equal input gives equal bytes."""
+    from safetensors.numpy import save
+
+    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
+    blob = save(ordered, {METADATA_KEY: text})
+    path.write_bytes(blob)
+    return hashlib.sha256(blob).hexdigest()

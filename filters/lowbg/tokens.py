@@ -1,0 +1,361 @@
+"""One pass over a batch's UTF-8 bytes: words, sentences, and what kind of characters there are.
+
+A word is a run of letters, folded for scoring (case, accents, look-alikes, widths; see
+`characters.py`), with apostrophes inside it kept; a Han or kana character is a word of its own.
+Digits, punctuation, Markdown, URLs, zero-width characters and all white space separate words and
+leave no other trace, so that layout cannot reach a score. A sentence ends at a terminator that
+white space follows; initials and numbers don't end one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from lowbg.characters import (
+    APOSTROPHE,
+    CLOSER,
+    DIGIT,
+    EXPAND,
+    IDEOGRAPH,
+    IGNORE,
+    LETTER,
+    SPACE,
+    STOP,
+    TERMINATOR,
+    folding_tables,
+)
+
+COUNTS = ("letters", "digits", "symbols", "word_bytes", "ideographs")
+"""What `Tokens.counts` counts a document: folded letters, digits, other visible characters,
+UTF-8 bytes of the folded words, and ideographs (each of which is a word)."""
+LETTERS, DIGITS, SYMBOLS, WORD_BYTES, IDEOGRAPHS = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The words and sentences of a batch of documents.
+
+    `words` (uint64) holds the hash of every word and `word_offsets` (uint32) its first byte in
+    `data`; document i owns `words[word_starts[i]:word_starts[i + 1]]`. `sentences` (int32) holds
+    the words of every sentence; document i owns
+    `sentences[sentence_starts[i]:sentence_starts[i + 1]]`, and they add up to its words.
+    `counts` (int32, documents × `COUNTS`). `data` is the UTF-8 text of all documents and
+    `text_starts` (int64) where each begins.
+    """
+
+    data: NDArray[np.uint8]
+    text_starts: NDArray[np.int64]
+    words: NDArray[np.uint64]
+    word_offsets: NDArray[np.uint32]
+    word_starts: NDArray[np.int64]
+    sentences: NDArray[np.int32]
+    sentence_starts: NDArray[np.int64]
+    counts: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.word_starts) - 1
+
+    @property
+    def words_per_document(self) -> NDArray[np.int64]:
+        """Words of each document (int64)."""
+        return np.diff(self.word_starts)
+
+
+def text_buffer(text: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The UTF-8 bytes of `text` and the n + 1 offsets into them, without a copy.
+
+    Slices are honoured. Nulls are not: their range is empty.
+    """
+    if text.type != pa.large_string():
+        text = text.cast(pa.large_string())
+    _, offsets_buffer, data_buffer = text.buffers()
+    if len(text) == 0 or offsets_buffer is None:
+        return np.empty(0, np.uint8), np.zeros(len(text) + 1, np.int64)
+    offsets = np.frombuffer(offsets_buffer, np.int64)[text.offset : text.offset + len(text) + 1]
+    if data_buffer is None:
+        return np.empty(0, np.uint8), np.zeros(len(text) + 1, np.int64)
+    first = int(offsets[0])
+    data = np.frombuffer(data_buffer, np.uint8)[first : int(offsets[-1])]
+    return data, offsets - first
+
+
+def tokenize(text: pa.LargeStringArray, foldings: NDArray[np.uint8]) -> Tokens:
+    """The tokens of every document.
+
+    `foldings` (uint8, one a document) picks the folding table, see `characters.FOLDINGS`. The
+    text of one batch must stay under 4 GiB.
+    """
+    data, starts = text_buffer(text)
+    n = len(text)
+    # A word needs a letter and a separator, or three bytes of an ideograph.
+    room = len(data) // 2 + n + 1
+    words = np.empty(room, np.uint64)
+    offsets = np.empty(room, np.uint32)
+    sentences = np.empty(room, np.int32)
+    word_starts = np.zeros(n + 1, np.int64)
+    sentence_starts = np.zeros(n + 1, np.int64)
+    counts = np.zeros((n, len(COUNTS)), np.int32)
+    n_words, n_sentences = _tokenize(
+        data,
+        starts,
+        foldings,
+        folding_tables(),
+        words,
+        offsets,
+        word_starts,
+        sentences,
+        sentence_starts,
+        counts,
+    )
+    return Tokens(
+        data,
+        starts,
+        words[:n_words],
+        offsets[:n_words],
+        word_starts,
+        sentences[:n_sentences],
+        sentence_starts,
+        counts,
+    )
+
+
+SEED = np.uint64(0xCBF29CE484222325)
+PRIME = np.uint64(0x100000001B3)
+MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2 = np.uint64(0x94D049BB133111EB)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_S29 = np.uint64(29)
+_S32 = np.uint64(32)
+
+
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def mix(h: np.uint64) -> np.uint64:
+    """A bijective scramble of 64 bits (the finaliser of splitmix64, shortened by one shift)."""
+    h = (h ^ (h >> _S32)) * MIX_1
+    h = (h ^ (h >> _S29)) * MIX_2
+    return h ^ (h >> _S32)
+
+
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def extend(context: np.uint64, word: np.uint64) -> np.uint64:
+    """Hash of the n-gram that has `context` as its head and `word` as its last word."""
+    h = (context * GOLDEN) ^ word
+    return (h ^ (h >> _S29)) * MIX_1
+
+
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _utf8_length(cp: int) -> int:
+    return 1 if cp < 0x80 else 2 if cp < 0x800 else 3
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _skip_url(data: NDArray[np.uint8], at: int, end: int) -> int:
+    """Where a URL ends that is under way at `at`: at white space, a quote or a closing bracket."""
+    while at < end:
+        b = data[at]
+        if b <= 32 or b == 34 or b == 39 or b == 41 or b == 60 or b == 62 or b == 93 or b >= 0x80:
+            break
+        at += 1
+    return at
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _tokenize(  # noqa: C901 - one state machine; cutting it up costs a third of its speed
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    foldings: NDArray[np.uint8],
+    tables: NDArray[np.uint32],
+    words: NDArray[np.uint64],
+    offsets: NDArray[np.uint32],
+    word_starts: NDArray[np.int64],
+    sentences: NDArray[np.int32],
+    sentence_starts: NDArray[np.int64],
+    counts: NDArray[np.int32],
+) -> tuple[int, int]:
+    n_words = 0
+    n_sentences = 0
+    www = SEED
+    for _ in range(3):
+        www = (www ^ np.uint64(119)) * PRIME
+    for i in range(len(starts) - 1):
+        table = tables[foldings[i]]
+        pos = starts[i]
+        end = starts[i + 1]
+        in_word = False
+        apostrophe = False  # seen inside a word; counts only if a letter follows
+        h = SEED
+        length = 0  # letters of the word under way, or of the last one
+        word_at = pos
+        word_bytes = 0
+        sentence_from = n_words
+        candidate = False  # a terminator was seen; white space now ends the sentence
+        adjacent = 0  # what stands before: 1 a word, 2 a number, 0 anything else
+        letters = 0
+        digits = 0
+        symbols = 0
+        ideographs = 0
+        total_bytes = 0
+        while True:
+            at_end = pos >= end
+            at = pos
+            if at_end:
+                cls = SPACE
+                folded = 0
+            else:
+                b = np.int64(data[pos])
+                if b < 0x80:
+                    cp = b
+                    pos += 1
+                elif b < 0xE0:
+                    cp = ((b & 0x1F) << 6) | (data[pos + 1] & 0x3F)
+                    pos += 2
+                elif b < 0xF0:
+                    cp = ((b & 0x0F) << 12) | (
+                        np.int64(data[pos + 1] & 0x3F) << 6
+                    ) | (data[pos + 2] & 0x3F)
+                    pos += 3
+                    # The private area itself is no letter: chat tools leak marks from it.
+                    if 0xE000 <= cp < 0xF900:
+                        cp = 0xF8FF
+                else:
+                    cp = ((b & 0x07) << 18) | (np.int64(data[pos + 1] & 0x3F) << 12) | (
+                        np.int64(data[pos + 2] & 0x3F) << 6
+                    ) | (data[pos + 3] & 0x3F)
+                    pos += 4
+                # Beyond the basic plane: mathematical letters fold through the private area, where
+                # `characters` put them; ideographs count by code point; the rest is a symbol.
+                if cp >= 0x10000:
+                    if 0x1D400 <= cp < 0x1D800:
+                        cp = 0xE000 + (cp - 0x1D400)
+                    elif 0x20000 <= cp < 0x32000:
+                        cp = 0x3400
+                    else:
+                        cp = 0xF8FF
+                entry = np.int64(table[cp])
+                cls = entry >> 24
+                folded = entry & 0xFFFF
+            if cls == LETTER:
+                if not in_word:
+                    in_word = True
+                    h = SEED
+                    length = 0
+                    word_bytes = 0
+                    word_at = at
+                    candidate = False
+                elif apostrophe:
+                    h = (h ^ np.uint64(39)) * PRIME
+                    word_bytes += 1
+                apostrophe = False
+                h = (h ^ np.uint64(folded)) * PRIME
+                length += 1
+                word_bytes += _utf8_length(folded)
+                continue
+            if cls == IGNORE:
+                continue
+            if cls == EXPAND:  # a ligature or ß: two letters, packed as 8 + 16 bits
+                if not in_word:
+                    in_word = True
+                    h = SEED
+                    length = 0
+                    word_bytes = 0
+                    word_at = at
+                    candidate = False
+                elif apostrophe:
+                    h = (h ^ np.uint64(39)) * PRIME
+                    word_bytes += 1
+                apostrophe = False
+                first = (entry >> 16) & 0xFF
+                h = (h ^ np.uint64(first)) * PRIME
+                # 0xFB03 and 0xFB04 are three letters: f, f, and i or l.
+                if folded >= 0x100:
+                    h = (h ^ np.uint64(first)) * PRIME
+                    length += 1
+                    word_bytes += 1
+                h = (h ^ np.uint64(folded & 0xFF)) * PRIME
+                length += 2
+                word_bytes += 2
+                continue
+            if cls == APOSTROPHE:
+                if in_word and not apostrophe:
+                    apostrophe = True
+                    continue
+                # Two in a row are a closing quote: what stands before it stays as it was.
+            if in_word:
+                in_word = False
+                apostrophe = False
+                # A URL is no prose: drop its scheme and skip to its end.
+                if cls == SPACE or at + 2 >= end:
+                    is_url = False
+                else:
+                    is_url = (data[at] == 58 and data[at + 1] == 47 and data[at + 2] == 47) or (
+                        data[at] == 46 and h == www
+                    )
+                if is_url:
+                    pos = _skip_url(data, at, end)
+                    adjacent = 2
+                    continue
+                words[n_words] = mix(h)
+                offsets[n_words] = word_at
+                n_words += 1
+                letters += length
+                total_bytes += word_bytes
+                adjacent = 1
+            if cls == SPACE:
+                if candidate and n_words > sentence_from:
+                    sentences[n_sentences] = n_words - sentence_from
+                    n_sentences += 1
+                    sentence_from = n_words
+                candidate = False
+                adjacent = 0
+                if at_end:
+                    break
+            elif cls == IDEOGRAPH:
+                candidate = False
+                words[n_words] = mix((SEED ^ np.uint64(folded)) * PRIME)
+                offsets[n_words] = at
+                n_words += 1
+                ideographs += 1
+                letters += 1
+                total_bytes += 3
+                adjacent = 1
+                length = 2
+            elif cls == TERMINATOR:
+                symbols += 1
+                # "J. Smith", "3." and "e.g." don't end a sentence; "!" and "?" always do.
+                if data[at] != 46 or (adjacent == 1 and length > 1) or adjacent == 3:
+                    candidate = True
+                adjacent = 3 if candidate else 0
+            elif cls == STOP:
+                symbols += 1
+                if n_words > sentence_from:
+                    sentences[n_sentences] = n_words - sentence_from
+                    n_sentences += 1
+                    sentence_from = n_words
+                candidate = False
+                adjacent = 0
+            elif cls == CLOSER or cls == APOSTROPHE:
+                symbols += 1  # a quote or bracket after the terminator leaves the question open
+            elif cls == DIGIT:
+                digits += 1
+                candidate = False
+                adjacent = 2
+            else:
+                symbols += 1
+                candidate = False
+                adjacent = 0
+        if n_words > sentence_from:
+            sentences[n_sentences] = n_words - sentence_from
+            n_sentences += 1
+        word_starts[i + 1] = n_words
+        sentence_starts[i + 1] = n_sentences
+        counts[i, 0] = letters
+        counts[i, 1] = digits
+        counts[i, 2] = symbols
+        counts[i, 3] = total_bytes
+        counts[i, 4] = ideographs
+    return n_words, n_sentences
