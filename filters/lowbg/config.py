@@ -74,12 +74,34 @@ class Thresholds:
     max_phrase_hits: int = 0
 
 
+class GateStatistic(StrEnum):
+    """Which figure of a data set's AI share a gate judges."""
+
+    RAW = "raw"
+    ESTIMATE = "estimate"
+    UPPER = "upper"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """When `lowbg gate` fails a data set: above these shares (0 … 1) and hits by category.
+
+    None: not judged.
+    """
+
+    max_ai_share: float | None = None
+    statistic: GateStatistic = GateStatistic.UPPER
+    max_phrase_hits: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The decision, as a policy file states it.
 
     `target_fpr` is the share of human documents that may be called AI, between 0 and 0.5.
-    `trust_before`: documents dated earlier are human by provenance.
+    `trust_before`: documents dated earlier are human by provenance; `date_field` names the field
+    that holds the date. `min_ai_scores`: by language, the `ai_score` from which a document is
+    called AI, in place of the shipped threshold (what `lowbg calibrate` writes).
     """
 
     rule: Rule = Rule.CALIBRATED
@@ -87,10 +109,13 @@ class Policy:
     unscored: Unscored = Unscored.HUMAN
     thresholds: Thresholds = field(default_factory=Thresholds)
     trust_before: dt.date | None = None
+    date_field: str | None = None
+    min_ai_scores: Mapping[str, float] = field(default_factory=dict)
+    gate: Gate = field(default_factory=Gate)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.target_fpr <= 0.5:
-            raise ConfigError(f"target_fpr is {self.target_fpr}; it must be above 0 and at most 0.5")
+            raise ConfigError(f"target_fpr is {self.target_fpr}; it must be above 0, at most 0.5")
 
 
 @dataclass(frozen=True, slots=True)

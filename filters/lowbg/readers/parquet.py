@@ -1,0 +1,390 @@
+"""Reads Parquet: row groups in, batches of records out, rows kept whole for the output.
+
+Rows are decoded in portions whose size depends on the file alone, so that what can be read of a
+damaged file does not depend on the batch size.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lowbg.compression import open_binary
+from lowbg.config import FieldNames
+from lowbg.errors import ConfigError, FormatError
+from lowbg.records import (
+    Batch,
+    Metadata,
+    ParquetLayout,
+    Rejected,
+    RejectReason,
+    RowPayload,
+)
+
+DECODE_BYTES = 4 << 20
+"""How much is decoded in one go, in bytes of uncompressed column data."""
+
+GROUP_BYTES = 64 << 20
+"""About how many uncompressed bytes an output's row group holds: what a writer buffers."""
+
+
+class ParquetReader:
+    """The records of one Parquet file, in their order.
+
+    `source` is a path, an fsspec URL or a seekable binary stream; `name` is what messages call
+    the shard. All columns are read: kept rows are written again. `schema` is the Arrow schema
+    with its metadata, `layout` what a writer needs to lay an output out alike.
+
+    Raises `FormatError` when the file's footer is missing or damaged, `ConfigError` when the text
+    column is absent or holds no strings, `InputError` when the file cannot be opened. A row group
+    that cannot be decoded becomes one `Rejected` that counts its remaining rows; the other groups
+    are read, and iterating raises `FormatError` after the last batch.
+    """
+
+    format = "parquet"
+    compression = "none"
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        fields: FieldNames,
+        *,
+        batch_bytes: int,
+        max_record_bytes: int,
+        name: str,
+    ) -> None:
+        self.name = name
+        self._fields = fields
+        self._batch_bytes = max(1, batch_bytes)
+        self._max_record_bytes = max_record_bytes
+        if isinstance(source, (str, os.PathLike)):
+            self._raw = open_binary(source)
+        else:
+            self._raw = source
+        try:
+            self._file = _open(self._raw, name)
+            self.schema: pa.Schema = self._file.schema_arrow
+            self.layout = _layout(self._file.metadata)
+            _check_text_column(self.schema, fields.text, name)
+        except BaseException:
+            self._raw.close()
+            raise
+        self.seen_fields: set[str] = set(self.schema.names)
+        self._record = 0
+        self._consumed = 0
+        self._damaged: list[int] = []
+
+    def close(self) -> None:
+        """Releases the file; safe to call twice."""
+        self._file.close(force=True)
+        self._raw.close()
+
+    def __enter__(self) -> ParquetReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Batch]:
+        for group in range(self._file.metadata.num_row_groups):
+            yield from self._group(group)
+        if self._damaged:
+            groups = ", ".join(map(str, self._damaged))
+            raise FormatError(
+                f"{self.name}: row group {groups} of {self._file.metadata.num_row_groups} cannot "
+                "be decoded; its rows are quarantined, the others were processed."
+            )
+
+    def _group(self, group: int) -> Iterator[Batch]:
+        """The batches of one row group; its last one carries what could not be decoded."""
+        metadata = self._file.metadata.row_group(group)
+        rows = metadata.num_rows
+        stored = _stored_bytes(metadata)
+        before = self._consumed
+        done = 0
+        for decoded in self._decode(group, rows, metadata.total_byte_size):
+            if isinstance(decoded, str):
+                self._damaged.append(group)
+                yield self._unreadable(group, rows - done, decoded, before + stored)
+                break
+            for part in _slices(decoded, self._batch_bytes):
+                done += len(part)
+                yield self._batch(part, before + stored * done // max(done, rows))
+        self._consumed = before + stored
+
+    def _decode(self, group: int, rows: int, size: int) -> Iterator[pa.RecordBatch | str]:
+        """One row group in portions of about `DECODE_BYTES`; what is wrong, where it breaks off."""
+        portion = max(1, min(rows, rows * DECODE_BYTES // max(1, size)))
+        done = 0
+        try:
+            for batch in self._file.iter_batches(portion, row_groups=[group], use_threads=False):
+                done += len(batch)
+                if len(batch):
+                    yield batch
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            yield " ".join(str(error).split())[:300]
+            return
+        if done < rows:
+            yield f"it holds {done} rows, the file's index says {rows}"
+
+    def _batch(self, rows: pa.RecordBatch, consumed: int) -> Batch:
+        """The records of `rows`; those without a readable text are rejected."""
+        text, refused = _text(_column(rows, self._fields.text))
+        ordinals = self._record + np.arange(len(rows), dtype=np.int64)
+        sizes = _utf8_lengths(text)
+        for i in np.flatnonzero(sizes > self._max_record_bytes).tolist():
+            refused[i] = (
+                RejectReason.TOO_LARGE,
+                f"text of {sizes[i]} bytes is above the limit of {self._max_record_bytes} bytes a "
+                "record",
+            )
+        rejected = [
+            self._reject(rows, int(ordinals[i]), i, reason, error)
+            for i, (reason, error) in sorted(refused.items())
+        ]
+        self._record += len(rows)
+        if refused:
+            keep = np.ones(len(rows), np.bool_)
+            keep[list(refused)] = False
+            mask = pa.array(keep)
+            rows, text = rows.filter(mask), text.filter(mask)
+            ordinals, sizes = ordinals[keep], sizes[keep]
+        return Batch(
+            records=ordinals,
+            text=text,
+            metadata=self._metadata(rows),
+            sizes=sizes,
+            payload=RowPayload(rows),
+            rejected=rejected,
+            consumed=consumed,
+        )
+
+    def _reject(
+        self, rows: pa.RecordBatch, record: int, i: int, reason: RejectReason, error: str
+    ) -> Rejected:
+        message = f"{self.name}: row {record}: {error}. Record quarantined."
+        raw = b"" if reason is RejectReason.TOO_LARGE else _one_row_stream(rows, i)
+        return Rejected(record, None, None, reason, message, raw, "arrow-ipc")
+
+    def _unreadable(self, group: int, count: int, error: str, consumed: int) -> Batch:
+        """An empty batch with one `Rejected` for the rows of a group that cannot be decoded."""
+        message = (
+            f"{self.name}: row group {group}: {count} rows from row {self._record} on cannot be "
+            f"decoded ({error}). Records quarantined."
+        )
+        rejected = Rejected(
+            self._record, None, None, RejectReason.UNREADABLE, message, b"", "arrow-ipc", count
+        )
+        self._record += count
+        rows = pa.RecordBatch.from_pylist([], schema=self.schema)
+        empty = np.zeros(0, np.int64)
+        return Batch(
+            records=empty,
+            text=pa.array([], pa.large_string()),
+            metadata=self._metadata(rows),
+            sizes=empty,
+            payload=RowPayload(rows),
+            rejected=[rejected],
+            consumed=consumed,
+        )
+
+    def _metadata(self, rows: pa.RecordBatch) -> Metadata:
+        return Metadata(
+            id=_strings(_column(rows, self._fields.id), len(rows)),
+            language=_strings(_column(rows, self._fields.language), len(rows)),
+            date=_strings(_column(rows, self._fields.date), len(rows)),
+            url=_strings(_column(rows, self._fields.url), len(rows)),
+        )
+
+
+def _open(raw: BinaryIO, name: str) -> pq.ParquetFile:
+    if not raw.seekable():
+        raise FormatError(
+            f"{name}: Parquet cannot be read from a pipe (its index is at the end); "
+            "save it to a file and give that"
+        )
+    try:
+        # Checksums are verified where the file has them; decoding streams, never a whole group.
+        return pq.ParquetFile(
+            raw, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True
+        )
+    except (pa.ArrowException, OSError, ValueError) as error:
+        first = " ".join(str(error).split())[:300]
+        raise FormatError(
+            f"{name}: not a whole Parquet file, its footer is missing or damaged ({first}); "
+            "fetch or write it again"
+        ) from error
+
+
+def _stored_bytes(group: Any) -> int:
+    return sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+
+
+def _layout(metadata: Any) -> ParquetLayout:
+    """The layout that an output of this file gets."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    codecs: tuple[str, ...] = ()
+    if groups:
+        columns = [groups[0].column(i).compression for i in range(groups[0].num_columns)]
+        codecs = tuple(_codec(codec) for codec in columns)
+    rows = max((group.num_rows for group in groups), default=0)
+    # By the densest group: a file's groups can differ.
+    row_bytes = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
+    if row_bytes:
+        rows = min(rows, int(GROUP_BYTES / row_bytes))
+    return ParquetLayout(codecs, max(1, rows), metadata.created_by or "")
+
+
+def _codec(name: str) -> str:
+    # LZO can be neither read nor written by Arrow.
+    return {"UNCOMPRESSED": "none", "LZO": "zstd"}.get(name, name.lower())
+
+
+def _find(schema: pa.Schema, path: str) -> list[int] | None:
+    """The steps from the schema's top level to the column at `path`; null if there is none."""
+    index = schema.get_field_index(path)
+    if index >= 0:
+        return [index]
+    first, *rest = path.split(".")
+    index = schema.get_field_index(first)
+    if index < 0 or not rest:
+        return None
+    steps, kind = [index], schema.field(index).type
+    for key in rest:
+        index = kind.get_field_index(key) if pa.types.is_struct(kind) else -1
+        if index < 0:
+            return None
+        steps.append(index)
+        kind = kind.field(index).type
+    return steps
+
+
+def _column(rows: pa.RecordBatch, path: str) -> pa.Array | None:
+    """The column at a dotted path, null where a struct above it is; None if there is none."""
+    steps = _find(rows.schema, path)
+    if steps is None:
+        return None
+    column = rows.column(steps[0])
+    if len(steps) > 1:
+        column = pc.struct_field(column, steps[1:])
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_null(kind)  # A column without any value, as pandas writes it.
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+def _check_text_column(schema: pa.Schema, path: str, name: str) -> None:
+    steps = _find(schema, path)
+    if steps is None:
+        raise ConfigError(
+            f"{name}: no column {path!r}; there are {', '.join(schema.names) or 'none'}. "
+            "Name the text column with --text-field."
+        )
+    kind = schema.field(steps[0]).type
+    for step in steps[1:]:
+        kind = kind.field(step).type
+    if not _is_text(kind):
+        raise ConfigError(
+            f"{name}: column {path!r} is {kind}, not text; the columns are "
+            f"{', '.join(schema.names)}. Name the text column with --text-field."
+        )
+
+
+def _slices(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
+    """`rows` in slices of about `size` bytes."""
+    step = max(1, len(rows) * size // max(1, rows.nbytes))
+    for start in range(0, len(rows), step):
+        yield rows.slice(start, step)
+
+
+_Refusals = dict[int, tuple[RejectReason, str]]
+
+
+def _text(column: pa.Array | None) -> tuple[pa.LargeStringArray, _Refusals]:
+    """A text column as large strings, empty where refused, and why each of those rows was."""
+    assert column is not None
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    # Arrow does not check that a Parquet string is UTF-8; the cast from binary does.
+    binary = column.cast(pa.large_binary())
+    refused: _Refusals = {}
+    if binary.null_count:
+        for i in np.flatnonzero(np.asarray(binary.is_null())).tolist():
+            refused[i] = (RejectReason.NULL_TEXT, "the text is null")
+        binary = binary.fill_null(b"")
+    try:
+        text = binary.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        values = binary.to_pylist()
+        for i, value in enumerate(values):
+            try:
+                value.decode("utf-8")
+            except UnicodeDecodeError as error:
+                where = f"byte 0x{value[error.start]:02x} at {error.start}"
+                refused[i] = (RejectReason.INVALID_UTF8, f"invalid UTF-8 ({where})")
+                values[i] = b""
+        text = pa.array(values, pa.large_binary()).cast(pa.large_string())
+    return text, refused
+
+
+def _utf8_lengths(text: pa.LargeStringArray) -> NDArray[np.int64]:
+    return np.asarray(pc.binary_length(text), dtype=np.int64)
+
+
+def _strings(column: pa.Array | None, rows: int) -> pa.StringArray:
+    """A metadata column as strings: integers as decimal text, dates in ISO form, others null."""
+    if column is None:
+        return pa.nulls(rows, pa.string())
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        # In UTC: a cast in the column's own zone needs a time zone database.
+        column = column.cast(pa.timestamp(kind.unit)).cast(pa.string())
+        return pc.binary_join_element_wise(pc.replace_substring(column, " ", "T"), "Z", "")
+    if pa.types.is_timestamp(kind):
+        return pc.replace_substring(column.cast(pa.string()), " ", "T")
+    if pa.types.is_date(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.string())
+    if _is_text(kind):
+        try:
+            return column.cast(pa.large_binary()).cast(pa.string())
+        except pa.ArrowInvalid:
+            values = column.cast(pa.large_binary()).to_pylist()
+            return pa.array([_lossy(value) for value in values], pa.string())
+    return pa.nulls(rows, pa.string())
+
+
+def _lossy(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
+
+
+def _one_row_stream(rows: pa.RecordBatch, i: int) -> bytes:
+    """Row `i` as an Arrow IPC stream of its own."""
+    # `take` copies the one row; a slice would carry its neighbours' buffers along.
+    row = rows.take(pa.array([i]))
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, row.schema) as stream:
+        stream.write_batch(row)
+    return sink.getvalue()

@@ -1,0 +1,343 @@
+"""Inputs as the user names them → the shards to read: files, directories, globs, URLs, stdin."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lowbg.errors import ConfigError
+
+STDIN = "-"
+
+_LINES = (".jsonl", ".ndjson", ".json")
+_CODECS = ("", ".gz", ".zst", ".bz2", ".xz")
+ENDINGS: tuple[str, ...] = (
+    *(lines + codec for lines in _LINES for codec in _CODECS),
+    ".parquet",
+    ".pq",
+)
+"""What is taken from a directory; a file that is named itself may be called anything."""
+
+_MAGIC = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One input to read.
+
+    `path` is a local path, an fsspec URL or "-"; `name` is the relative POSIX path that outputs
+    are mirrored under; `size` is the stored size in bytes, 0 where unknown.
+    """
+
+    path: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The shards to read, in order, and what lay among them and is not read."""
+
+    shards: tuple[Shard, ...]
+    skipped: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Input:
+    """What one input argument stands for: its shards, named relative to `label`'s directory."""
+
+    label: str
+    shards: list[Shard] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def discover(inputs: Sequence[str], *, output: Path | None = None) -> list[Shard]:
+    """The shards that `inputs` stand for, as `survey` finds them."""
+    return list(survey(inputs, output=output).shards)
+
+
+def survey(inputs: Sequence[str], *, output: Path | None = None) -> Discovery:
+    """The shards that `inputs` stand for, in the order of the inputs and sorted within each.
+
+    An input is a file, a directory (walked, hidden files left out, files with the `ENDINGS`
+    taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. A file
+    that is named twice is one shard. Where names of different inputs collide, those inputs' names
+    get the input directory's name in front.
+
+    Raises `ConfigError` when an input is missing or cannot be listed, when there are no shards,
+    when names still collide, and when an input is the output directory or lies inside it. An
+    output directory inside an input is left out, and reported as skipped.
+    """
+    root = None if output is None else _real(output)
+    found = [_expand(given, root) for given in inputs]
+    _drop_repeated(found)
+    _disambiguate(found)
+    shards = tuple(shard for each in found for shard in each.shards)
+    skipped = tuple(dict.fromkeys(path for each in found for path in each.skipped))
+    if not shards:
+        others = f" ({len(skipped)} other files, such as {skipped[0]})" if skipped else ""
+        raise ConfigError(
+            f"no shards in {', '.join(inputs) or 'no inputs'}{others}; a directory is searched for "
+            "*.jsonl, *.ndjson and *.json, plain or .gz, .zst, .bz2, .xz, and *.parquet, *.pq"
+        )
+    return Discovery(shards, skipped)
+
+
+def safe_name(name: str) -> str:
+    """`name` as a relative POSIX path that stays below any root it is joined to.
+
+    Leading slashes, empty and "." parts go; ".." and control characters, and bytes that are not
+    UTF-8, are percent-encoded. Never empty.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "/".join(_safe_part(part) for part in parts) or "shard"
+
+
+def _safe_part(part: str) -> str:
+    if part == "..":
+        return "%2E%2E"
+    if part.isprintable():
+        return part
+    return "".join(c if _is_plain(c) else _percent(c) for c in part)
+
+
+def _is_plain(c: str) -> bool:
+    return not (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000)
+
+
+def _percent(c: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogateescape"))
+
+
+def has_known_ending(name: str) -> bool:
+    """Whether a file of this name is taken from a directory."""
+    return name.lower().endswith(ENDINGS)
+
+
+def _expand(given: str, output: Path | None) -> _Input:
+    if given == STDIN:
+        return _Input("stdin", [Shard(STDIN, "stdin", 0)])
+    if "://" in given:
+        return _expand_url(given)
+    path = Path(given)
+    try:
+        exists = path.exists() or path.is_symlink()
+    except (OSError, ValueError) as error:  # Too long a name, a NUL in it, a loop of links.
+        raise ConfigError(f"{given!r}: not a usable path ({error})") from error
+    if exists:
+        return _expand_path(path, output)
+    if _MAGIC & set(given):
+        return _expand_glob(given, output)
+    raise ConfigError(f"{given}: no such file or directory")
+
+
+def _check_outside(path: Path, output: Path | None) -> None:
+    if output is None:
+        return
+    resolved = _real(path)
+    if resolved == output:
+        raise ConfigError(f"{path}: is both input and output; name another output directory")
+    if output in resolved.parents:
+        raise ConfigError(
+            f"{path}: lies inside the output directory {output}; name another output directory"
+        )
+
+
+def _expand_path(path: Path, output: Path | None) -> _Input:
+    _check_outside(path, output)
+    size = _size(path)
+    if not path.is_dir():
+        return _Input(path.absolute().parent.name, [_shard(path, path.name, size)])
+    found = _Input(_real(path).name)
+    for file in _walk(path, output, found.skipped):
+        if has_known_ending(file.name):
+            found.shards.append(_shard(file, file.relative_to(path).as_posix(), _size(file)))
+        else:
+            found.skipped.append(str(file))
+    found.shards.sort(key=_order)
+    return found
+
+
+def _expand_glob(given: str, output: Path | None) -> _Input:
+    base = _literal_base(given)
+    found = _Input(_real(base).name)
+    files: list[Path] = []
+    for match in sorted(glob.glob(given, recursive=True)):  # noqa: PTH207 (keeps the spelling)
+        path = Path(match)
+        _check_outside(path, output)
+        files.extend(_walk(path, output, found.skipped) if path.is_dir() else [path])
+    files = [file for file in dict.fromkeys(files) if file.exists()]
+    if not files:
+        raise ConfigError(f"{given}: nothing matches")
+    # `data/*` also matches a README; `data/part-*` may well match files without any ending.
+    known = [file for file in files if has_known_ending(file.name)]
+    taken = known or files
+    left_out = set(files).difference(taken)
+    found.skipped.extend(str(file) for file in files if file in left_out)
+    for file in taken:
+        found.shards.append(_shard(file, os.path.relpath(file, base), _size(file)))
+    found.shards.sort(key=_order)
+    return found
+
+
+def _literal_base(pattern: str) -> Path:
+    """The directory part of a glob in front of its first wildcard."""
+    base = Path()
+    for part in Path(pattern).parts[:-1]:
+        if _MAGIC & set(part):
+            break
+        base /= part
+    return base
+
+
+def _walk(root: Path, output: Path | None, skipped: list[str]) -> Iterator[Path]:
+    """Every regular file below `root` that is not hidden; each directory is entered once."""
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(f"{error.filename}: cannot be listed ({error.strerror})") from error
+
+    start = root.stat()
+    seen = {(start.st_dev, start.st_ino)}
+    # os.walk follows links for ever; the directories' identities end a loop.
+    for directory, names, files in os.walk(root, onerror=refuse, followlinks=True):
+        here = Path(directory)
+        kept = []
+        for name in sorted(names):
+            child = here / name
+            info = child.stat()
+            identity = (info.st_dev, info.st_ino)
+            if name.startswith(".") or identity in seen:
+                continue
+            if output is not None and _real(child) == output:
+                skipped.append(f"{child}{os.sep}")
+                continue
+            seen.add(identity)
+            kept.append(name)
+        names[:] = kept
+        for name in sorted(files):
+            file = here / name
+            if name.startswith("."):
+                continue
+            if file.is_file():
+                yield file
+            else:  # A pipe would block, a broken link would fail.
+                skipped.append(str(file))
+
+
+def _real(path: Path) -> Path:
+    # Path.resolve raises a bare RuntimeError on a loop of links.
+    return Path(os.path.realpath(path))
+
+
+def _size(path: Path) -> int:
+    """The size of a regular file, 0 for a pipe or a directory."""
+    try:
+        info = path.stat()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    return info.st_size if stat.S_ISREG(info.st_mode) else 0
+
+
+def _shard(path: Path, name: str, size: int) -> Shard:
+    return Shard(str(path), safe_name(name), size)
+
+
+def _order(shard: Shard) -> list[str]:
+    return shard.name.split("/")
+
+
+def _expand_url(url: str) -> _Input:
+    if url.startswith(("http://", "https://")):
+        # A web server lists nothing; a query string would look like a glob.
+        path = urlsplit(url).path
+        folder, _, name = path.rpartition("/")
+        return _Input(folder.rpartition("/")[2] or "web", [Shard(url, safe_name(name), 0)])
+    import fsspec
+
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+        return _list_url(url, system, root.rstrip("/"))
+    except ConfigError:
+        raise
+    except ImportError as error:
+        raise ConfigError(f"{url}: {error}") from error
+    except FileNotFoundError as error:
+        raise ConfigError(f"{url}: no such file or directory") from error
+    except Exception as error:
+        # Every fsspec backend brings its own errors (botocore, aiohttp, …).
+        raise ConfigError(f"{url}: cannot be listed ({error})") from error
+
+
+def _list_url(url: str, system: Any, root: str) -> _Input:
+    if system.isfile(root):
+        folder, _, name = root.rpartition("/")
+        size = int(system.info(root).get("size") or 0)
+        return _Input(folder.rpartition("/")[2], [Shard(url, safe_name(name), size)])
+    if _MAGIC & set(root) and not system.exists(root):
+        base = root[: min(root.index(c) for c in _MAGIC if c in root)].rpartition("/")[0]
+        listed = system.glob(root, detail=True)
+    else:
+        base, listed = root, system.find(root, detail=True)
+    files = [file for file, info in sorted(listed.items()) if info["type"] == "file"]
+    if not files:
+        system.info(root)  # Raises where nothing is there at all.
+    found = _Input(base.rpartition("/")[2])
+    names = {file: file[len(base) :].lstrip("/") for file in files}
+    shown = [f for f in files if not any(part.startswith(".") for part in names[f].split("/"))]
+    known = [file for file in shown if has_known_ending(file)]
+    # As for local paths: a glob may match files without a known ending, a directory may not.
+    taken = set(known if known or base == root else shown)
+    for file in shown:
+        address = system.unstrip_protocol(file)
+        if file in taken:
+            size = int(listed[file].get("size") or 0)
+            found.shards.append(Shard(address, safe_name(names[file]), size))
+        else:
+            found.skipped.append(address)
+    found.shards.sort(key=_order)
+    return found
+
+
+def _drop_repeated(found: Iterable[_Input]) -> None:
+    """Leaves each file where it was named first: two spellings or a link are the same file."""
+    seen: set[str] = set()
+    for each in found:
+        kept = []
+        for shard in each.shards:
+            local = "://" not in shard.path and shard.path != STDIN
+            identity = str(_real(Path(shard.path))) if local else shard.path
+            if identity not in seen:
+                seen.add(identity)
+                kept.append(shard)
+        each.shards = kept
+
+
+def _disambiguate(found: Sequence[_Input]) -> None:
+    """Puts the directory's name in front where inputs would write to the same name."""
+    repeated = _repeated(found)
+    for each in found:
+        if any(shard.name in repeated for shard in each.shards):
+            label = safe_name(each.label)
+            each.shards = [replace(s, name=f"{label}/{s.name}") for s in each.shards]
+    if repeated := _repeated(found):
+        name = min(repeated)
+        paths = [s.path for each in found for s in each.shards if s.name == name]
+        raise ConfigError(
+            f"{' and '.join(paths)} would both be written to {name}; give a directory above them "
+            "or filter them into separate outputs"
+        )
+
+
+def _repeated(found: Sequence[_Input]) -> set[str]:
+    seen: set[str] = set()
+    again: set[str] = set()
+    for each in found:
+        for shard in each.shards:
+            (again if shard.name in seen else seen).add(shard.name)
+    return again

@@ -1,0 +1,139 @@
+"""What a writer is: batches and a row mask in, one file under its final name out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.errors import OutputError
+from lowbg.records import Payload
+
+Annotations: TypeAlias = Sequence[bytes] | pa.StructArray | None
+"""What is added to records as their field `lowbg`, one entry a record of the payload, kept or
+not: JSON values for lines, structs for rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A finished output file: its path relative to the output directory, and what it holds.
+
+    `bytes` is the size on disk; `sha256` is the hex digest of the bytes on disk.
+    """
+
+    path: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+class Writer(Protocol):
+    """Writes kept records in their stored form to a temporary name; `commit` renames it."""
+
+    def write(
+        self, payload: Payload, keep: NDArray[np.bool_], annotations: Annotations = None
+    ) -> None:
+        """Appends the records of `payload` where `keep` is true, in order."""
+        ...
+
+    def commit(self) -> WrittenFile:
+        """Flushes, syncs to disk and renames to the final name."""
+        ...
+
+    def abort(self) -> None:
+        """Removes the temporary file; safe after `commit`, safe to call twice."""
+        ...
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns an `OSError` within into an `OutputError` that names `path`; a broken pipe passes."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"{os.fspath(path)}: cannot be written ({why})") from error
+
+
+class AtomicFile:
+    """A file that appears under its name only when it is whole, and knows its digest.
+
+    Bytes go to `.NAME.PID.tmp` beside it; `commit` syncs and renames. Its directory is made if it
+    is missing. Every method raises `OutputError` where the system refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes = 0
+        self._digest = hashlib.sha256()
+        self._temporary = path.with_name(_temporary_name(path.name))
+        self._committed = False
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._temporary.open("wb", buffering=0)
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of the bytes written so far."""
+        return self._digest.hexdigest()
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Appends `data`; returns its size in bytes."""
+        view = memoryview(data).cast("B")
+        self._digest.update(view)
+        with naming(self.path):
+            rest = view
+            while rest:  # A raw file may take less than it is given.
+                rest = rest[self._file.write(rest) :]
+        self.bytes += len(view)
+        return len(view)
+
+    def commit(self) -> None:
+        """Syncs the file, renames it to its name and syncs the directory."""
+        with naming(self.path):
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._temporary.replace(self.path)
+            self._committed = True
+            _sync_directory(self.path.parent)
+
+    def abort(self) -> None:
+        """Removes the temporary file; safe after `commit`, safe to call twice."""
+        with suppress(OSError):
+            self._file.close()
+        if not self._committed:
+            with suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+
+    def written(self, root: Path, records: int) -> WrittenFile:
+        """What was written, with its path relative to `root`."""
+        relative = self.path.relative_to(root).as_posix()
+        return WrittenFile(relative, records, self.bytes, self.sha256)
+
+
+def _temporary_name(name: str) -> str:
+    suffix = f".{os.getpid()}.tmp"
+    # A file name has at most 255 bytes; the temporary one is longer than the final one.
+    room = 255 - 1 - len(suffix)
+    short = os.fsdecode(os.fsencode(name)[:room]) if len(os.fsencode(name)) > room else name
+    return f".{short}{suffix}"
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes a rename in `path` durable; a file system that cannot (FUSE, SMB) is let off."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

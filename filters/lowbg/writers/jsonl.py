@@ -1,0 +1,170 @@
+"""Writes JSON lines as they were stored, to a file or to an open stream."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowbg.compression import OutputStream, open_output
+from lowbg.records import LinePayload, Payload
+from lowbg.writers.base import Annotations, AtomicFile, WrittenFile, naming
+
+ANNOTATION_KEY = b"lowbg"
+
+_CLOSING = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+
+
+class _LineWriter:
+    """What both writers share: kept lines to a compressing stream."""
+
+    def __init__(self, out: OutputStream) -> None:
+        self.records = 0
+        self._out = out
+        self._open_line = False
+
+    def write(
+        self, payload: Payload, keep: NDArray[np.bool_], annotations: Annotations = None
+    ) -> None:
+        """Appends the records of `payload` where `keep` is true, in order.
+
+        `annotations` holds one JSON value a record of `payload`, kept or not; it becomes the
+        record's last field, `lowbg`, the other bytes staying as they are. Where the last record
+        so far lacks its line end (it was the last of its shard) and another follows, it is added.
+        """
+        for piece in pieces(payload, keep, annotations):
+            if self._open_line:
+                self._out.write(b"\n")
+            self._out.write(piece)
+            self._open_line = piece[-1] != ord("\n")
+        self.records += int(np.count_nonzero(keep))
+
+
+class JsonlWriter(_LineWriter):
+    """One JSON Lines file of kept records, byte for byte as they were stored.
+
+    `root` is the output directory that `path` lies in; `compression` is a codec. The file appears
+    under its name at `commit`. Raises `OutputError` where the system refuses.
+    """
+
+    def __init__(self, path: Path, root: Path, compression: str) -> None:
+        self._root = root
+        self._file = AtomicFile(path)
+        try:
+            super().__init__(open_output(self._file, compression))
+        except BaseException:
+            self._file.abort()
+            raise
+
+    def commit(self) -> WrittenFile:
+        """Ends the compressed stream, syncs to disk and renames to the final name."""
+        self._out.finish()
+        self._file.commit()
+        return self._file.written(self._root, self.records)
+
+    def abort(self) -> None:
+        """Removes the temporary file; safe after `commit`, safe to call twice."""
+        self._file.abort()
+
+
+class StreamWriter(_LineWriter):
+    """Kept records to an open binary stream, such as standard output, one shard after the other.
+
+    `name` is what messages call the stream. `BrokenPipeError` passes through; another `OSError`
+    becomes an `OutputError`.
+    """
+
+    def __init__(self, stream: BinaryIO, compression: str = "none", name: str = "-") -> None:
+        self._name = name
+        self._sink = _CountingSink(stream, name)
+        super().__init__(open_output(self._sink, compression))
+
+    def flush(self) -> None:
+        """Hands on what is pending; under a codec only whole chunks of it go out."""
+        self._out.flush()
+        self._sink.flush()
+
+    def commit(self) -> WrittenFile:
+        """Ends the compressed stream and flushes; the stream itself stays open."""
+        self._out.finish()
+        self._sink.flush()
+        return WrittenFile(self._name, self.records, self._sink.bytes, self._sink.sha256)
+
+    def abort(self) -> None:
+        """Nothing: what went down a stream cannot be taken back."""
+
+
+class _CountingSink:
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self.bytes = 0
+        self._stream = stream
+        self._name = name
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        with naming(self._name):
+            rest = memoryview(data)
+            while rest:  # A raw stream may take less than it is given.
+                rest = rest[self._stream.write(rest) or 0 :]
+        self._digest.update(data)
+        self.bytes += len(data)
+
+    def flush(self) -> None:
+        with naming(self._name):
+            self._stream.flush()
+
+
+def pieces(
+    payload: Payload, keep: NDArray[np.bool_], annotations: Annotations
+) -> Iterator[bytes | memoryview]:
+    """The kept lines' bytes in order; kept neighbours come as one piece, without a copy."""
+    if not isinstance(payload, LinePayload):
+        raise TypeError("rows of a Parquet shard cannot be written as stored JSON lines")
+    kept = np.flatnonzero(keep)
+    if not len(kept):
+        return
+    if annotations is not None:
+        for i in kept.tolist():
+            line = payload.buffer[payload.starts[i] : payload.ends[i]]
+            yield annotated(line, annotations[i])
+        return
+    starts, ends = payload.starts[kept], payload.ends[kept]
+    # A run ends where the next kept line does not start at this one's end.
+    last = np.append(np.flatnonzero(starts[1:] != ends[:-1]), len(kept) - 1)
+    first = np.append(0, last[:-1] + 1)
+    view = memoryview(payload.buffer)
+    for start, end in zip(starts[first].tolist(), ends[last].tolist(), strict=True):
+        yield view[start:end]
+
+
+def annotated(line: bytes, annotation: bytes) -> bytes:
+    """The JSON object in `line` with `annotation` (JSON) as its last field, `lowbg`.
+
+    White space and line end stay. A field of that name that the line already has stays too: JSON
+    readers take the last one.
+    """
+    body = line.rstrip(_CLOSING)
+    inside = body[:-1].rstrip(_CLOSING)
+    comma = (
+        b"" if inside.endswith(b"{") and not inside[:-1].strip(b"\xef\xbb\xbf" + _CLOSING) else b","
+    )
+    return b"".join(
+        (
+            inside,
+            comma,
+            b'"',
+            ANNOTATION_KEY,
+            b'":',
+            annotation,
+            line[len(inside) :],
+        )
+    )

@@ -1,0 +1,200 @@
+"""Writes Parquet rows as they were read: schema, nesting, metadata and codecs kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lowbg.records import ParquetLayout, Payload, RowPayload
+from lowbg.schema import AI_SCORE, REASONS, VERDICT
+from lowbg.writers.base import Annotations, AtomicFile, WrittenFile, naming
+
+ANNOTATION_COLUMN = "lowbg"
+
+
+class ParquetWriter:
+    """One Parquet file of kept rows.
+
+    Row groups hold exactly `layout.rows_per_group` rows (the last one fewer) whatever the sizes
+    of the batches, so that equal rows give equal bytes. With `annotate` the struct column `lowbg`
+    is added, in the place of a column of that name if there is one. The file appears under its
+    name at `commit`. Raises `OutputError` where the system refuses.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        schema: pa.Schema,
+        layout: ParquetLayout,
+        annotate: bool = False,
+    ) -> None:
+        self.records = 0
+        self._root = root
+        self._rows_per_group = layout.rows_per_group
+        self._schema = _with_annotation(schema) if annotate else schema
+        self._annotate = annotate
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+        self._file = AtomicFile(path)
+        self._closed = False
+        try:
+            self._sink = pa.PythonFile(_Sink(self._file), mode="w")
+            self._writer = pq.ParquetWriter(
+                self._sink,
+                self._schema,
+                compression=_codecs(schema, self._schema, layout),
+                # An input's lists keep the element name that they have ("element", "item", …).
+                use_compliant_nested_type=not layout.compression,
+            )
+        except BaseException:
+            self._file.abort()
+            raise
+
+    def write(
+        self, payload: Payload, keep: NDArray[np.bool_], annotations: Annotations = None
+    ) -> None:
+        """Appends the rows of `payload` where `keep` is true, in order.
+
+        `annotations` is a struct array with one entry a row of `payload`, kept or not.
+        """
+        if not isinstance(payload, RowPayload):
+            raise TypeError("lines of a JSONL shard cannot be written as stored Parquet rows")
+        rows = payload.rows
+        if self._annotate:
+            rows = _annotate(rows, annotations, self._schema)
+        if not keep.all():
+            rows = rows.filter(pa.array(keep))
+        if not len(rows):
+            return
+        self._pending.append(rows)
+        self._pending_rows += len(rows)
+        self.records += len(rows)
+        while self._pending_rows >= self._rows_per_group:
+            self._write_group(self._rows_per_group)
+
+    def _write_group(self, size: int) -> None:
+        """Writes the first `size` pending rows as one row group."""
+        table = pa.Table.from_batches(self._pending, self._schema)
+        rest = table.slice(size)
+        group = _canonical(table.slice(0, size).combine_chunks())
+        with naming(self._file.path):
+            self._writer.write_table(group, row_group_size=size)
+        self._pending = rest.to_batches()
+        self._pending_rows = len(rest)
+
+    def commit(self) -> WrittenFile:
+        """Writes the last row group and the footer, syncs and renames to the final name."""
+        if self._pending_rows:
+            self._write_group(self._pending_rows)
+        with naming(self._file.path):
+            self._closed = True
+            self._writer.close()
+            self._sink.close()
+        self._file.commit()
+        return self._file.written(self._root, self.records)
+
+    def abort(self) -> None:
+        """Removes the temporary file; safe after `commit`, safe to call twice."""
+        self._file.abort()
+        if not self._closed:
+            self._closed = True
+            self._writer.is_open = False
+
+
+class _Sink:
+    """An `AtomicFile` as the file object that Arrow wants."""
+
+    closed = False
+
+    def __init__(self, file: AtomicFile) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.bytes
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _with_annotation(schema: pa.Schema) -> pa.Schema:
+    # "element" is the name that the Parquet specification gives to a list's values.
+    reasons = pa.field(REASONS.name, pa.list_(pa.field("element", pa.string())))
+    added = pa.field(ANNOTATION_COLUMN, pa.struct([AI_SCORE.field, VERDICT.field, reasons]))
+    index = schema.get_field_index(ANNOTATION_COLUMN)
+    return schema.append(added) if index < 0 else schema.set(index, added)
+
+
+def _annotate(rows: pa.RecordBatch, annotations: Annotations, schema: pa.Schema) -> pa.RecordBatch:
+    index = schema.get_field_index(ANNOTATION_COLUMN)
+    kind = schema.field(index).type
+    if annotations is None:
+        column = pa.nulls(len(rows), kind)
+    elif isinstance(annotations, pa.StructArray):
+        column = annotations.cast(kind)
+    else:
+        raise TypeError("rows are annotated with structs, not with JSON")
+    columns = list(rows.columns)
+    columns[index : index + 1] = [column]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _canonical(table: pa.Table) -> pa.Table:
+    """`table` with dictionary columns encoded anew, in order of first appearance.
+
+    A combined column's dictionary would otherwise depend on which batches it was made of, and
+    hold values of rows that were not kept.
+    """
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = table.column(i).cast(field.type.value_type)
+            table = table.set_column(i, field, plain.dictionary_encode().cast(field.type))
+    return table
+
+
+def _codecs(read: pa.Schema, written: pa.Schema, layout: ParquetLayout) -> dict[str, str] | str:
+    """The codec of each leaf column of the output, by its path."""
+    before = [path for field in read for path in leaf_paths(field)]
+    if not layout.compression:
+        return "zstd"
+    if len(before) != len(layout.compression):
+        # Types that we do not know how to walk: one codec for all.
+        return layout.compression[0]
+    codecs = dict(zip(before, layout.compression, strict=True))
+    return {
+        path: codecs.get(path, layout.compression[0])
+        for field in written
+        for path in leaf_paths(field)
+    }
+
+
+def leaf_paths(field: pa.Field) -> Iterator[str]:
+    """The paths of the Parquet columns that an Arrow field becomes, in schema order."""
+    yield from _leaves(field.name, field.type)
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_struct(kind):
+        for i in range(kind.num_fields):
+            child = kind.field(i)
+            yield from _leaves(f"{path}.{child.name}", child.type)
+    elif pa.types.is_map(kind):
+        yield from _leaves(f"{path}.key_value.key", kind.key_type)
+        yield from _leaves(f"{path}.key_value.value", kind.item_type)
+    elif (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        yield from _leaves(f"{path}.list.{kind.value_field.name}", kind.value_type)
+    else:
+        yield path
