@@ -1,0 +1,151 @@
+"""From a batch's text to features and decisions: what every command shares.
+
+An `Engine` is made once a worker. It holds the models, the scorers and the decision, and judges
+batches; it neither reads nor writes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lowbg import languages
+from lowbg.characters import folding_of
+from lowbg.config import Policy, Rule, as_dict
+from lowbg.decision.decide import Decider, Decisions, Features
+from lowbg.models import ModelFile, embedded_names, open_embedded
+from lowbg.records import Metadata
+from lowbg.scorers import default_scorers
+from lowbg.scorers.base import Documents, Scorer
+from lowbg.tokens import tokenize
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch of documents with everything that is known of them, in their order.
+
+    `columns` holds every scorer's features; `trusted` says which documents are human by their
+    date; `decisions` the verdicts and scores.
+    """
+
+    documents: Documents
+    columns: Mapping[str, pa.Array]
+    trusted: NDArray[np.bool_]
+    decisions: Decisions
+
+
+class Engine:
+    """Judges batches of text under one policy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.models: Mapping[str, ModelFile] = {
+            code: open_embedded(code) for code in embedded_names() if code in languages.CODES
+        }
+        self.scorers: tuple[Scorer, ...] = default_scorers(self.models)
+        self._decider = Decider(policy, self.models)
+        self._foldings = np.array(
+            [folding_of(code) for code in languages.CODES] + [folding_of(None)], np.uint8
+        )
+
+    def setup(self) -> Engine:
+        """Loads what the scorers need in this process; returns itself."""
+        for scorer in self.scorers:
+            scorer.setup()
+        return self
+
+    def prepare(self) -> None:
+        """Fetches what the scorers need on this machine."""
+        for scorer in self.scorers:
+            scorer.prepare()
+
+    def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
+        """Scores and decides every document; pure, and independent of how text is batched.
+
+        `metadata` (one entry a document) gives the documents' own language and date; without it
+        the language is identified and nothing is trusted.
+        """
+        own = metadata.language if metadata is not None else None
+        language = languages.detect(text, own)
+        tokens = tokenize(text, self._foldings[language])
+        documents = Documents(text, tokens, language, languages.CODES)
+        columns: dict[str, pa.Array] = {}
+        for scorer in self.scorers:
+            columns.update(scorer.score(documents))
+        trusted = trusted_by_date(metadata, self.policy.trust_before, len(text))
+        decisions = self._decider.decide(
+            Features(
+                languages=language,
+                codes=languages.CODES,
+                words=tokens.words_per_document,
+                counts=tokens.counts,
+                columns=columns,
+                trusted=trusted,
+            )
+        )
+        return Judged(documents, columns, trusted, decisions)
+
+    def threshold(self, language: str | None) -> float | None:
+        """The `ai_score` from which a document of `language` is called AI.
+
+        Null without tables of the language, and where the rule is not one of scores.
+        """
+        calibration = self._decider.calibrations.get(language or "")
+        if calibration is None or self.policy.rule is not Rule.CALIBRATED:
+            return None
+        z = np.array([self._decider.thresholds[language or ""]])
+        return float(calibration.score(z)[0])
+
+    def model_digests(self) -> dict[str, str]:
+        """Everything that influences a score, name → SHA-256 (hex)."""
+        digests = {
+            "characters": open_embedded("characters").sha256,
+            **{code: model.sha256 for code, model in self.models.items()},
+        }
+        for scorer in self.scorers:
+            digests.update(scorer.models)
+        return dict(sorted(digests.items()))
+
+    def scorer_versions(self) -> dict[str, int]:
+        """The scorers that ran and their versions."""
+        return {scorer.name: scorer.version for scorer in self.scorers}
+
+
+def trusted_by_date(metadata: Metadata | None, before: dt.date | None, n: int) -> NDArray[np.bool_]:
+    """Which documents are dated earlier than `before`: human by provenance.
+
+    A date counts when it starts with YYYY-MM-DD (ISO 8601), or YYYY-MM or YYYY, which stand for
+    their last day; anything else is not trusted.
+    """
+    if before is None or metadata is None:
+        return np.zeros(n, np.bool_)
+    iso = pc.fill_null(
+        pc.extract_regex(
+            metadata.date, r"^(?P<date>(?:19|20)\d\d(?:-\d\d(?:-\d\d)?)?)(?:[T ].*)?$"
+        ).field("date"),
+        "",
+    )
+    # "2022" and "2022-11" stand for their last day. Comparing text compares dates.
+    lengths = pc.utf8_length(iso)
+    full = pc.case_when(
+        pc.make_struct(pc.equal(lengths, 4), pc.equal(lengths, 7)),
+        pc.binary_join_element_wise(iso, "12-31", "-"),
+        pc.binary_join_element_wise(iso, "31", "-"),
+        iso,
+    )
+    is_date = pc.greater(lengths, 0)
+    earlier = pc.less(full, before.isoformat())
+    return np.asarray(pc.and_(is_date, earlier).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def policy_digest(policy: Policy) -> str:
+    """SHA-256 (hex) of a policy's values, whatever the layout of its file."""
+    return hashlib.sha256(json.dumps(as_dict(policy), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Shards → workers: one after the other, or several processes."""

@@ -1,0 +1,121 @@
+"""Shards over several processes of this machine.
+
+Workers are started afresh (`spawn`), so that no lock or thread of the caller is inherited. They
+ignore SIGINT: the parent alone decides when a run ends, and ends them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import queue
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from lowbg.errors import ConfigError, LowbgError
+from lowbg.executors.base import Finished, Result, Task, Worker
+from lowbg.pipeline import OnProgress, Progress
+
+_worker: Worker[Any, Any] | None = None
+_progress: Any = None
+
+
+def _start(setup: Callable[[], Worker[Any, Any]], progress: Any) -> None:
+    global _worker, _progress
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker = setup()
+    _progress = progress
+
+
+def _run(task: Any) -> Any:
+    if _worker is None:
+        raise RuntimeError("the worker was not set up")
+    return _worker(task, _progress.put if _progress is not None else None)
+
+
+class ProcessExecutor:
+    """Runs tasks in `workers` processes; they are handed out in the tasks' order."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def run(
+        self,
+        setup: Callable[[], Worker[Task, Result]],
+        tasks: Sequence[Task],
+        on_progress: OnProgress | None,
+    ) -> Iterator[Finished[Result]]:
+        """Yields one `Finished` a task, as they end.
+
+        A worker that is killed takes the tasks under way with it: they, and those that were
+        waiting, are run again one at a time, and the one that kills its worker again is reported.
+        """
+        context = mp.get_context("spawn")
+        progress: Any = context.Queue() if on_progress is not None else None
+        stop = threading.Event()
+        listener = threading.Thread(target=_listen, args=(progress, on_progress, stop), daemon=True)
+        if on_progress is not None:
+            listener.start()
+        try:
+            left = yield from self._run_pool(
+                self.workers, setup, list(enumerate(tasks)), context, progress
+            )
+            for index, task in left:
+                rest = yield from self._run_pool(1, setup, [(index, task)], context, progress)
+                if rest:
+                    yield Finished(index, None, LowbgError("the worker process was killed"))
+        finally:
+            stop.set()
+            if on_progress is not None:
+                listener.join(timeout=5)
+                progress.close()
+                progress.cancel_join_thread()
+
+    def _run_pool(
+        self,
+        workers: int,
+        setup: Callable[[], Worker[Task, Result]],
+        tasks: Sequence[tuple[int, Task]],
+        context: Any,
+        progress: Any,
+    ) -> Generator[Finished[Result], None, list[tuple[int, Task]]]:
+        """Runs tasks in one pool; returns those that a broken pool left unfinished."""
+        left: list[tuple[int, Task]] = []
+        pool = ProcessPoolExecutor(
+            min(workers, len(tasks)), mp_context=context, initializer=_start,
+            initargs=(setup, progress),
+        )  # fmt: skip
+        done = False
+        try:
+            futures: dict[Future[Result], tuple[int, Task]] = {
+                pool.submit(_run, task): (index, task) for index, task in tasks
+            }
+            for future in as_completed(futures):
+                index, task = futures[future]
+                try:
+                    yield Finished(index, future.result(), None)
+                except BrokenProcessPool:
+                    left.append((index, task))
+                except ConfigError:
+                    raise
+                except LowbgError as error:
+                    yield Finished(index, None, error)
+            done = True
+        finally:
+            if not done:
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
+            pool.shutdown(wait=done, cancel_futures=True)
+        return left
+
+
+def _listen(progress: Any, on_progress: OnProgress | None, stop: threading.Event) -> None:
+    while not stop.is_set() and on_progress is not None:
+        try:
+            event: Progress = progress.get(timeout=0.2)
+        except (queue.Empty, EOFError, OSError, ValueError):
+            continue
+        on_progress(event)

@@ -1,0 +1,204 @@
+"""What the commands that work on shards have in common: workers, results, report, manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import lowbg
+from lowbg.config import ExecutorName, RunConfig, as_dict
+from lowbg.engine import Engine, policy_digest
+from lowbg.errors import ConfigError
+from lowbg.executors.base import Executor, Finished, Worker
+from lowbg.executors.processes import ProcessExecutor
+from lowbg.executors.serial import SerialExecutor
+from lowbg.manifest import write_manifest
+from lowbg.pipeline import OnProgress
+from lowbg.readers import open_reader
+from lowbg.readers.base import Reader
+from lowbg.report import Report, collect, write_html, write_json
+from lowbg.results import Problem, RunInfo, ShardResult
+from lowbg.shards import Shard
+from lowbg.statistics import Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run over shards into a directory.
+
+    `workers` processes are used where there is more than one shard; `command` is the command
+    line for the report; `skipped` names files that discovery passed over.
+    """
+
+    shards: tuple[Shard, ...]
+    output: Path
+    config: RunConfig
+    workers: int
+    executor: ExecutorName
+    command: str
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to: its report, and every shard's result in the shards' order."""
+
+    report: Report
+    shards: tuple[ShardResult, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every input was read to its end and every output written."""
+        return all(shard.complete for shard in self.shards)
+
+    @property
+    def quarantined(self) -> int:
+        """Records that could not be read."""
+        return sum(shard.statistics.documents()["quarantined"] for shard in self.shards)
+
+    @property
+    def ai_share(self) -> float:
+        """AI documents over scored documents (human and AI); 0 where none was scored."""
+        totals = [shard.statistics.documents() for shard in self.shards]
+        ai = sum(t["ai"] for t in totals)
+        scored = ai + sum(t["human"] for t in totals)
+        return ai / scored if scored else 0.0
+
+
+def run_shards(
+    run: Run, setup: Callable[[], Worker[Shard, ShardResult]], on_progress: OnProgress | None
+) -> Outcome:
+    """Maps the shards over workers, then writes report and manifest into the output directory.
+
+    A shard that fails doesn't stop the others: it is in the outcome. Results, report and files
+    are the same at any number of workers, but for the times.
+    """
+    engine = Engine(run.config.policy)
+    engine.prepare()
+    started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
+    executor, workers = choose_executor(run.executor, run.workers, len(run.shards))
+    ordered = largest_first(run.shards)
+    results: dict[str, ShardResult] = {}
+    with _closing(executor.run(setup, ordered, on_progress)) as ends:
+        for end in ends:
+            shard = ordered[end.index]
+            results[shard.name] = end.result or failed_shard(shard, end.error)
+    shards = [results[shard.name] for shard in run.shards]
+    info = run_info(
+        engine, run.config, run.command, started, time.perf_counter() - clock, workers,
+        executor_name(executor), run.skipped,
+    )  # fmt: skip
+    report = collect(info, shards)
+    write_json(report, run.output / "report.json")
+    write_html(report, run.output / "report.html")
+    write_manifest(run.output, info, shards, ["report.json", "report.html"])
+    return Outcome(report, tuple(shards))
+
+
+def reader_opener(shard: Shard, stdin: BinaryIO | None, config: RunConfig) -> Callable[[], Reader]:
+    """Opens the shard's reader when called; a shard named "-" reads `stdin`."""
+    source = stdin if shard.path == "-" and stdin is not None else shard.path
+    return lambda: open_reader(source, config, shard.name)
+
+
+def check_names(shards: Sequence[Shard], output_of: Callable[[str], str]) -> None:
+    """Raises `ConfigError` when two shards would be written under one name."""
+    taken: dict[str, str] = {}
+    for shard in shards:
+        name = output_of(shard.name)
+        if name in taken:
+            raise ConfigError(
+                f"{taken[name]} and {shard.name} would both be written as {name}. "
+                "Process them in runs of their own."
+            )
+        taken[name] = shard.name
+
+
+def largest_first(shards: Sequence[Shard]) -> tuple[Shard, ...]:
+    """The shards in the order in which they are handed out: the last one to end is a small one."""
+    return tuple(sorted(shards, key=lambda shard: (-shard.size, shard.name)))
+
+
+def choose_executor(name: ExecutorName, workers: int, shards: int) -> tuple[Executor, int]:
+    """The executor and how many workers it really uses."""
+    workers = max(1, min(workers, shards))
+    if name is ExecutorName.SERIAL or workers == 1:
+        return SerialExecutor(), 1
+    return ProcessExecutor(workers), workers
+
+
+def executor_name(executor: Executor) -> str:
+    """The executor's public name."""
+    return "serial" if isinstance(executor, SerialExecutor) else "processes"
+
+
+def available_cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def failed_shard(shard: Shard, error: BaseException | None) -> ShardResult:
+    """The result of a shard whose worker died or gave up: nothing of it was put in place."""
+    message = f"{shard.name}: {error}. Nothing of this shard was written."
+    return ShardResult(
+        shard=shard.name, source=shard.path, format="unknown", compression="unknown", records=0,
+        complete=False, statistics=Statistics(), outputs=(),
+        problems=(Problem("worker", message, 0),), read_bytes=0, text_bytes=0, lenient=0, blank=0,
+        seconds=0.0, cpu_seconds=0.0,
+    )  # fmt: skip
+
+
+def run_info(
+    engine: Engine,
+    config: RunConfig,
+    command: str,
+    started: dt.datetime,
+    seconds: float,
+    workers: int,
+    executor: str,
+    skipped: Sequence[str],
+) -> RunInfo:
+    """What the report says of the run."""
+    finished = started + dt.timedelta(seconds=seconds)
+    return RunInfo(
+        version=lowbg.__version__,
+        command=command,
+        started=started.isoformat(timespec="seconds"),
+        finished=finished.isoformat(timespec="seconds"),
+        seconds=seconds,
+        workers=workers,
+        executor=executor,
+        configuration=as_dict(config),
+        policy=as_dict(config.policy),
+        policy_sha256=policy_digest(config.policy),
+        models=engine.model_digests(),
+        scorers=engine.scorer_versions(),
+        machine={
+            "python": platform.python_version(),
+            "system": sys.platform,
+            "processor": platform.machine(),
+            "cores": str(available_cores()),
+        },
+        skipped=tuple(skipped),
+    )
+
+
+@contextlib.contextmanager
+def _closing(ends: Iterator[Finished[ShardResult]]) -> Iterator[Iterator[Finished[ShardResult]]]:
+    """Ends the executor when its caller is interrupted."""
+    try:
+        yield ends
+    finally:
+        close: Callable[[], None] | None = getattr(ends, "close", None)
+        if close is not None:
+            close()

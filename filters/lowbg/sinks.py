@@ -1,0 +1,183 @@
+"""Where the records of a run go: a directory that mirrors the input, or one stream and files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from lowbg.config import RunConfig, Unscored
+from lowbg.engine import Judged
+from lowbg.errors import ConfigError
+from lowbg.readers.base import Reader
+from lowbg.readers.parquet import ParquetReader
+from lowbg.records import Batch, LinePayload, Payload, Rejected
+from lowbg.routing import VERDICT_NAMES, Route, masks, routes
+from lowbg.writers import codec_of, output_name
+from lowbg.writers.base import Annotations, Writer, WrittenFile
+from lowbg.writers.jsonl import JsonlWriter, StreamWriter
+from lowbg.writers.parquet import ParquetWriter
+from lowbg.writers.quarantine import QuarantineWriter
+
+
+class DirectorySinks:
+    """`human/`, `ai/` (and `unscored/`) with the shard's own name below, and its quarantine.
+
+    Every route gets its file, empty or not, so that the output trees mirror the input tree.
+    """
+
+    def __init__(self, name: str, root: Path, reader: Reader, config: RunConfig) -> None:
+        self._config = config
+        self._writers: dict[Route, Writer] = {}
+        self._quarantine = QuarantineWriter(root / "quarantine" / f"{name}.jsonl", root)
+        try:
+            for route in routes(config.policy.unscored):
+                self._writers[route] = _open_writer(route, name, root, reader, config)
+        except BaseException:
+            self.abort()
+            raise
+
+    def write(self, batch: Batch, judged: Judged) -> int:
+        """Appends every document to the file of its route."""
+        annotations = _annotations(batch.payload, judged) if self._config.annotate else None
+        taken = 0
+        kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
+        for route, keep in kept.items():
+            self._writers[route].write(batch.payload, keep, annotations)
+            taken += int(keep.sum())
+        return taken
+
+    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
+        """Appends records that could not be read to the shard's quarantine file."""
+        self._quarantine.write(shard, rejected)
+
+    def end_shard(self) -> tuple[WrittenFile, ...]:
+        """Commits every file; the quarantine file only where it holds something."""
+        files = [writer.commit() for writer in self._writers.values()]
+        quarantine = self._quarantine.commit()
+        if quarantine is not None:
+            files.append(quarantine)
+        return tuple(files)
+
+    def abort(self) -> None:
+        """Removes what was not committed."""
+        for writer in self._writers.values():
+            writer.abort()
+        self._quarantine.abort()
+
+
+def _open_writer(route: Route, name: str, root: Path, reader: Reader, config: RunConfig) -> Writer:
+    if isinstance(reader, ParquetReader):
+        return ParquetWriter(
+            root / route / name, root, reader.schema, reader.layout, annotate=config.annotate
+        )
+    codec = codec_of(config.compression, reader.compression)
+    return JsonlWriter(root / route / output_name(name, config.compression), root, codec)
+
+
+class StreamSinks:
+    """Human lines to a stream; AI lines to a file or nowhere; the rest of the files on request.
+
+    One object serves all shards of a run. `ai` may be null only where the caller was told to
+    discard; the quarantine goes to a file, or is counted alone.
+    """
+
+    def __init__(
+        self,
+        human: BinaryIO,
+        ai: Path | None,
+        quarantine: Path | None,
+        config: RunConfig,
+    ) -> None:
+        if config.policy.unscored is Unscored.SEPARATE:
+            raise ConfigError("a stream has no output for unscored = separate. Use -o DIR instead.")
+        self._config = config
+        self._human = StreamWriter(human)
+        self._ai: JsonlWriter | None = None
+        if ai is not None:
+            self._ai = JsonlWriter(ai, ai.parent, _codec_by_name(ai))
+        self._quarantine: QuarantineWriter | None = None
+        if quarantine is not None:
+            self._quarantine = QuarantineWriter(quarantine, quarantine.parent)
+
+    def write(self, batch: Batch, judged: Judged) -> int:
+        """Appends human lines to the stream and AI lines to their file."""
+        if not isinstance(batch.payload, LinePayload):
+            raise ConfigError(
+                "a stream takes JSONL only, and this input is Parquet. Use -o DIR instead."
+            )
+        annotations = _annotations(batch.payload, judged) if self._config.annotate else None
+        kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
+        self._human.write(batch.payload, kept[Route.HUMAN], annotations)
+        if self._ai is not None:
+            self._ai.write(batch.payload, kept[Route.AI], annotations)
+        return len(batch)
+
+    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
+        """Appends records that could not be read."""
+        if self._quarantine is not None:
+            self._quarantine.write(shard, rejected)
+
+    def end_shard(self) -> tuple[WrittenFile, ...]:
+        """Nothing is put in place until the whole stream is done."""
+        self._human.flush()
+        return ()
+
+    def commit(self) -> tuple[WrittenFile, ...]:
+        """Commits the files beside the stream."""
+        files: list[WrittenFile] = []
+        self._human.flush()
+        if self._ai is not None:
+            files.append(self._ai.commit())
+        if self._quarantine is not None:
+            written = self._quarantine.commit()
+            if written is not None:
+                files.append(written)
+        return tuple(files)
+
+    def abort(self) -> None:
+        """Does nothing: a shard's end isn't the stream's end; see `discard`."""
+
+    def discard(self) -> None:
+        """Removes what was not committed."""
+        for writer in (self._ai, self._quarantine):
+            if writer is not None:
+                with contextlib.suppress(OSError):
+                    writer.abort()
+
+
+def _annotations(payload: Payload, judged: Judged) -> Annotations:
+    """What `annotate` adds to each record: score, verdict and reasons."""
+    decisions = judged.decisions
+    verdicts = [VERDICT_NAMES[v] for v in decisions.verdicts]
+    reasons = decisions.reasons_array()
+    if not isinstance(payload, LinePayload):
+        return pa.StructArray.from_arrays(
+            [decisions.score, pa.array(verdicts, pa.string()), reasons],
+            names=["ai_score", "verdict", "reasons"],
+        )
+    return [
+        orjson.dumps(
+            {"ai_score": score, "verdict": verdict, "reasons": why},
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        )
+        for score, verdict, why in zip(
+            float32_values(decisions.score), verdicts, reasons.to_pylist(), strict=True
+        )
+    ]
+
+
+def float32_values(column: pa.FloatArray) -> list[np.float32 | None]:
+    """The column's values as float32 scalars, so that JSON gets their shortest form."""
+    values = np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
+    valid = column.is_valid().to_pylist()
+    return [value if ok else None for value, ok in zip(values, valid, strict=True)]
+
+
+def _codec_by_name(path: Path) -> str:
+    return {".zst": "zstd", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}.get(path.suffix, "none")
