@@ -1,0 +1,157 @@
+"""Counters that add up exactly, whatever the order: tables by name, and histograms.
+
+Everything is an integer, so that a merge is the same in any order and at any batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class CountTable:
+    """Rows of `width` integers by name, each added to at once for a whole batch.
+
+    `max_rows` bounds the distinct names; later ones are counted under `other`. Two tables are
+    equal when every name has equal counts, in whatever order they came.
+    """
+
+    __slots__ = ("_counts", "_slots", "max_rows", "other", "width")
+
+    def __init__(self, width: int, max_rows: int | None = None, other: str = "(other)") -> None:
+        self.width = width
+        self.max_rows = max_rows
+        self.other = other
+        self._slots: dict[str, int] = {}
+        self._counts = np.zeros((8, width), np.int64)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def names(self) -> list[str]:
+        """The names, in the order in which they came."""
+        return list(self._slots)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """One row a name, in the order of `names`."""
+        return self._counts[: len(self._slots)]
+
+    def add(self, names: Sequence[str], counts: NDArray[np.int64]) -> None:
+        """Adds row i of `counts` to the name i; names may repeat."""
+        self._add(names, counts, self.max_rows)
+
+    def merge(self, other: CountTable) -> None:
+        """Adds all rows of another table; the union of names isn't bounded."""
+        self._add(other.names, other.counts, None)
+
+    def _add(self, names: Sequence[str], counts: NDArray[np.int64], limit: int | None) -> None:
+        slots = self._slots
+        rows = list(map(slots.get, names))
+        if None in rows:
+            if limit is None or len(slots) + len(names) <= limit:
+                rows = [slots.setdefault(name, len(slots)) for name in names]
+            else:
+                rows = [self._bounded(name, limit) for name in names]
+        if len(slots) > len(self._counts):
+            grown = np.zeros((max(len(slots), 2 * len(self._counts)), self.width), np.int64)
+            grown[: len(self._counts)] = self._counts
+            self._counts = grown
+        # Unlike `+=` on rows, this counts a row that comes twice twice.
+        np.add.at(self._counts, np.asarray(rows, np.int64), counts)
+
+    def _bounded(self, name: str, limit: int) -> int:
+        slot = self._slots.get(name)
+        if slot is None:
+            # The row of what is left over doesn't count against the limit.
+            full = len(self._slots) - (self.other in self._slots) >= limit
+            slot = self._slots.setdefault(self.other if full else name, len(self._slots))
+        return slot
+
+    def largest(self, n: int, columns: Sequence[int] = (0,)) -> CountTable:
+        """The `n` names with the largest sum of `columns` (ties by name), the rest as `other`."""
+        table = CountTable(self.width, self.max_rows, self.other)
+        size = self.counts[:, list(columns)].sum(axis=1).tolist()
+        names = [name for name in self._slots if name != self.other]
+        ranked = sorted(names, key=lambda name: (-size[self._slots[name]], name))
+        rows = [self._slots[name] for name in ranked]
+        table.add(ranked[:n], self._counts[rows[:n]])
+        rest = rows[n:]
+        if self.other in self._slots:
+            rest.append(self._slots[self.other])
+        if rest:
+            table._add([self.other], self._counts[rest].sum(axis=0, keepdims=True), None)
+        return table
+
+    def to_dict(self) -> dict[str, list[int]]:
+        """Plain JSON values: the counts by name, names sorted."""
+        return {name: self._counts[self._slots[name]].tolist() for name in sorted(self._slots)}
+
+    def update(self, values: dict[str, list[int]]) -> None:
+        """Adds what `to_dict` returned. Raises `ValueError` where it is of another width."""
+        if values:
+            self._add(list(values), np.array(list(values.values()), np.int64), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "width": self.width,
+            "max_rows": self.max_rows,
+            "other": self.other,
+            "names": self.names,
+            "counts": self.counts.copy(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.width = state["width"]
+        self.max_rows = state["max_rows"]
+        self.other = state["other"]
+        self._slots = {name: i for i, name in enumerate(state["names"])}
+        self._counts = state["counts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """The fixed bins of one quantity.
+
+    `edges` rise; bin i holds edges[i] ≤ x < edges[i + 1], the last bin its upper edge too.
+    `scale` says how an axis is drawn.
+    """
+
+    name: str
+    title: str
+    edges: tuple[float, ...]
+    scale: str = "linear"
+
+    def count(
+        self, values: NDArray[np.floating[Any]], groups: NDArray[np.int64], n_groups: int
+    ) -> NDArray[np.int64]:
+        """Values by group and bin: below the first edge, each bin, above the last edge.
+
+        Shape (n_groups, bins + 2). NaN isn't counted.
+        """
+        # Values and edges of one type: searchsorted copies otherwise.
+        edges = np.asarray(self.edges, values.dtype)
+        bins = np.searchsorted(edges, values, side="right")
+        bins[values == edges[-1]] -= 1
+        width = len(edges) + 1
+        keys = groups * width + bins
+        missing = np.isnan(values)
+        if missing.any():
+            keys = keys[~missing]
+        return np.bincount(keys, minlength=n_groups * width).reshape(n_groups, width)
+
+
+def linear_bins(name: str, title: str, low: float, high: float, n: int) -> Bins:
+    """`n` bins of equal width."""
+    return Bins(name, title, tuple(np.round(np.linspace(low, high, n + 1), 10).tolist()))
+
+
+def log_bins(name: str, title: str, low: float, high: float, n: int) -> Bins:
+    """`n` bins of equal ratio."""
+    edges = np.geomspace(low, high, n + 1)
+    return Bins(name, title, tuple(float(f"{edge:.6g}") for edge in edges), "log")

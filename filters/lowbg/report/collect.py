@@ -1,0 +1,115 @@
+"""From shard results to a report: a plain-JSON structure, versioned as `lowbg.report/1`.
+
+A report holds, beside `schema`, one entry a section (`sections/`, whose `collect` functions say
+what is in them): `totals`, `problems`, `estimate`, `years`, `languages`, `hosts`, `phrases`,
+`histograms`, `unscored`, `rejected`, `conservation`, `throughput`, `shards`, `inputs`, `outputs`
+and `runs`; and `counters`, the exact sums that they are made of (`Statistics.to_dict`, hosts cut
+to the largest `HOSTS_KEPT`), from which reports are merged. Shares are numbers from 0 to 1, null
+where there is nothing to share; intervals are [low, high] at 95 %. `report.schema.json` beside
+this file describes it for machines. Within version 1, keys are added and never change meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from lowbg.config import as_dict
+from lowbg.errors import FormatError
+from lowbg.report.estimate import share, wilson
+from lowbg.report.sections import sections
+from lowbg.report.sections.base import Material
+from lowbg.report.sections.hosts import largest_hosts
+from lowbg.results import RunInfo, ShardResult
+from lowbg.statistics import MEASURES, VERDICTS, Statistics
+
+Report = dict[str, Any]
+"""Plain JSON values, as the docstring of `lowbg.report.collect` says."""
+
+SCHEMA: Final = "lowbg.report/1"
+HOSTS_KEPT: Final = 1_000
+"""Hosts that a report's counters keep apart; a merge of reports knows no others."""
+
+
+def collect(info: RunInfo, shards: Sequence[ShardResult]) -> Report:
+    """The report of a run; its shards stay in their order."""
+    statistics = Statistics()
+    for shard in shards:
+        statistics.merge(shard.statistics)
+    rows = [_shard_row(shard) for shard in shards]
+    return _build(Material([as_dict(info)], rows, statistics))
+
+
+def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Report:
+    """One report of several finished runs: counters added up, shards and runs one after another.
+
+    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)". Raises
+    `FormatError` where something isn't a report of this version.
+    """
+    statistics = Statistics()
+    runs: list[Mapping[str, Any]] = []
+    shards: list[Mapping[str, Any]] = []
+    for i, report in enumerate(reports):
+        check(report, f"report {i + 1} of {len(reports)}")
+        statistics.merge(Statistics.from_dict(report["counters"]))
+        runs += report["runs"]
+        shards += report["shards"]
+    return _build(Material(runs, shards, statistics))
+
+
+def check(report: object, name: str) -> Report:
+    """The report itself, if it is one that this version reads; raises `FormatError` if not."""
+    if not isinstance(report, dict) or not isinstance(report.get("schema"), str):
+        raise FormatError(f"{name}: not a lowbg report. Give the report.json of a finished run.")
+    if report["schema"] != SCHEMA:
+        raise FormatError(
+            f"{name}: a report of the form {report['schema']!r}; this version reads {SCHEMA}. "
+            "Use the version of lowbg that wrote it, or run the job again."
+        )
+    wanted = ("counters", *(section.key for section in sections()))
+    missing = [key for key in wanted if key not in report]
+    if missing:
+        raise FormatError(f"{name}: {', '.join(missing)} missing; the report is damaged.")
+    try:
+        Statistics.from_dict(report["counters"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FormatError(f"{name}: its counters are damaged ({error!r}).") from error
+    return report
+
+
+def _build(material: Material) -> Report:
+    report: Report = {"schema": SCHEMA}
+    for section in sections():
+        report[section.key] = section.collect(material)
+    hosts = largest_hosts(material.statistics.hosts, HOSTS_KEPT)
+    report["counters"] = {**material.statistics.to_dict(), "hosts": hosts.to_dict()}
+    return report
+
+
+def _shard_row(shard: ShardResult) -> dict[str, Any]:
+    """A row of the section "shards": all that is known of a shard but what was found in it."""
+    measured = shard.statistics.measured()
+    documents = shard.statistics.documents()
+    scored = documents["human"] + documents["ai"]
+    return {
+        "shard": shard.shard,
+        "source": shard.source,
+        "format": shard.format,
+        "compression": shard.compression,
+        "complete": shard.complete,
+        "records": shard.records,
+        **{name: {v: measured[v][name] for v in VERDICTS} for name in MEASURES},
+        "ai_share_of_scored": share(documents["ai"], scored),
+        "ai_share_of_scored_interval": wilson(documents["ai"], scored),
+        "balanced": shard.records == sum(documents.values()),
+        "read_bytes": shard.read_bytes,
+        "text_bytes": shard.text_bytes,
+        "lenient": shard.lenient,
+        "blank": shard.blank,
+        "seconds": shard.seconds,
+        "cpu_seconds": shard.cpu_seconds,
+        "input_sha256": shard.input_sha256,
+        "seen_fields": list(shard.seen_fields),
+        "outputs": [as_dict(output) for output in shard.outputs],
+        "problems": [as_dict(problem) for problem in shard.problems],
+    }

@@ -1,0 +1,139 @@
+"""A report as a short summary for a terminal: what became of the records, and what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import IO, Any
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lowbg.report.sections import sections
+from lowbg.report.sections.base import BarLine, Line, bytes_text, count_text, share_text, visible
+
+_STYLES = {
+    "human": "blue",
+    "ai": "yellow",
+    "unscored": "bright_black",
+    "quarantined": "magenta",
+    "warning": "yellow",
+    "strong": "bold",
+}
+_ASCII = str.maketrans({"·": "|", "–": "-", "…": "...", "█": "#", "▌": "#", "≥": ">="})
+_BAR_COLUMNS = 24
+
+
+def render_terminal(
+    report: Mapping[str, Any],
+    stream: IO[str],
+    *,
+    width: int | None = None,
+    color: bool | None = None,
+) -> None:
+    """Prints the summary to `stream`.
+
+    `width` is in columns, the terminal's own by default. Colour is used on a terminal unless
+    NO_COLOR is set; `color` forces or forbids it. Control characters from the data are written
+    out, never sent.
+    """
+    console = Console(
+        file=stream,
+        width=width,
+        force_terminal=True if color else None,
+        no_color=None if color is None else not color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+    plain = console.options.ascii_only
+    for row in _packed(_headline(report), console.width):
+        console.print(_text(row, plain, "bold"))
+    lines = [line for section in sections() for line in section.lines(report[section.key])]
+    for kind, group in groupby(lines, type):
+        if kind is BarLine:
+            bars = [line for line in group if isinstance(line, BarLine)]
+            console.print(_bars(bars, plain, console.width))
+        else:
+            console.print(
+                _grid([line for line in group if isinstance(line, Line)], plain, console.width)
+            )
+
+
+def _headline(report: Mapping[str, Any]) -> list[str]:
+    speed, shards = report["throughput"], report["shards"]
+    parts = [
+        "lowbg " + ", ".join(sorted({run["version"] for run in report["runs"]})),
+        f"{count_text(len(shards))} shard{'s' * (len(shards) != 1)}",
+        f"{count_text(report['totals']['records'])} records",
+        f"{bytes_text(speed['text_bytes'])} in {_duration(speed['seconds'])}",
+    ]
+    if speed["mb_per_second"] is not None:
+        parts.append(f"{speed['mb_per_second']:,.1f} MB/s")
+    return parts
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+    )
+
+
+def _bars(lines: Sequence[BarLine], plain: bool, width: int) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    columns = max(0, min(_BAR_COLUMNS, width - 40))
+    if columns:
+        grid.add_column(no_wrap=True)
+    for line in lines:
+        style = _STYLES.get(line.style, "")
+        halves = round(2 * columns * (line.share or 0.0))
+        cells = [
+            _text(f"  {line.label}", plain, style),
+            _text(count_text(line.count), plain),
+            _text(share_text(line.share), plain),
+        ]
+        if columns:
+            cells.append(_text("█" * (halves // 2) + "▌" * (halves % 2), plain, style))
+        grid.add_row(*cells)
+    return grid
+
+
+def _grid(lines: Sequence[Line], plain: bool, width: int) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    room = width - 4 - max(len(line.label) for line in lines)
+    for line in lines:
+        warning = line.style == "warning"
+        label = _text(f"  {line.label}", plain, _STYLES["warning" if warning else "unscored"])
+        rows = "\n".join(_packed([visible(item) for item in line.items], room))
+        grid.add_row(label, _text(rows, plain, "bold" if line.style == "strong" else "", keep="\n"))
+    return grid
+
+
+def _packed(items: Sequence[str], room: int) -> list[str]:
+    """Items in lines of at most `room` columns, broken between items where that is possible."""
+    rows: list[str] = []
+    for item in items:
+        if rows and cell_len(rows[-1]) + cell_len(item) + 3 <= room:
+            rows[-1] += f" · {item}"
+        else:
+            rows.append(item)
+    return rows
+
+
+def _text(text: str, plain: bool, style: str = "", keep: str = "") -> Text:
+    """Text that a stream without Unicode can take, too."""
+    text = visible(text, keep)
+    if plain:
+        text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+    return Text(text, style)

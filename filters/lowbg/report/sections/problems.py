@@ -1,0 +1,79 @@
+"""What could not be read, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lowbg.report.sections.base import (
+    Block,
+    Column,
+    Line,
+    Material,
+    Note,
+    Section,
+    Table,
+    count_text,
+)
+
+_SHOWN = 200
+_SHOWN_IN_TERMINAL = 3
+
+
+def _collect(material: Material) -> list[dict[str, Any]]:
+    problems = [
+        {"shard": shard["shard"], **problem, "advice": _advice(problem["kind"], shard)}
+        for shard in material.shards
+        for problem in shard["problems"]
+    ]
+    for shard in material.shards:
+        if not shard["balanced"]:
+            message = f"{shard['shard']}: records in and out differ. This is a defect of lowbg."
+            problems.append(_whole_run("conservation", message, shard["shard"]))
+    policies = {run["policy_sha256"] for run in material.runs}
+    if len(policies) > 1:
+        message = f"The merged runs used {len(policies)} different policies; their verdicts differ."
+        problems.append(_whole_run("policy", message, ""))
+    return problems
+
+
+def _whole_run(kind: str, message: str, shard: str) -> dict[str, Any]:
+    return {"shard": shard, "kind": kind, "message": message, "count": 0, "advice": ""}
+
+
+def _advice(kind: str, shard: Any) -> str:
+    if kind == "missing_text" and shard["seen_fields"]:
+        seen = ", ".join(shard["seen_fields"][:12])
+        return f"The records have the fields {seen}. Name the one with --text-field."
+    return ""
+
+
+def _blocks(problems: Any) -> Sequence[Block]:
+    if not problems:
+        return (Note("Every record was read, and every input was read to its end.", "good"),)
+    columns = (
+        Column("Shard", "code"),
+        Column("Kind"),
+        Column("Records", "count"),
+        Column("First message"),
+    )
+    rows = [
+        (p["shard"], p["kind"], p["count"] or None, f"{p['message']} {p['advice']}".strip())
+        for p in problems[:_SHOWN]
+    ]
+    return (Table(columns, rows, more=max(0, len(problems) - _SHOWN)),)
+
+
+def _lines(problems: Any) -> Sequence[Line]:
+    lines = []
+    for problem in problems[:_SHOWN_IN_TERMINAL]:
+        many = f" ({count_text(problem['count'])} records)" if problem["count"] > 1 else ""
+        text = f"{problem['message']}{many} {problem['advice']}".strip()
+        lines.append(Line("problem", [text], "warning"))
+    more = len(problems) - _SHOWN_IN_TERMINAL
+    if more > 0:
+        lines.append(Line("problem", [f"{count_text(more)} more in the report"], "warning"))
+    return lines
+
+
+SECTION = Section(20, "problems", "Problems", _collect, _blocks, _lines)

@@ -1,0 +1,42 @@
+"""How fast it went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lowbg.report.sections.base import Block, Facts, Material, Section, bytes_text, count_text
+
+
+def _collect(material: Material) -> dict[str, Any]:
+    size = sum(shard["text_bytes"] for shard in material.shards)
+    records = sum(shard["records"] for shard in material.shards)
+    seconds = sum(run["seconds"] for run in material.runs)
+    cpu_seconds = sum(shard["cpu_seconds"] for shard in material.shards)
+    return {
+        "read_bytes": sum(shard["read_bytes"] for shard in material.shards),
+        "text_bytes": size,
+        "records": records,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "mb_per_second": size / 1e6 / seconds if seconds else None,
+        "records_per_second": records / seconds if seconds else None,
+        "mb_per_cpu_second": size / 1e6 / cpu_seconds if cpu_seconds else None,
+        "records_per_cpu_second": records / cpu_seconds if cpu_seconds else None,
+    }
+
+
+def _blocks(speed: Any) -> Sequence[Block]:
+    rows = [
+        ("Read", f"{bytes_text(speed['read_bytes'])} as stored, "
+                 f"{bytes_text(speed['text_bytes'])} decompressed"),
+        ("Time", f"{speed['seconds']:,.1f} s, {speed['cpu_seconds']:,.1f} CPU seconds"),
+    ]  # fmt: skip
+    for name, each in (("second", "per_second"), ("CPU second", "per_cpu_second")):
+        if speed[f"mb_{each}"] is not None:
+            records = count_text(round(speed[f"records_{each}"]))
+            rows.append((f"Each {name}", f"{speed[f'mb_{each}']:,.1f} MB, {records} records"))
+    return (Facts(rows),)
+
+
+SECTION = Section(120, "throughput", "Speed", _collect, _blocks)

@@ -1,0 +1,314 @@
+"""What is counted of a run: mergeable, exact, the same at any batch size and merge order.
+
+A `Statistics` holds integers only. It pickles, turns into plain JSON and back, and two of them
+are equal when they counted the same documents, in whatever order and parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lowbg.counting import Bins, CountTable, linear_bins, log_bins
+from lowbg.origins import hosts, to_numpy, years
+
+VERDICTS: Final = ("human", "ai", "unscored", "quarantined")
+MEASURES: Final = ("documents", "bytes", "words")
+TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored", "ai")
+"""Of a language and year: trusted documents, those with a score, those that the score alone would
+call AI; then the documents that are not trusted: scored, and AI."""
+
+UNKNOWN_LANGUAGE: Final = "und"
+MAX_HOSTS: Final = 50_000
+"""Distinct hosts that are kept apart in a shard, first come first served."""
+
+HISTOGRAMS: Final[tuple[Bins, ...]] = (
+    linear_bins("ai_score", "AI score", 0.0, 1.0, 50),
+    log_bins("perplexity", "Perplexity per word", 10.0, 100_000.0, 40),
+    linear_bins("burstiness", "Burstiness", -1.0, 1.0, 40),
+    linear_bins("phrase_log_odds", "Phrase log-odds (nats per word)", -2.0, 2.0, 40),
+    log_bins("words", "Words in a document", 1.0, 1_000_000.0, 36),
+)
+"""The quantities that are counted by bins; a feature is added here and nowhere else."""
+
+_SCORED = 3  # human, ai, unscored: the verdicts of what could be read
+_FIELDS: Final = ("languages", "years", "hosts", "trust", "phrases", "phrase_categories",
+                  "artifacts", "rejected", "unscored")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsBatch:
+    """What is counted of consecutive documents, one entry a document.
+
+    `verdicts` is 0 (human), 1 (AI) or 2 (unscored); `words` in words; `sizes` in stored bytes;
+    `languages` indexes `codes`, −1 where not recognised. `trusted` documents are human by their
+    date; `called_ai` is the verdict by score alone, before trust. `columns` holds the features by
+    name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
+    `unscored_codes` indexes `unscored_names`, −1 where a document is scored.
+    """
+
+    verdicts: NDArray[np.int8]
+    words: NDArray[Any]
+    sizes: NDArray[np.int64]
+    languages: NDArray[np.int8]
+    codes: tuple[str, ...]
+    dates: pa.StringArray
+    urls: pa.StringArray
+    trusted: NDArray[np.bool_]
+    called_ai: NDArray[np.bool_]
+    columns: Mapping[str, pa.Array] = field(default_factory=dict)
+    unscored_codes: NDArray[np.int8] | None = None
+    unscored_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+
+class Statistics:
+    """Counters of documents, bytes and words by verdict, and of what was found in them.
+
+    `totals` has a row a verdict of `VERDICTS` and a column a measure of `MEASURES`. `languages`,
+    `years` and `hosts` have, a name, the three measures of human, then of AI, then of unscored
+    documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict;
+    `unscored` documents by reason; `rejected` records and bytes by reason. `trust` has
+    `TRUST_COUNTS` by "language/year". `histograms` are `HISTOGRAMS`: a row a verdict; below,
+    the bins, above.
+    """
+
+    def __init__(self) -> None:
+        by_verdict = _SCORED * len(MEASURES)
+        self.totals = np.zeros((len(VERDICTS), len(MEASURES)), np.int64)
+        self.languages = CountTable(by_verdict)
+        self.years = CountTable(by_verdict)
+        self.hosts = CountTable(by_verdict, MAX_HOSTS)
+        self.trust = CountTable(len(TRUST_COUNTS))
+        self.phrases = CountTable(_SCORED)
+        self.phrase_categories = CountTable(_SCORED)
+        self.artifacts = CountTable(_SCORED)
+        self.rejected = CountTable(2)
+        self.unscored = CountTable(1)
+        self.histograms = {
+            bins.name: np.zeros((_SCORED, len(bins.edges) + 1), np.int64) for bins in HISTOGRAMS
+        }
+
+    def add(self, batch: StatisticsBatch) -> None:
+        """Counts the documents of a batch."""
+        if not len(batch):
+            return
+        verdicts = batch.verdicts.astype(np.int64)
+        measures = (None, batch.sizes, batch.words)
+        self.totals[:_SCORED] += _sums(np.zeros_like(verdicts), 1, verdicts, measures).reshape(
+            _SCORED, len(MEASURES)
+        )
+        languages = batch.languages.astype(np.int64)
+        language_names = [*batch.codes, UNKNOWN_LANGUAGE]
+        languages[languages < 0] = len(batch.codes)
+        year, host = years(batch.dates), hosts(batch.urls)
+        for table, codes, names in (
+            (self.languages, languages, language_names),
+            (self.years, year.codes, year.names),
+            (self.hosts, host.codes, host.names),
+        ):
+            _add_present(table, names, _sums(codes, len(names), verdicts, measures))
+        self._add_trust(batch, languages, language_names, year.codes, year.names)
+        self._add_found(batch, verdicts)
+        self._add_histograms(batch, verdicts)
+        if batch.unscored_codes is not None and batch.unscored_names:
+            codes = batch.unscored_codes[batch.unscored_codes >= 0].astype(np.int64)
+            counts = np.bincount(codes, minlength=len(batch.unscored_names))
+            _add_present(self.unscored, list(batch.unscored_names), counts[:, None])
+
+    def _add_trust(
+        self,
+        batch: StatisticsBatch,
+        languages: NDArray[np.int64],
+        language_names: list[str],
+        year: NDArray[np.int64],
+        year_names: list[str],
+    ) -> None:
+        judged = _judged(batch)
+        trusted = batch.trusted
+        flags = (
+            trusted,
+            trusted & judged,
+            trusted & judged & batch.called_ai,
+            ~trusted & (batch.verdicts != 2),
+            ~trusted & (batch.verdicts == 1),
+        )
+        keys = languages * len(year_names) + year
+        size = len(language_names) * len(year_names)
+        counts = np.stack([np.bincount(keys[flag], minlength=size) for flag in flags], axis=1)
+        present = np.flatnonzero(counts.any(axis=1))
+        names = [
+            f"{language_names[key // len(year_names)]}/{year_names[key % len(year_names)]}"
+            for key in present.tolist()
+        ]
+        self.trust.add(names, counts[present])
+
+    def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
+        phrases = batch.columns.get("phrases")
+        if phrases is not None:
+            found = _documents_by_value(phrases, verdicts)
+            _add_present(self.phrases, *found.by_value())
+            _add_present(self.phrase_categories, *found.by_category())
+        artifacts = batch.columns.get("artifacts")
+        if artifacts is not None:
+            _add_present(self.artifacts, *_documents_by_value(artifacts, verdicts).by_value())
+
+    def _add_histograms(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
+        for bins in HISTOGRAMS:
+            if bins.name == "words":
+                values = np.asarray(batch.words, np.float64)
+            elif bins.name in batch.columns:
+                column = batch.columns[bins.name]
+                values = to_numpy(column)
+                if column.null_count:  # NaN is not counted.
+                    values = np.where(to_numpy(column.is_valid()), values, values.dtype.type("nan"))
+            else:
+                continue
+            self.histograms[bins.name] += bins.count(values, verdicts, _SCORED)
+
+    def add_quarantined(self, reason: str, count: int, bytes: int) -> None:
+        """Counts records that could not be read: how many, and their stored bytes."""
+        self.totals[3] += (count, bytes, 0)
+        self.rejected.add([reason], np.array([[count, bytes]], np.int64))
+
+    def documents(self) -> dict[str, int]:
+        """Documents by verdict, `quarantined` records among them."""
+        return dict(zip(VERDICTS, self.totals[:, 0].tolist(), strict=True))
+
+    def measured(self) -> dict[str, dict[str, int]]:
+        """Documents, bytes and words by verdict."""
+        return {
+            verdict: dict(zip(MEASURES, row, strict=True))
+            for verdict, row in zip(VERDICTS, self.totals.tolist(), strict=True)
+        }
+
+    def merge(self, other: Statistics) -> None:
+        """Adds what another one counted."""
+        self.totals += other.totals
+        for name in _FIELDS:
+            getattr(self, name).merge(getattr(other, name))
+        for name, counts in other.histograms.items():
+            self.histograms[name] += counts
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; equal statistics give equal values, names sorted."""
+        return {
+            "totals": self.totals.tolist(),
+            **{name: getattr(self, name).to_dict() for name in _FIELDS},
+            "histograms": {name: counts.tolist() for name, counts in self.histograms.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Statistics:
+        """What `to_dict` returned. Raises `ValueError` or `KeyError` where it is something else."""
+        new = cls()
+        new.totals += np.array(values["totals"], np.int64)
+        for name in _FIELDS:
+            getattr(new, name).update(values[name])
+        for name, counts in values["histograms"].items():
+            new.histograms[name] += np.array(counts, np.int64)
+        return new
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statistics) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Statistics({self.documents()})"
+
+
+def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:
+    """Which documents have a score: a trusted document's verdict doesn't tell."""
+    score = batch.columns.get("ai_score")
+    if score is None:
+        return np.asarray(batch.verdicts != 2, np.bool_)
+    return to_numpy(score.is_valid()).view(np.bool_)
+
+
+def _sums(
+    codes: NDArray[np.int64],
+    size: int,
+    verdicts: NDArray[np.int64],
+    measures: tuple[NDArray[Any] | None, ...],
+) -> NDArray[np.int64]:
+    """The sums of each measure by code and verdict; shape (size, verdicts × measures)."""
+    keys = codes * _SCORED + verdicts
+    # bincount adds in float64, which is exact below 2^53: a batch is far from 8 PiB.
+    columns = [np.bincount(keys, weights, size * _SCORED) for weights in measures]
+    return np.stack(columns, axis=1).astype(np.int64).reshape(size, -1)
+
+
+def _add_present(table: CountTable, names: list[str], counts: NDArray[np.int64]) -> None:
+    """Adds the rows that count something, in their order."""
+    present = np.flatnonzero(counts.any(axis=1))
+    if len(present) == len(names):
+        table.add(names, counts)
+    elif len(present):
+        table.add([names[i] for i in present.tolist()], counts[present])
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Distinct (document, value) pairs: each pair's verdict and value."""
+
+    parents: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    values: list[str]
+    verdicts: NDArray[np.int64]
+
+    def by_value(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Documents by value and verdict."""
+        return self.values, self._count(self.parents, self.codes, len(self.values))
+
+    def by_category(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Documents by what is in front of the colon, and verdict."""
+        slots: dict[str, int] = {}
+        category = [slots.setdefault(v.partition(":")[0], len(slots)) for v in self.values]
+        codes = np.asarray(category, np.int64)[self.codes]
+        parents, codes = _distinct(self.parents, codes, len(slots))
+        return list(slots), self._count(parents, codes, len(slots))
+
+    def _count(
+        self, parents: NDArray[np.int64], codes: NDArray[np.int64], size: int
+    ) -> NDArray[np.int64]:
+        keys = codes * _SCORED + self.verdicts[parents]
+        return np.bincount(keys, minlength=size * _SCORED).reshape(size, _SCORED)
+
+
+def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found:
+    """The distinct values of every document's list."""
+    flat = column.flatten()
+    if not len(flat):
+        empty = np.empty(0, np.int64)
+        return _Found(empty, empty, [], verdicts)
+    if pa.types.is_dictionary(flat.type):
+        flat = flat.dictionary_decode()
+    parents = to_numpy(pc.list_parent_indices(column)).astype(np.int64)
+    if flat.null_count:
+        parents = parents[to_numpy(flat.is_valid()).view(np.bool_)]
+        flat = flat.drop_null()
+    encoded = flat.dictionary_encode()
+    values: list[str] = encoded.dictionary.to_pylist()
+    codes = to_numpy(encoded.indices).astype(np.int64)
+    return _Found(*_distinct(parents, codes, len(values)), values, verdicts)
+
+
+def _distinct(
+    parents: NDArray[np.int64], codes: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct pairs; codes are below `size`."""
+    if not size:
+        return parents, codes
+    keys = np.sort(parents * size + codes)
+    keys = keys[np.append(True, keys[1:] != keys[:-1])]
+    parents, codes = np.divmod(keys, size)
+    return parents, codes

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from lowbg.errors import FormatError, InputError, OutputError
+from lowbg.report import (
+    Report,
+    read_json,
+    render_html,
+    render_json,
+    render_terminal,
+    write_html,
+    write_json,
+)
+from lowbg.results import ShardResult
+from lowbg.statistics import Statistics
+
+Build = Callable[..., Report]
+ACTIVE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
+
+
+class Page(HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def terminal(report: Report, width: int = 80, color: bool | None = None) -> str:
+    stream = io.StringIO()
+    render_terminal(report, stream, width=width, color=color)
+    return stream.getvalue()
+
+
+def test_json_is_sorted_and_comes_back(build: Build, tmp_path: Path) -> None:
+    report = build()
+    path = tmp_path / "out" / "report.json"
+    write_json(report, path)
+    text = path.read_text("utf-8")
+    assert text == json.dumps(report, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert read_json(path) == report
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.json"]
+
+
+def test_json_takes_file_names_that_are_no_unicode(
+    build: Build, shard: Callable[..., ShardResult]
+) -> None:
+    data = render_json(build(shard("caf\udce9.jsonl")))
+    assert json.loads(data)["shards"][0]["shard"] == "caf\\udce9.jsonl"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": "lowbg.report/1"}'])
+def test_reading_what_is_no_report(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=re.escape(str(path))):
+        read_json(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(tmp_path / "none.json")
+
+
+def test_writing_where_one_cannot(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        write_html(build(), tmp_path / "file" / "report.html")
+
+
+def test_page_is_whole_and_self_contained(build: Build) -> None:
+    html = render_html(build())
+    page = Page(html)
+    assert html.startswith("<!doctype html>")
+    assert "script" not in page.tags
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
+    assert not [a for a in page.attributes if a[0] in ("src", "href") or a[0].startswith("on")]
+    assert "url(" not in html
+    assert "@import" not in html
+    for expected in ("example.com", "2024", "refusal:I cannot", "too_short", "cc" * 32):
+        assert expected in page.text
+    assert page.tags.count("section") == page.tags.count("h2") >= 10
+
+
+def test_page_escapes_everything_from_data(evil_report: Report) -> None:
+    html = render_html(evil_report)
+    page = Page(html)
+    assert "script" not in page.tags
+    assert not ACTIVE.search(html)
+    assert page.text.count("<script>alert") >= 6
+    assert "\\x1b[31m\\u202e" in page.text
+
+
+def test_nothing_in_renders(build: Build, shard: Callable[..., ShardResult]) -> None:
+    report = build(shard(statistics=Statistics()))
+    assert "no document was scored" in terminal(report)
+    assert "Every record was read" in Page(render_html(report)).text
+
+
+def test_terminal_summary(build: Build) -> None:
+    lines = terminal(build()).splitlines()
+    assert len(lines) <= 20
+    text = "\n".join(lines)
+    assert re.search(r"human +6 +54\.5 %", text)
+    assert re.search(r"ai +3 +27\.3 %", text)
+    for expected in ("33.3 % of scored documents", "2024 33.3 %", "en 33.3 %",
+                     "example.com 3", "refusal:I cannot 3", "human/ 8 records"):  # fmt: skip
+        assert expected in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_terminal_keeps_to_its_width(evil_report: Report, width: int) -> None:
+    for line in terminal(evil_report, width).splitlines():
+        assert cell_len(line) <= width
+
+
+def test_terminal_sends_nothing_from_data(evil_report: Report) -> None:
+    evil_report["runs"][0]["version"] = "\x1b[2J"
+    text = terminal(evil_report)
+    assert "\\x1b[2J" in text
+    assert not ACTIVE.search(text)
+    assert "\\x1b[31m" in text
+    assert "\\x0anext" in text
+
+
+def test_colour_only_where_wanted(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[3" in terminal(build(), color=True)
+    assert "\x1b" not in terminal(build())
+    assert "\x1b" not in terminal(build(), color=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in terminal(build())
+
+
+def test_a_stream_without_unicode_is_enough(evil_report: Report) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    render_terminal(evil_report, stream, width=80)
+    stream.flush()
+    assert b"###" in raw.getvalue()
