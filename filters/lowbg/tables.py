@@ -18,7 +18,7 @@ _FINGERPRINT_SHIFT = np.uint64(48)
 _ONE = np.uint32(1)
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")
 def probe(slots: NDArray[np.uint32], h: np.uint64) -> int:
     """The two payload bytes stored under the hash `h`, or −1 where there are none."""
     fingerprint = np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE
@@ -31,7 +31,7 @@ def probe(slots: NDArray[np.uint32], h: np.uint64) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _fill(
     slots: NDArray[np.uint32], hashes: NDArray[np.uint64], payloads: NDArray[np.uint16]
 ) -> int:
@@ -65,6 +65,8 @@ def build(
     """
     if slots < BUCKET or slots & (slots - 1):
         raise ValueError(f"slots is {slots}; it must be a power of two, at least {BUCKET}")
+    if len(hashes) != len(payloads):
+        raise ValueError(f"{len(hashes)} hashes, {len(payloads)} payloads")
     table = np.zeros(slots, np.uint32)
     lost = _fill(table, hashes, payloads)
     return table, int(lost)

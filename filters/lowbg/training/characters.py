@@ -31,7 +31,7 @@ from lowbg.characters import (
 _APOSTROPHES = "'’‘ʼ＇ʹ′´`‛"
 _TERMINATORS = ".!?…‽؟।۔."
 _STOPS = "。！？｡"
-_CLOSERS = "\"”“„‟«»‹›)]}*_~＂」』）】》〉”"
+_CLOSERS = '"”“„‟«»‹›)]}*_~＂」』）】》〉”'
 _EXPANSIONS = {
     "ß": "ss", "ẞ": "ss", "œ": "oe", "Œ": "oe", "æ": "ae", "Æ": "ae",
     "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬆ": "st", "ﬅ": "st",
@@ -44,9 +44,7 @@ _TO_LATIN = dict(
         strict=True,
     )
 )
-_TO_CYRILLIC = dict(
-    zip("aeopcyxijsABEKMHOPCTYXIJS", "аеорсухіјѕавекмнорстухіјѕ", strict=True)
-)
+_TO_CYRILLIC = dict(zip("aeopcyxijsABEKMHOPCTYXIJS", "аеорсухіјѕавекмнорстухіјѕ", strict=True))
 # Letters that canonical decomposition leaves alone although readers take them for the plain one.
 _PLAIN = {"ı": "i", "ø": "o", "Ø": "o", "ł": "l", "Ł": "l", "đ": "d", "Đ": "d", "ɑ": "a", "ɡ": "g"}
 
@@ -125,7 +123,9 @@ def main(argv: list[str]) -> int:
             first = choices.split(" ")[0]
             if len(traditional) == 1 and len(first) == 1:
                 simplified[traditional] = first
-    save_arrays(Path(target), {"foldings": make(simplified)}, {"unicode": unicodedata.unidata_version})
+    save_arrays(
+        Path(target), {"foldings": make(simplified)}, {"unicode": unicodedata.unidata_version}
+    )
     return 0
 
 

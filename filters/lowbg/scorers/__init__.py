@@ -1,0 +1,92 @@
+"""Scorers: one file or package each, found by its name, and those of installed third parties.
+
+A module here (`base` and names with a leading underscore aside) has a function
+`create(models) -> Scorer`; so has what a third party names in the entry-point group
+`lowbg.scorers`. Modules are imported only when their scorer is made, so that an optional scorer
+with missing dependencies harms nobody who doesn't ask for it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+from lowbg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lowbg.models import ModelFile
+    from lowbg.scorers.base import Scorer
+
+ENTRY_POINTS = "lowbg.scorers"
+"""The entry-point group of third parties' scorers."""
+
+DEFAULT = ("perplexity", "burstiness", "phrases")
+"""The built-in scorers of every run, in the order of their columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factory:
+    """Makes the scorer `name` by the function `attribute` of `module`, imported at the first call.
+
+    Called with the opened models by language code. Raises `ConfigError` when the module or
+    something that it needs isn't installed.
+    """
+
+    name: str
+    module: str
+    attribute: str = "create"
+
+    def __call__(self, models: Mapping[str, ModelFile]) -> Scorer:
+        """The scorer over these models."""
+        try:
+            create: Any = import_module(self.module)
+            for part in self.attribute.split("."):
+                create = getattr(create, part)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"scorer {self.name!r} ({self.module}:{self.attribute}) can't be loaded: {error}. "
+                "Install what it needs, or leave it out."
+            ) from error
+        scorer: Scorer = create(models)
+        return scorer
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it comes with lowbg."""
+        return self.module.startswith(f"{__name__}.")
+
+
+def available() -> dict[str, Factory]:
+    """What makes each installed scorer, by name: the built-in ones, then third parties' by name.
+
+    Raises `ConfigError` when two claim one name.
+    """
+    factories = {
+        found.name: Factory(found.name, f"{__name__}.{found.name}")
+        for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name)
+        if found.name != "base" and not found.name.startswith("_")
+    }
+    points = metadata.entry_points(group=ENTRY_POINTS)
+    for point in sorted(points, key=lambda point: (point.name, point.value)):
+        factory = Factory(point.name, point.module, point.attr or "create")
+        clash = factories.get(point.name)
+        if clash is not None and clash != factory:
+            raise ConfigError(
+                f"two scorers are called {point.name!r}: {clash.module} and {factory.module}. "
+                "Uninstall one of them."
+            )
+        factories[point.name] = factory
+    return factories
+
+
+def default_scorers(models: Mapping[str, ModelFile]) -> tuple[Scorer, ...]:
+    """The scorers of a run without optional ones: `DEFAULT`, then third parties' by name.
+
+    `models` holds the opened model file of each language.
+    """
+    factories = available()
+    third_party = [name for name, factory in factories.items() if not factory.is_builtin]
+    return tuple(factories[name](models) for name in (*DEFAULT, *third_party))

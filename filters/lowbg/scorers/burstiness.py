@@ -1,0 +1,84 @@
+"""How uneven the writing is: the Goh–Barabási burstiness of sentence lengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from lowbg.models import ModelFile
+from lowbg.schema import BURSTINESS, Column
+from lowbg.scorers.base import Documents, Scorer
+
+
+@njit(cache=True, nogil=True)
+def _goh_barabasi(
+    lengths: NDArray[np.int32], starts: NDArray[np.int64], out: NDArray[np.float32]
+) -> None:
+    for i in range(len(starts) - 1):
+        n = starts[i + 1] - starts[i]
+        if n < 2:
+            out[i] = 0.0
+            continue
+        total = 0.0
+        squares = 0.0
+        for k in range(starts[i], starts[i + 1]):
+            length = float(lengths[k])
+            total += length
+            squares += length * length
+        # nσ, from sums that are exact below 2⁵³: equal lengths give −1, and the order of sentences
+        # is immaterial. Beyond that, rounding could make the difference negative.
+        scaled = math.sqrt(max(float(n) * squares - total * total, 0.0))
+        out[i] = (scaled - total) / (scaled + total)
+
+
+def goh_barabasi(lengths: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Burstiness B = (σ − μ) / (σ + μ) of each document's sentence lengths, in −1 … 1.
+
+    `lengths` holds the words of every sentence in the batch, each above 0; document i owns
+    `lengths[starts[i]:starts[i + 1]]`. σ is that of the whole population, so equal lengths give
+    −1. NaN-free: a document with fewer than two sentences has 0 here and a null downstream.
+    Goh & Barabási 2008, eq. 1.
+    """
+    out = np.empty(len(starts) - 1, np.float32)
+    _goh_barabasi(lengths, starts, out)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Burstiness:
+    """`burstiness` in every language; it needs no model."""
+
+    name: str = "burstiness"
+    version: int = 1
+    columns: tuple[Column, ...] = (BURSTINESS,)
+    languages: frozenset[str] = frozenset()
+    min_words: int = 2
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+    def prepare(self) -> None:
+        """Nothing to fetch."""
+
+    def setup(self) -> None:
+        """Compiles, or loads the compiled kernel."""
+        goh_barabasi(np.ones(2, np.int32), np.array([0, 2], np.int64))
+
+    def score(self, documents: Documents) -> Mapping[str, pa.Array]:
+        """`burstiness`; null below two sentences."""
+        tokens = documents.tokens
+        values = goh_barabasi(tokens.sentences, tokens.sentence_starts)
+        return {BURSTINESS.name: pa.array(values, mask=np.diff(tokens.sentence_starts) < 2)}
+
+
+def create(models: Mapping[str, ModelFile]) -> Scorer:
+    """The scorer; it uses none of the models."""
+    return Burstiness()

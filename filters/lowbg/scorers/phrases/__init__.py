@@ -1,0 +1,133 @@
+"""AI phrases: a learned table of word n-gram log-odds, and dated lists of named patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.models import ModelFile
+from lowbg.schema import (
+    ARTIFACTS,
+    PHRASE_HITS,
+    PHRASE_HITS_PER_1K_WORDS,
+    PHRASE_LOG_ODDS,
+    PHRASE_NGRAMS_KNOWN,
+    PHRASE_ODDS_LR,
+    PHRASE_ODDS_NB,
+    PHRASES,
+    Column,
+)
+from lowbg.scorers.base import Documents, Scorer
+from lowbg.scorers.phrases.odds import MAX_ORDER, Odds, create_odds
+from lowbg.scorers.phrases.patterns import Hits, Matcher, list_digests
+
+
+class Phrases:
+    """`phrase_log_odds`, `phrase_hits_per_1k_words`, `phrases` and `artifacts`.
+
+    The log-odds are the mean of the two that `odds` gives; both are handed on for the decision.
+    The common patterns are looked for in every language; the rate is null where the language has
+    no list of its own.
+    """
+
+    name = "phrases"
+    version = 1
+    columns: tuple[Column, ...] = (
+        PHRASE_LOG_ODDS,
+        PHRASE_HITS_PER_1K_WORDS,
+        PHRASES,
+        ARTIFACTS,
+        PHRASE_HITS,
+        PHRASE_ODDS_NB,
+        PHRASE_ODDS_LR,
+        PHRASE_NGRAMS_KNOWN,
+    )
+    languages: frozenset[str] = frozenset()
+    min_words = 1
+
+    def __init__(self, models: Mapping[str, ModelFile]) -> None:
+        self._models = models
+        self._digests = list_digests()
+        self._odds: Odds | None = None
+        self._matcher: Matcher | None = None
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The phrase lists; the tables of the languages are the caller's."""
+        return self._digests
+
+    def prepare(self) -> None:
+        """Nothing to fetch."""
+
+    def setup(self) -> None:
+        """Reads the lists and compiles them."""
+        self._odds = create_odds(self._models)
+        self._matcher = Matcher.load()
+
+    @property
+    def odds(self) -> Odds:
+        """The learned table, read at first use."""
+        if self._odds is None:
+            self.setup()
+        assert self._odds is not None
+        return self._odds
+
+    @property
+    def matcher(self) -> Matcher:
+        """The named patterns, read at first use."""
+        if self._matcher is None:
+            self.setup()
+        assert self._matcher is not None
+        return self._matcher
+
+    def score(self, documents: Documents) -> Mapping[str, pa.Array]:
+        """The columns; null rates without words, or without a list or table of the language."""
+        matcher = self.matcher
+        hits = matcher.find(documents)
+        n = len(documents)
+        counts = np.bincount(hits.document, minlength=n)
+        words = documents.tokens.words_per_document
+        listed = np.array(
+            [code in matcher.languages for code in documents.language_codes] + [False]
+        )
+        unrated = ~listed[documents.languages] | (words == 0)
+        rate = 1000.0 * counts / np.maximum(words, 1)
+        odds = self.odds.score(documents)
+        return {
+            PHRASE_LOG_ODDS.name: _nullable((odds["nb"] + odds["lr"]) / 2),
+            PHRASE_HITS_PER_1K_WORDS.name: pa.array(rate.astype(np.float32), mask=unrated),
+            PHRASES.name: _distinct(hits, n, matcher.label_of, matcher.labels),
+            ARTIFACTS.name: _distinct(
+                hits.take(matcher.near_certain[hits.pattern]), n, matcher.label_of, matcher.names
+            ),
+            PHRASE_HITS.name: pa.array(counts, pa.int64()),
+            PHRASE_ODDS_NB.name: _nullable(odds["nb"]),
+            PHRASE_ODDS_LR.name: _nullable(odds["lr"]),
+            PHRASE_NGRAMS_KNOWN.name: pa.FixedSizeListArray.from_arrays(
+                pa.array(odds["known"].reshape(-1), pa.int32()), MAX_ORDER
+            ),
+        }
+
+
+def _nullable(values: NDArray[Any]) -> pa.Array:
+    """As float32, null where NaN."""
+    return pa.array(values.astype(np.float32), mask=np.isnan(values))
+
+
+def _distinct(hits: Hits, n: int, label_of: NDArray[np.int64], labels: pa.StringArray) -> pa.Array:
+    """Each document's distinct labels (list<string>), in the order of their first hit."""
+    key = hits.document * len(label_of) + label_of[hits.pattern]
+    _, first = np.unique(key, return_index=True)
+    first.sort()  # hits lie in text order
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(hits.document[first], minlength=n))))
+    values = labels.take(pa.array(label_of[hits.pattern[first]]))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+
+
+def create(models: Mapping[str, ModelFile]) -> Scorer:
+    """The scorer over the log-odds tables in `models` and the installed phrase lists."""
+    return Phrases(models)

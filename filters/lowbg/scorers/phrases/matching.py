@@ -1,0 +1,294 @@
+"""The compiled look-up of phrase variants: one hashed tree of words, one pass over the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from lowbg.characters import APOSTROPHE, EXPAND, IDEOGRAPH, IGNORE, LETTER
+from lowbg.tokens import SEED, Tokens, extend, mix
+
+MAX_WORDS = 16
+"""Longest variant, in words (characters in zh and ja)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The variants of all groups as one hashed tree of words.
+
+    A group is a set of variants that hold for the same documents. `firsts`, `singles` and `pairs`
+    (groups × 1,024 words of 64 bits) say which hashes can begin a variant, be one, or be its
+    first two words.
+    `keys` is an open-addressed table (0 is empty) of the hashes of all heads of variants, begun
+    with the group's salt; `ends` is −1 for a mere head, else r: the variant stands for
+    `patterns[bounds[r]:bounds[r + 1]]`.
+    """
+
+    salts: NDArray[np.uint64]
+    firsts: NDArray[np.uint64]
+    singles: NDArray[np.uint64]
+    pairs: NDArray[np.uint64]
+    keys: NDArray[np.uint64]
+    ends: NDArray[np.int32]
+    bounds: NDArray[np.int32]
+    patterns: NDArray[np.int32]
+
+
+_ONE = np.uint64(1)
+_SIX = np.uint64(6)
+_LOW_6 = np.uint64(63)
+_LOW_10 = np.uint64(1023)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _has(bits: NDArray[np.uint64], h: np.uint64) -> bool:
+    return bool((bits[(h >> _SIX) & _LOW_10] >> (h & _LOW_6)) & _ONE)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add(bits: NDArray[np.uint64], h: np.uint64) -> None:
+    bits[(h >> _SIX) & _LOW_10] |= _ONE << (h & _LOW_6)
+
+
+@njit(cache=True, nogil=True)
+def _heads(
+    words: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    salts: NDArray[np.uint64],
+    firsts: NDArray[np.uint64],
+    singles: NDArray[np.uint64],
+    pairs: NDArray[np.uint64],
+    heads: NDArray[np.uint64],
+) -> None:
+    """The hash of each head of each variant, and the bits that it sets."""
+    for v in range(len(starts) - 1):
+        g = groups[v]
+        h = salts[g]
+        for t in range(starts[v], starts[v + 1]):
+            h = extend(h, words[t])
+            heads[t] = h
+        first = words[starts[v]]
+        _add(firsts[g], first)
+        if starts[v + 1] - starts[v] == 1:
+            _add(singles[g], first)
+        else:
+            _add(pairs[g], extend(first, words[starts[v] + 1]))
+
+
+@njit(cache=True, nogil=True)
+def find(
+    words: NDArray[np.uint64],
+    word_starts: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    salts: NDArray[np.uint64],
+    firsts: NDArray[np.uint64],
+    singles: NDArray[np.uint64],
+    pairs: NDArray[np.uint64],
+    keys: NDArray[np.uint64],
+    ends: NDArray[np.int32],
+    bounds: NDArray[np.int32],
+    patterns: NDArray[np.int32],
+    out: NDArray[np.int64],
+) -> int:
+    """Every match: document, first word, words, pattern; how many, even where `out` is too short.
+
+    They come by document and first word, shorter ones first.
+    """
+    found = 0
+    mask = np.uint64(len(keys) - 1)
+    for i in range(len(word_starts) - 1):
+        g = groups[i]
+        first_bits = firsts[g]
+        single_bits = singles[g]
+        pair_bits = pairs[g]
+        end = word_starts[i + 1]
+        for t in range(word_starts[i], end):
+            word = words[t]
+            if not _has(first_bits, word):
+                continue
+            if not (t + 1 < end and _has(pair_bits, extend(word, words[t + 1]))) and not _has(
+                single_bits, word
+            ):
+                continue
+            h = salts[g]
+            for k in range(t, min(end, t + MAX_WORDS)):
+                h = extend(h, words[k])
+                at = h & mask
+                while keys[at] != 0 and keys[at] != h:
+                    at = (at + _ONE) & mask
+                if keys[at] == 0:
+                    break
+                r = ends[at]
+                if r >= 0:
+                    for p in range(bounds[r], bounds[r + 1]):
+                        if found < len(out):
+                            out[found, 0] = i
+                            out[found, 1] = t
+                            out[found, 2] = k - t + 1
+                            out[found, 3] = patterns[p]
+                        found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def choose(word: NDArray[np.int64], words: NDArray[np.int64], chosen: NDArray[np.bool_]) -> None:
+    """Of matches in the order of `find`, the leftmost, then the longest, then the first listed."""
+    covered = 0
+    i = 0
+    while i < len(word):
+        best = i
+        j = i + 1
+        while j < len(word) and word[j] == word[i]:
+            if words[j] > words[best]:
+                best = j
+            j += 1
+        if word[i] >= covered:
+            chosen[best] = True
+            covered = word[i] + words[best]
+        i = j
+
+
+@njit(cache=True, nogil=True)
+def word_ends(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    limits: NDArray[np.int64],
+    foldings: NDArray[np.uint8],
+    tables: NDArray[np.uint32],
+    out: NDArray[np.int64],
+) -> None:
+    """The byte after each word that begins at `offsets[i]`, in a text that ends at `limits[i]`."""
+    for i in range(len(offsets)):
+        table = tables[foldings[i]]
+        pos = offsets[i]
+        last = pos
+        while pos < limits[i]:
+            b: Any = np.int64(data[pos])
+            if b < 0x80:
+                cp = b
+                size = 1
+            elif b < 0xE0:
+                cp = ((b & 0x1F) << 6) | np.int64(data[pos + 1] & 0x3F)
+                size = 2
+            elif b < 0xF0:
+                cp = (
+                    ((b & 0x0F) << 12)
+                    | (np.int64(data[pos + 1] & 0x3F) << 6)
+                    | np.int64(data[pos + 2] & 0x3F)
+                )
+                if 0xE000 <= cp < 0xF900:  # as in tokens.py
+                    cp = 0xF8FF
+                size = 3
+            else:  # ideographs and mathematical letters: take it whole
+                cp = 0x3400 if data[pos + 1] >= 0xA0 else 0xE000
+                size = 4
+            cls = np.int64(table[cp]) >> 24
+            pos += size
+            if cls == IDEOGRAPH:
+                if last == offsets[i]:
+                    last = pos
+                break
+            if cls in (LETTER, EXPAND):
+                last = pos
+            elif cls != IGNORE and cls != APOSTROPHE:
+                break
+        out[i] = last
+
+
+# A stretch without a word that is shorter than this holds no URL worth reading.
+_MIN_URL = 16
+
+
+@njit(cache=True, nogil=True)
+def find_urls(
+    data: NDArray[np.uint8],
+    text_starts: NDArray[np.int64],
+    offsets: NDArray[np.uint32],
+    word_starts: NDArray[np.int64],
+    out: NDArray[np.int64],
+) -> int:
+    """What stands behind each `://` and `www.`: document, next word, first byte, last byte + 1.
+
+    The tokenizer skips URLs, so they lie where one word is far from the next.
+    """
+    found = 0
+    for i in range(len(text_starts) - 1):
+        before = text_starts[i]
+        for t in range(word_starts[i], word_starts[i + 1] + 1):
+            here = np.int64(offsets[t]) if t < word_starts[i + 1] else text_starts[i + 1]
+            if here - before >= _MIN_URL:
+                at = before
+                while at + 4 < here:
+                    b = data[at]
+                    skip = 0
+                    if b == 58 and data[at + 1] == 47 and data[at + 2] == 47:
+                        skip = 3
+                    elif b | 32 == 119 and data[at + 1] | 32 == 119 and data[at + 3] == 46:
+                        skip = 4
+                    if skip == 0:
+                        at += 1
+                        continue
+                    first = at + skip
+                    at = first
+                    while at < here and data[at] > 32 and data[at] != 34 and data[at] != 62:
+                        at += 1
+                    if at - first >= _MIN_URL:
+                        if found < len(out):
+                            out[found, 0] = i
+                            out[found, 1] = t
+                            out[found, 2] = first
+                            out[found, 3] = at
+                        found += 1
+            before = here
+    return found
+
+
+def compile_variants(
+    variants: Tokens, owners: Sequence[int], groups: Sequence[int], n_groups: int
+) -> Tables:
+    """The tables of `variants` (one a document, 1 to `MAX_WORDS` words each).
+
+    Variant v stands for pattern `owners[v]` in the documents of group `groups[v]`.
+    """
+    salts = np.array([mix(SEED ^ np.uint64(g)) for g in range(n_groups)], np.uint64)
+    firsts, singles, pairs = (np.zeros((n_groups, 1024), np.uint64) for _ in range(3))
+    heads = np.empty(len(variants.words), np.uint64)
+    starts = variants.word_starts
+    _heads(variants.words, starts, np.array(groups, np.int64), salts, firsts, singles, pairs, heads)
+    tree: dict[int, list[int]] = {}
+    for v, owner in enumerate(owners):
+        path: list[int] = heads[starts[v] : starts[v + 1]].tolist()
+        for h in path:
+            tree.setdefault(h, [])
+        if owner not in tree[path[-1]]:
+            tree[path[-1]].append(owner)
+    size = 1 << (2 * max(len(tree), 1)).bit_length()
+    keys = np.zeros(size, np.uint64)
+    ends = np.full(size, -1, np.int32)
+    bounds = [0]
+    flat: list[int] = []
+    for h, ids in tree.items():
+        at = h & (size - 1)
+        while keys[at]:
+            at = (at + 1) & (size - 1)
+        keys[at] = h
+        if ids:
+            ends[at] = len(bounds) - 1
+            flat += ids
+            bounds.append(len(flat))
+    return Tables(
+        salts,
+        firsts,
+        singles,
+        pairs,
+        keys,
+        ends,
+        np.array(bounds, np.int32),
+        np.array(flat, np.int32),
+    )

@@ -1,0 +1,326 @@
+"""Named phrase patterns: dated lists, one a language, matched as sequences of words.
+
+`lists/<language>.toml` and `lists/common.toml` (every language) hold the patterns with their
+measured evidence; the head of `lists/en.toml` explains the format. A variant is tokenised like
+the text, so case, accents, quotes, layout and look-alikes are immaterial on both sides. One pass
+over the words finds every variant; among overlapping ones the leftmost wins, then the longest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.characters import FOLDINGS, folding_of, folding_tables
+from lowbg.errors import ModelError
+from lowbg.scorers.base import Documents
+from lowbg.scorers.phrases.matching import (
+    MAX_WORDS,
+    Tables,
+    choose,
+    compile_variants,
+    find,
+    find_urls,
+    word_ends,
+)
+from lowbg.tokens import Tokens, tokenize
+
+COMMON = "common"
+"""The stem of the list that holds for every language."""
+
+VERIFY_REACH = 64
+"""Bytes of raw text on each side of a hit that `verify` may look at."""
+
+_KEYS = frozenset(
+    {
+        *("category", "name", "variants", "near_certain", "verify"),
+        *("human_per_million", "ai_per_million", "source"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One named pattern: any of its variants counts as it.
+
+    A `near_certain` one is residue of a chat tool. `verify` must match the raw text within
+    `VERIFY_REACH` bytes of a hit. Rates are hits a million words.
+    """
+
+    language: str
+    category: str
+    name: str
+    variants: tuple[str, ...]
+    near_certain: bool = False
+    verify: re.Pattern[str] | None = None
+    human_per_million: float | None = None
+    ai_per_million: float | None = None
+    source: str = ""
+
+    @property
+    def label(self) -> str:
+        """How columns and reasons name it: category:name."""
+        return f"{self.category}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Where patterns were found, in text order; non-overlapping.
+
+    `document`; `word`, the index of its first word in `Tokens.words`, and `words`, how many there
+    are; `pattern`, an index into `Matcher.patterns`; `start` and `end`, its bytes in
+    `Tokens.data`. Inside a URL, which has no words, `words` is 0 and `word` that which comes next.
+    """
+
+    document: NDArray[np.int64]
+    word: NDArray[np.int64]
+    words: NDArray[np.int64]
+    pattern: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.document)
+
+    def take(self, which: NDArray[Any]) -> Hits:
+        """Some of the hits, by mask or indices."""
+        return Hits(
+            self.document[which],
+            self.word[which],
+            self.words[which],
+            self.pattern[which],
+            self.start[which],
+            self.end[which],
+        )
+
+
+def list_paths() -> dict[str, Path]:
+    """The lists that are installed: stem → file, sorted."""
+    folder = Path(str(resources.files(__package__))) / "lists"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def list_digests() -> dict[str, str]:
+    """`phrases/<stem>.toml` → SHA-256 (hex) of each list."""
+    return {
+        f"phrases/{stem}.toml": hashlib.sha256(path.read_bytes()).hexdigest()
+        for stem, path in list_paths().items()
+    }
+
+
+def load_list(path: Path) -> tuple[Pattern, ...]:
+    """The patterns of one list. Raises `ModelError` where it isn't what the format says."""
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+        return tuple(
+            _read_pattern(entry, str(content["language"])) for entry in content.get("pattern", ())
+        )
+    except (OSError, ValueError, KeyError, TypeError, re.error) as error:
+        raise ModelError(f"{path}: not a phrase list ({error!r})") from error
+
+
+def _read_pattern(entry: Mapping[str, Any], language: str) -> Pattern:
+    name = str(entry["name"])
+    unknown = sorted(entry.keys() - _KEYS)
+    if unknown:
+        raise ValueError(f"pattern {name!r}: unknown key {unknown[0]!r}")
+    variants = entry["variants"]
+    if not variants or not all(isinstance(variant, str) for variant in variants):
+        raise ValueError(f"pattern {name!r}: variants must be strings, at least one")
+    verify = entry.get("verify")
+    return Pattern(
+        language=language,
+        category=str(entry["category"]),
+        name=name,
+        variants=tuple(variants),
+        near_certain=bool(entry.get("near_certain", False)),
+        verify=None if verify is None else re.compile(verify),
+        human_per_million=entry.get("human_per_million"),
+        ai_per_million=entry.get("ai_per_million"),
+        source=str(entry.get("source", "")),
+    )
+
+
+class Matcher:
+    """The patterns of all languages, ready to be found."""
+
+    def __init__(self, lists: Mapping[str, Sequence[Pattern]]) -> None:
+        """`lists` maps languages, and `COMMON`, to their patterns."""
+        common = tuple(lists.get(COMMON, ()))
+        self.languages = tuple(sorted(lists.keys() - {COMMON}))
+        self.patterns: tuple[Pattern, ...] = (
+            *common,
+            *(pattern for code in self.languages for pattern in lists[code]),
+        )
+        self._tables = _compile(self.languages, self.patterns, len(common))
+        labels = list(dict.fromkeys(pattern.label for pattern in self.patterns))
+        place = {label: k for k, label in enumerate(labels)}
+        self.labels = pa.array(labels, pa.string())
+        self.label_of = np.array([place[pattern.label] for pattern in self.patterns], np.int64)
+        self.names = pa.array([label.split(":", 1)[1] for label in labels], pa.string())
+        self.near_certain = np.array([p.near_certain for p in self.patterns], np.bool_)
+        self._verified = np.array([p.verify is not None for p in self.patterns], np.bool_)
+
+    @classmethod
+    def load(cls) -> Matcher:
+        """The matcher of the installed lists."""
+        return cls({stem: load_list(path) for stem, path in list_paths().items()})
+
+    def find(self, documents: Documents) -> Hits:
+        """All hits in the batch."""
+        tokens = documents.tokens
+        codes = [*documents.language_codes, None]
+        foldings = np.array([folding_of(code) for code in codes], np.uint8)[documents.languages]
+        groups = np.array([self._group(code) for code in codes], np.int64)[documents.languages]
+        hits = self._verify(tokens, self._matches(tokens, foldings, groups))
+        chosen = np.zeros(len(hits), np.bool_)
+        choose(hits.word, hits.words, chosen)
+        hits = hits.take(chosen)
+        in_urls = self._in_urls(tokens, foldings, groups)
+        if len(in_urls) == 0:
+            return hits
+        columns = (
+            np.concatenate((getattr(hits, name), getattr(in_urls, name)))
+            for name in ("document", "word", "words", "pattern", "start", "end")
+        )
+        both = Hits(*columns)
+        return both.take(np.argsort(both.start, kind="stable"))
+
+    def _group(self, code: str | None) -> int:
+        if code in self.languages:
+            return self.languages.index(code)
+        return len(self.languages) + folding_of(code)
+
+    def _matches(
+        self, tokens: Tokens, foldings: NDArray[np.uint8], groups: NDArray[np.int64]
+    ) -> Hits:
+        t = self._tables
+        out = np.empty((len(tokens.words) // 16 + 256, 4), np.int64)
+        while True:
+            found = find(
+                tokens.words,
+                tokens.word_starts,
+                groups,
+                t.salts,
+                t.firsts,
+                t.singles,
+                t.pairs,
+                t.keys,
+                t.ends,
+                t.bounds,
+                t.patterns,
+                out,
+            )
+            if found <= len(out):
+                break
+            out = np.empty((found, 4), np.int64)
+        document, word, words, pattern = out[:found].T.copy()
+        last = tokens.word_offsets[word + words - 1].astype(np.int64)
+        end = np.empty(found, np.int64)
+        word_ends(
+            tokens.data,
+            last,
+            tokens.text_starts[document + 1],
+            foldings[document],
+            folding_tables(),
+            end,
+        )
+        start = tokens.word_offsets[word].astype(np.int64)
+        return Hits(document, word, words, pattern, start, end)
+
+    def _verify(self, tokens: Tokens, hits: Hits) -> Hits:
+        """Those hits whose pattern's `verify` matches, or that need none."""
+        doubtful = np.flatnonzero(self._verified[hits.pattern])
+        if len(doubtful) == 0:
+            return hits
+        good = np.ones(len(hits), np.bool_)
+        for i in doubtful.tolist():
+            verify = self.patterns[hits.pattern[i]].verify
+            document = hits.document[i]
+            first = max(hits.start[i] - VERIFY_REACH, tokens.text_starts[document])
+            last = min(hits.end[i] + VERIFY_REACH, tokens.text_starts[document + 1])
+            window = tokens.data[first:last].tobytes().decode("utf-8", "ignore")
+            good[i] = verify is None or verify.search(window) is not None
+        return hits.take(good)
+
+    def _in_urls(
+        self, tokens: Tokens, foldings: NDArray[np.uint8], groups: NDArray[np.int64]
+    ) -> Hits:
+        """Hits inside URLs, which aren't prose: of patterns with `verify` only."""
+        urls = np.empty((len(tokens.words) // 16 + 256, 4), np.int64)
+        while True:
+            found = find_urls(
+                tokens.data, tokens.text_starts, tokens.word_offsets, tokens.word_starts, urls
+            )
+            if found <= len(urls):
+                break
+            urls = np.empty((found, 4), np.int64)
+        document, next_word, first, last = urls[:found].T
+        texts = [tokens.data[a:b].tobytes() for a, b in zip(first, last, strict=True)]
+        inner = tokenize(
+            pa.array(texts, pa.large_binary()).view(pa.large_string()), foldings[document]
+        )
+        hits = self._matches(inner, foldings[document], groups[document])
+        hits = hits.take(self._verified[hits.pattern])
+        chosen = np.zeros(len(hits), np.bool_)
+        shift = (first - inner.text_starts[:-1])[hits.document]
+        placed = self._verify(
+            tokens,
+            Hits(
+                document[hits.document],
+                hits.word,
+                hits.words,
+                hits.pattern,
+                hits.start + shift,
+                hits.end + shift,
+            ),
+        )
+        chosen = np.zeros(len(placed), np.bool_)
+        choose(placed.word, placed.words, chosen)
+        placed = placed.take(chosen)
+        url = np.searchsorted(first, placed.start, side="right") - 1
+        return Hits(
+            placed.document,
+            next_word[url],
+            np.zeros(len(placed), np.int64),
+            placed.pattern,
+            placed.start,
+            placed.end,
+        )
+
+
+def _compile(languages: tuple[str, ...], patterns: tuple[Pattern, ...], n_common: int) -> Tables:
+    """The tables of the groups: `languages`, then `FOLDINGS` with the common patterns alone."""
+    texts: list[str] = []
+    owners: list[int] = []
+    groups: list[int] = []
+    foldings: list[int] = []
+    for group in range(len(languages) + len(FOLDINGS)):
+        code = languages[group] if group < len(languages) else None
+        folding = folding_of(code) if code else group - len(languages)
+        for p, pattern in enumerate(patterns):
+            if p < n_common or pattern.language == code:
+                texts += pattern.variants
+                owners += [p] * len(pattern.variants)
+                groups += [group] * len(pattern.variants)
+                foldings += [folding] * len(pattern.variants)
+    tokens = tokenize(pa.array(texts, pa.large_string()), np.array(foldings, np.uint8))
+    for v in np.flatnonzero(
+        (tokens.words_per_document < 1) | (tokens.words_per_document > MAX_WORDS)
+    ):
+        raise ModelError(
+            f"pattern {patterns[owners[v]].label!r}: the variant {texts[v]!r} has "
+            f"{tokens.words_per_document[v]} words; it must have 1 to {MAX_WORDS}"
+        )
+    return compile_variants(tokens, owners, groups, len(languages) + len(FOLDINGS))
