@@ -67,6 +67,12 @@ class Engine:
         for scorer in self.scorers:
             scorer.prepare()
 
+    def warm_up(self) -> None:
+        """Compiles every kernel into the cache on disk, so that workers don't each do it."""
+        nothing = pa.array([None], pa.string())
+        metadata = Metadata(id=nothing, language=nothing, date=nothing, url=nothing)
+        self.setup().judge(pa.array(["Some text, to be read once."], pa.large_string()), metadata)
+
     def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
         """Scores and decides every document; pure, and independent of how text is batched.
 

@@ -84,7 +84,12 @@ def run_shards(
     engine = Engine(run.config.policy)
     engine.prepare()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
-    executor, workers = choose_executor(run.executor, run.workers, len(run.shards))
+    alone = any(shard.path == "-" for shard in run.shards)  # only this process has its stdin
+    executor, workers = choose_executor(
+        ExecutorName.SERIAL if alone else run.executor, run.workers, len(run.shards)
+    )
+    if workers > 1:
+        engine.warm_up()
     ordered = largest_first(run.shards)
     results: dict[str, ShardResult] = {}
     with _closing(executor.run(setup, ordered, on_progress)) as ends:
@@ -104,9 +109,10 @@ def run_shards(
 
 
 def reader_opener(shard: Shard, stdin: BinaryIO | None, config: RunConfig) -> Callable[[], Reader]:
-    """Opens the shard's reader when called; a shard named "-" reads `stdin`."""
-    source = stdin if shard.path == "-" and stdin is not None else shard.path
-    return lambda: open_reader(source, config, shard.name)
+    """Opens the shard's reader when called; "-" reads `stdin`, by default this process's own."""
+    if shard.path != "-":
+        return lambda: open_reader(shard.path, config, shard.name)
+    return lambda: open_reader(stdin or sys.stdin.buffer, config, shard.name)
 
 
 def check_names(shards: Sequence[Shard], output_of: Callable[[str], str]) -> None:

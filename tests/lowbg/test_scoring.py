@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +19,7 @@ from lowbg.running import Outcome
 from lowbg.scoring import ScoreFormat, ScoreJob, score_shards, score_stream
 from lowbg.shards import discover
 
-PROSE = (
-    "The old man walked down to the harbour. He looked at the boats for a while! Then, home. " * 12
-)
+PROSE = topics["exceptions"]
 TEXTS = [
     PROSE,
     "",
@@ -81,7 +80,11 @@ def test_parquet_and_stream_hold_the_same_rows_as_jsonl(source: Path, tmp_path: 
         table = pq.read_table(tmp_path / "parquet" / f"{name}.parquet")
         assert table.schema.equals(schema.score_schema())
         for row, expected in zip(table.to_pylist(), part, strict=True):
-            assert row == pytest.approx(expected, rel=1e-5)
+            floats = {key for key, value in row.items() if isinstance(value, float)}
+            assert all(row[key] == pytest.approx(expected[key], rel=1e-5) for key in floats)
+            assert {k: v for k, v in row.items() if k not in floats} == {
+                k: v for k, v in expected.items() if k not in floats
+            }
 
 
 def test_dolma_side_files_pair_with_the_documents(source: Path, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ ignore SIGINT: the parent alone decides when a run ends, and ends them.
 from __future__ import annotations
 
 import multiprocessing as mp
+import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,21 +21,44 @@ from lowbg.errors import ConfigError, LowbgError
 from lowbg.executors.base import Finished, Result, Task, Worker
 from lowbg.pipeline import OnProgress, Progress
 
+GRACE_S = 10.0
+"""How long a worker that was told to stop may take to clean up, in seconds."""
+
 _worker: Worker[Any, Any] | None = None
 _progress: Any = None
+_busy = False
+
+
+class _Stop(BaseException):
+    """The parent wants this worker to end; unwinds the task, which removes what is unfinished."""
 
 
 def _start(setup: Callable[[], Worker[Any, Any]], progress: Any) -> None:
     global _worker, _progress
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _on_terminate)
     _worker = setup()
     _progress = progress
 
 
+def _on_terminate(number: int, frame: object) -> None:
+    if _busy:
+        raise _Stop
+    os._exit(128 + number)
+
+
 def _run(task: Any) -> Any:
+    global _busy
     if _worker is None:
         raise RuntimeError("the worker was not set up")
-    return _worker(task, _progress.put if _progress is not None else None)
+    _busy = True
+    try:
+        return _worker(task, _progress.put if _progress is not None else None)
+    except _Stop:
+        # The pool would report it as the task's result and go on.
+        os._exit(128 + signal.SIGTERM)
+    finally:
+        _busy = False
 
 
 class ProcessExecutor:
@@ -106,10 +131,20 @@ class ProcessExecutor:
             done = True
         finally:
             if not done:
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
+                _end(list((pool._processes or {}).values()))
             pool.shutdown(wait=done, cancel_futures=True)
         return left
+
+
+def _end(processes: Sequence[Any]) -> None:
+    """Tells the workers to stop, waits while they clean up, and kills those that don't."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + GRACE_S
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.is_alive():
+            process.kill()
 
 
 def _listen(progress: Any, on_progress: OnProgress | None, stop: threading.Event) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from lowbg.characters import LATIN
 from lowbg.models import ModelFile, open_model, save_arrays
 from lowbg.scorers.base import Documents

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from lowbg.characters import LATIN
 from lowbg.models import ModelFile, open_model, save_arrays
 from lowbg.scorers.base import Documents
@@ -67,9 +68,7 @@ class Reference:
 
     def probability(self, context: tuple[str, ...], word: str) -> float:
         n = len(context) + 1
-        lower = (
-            1.0 / (len(self.vocabulary) + 1) if n == 1 else self.probability(context[1:], word)
-        )
+        lower = 1.0 / (len(self.vocabulary) + 1) if n == 1 else self.probability(context[1:], word)
         follow = self.after[n].get(context)
         if not follow:
             return lower

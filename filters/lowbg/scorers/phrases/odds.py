@@ -195,7 +195,9 @@ class Odds:
         safe = np.where(scored, index, 0)
         scales = tables.scales[safe] if len(self.codes) else np.zeros((n, 2), np.float32)
         means = np.full((n, 2), np.nan)
-        np.divide(sums * scales.astype(np.float64), words[:, None], out=means, where=scored[:, None])
+        np.divide(
+            sums * scales.astype(np.float64), words[:, None], out=means, where=scored[:, None]
+        )
         return {
             "nb": means[:, 0].astype(np.float32),
             "lr": means[:, 1].astype(np.float32),
@@ -229,7 +231,9 @@ class Odds:
     def _indices(self, documents: Documents) -> NDArray[np.int64]:
         """Each document's language as an index into the tables, −1 where there is none."""
         place = {code: i for i, code in enumerate(self.codes)}
-        lookup = np.array([place.get(code, -1) for code in documents.language_codes] + [-1], np.int64)
+        lookup = np.array(
+            [place.get(code, -1) for code in documents.language_codes] + [-1], np.int64
+        )
         return lookup[documents.languages]
 
 

@@ -12,7 +12,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Pattern:
     """One named pattern: any of its variants counts as it.
 
     A `near_certain` one is residue of a chat tool. `verify` must match the raw text within
-    `VERIFY_REACH` bytes of a hit. Rates are hits a million words.
+    `VERIFY_REACH` bytes of a hit. Rates are hits a million words, of the list's whole entry.
     """
 
     language: str
@@ -119,18 +119,25 @@ def list_digests() -> dict[str, str]:
 
 
 def load_list(path: Path) -> tuple[Pattern, ...]:
-    """The patterns of one list. Raises `ModelError` where it isn't what the format says."""
+    """The patterns of one list. Raises `ModelError` where it isn't what the format says.
+
+    An entry of the list gathers variants that were measured together. Each becomes a pattern of
+    its own name, so that what is reported is what the text says; only where `verify` decides, and
+    the words alone say little, do they share the entry's name.
+    """
     try:
         with path.open("rb") as file:
             content = tomllib.load(file)
         return tuple(
-            _read_pattern(entry, str(content["language"])) for entry in content.get("pattern", ())
+            pattern
+            for entry in content.get("pattern", ())
+            for pattern in _read_entry(entry, str(content["language"]))
         )
     except (OSError, ValueError, KeyError, TypeError, re.error) as error:
         raise ModelError(f"{path}: not a phrase list ({error!r})") from error
 
 
-def _read_pattern(entry: Mapping[str, Any], language: str) -> Pattern:
+def _read_entry(entry: Mapping[str, Any], language: str) -> tuple[Pattern, ...]:
     name = str(entry["name"])
     unknown = sorted(entry.keys() - _KEYS)
     if unknown:
@@ -139,7 +146,7 @@ def _read_pattern(entry: Mapping[str, Any], language: str) -> Pattern:
     if not variants or not all(isinstance(variant, str) for variant in variants):
         raise ValueError(f"pattern {name!r}: variants must be strings, at least one")
     verify = entry.get("verify")
-    return Pattern(
+    whole = Pattern(
         language=language,
         category=str(entry["category"]),
         name=name,
@@ -150,6 +157,9 @@ def _read_pattern(entry: Mapping[str, Any], language: str) -> Pattern:
         ai_per_million=entry.get("ai_per_million"),
         source=str(entry.get("source", "")),
     )
+    if whole.verify is not None:
+        return (whole,)
+    return tuple(replace(whole, name=variant, variants=(variant,)) for variant in variants)
 
 
 class Matcher:
