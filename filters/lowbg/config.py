@@ -47,6 +47,18 @@ class Compression(StrEnum):
     NONE = "none"
 
 
+class ScoreFormat(StrEnum):
+    """How scores are written.
+
+    JSONL and PARQUET: one row a document, `schema.SCORE_COLUMNS`. DOLMA: dolma's attributes side
+    files, line by line beside the documents, below `attributes/lowbg/`.
+    """
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    DOLMA = "dolma"
+
+
 class ExecutorName(StrEnum):
     """What maps shards over workers."""
 

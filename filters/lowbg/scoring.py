@@ -6,7 +6,6 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -16,7 +15,7 @@ import orjson
 import pyarrow as pa
 
 from lowbg import schema
-from lowbg.config import ExecutorName, RunConfig
+from lowbg.config import ExecutorName, RunConfig, ScoreFormat
 from lowbg.engine import Engine, Judged
 from lowbg.errors import ConfigError
 from lowbg.pipeline import OnProgress, run_shard
@@ -33,18 +32,6 @@ from lowbg.writers.base import Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
 from lowbg.writers.parquet import ParquetWriter
 from lowbg.writers.quarantine import QuarantineWriter
-
-
-class ScoreFormat(StrEnum):
-    """How scores are written.
-
-    JSONL and PARQUET: one row a document, `schema.SCORE_COLUMNS`. DOLMA: dolma's attributes side
-    files, line by line beside the documents, below `attributes/lowbg/`.
-    """
-
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-    DOLMA = "dolma"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ one that is about once in 16,000 look-ups.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ _ONE = np.uint32(1)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def probe(slots: NDArray[np.uint32], h: np.uint64) -> int:
+def probe(slots: NDArray[np.uint32], h: np.uint64) -> Any:
     """The two payload bytes stored under the hash `h`, or −1 where there are none."""
     fingerprint = np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE
     mask = np.uint64(len(slots) // 4 - 1)

@@ -10,6 +10,7 @@ white space follows; initials and numbers don't end one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -180,6 +181,10 @@ def _tokenize(
     n_words = 0
     n_sentences = 0
     www = SEED
+    b: Any
+    cp: Any
+    cls: Any
+    folded: Any
     for _ in range(3):
         www = (www ^ np.uint64(119)) * PRIME
     for i in range(len(starts) - 1):

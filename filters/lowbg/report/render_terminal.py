@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import IO, Any
 
@@ -32,8 +32,9 @@ def render_terminal(
     *,
     width: int | None = None,
     color: bool | None = None,
+    leave_out: Collection[str] = (),
 ) -> None:
-    """Prints the summary to `stream`.
+    """Prints the summary to `stream`, without the sections whose keys are in `leave_out`.
 
     `width` is in columns, the terminal's own by default. Colour is used on a terminal unless
     NO_COLOR is set; `color` forces or forbids it. Control characters from the data are written
@@ -52,7 +53,12 @@ def render_terminal(
     plain = console.options.ascii_only
     for row in _packed(_headline(report), console.width):
         console.print(_text(row, plain, "bold"))
-    lines = [line for section in sections() for line in section.lines(report[section.key])]
+    lines = [
+        line
+        for section in sections()
+        if section.key not in leave_out
+        for line in section.lines(report[section.key])
+    ]
     for kind, group in groupby(lines, type):
         if kind is BarLine:
             bars = [line for line in group if isinstance(line, BarLine)]

@@ -1,0 +1,78 @@
+"""The program `lowbg`: every command, and how it starts and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+import lowbg
+from lowbg_cli.commands.eval import eval_command
+from lowbg_cli.commands.explain import explain_command
+from lowbg_cli.commands.filter import filter_command
+from lowbg_cli.commands.report import report_command
+from lowbg_cli.commands.score import score_command
+from lowbg_cli.commands.scorers import scorers_command
+from lowbg_cli.commands.train import train_command
+from lowbg_cli.commands.verify import verify_command
+from lowbg_cli.exits import Interrupted, exit_interrupted, guarded, raise_on_signals
+from lowbg_cli.several import TakesSeveral
+
+EPILOG = (
+    "Exit codes: 0 finished; 1 only when asked to judge: it failed; 2 usage or configuration; "
+    "3 some input could not be processed whole; 130, 143 interrupted; 141 the reader of stdout "
+    "left."
+)
+
+# Plain help: rich alone costs twice the time that `lowbg --help` may take.
+app = typer.Typer(
+    name="lowbg",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.command("filter")(guarded(filter_command))
+app.command("score")(guarded(score_command))
+app.command("explain")(guarded(explain_command))
+app.command("report")(guarded(report_command))
+app.command("verify")(guarded(verify_command))
+app.command("train", cls=TakesSeveral)(guarded(train_command))
+app.command("eval")(guarded(eval_command))
+app.command("scorers")(guarded(scorers_command))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lowbg {lowbg.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _lowbg(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Keep training data low-background: split crawl dumps into human-likely and AI-likely."""
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    raise_on_signals()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        with contextlib.suppress(OSError):
+            # A lone surrogate in a file name must not end a listing.
+            sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="lowbg")
+    except Interrupted as interruption:
+        sys.exit(exit_interrupted(interruption))

@@ -1,0 +1,121 @@
+"""`lowbg explain`: one document, its features, its sentences and the phrases in them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lowbg.config import RunConfig
+from lowbg.errors import ConfigError
+from lowbg_cli import options, terminal
+from lowbg_cli.configure import FieldOptions, PolicyOptions
+from lowbg_cli.exits import ExitCode
+
+FIELDS = RunConfig().fields
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which document of a file is looked at; nulls where the command line says nothing."""
+
+    file: str
+    record: int | None
+    id: str | None
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it is a record of a shard; if not, the file's whole text is the document."""
+        from lowbg.compression import is_parquet
+        from lowbg.shards import has_known_ending
+
+        if self.record is not None or self.id is not None:
+            return True
+        if self.file == STDIN:
+            return False
+        with Path(self.file).open("rb") as stream:
+            return has_known_ending(self.file) or is_parquet(stream.read(4))
+
+
+def explain_command(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="A text, or a shard of which one record is taken; - is stdin."
+        ),
+    ],
+    record: Annotated[
+        int | None,
+        typer.Option(
+            "--record", metavar="N", min=0, help="The record at this place of a shard, from 0."
+        ),
+    ] = None,
+    record_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The record with this identifier.")
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--lang", metavar="CODE", help="Its language; else it is recognised."),
+    ] = None,
+    policy: options.PolicyFile = None,
+    target_fpr: options.TargetFpr = None,
+    rule: options.RuleName = None,
+    text_field: options.TextField = FIELDS.text,
+    id_field: options.IdField = FIELDS.id,
+    lang_field: options.LangField = FIELDS.language,
+    as_json: options.AsJson = False,
+) -> ExitCode:
+    """Show why a document gets its verdict: features, sentence by sentence, phrases marked.
+
+    \b
+      lowbg explain essay.txt
+      lowbg explain dump.jsonl.zst --id doc-17
+    """
+    if record is not None and record_id is not None:
+        raise ConfigError("--record and --id both choose a record; give one")
+    decision = PolicyOptions(file=policy, target_fpr=target_fpr, rule=rule).resolve()
+    fields = FieldOptions(text_field, id_field, lang_field, None, FIELDS.url).resolve(decision)
+    config = RunConfig(fields=fields, policy=decision)
+    text, own_language = _read(Choice(file, record, record_id), config)
+
+    from lowbg.explaining import explain
+
+    explanation = explain(text, language=language or own_language, policy=decision)
+    if as_json:
+        print(json.dumps(explanation.as_dict(), ensure_ascii=False, indent=2))
+        return ExitCode.FINISHED
+    from lowbg_cli.explanation import print_explanation
+
+    print_explanation(explanation, sys.stdout)
+    return ExitCode.FINISHED
+
+
+def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
+    """The document's text, and the language that its record says it has."""
+    from lowbg.compression import open_input
+
+    if choice.file != STDIN and not Path(choice.file).is_file():
+        raise ConfigError(f"{choice.file}: no such file")
+    if choice.is_record:
+        from lowbg.explaining import find_record
+
+        if choice.file == STDIN:
+            raise ConfigError("a record is taken from a file, not from stdin")
+        return find_record(choice.file, config, record=choice.record, id=choice.id)
+    if choice.file == STDIN and sys.stdin is None:
+        raise ConfigError("stdin is closed; there is nothing to read from -")
+    source = sys.stdin.buffer if choice.file == STDIN else choice.file
+    with open_input(source) as stream:
+        data = stream.read(config.max_record_bytes + 1)
+    if len(data) > config.max_record_bytes:
+        raise ConfigError(f"{choice.file}: above {terminal.size(config.max_record_bytes)}")
+    try:
+        return data.decode("utf-8-sig"), None
+    except UnicodeDecodeError as error:
+        terminal.warning(f"{choice.file}: invalid UTF-8 at byte {error.start}; read as U+FFFD")
+        return data.decode("utf-8-sig", "replace"), None

@@ -1,0 +1,188 @@
+"""`lowbg filter`: the main job, into a directory or as a part of a pipeline."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lowbg.config import Compression, RunConfig
+from lowbg.errors import ConfigError
+from lowbg_cli import options, terminal
+from lowbg_cli.configure import (
+    FieldOptions,
+    PolicyOptions,
+    WorkerOptions,
+    command_line,
+    find_shards,
+    standard_input,
+)
+from lowbg_cli.exits import ExitCode, if_interrupted
+from lowbg_cli.outcome import Judgement
+from lowbg_cli.piping import PipeOptions
+from lowbg_cli.plan import print_plan
+from lowbg_cli.progress import progress_line
+
+if TYPE_CHECKING:
+    from lowbg.running import Outcome
+
+DEFAULTS = RunConfig()
+FIELDS = DEFAULTS.fields
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryOptions:
+    """What only makes sense with -o DIR; null where the command line says nothing."""
+
+    workers: WorkerOptions
+    overwrite: bool
+    compression: Compression | None
+
+    def refuse(self) -> None:
+        """Raises `ConfigError` where the command line says something."""
+        named = {
+            "--workers": self.workers.workers,
+            "--executor": self.workers.executor,
+            "--overwrite": self.overwrite,
+            "--compression": self.compression,
+        }
+        given = [name for name, value in named.items() if value]
+        if given:
+            raise ConfigError(f"{', '.join(given)}: only with -o DIR")
+
+
+def filter_command(
+    inputs: options.Inputs,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write everything into a directory."),
+    ] = None,
+    ai_to: options.AiTo = None,
+    discard_ai: options.DiscardAi = False,
+    quarantine_to: options.QuarantineTo = None,
+    report: options.ReportTo = None,
+    text_field: options.TextField = FIELDS.text,
+    id_field: options.IdField = FIELDS.id,
+    lang_field: options.LangField = FIELDS.language,
+    date_field: options.DateField = None,
+    url_field: options.UrlField = FIELDS.url,
+    policy: options.PolicyFile = None,
+    target_fpr: options.TargetFpr = None,
+    rule: options.RuleName = None,
+    min_perplexity: options.MinPerplexity = None,
+    min_burstiness: options.MinBurstiness = None,
+    max_phrase_hits: options.MaxPhraseHits = None,
+    trust_before: options.TrustBefore = None,
+    unscored: options.Unscored = None,
+    annotate: options.Annotate = False,
+    compression: options.Compression = None,
+    fail_above: options.FailAbove = None,
+    strict: options.Strict = False,
+    workers: options.Workers = None,
+    executor: options.Executor = None,
+    overwrite: options.Overwrite = False,
+    max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
+    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+) -> ExitCode:
+    """Split shards into human-likely and AI-likely ones, with a report.
+
+    Every record goes to exactly one place. With -o DIR: human/ and ai/ mirror the input, beside
+    quarantine/, report.json, report.html and manifest.json. Without: human lines go to stdout.
+
+    \b
+      lowbg filter dump/ -o OUT
+      zstd -dc dump.jsonl.zst | lowbg filter - --ai-to ai.jsonl.zst > human.jsonl
+    """
+    decision = PolicyOptions(
+        policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, unscored,
+        trust_before,
+    ).resolve()  # fmt: skip
+    fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
+    config = RunConfig(
+        fields.resolve(decision), decision, compression or DEFAULTS.compression, annotate,
+        batch_bytes, max_record_bytes,
+    )  # fmt: skip
+    directory = DirectoryOptions(WorkerOptions(workers, executor), overwrite, compression)
+    pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
+    judgement = Judgement(quiet, strict, fail_above)
+    if output is None:
+        return _into_stream(inputs, pipe, directory, config, judgement, dry_run=dry_run)
+    pipe.refuse(output)
+    return _into_directory(inputs, output, directory, config, judgement, dry_run=dry_run)
+
+
+def _into_directory(
+    inputs: list[str],
+    output: Path,
+    directory: DirectoryOptions,
+    config: RunConfig,
+    judgement: Judgement,
+    *,
+    dry_run: bool,
+) -> ExitCode:
+    found = find_shards(inputs, output, quiet=judgement.quiet)
+    workers, executor = directory.workers.resolve(found.shards)
+    if dry_run:
+        where = {"output": output, "workers": workers, "executor": executor}
+        print_plan(where, config, found.shards)
+        return ExitCode.FINISHED
+    from lowbg.filtering import FilterJob, filter_shards
+
+    job = FilterJob(
+        found.shards, output, config, workers, executor, directory.overwrite, command_line(),
+        found.skipped,
+    )  # fmt: skip
+    hint = f"Nothing half-written was left in {output}; --overwrite starts again."
+    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
+        outcome = filter_shards(job, on_progress)
+    return judgement.end(outcome, str(output / "report.json"))
+
+
+def _into_stream(
+    inputs: list[str],
+    pipe: PipeOptions,
+    directory: DirectoryOptions,
+    config: RunConfig,
+    judgement: Judgement,
+    *,
+    dry_run: bool,
+) -> ExitCode:
+    directory.refuse()
+    found = find_shards(inputs, None, quiet=judgement.quiet)
+    pipe.check(found.shards)
+    if dry_run:
+        where = {
+            "human": "stdout",
+            "ai": pipe.ai_to or "discarded",
+            "quarantine": pipe.quarantine or "counted only",
+            "report": pipe.report,
+        }
+        print_plan(where, config, found.shards)
+        return ExitCode.FINISHED
+    from lowbg.filtering import filter_stream
+
+    stdin = standard_input(found.shards)
+    hint = "Lines on stdout are whole but not all; no file was written. Run it again."
+    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
+        outcome = filter_stream(
+            found.shards, stdin, sys.stdout.buffer, pipe.ai_to, pipe.quarantine, config,
+            command_line(), on_progress,
+        )  # fmt: skip
+    code = judgement.end(outcome, pipe.write_report(outcome))
+    if outcome.quarantined and pipe.quarantine is None:
+        return _lost(outcome)
+    return code
+
+
+def _lost(outcome: Outcome) -> ExitCode:
+    """Records that could not be read and were kept nowhere make a run incomplete."""
+    terminal.error(
+        f"{terminal.plural(outcome.quarantined, 'record')} could not be read and went nowhere; "
+        "--quarantine-to FILE keeps them"
+    )
+    return ExitCode.INCOMPLETE

@@ -1,0 +1,123 @@
+"""`lowbg score`: one row of features, score and verdict a document; routes nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lowbg.config import RunConfig, ScoreFormat
+from lowbg.errors import ConfigError
+from lowbg_cli import options
+from lowbg_cli.configure import (
+    FieldOptions,
+    PolicyOptions,
+    WorkerOptions,
+    command_line,
+    find_shards,
+    standard_input,
+)
+from lowbg_cli.exits import ExitCode, if_interrupted
+from lowbg_cli.outcome import Judgement
+from lowbg_cli.progress import progress_line
+
+DEFAULTS = RunConfig()
+FIELDS = DEFAULTS.fields
+
+
+def score_command(
+    inputs: options.Inputs,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Where the rows go; - is standard output."
+        ),
+    ],
+    row_format: Annotated[
+        ScoreFormat,
+        typer.Option("--as", help="jsonl and parquet: rows; dolma: attributes side files."),
+    ] = ScoreFormat.JSONL,
+    text_field: options.TextField = FIELDS.text,
+    id_field: options.IdField = FIELDS.id,
+    lang_field: options.LangField = FIELDS.language,
+    date_field: options.DateField = None,
+    url_field: options.UrlField = FIELDS.url,
+    policy: options.PolicyFile = None,
+    target_fpr: options.TargetFpr = None,
+    rule: options.RuleName = None,
+    min_perplexity: options.MinPerplexity = None,
+    min_burstiness: options.MinBurstiness = None,
+    max_phrase_hits: options.MaxPhraseHits = None,
+    trust_before: options.TrustBefore = None,
+    strict: options.Strict = False,
+    workers: options.Workers = None,
+    executor: options.Executor = None,
+    overwrite: options.Overwrite = False,
+    max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
+    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
+    quiet: options.Quiet = False,
+) -> ExitCode:
+    """Write one row of features, score and verdict a document; nothing is routed.
+
+    \b
+      lowbg score dump/ -o scores --as parquet
+      lowbg score dump.jsonl.zst -o - | jq .ai_score
+    """
+    decision = PolicyOptions(
+        policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, None,
+        trust_before,
+    ).resolve()  # fmt: skip
+    fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
+    config = RunConfig(
+        fields=fields.resolve(decision),
+        policy=decision,
+        batch_bytes=batch_bytes,
+        max_record_bytes=max_record_bytes,
+    )
+    judgement = Judgement(quiet, strict)
+    who = WorkerOptions(workers, executor)
+    if output == "-":
+        if row_format is not ScoreFormat.JSONL:
+            raise ConfigError(f"--as {row_format} needs a directory; -o - takes jsonl only")
+        if workers or executor or overwrite:
+            raise ConfigError("--workers, --executor, --overwrite: only with -o DIR")
+        return _into_stream(inputs, config, judgement)
+    return _into_directory(inputs, Path(output), row_format, who, config, judgement, overwrite)
+
+
+def _into_directory(
+    inputs: list[str],
+    output: Path,
+    row_format: ScoreFormat,
+    who: WorkerOptions,
+    config: RunConfig,
+    judgement: Judgement,
+    overwrite: bool,
+) -> ExitCode:
+    from lowbg.scoring import ScoreJob, score_shards
+
+    found = find_shards(inputs, output, quiet=judgement.quiet)
+    workers, executor = who.resolve(found.shards)
+    job = ScoreJob(
+        found.shards, output, config, row_format, workers, executor, overwrite,
+        command_line(), found.skipped,
+    )  # fmt: skip
+    hint = f"Nothing half-written was left in {output}; --overwrite starts again."
+    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
+        outcome = score_shards(job, on_progress)
+    return judgement.end(outcome, str(output / "report.json"))
+
+
+def _into_stream(inputs: list[str], config: RunConfig, judgement: Judgement) -> ExitCode:
+    from lowbg.scoring import score_stream
+
+    found = find_shards(inputs, None, quiet=judgement.quiet)
+    stdin = standard_input(found.shards)
+    hint = "Rows on stdout are whole but not all. Run it again."
+    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
+        outcome = score_stream(
+            found.shards, stdin, sys.stdout.buffer, config, command_line(), on_progress
+        )
+    return judgement.end(outcome, None)

@@ -1,0 +1,53 @@
+"""`lowbg scorers`: what is installed, in which version, for which languages, with which models."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lowbg_cli import options, terminal
+from lowbg_cli.exits import ExitCode
+
+if TYPE_CHECKING:
+    from lowbg.scorers.base import Scorer
+
+
+def scorers_command(as_json: options.AsJson = False) -> ExitCode:
+    """List the installed scorers: versions, columns, languages, models."""
+    from lowbg import languages
+    from lowbg.models import embedded_names, open_embedded
+    from lowbg.scorers import available
+
+    models = {code: open_embedded(code) for code in embedded_names() if code in languages.CODES}
+    rows = [_described(factory(models)) for factory in available().values()]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return ExitCode.FINISHED
+    for row in rows:
+        print(terminal.printable(f"{row['name']} {row['version']}"))
+        _print_item("languages", row["languages"] or ["all"])
+        for column in row["columns"]:
+            unit = f" [{column['unit']}]" if column["unit"] else ""
+            _print_item("column", [f"{column['name']}{unit}: {column['meaning']}"])
+        for name, digest in row["models"].items():
+            _print_item("model", [f"{name} sha256:{digest[:12]}"])
+    return ExitCode.FINISHED
+
+
+def _described(scorer: Scorer) -> dict[str, Any]:
+    """A scorer as plain JSON values."""
+    return {
+        "name": scorer.name,
+        "version": scorer.version,
+        "languages": sorted(scorer.languages),
+        "min_words": scorer.min_words,
+        "columns": [
+            {"name": c.name, "unit": c.unit, "meaning": c.meaning, "null": c.null}
+            for c in scorer.columns
+        ],
+        "models": dict(sorted(scorer.models.items())),
+    }
+
+
+def _print_item(label: str, values: list[str]) -> None:
+    print(terminal.printable(f"  {label:<10} {', '.join(values)}"))

@@ -1,0 +1,45 @@
+"""`lowbg verify`: is what the manifest says still what is there?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lowbg.errors import ConfigError
+from lowbg_cli import options, terminal
+from lowbg_cli.exits import ExitCode
+
+
+def verify_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The output of a run.")],
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Names, sizes and sums only; reads no data.")
+    ] = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> ExitCode:
+    """Check an output directory against its manifest: files, digests, record counts, sums.
+
+    Findings go to stdout, one a line; exit 1 when there are any.
+    """
+    from lowbg.manifest import NAME, verify
+
+    if not (directory / NAME).is_file():
+        raise ConfigError(
+            f"{directory}: no {NAME} in it; either its run didn't finish, or it is no output "
+            "directory of lowbg"
+        )
+    findings = verify(directory, deep=not fast)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(terminal.printable(f"{finding.kind}: {finding.message}"))
+    if not quiet:
+        found = terminal.plural(len(findings), "finding") if findings else "as the manifest says"
+        terminal.say(f"{directory}: {found}")
+    return ExitCode.JUDGED_BAD if findings else ExitCode.FINISHED

@@ -1,0 +1,159 @@
+"""Raw options → one frozen configuration. Below this line there are no option values."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from lowbg.config import ExecutorName, FieldNames, Policy, Rule, Thresholds, Unscored
+from lowbg.errors import ConfigError
+from lowbg_cli import terminal
+
+if TYPE_CHECKING:
+    from lowbg.shards import Discovery, Shard
+
+T = TypeVar("T")
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOptions:
+    """What the command line says of the decision; null where it says nothing."""
+
+    file: Path | None = None
+    rule: Rule | None = None
+    target_fpr: float | None = None
+    min_perplexity: float | None = None
+    min_burstiness: float | None = None
+    max_phrase_hits: int | None = None
+    unscored: Unscored | None = None
+    trust_before: dt.date | None = None
+
+    def resolve(self) -> Policy:
+        """The policy file's values (or the defaults) with the options on top.
+
+        Raises `ConfigError` for a bad file, and for an option that the rule in force ignores.
+        """
+        policy = Policy()
+        if self.file is not None:
+            from lowbg.decision.policy import load_policy
+
+            policy = load_policy(self.file)
+        self._check(policy, _given(self.rule, policy.rule))
+        bounds = policy.thresholds
+        return replace(
+            policy,
+            rule=_given(self.rule, policy.rule),
+            target_fpr=_given(self.target_fpr, policy.target_fpr),
+            unscored=_given(self.unscored, policy.unscored),
+            thresholds=Thresholds(
+                min_perplexity=_given(self.min_perplexity, bounds.min_perplexity),
+                min_burstiness=_given(self.min_burstiness, bounds.min_burstiness),
+                max_phrase_hits=_given(self.max_phrase_hits, bounds.max_phrase_hits),
+            ),
+            trust_before=_given(self.trust_before, policy.trust_before),
+        )
+
+    def _check(self, policy: Policy, rule: Rule) -> None:
+        bounds = {
+            "--min-perplexity": self.min_perplexity,
+            "--min-burstiness": self.min_burstiness,
+            "--max-phrase-hits": self.max_phrase_hits,
+        }
+        given = [option for option, value in bounds.items() if value is not None]
+        if given and rule is not Rule.THRESHOLDS:
+            raise ConfigError(
+                f"{', '.join(given)}: no effect under rule {rule.value!r}; add --rule thresholds"
+            )
+        if self.target_fpr is None:
+            return
+        if rule is Rule.THRESHOLDS:
+            raise ConfigError(
+                "--target-fpr: no effect under rule 'thresholds'; set the thresholds themselves "
+                f"({', '.join(bounds)}) or use --rule calibrated"
+            )
+        if policy.min_ai_scores:
+            raise ConfigError(
+                f"--target-fpr: {self.file} sets scores of its own ([calibration.min_ai_scores]); "
+                "take them out, or calibrate anew for this rate"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOptions:
+    """Which fields of a record hold what; `date` is null where the command line says nothing."""
+
+    text: str
+    id: str
+    language: str
+    date: str | None
+    url: str
+
+    def resolve(self, policy: Policy) -> FieldNames:
+        """The names; a policy that trusts by date may name the date's field itself."""
+        date = self.date or policy.date_field or FieldNames().date
+        return FieldNames(self.text, self.id, self.language, date, self.url)
+
+
+def _given(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+BYTES_A_WORKER = 16 << 20
+"""Stored input that makes another worker worth its start (about 1.5 s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Who does the work; null where the command line says nothing."""
+
+    workers: int | None = None
+    executor: ExecutorName | None = None
+
+    def resolve(self, shards: Sequence[Shard]) -> tuple[int, ExecutorName]:
+        """How many workers, and what runs them.
+
+        Standard input belongs to this process, so a run that reads it is serial. Unless told
+        otherwise, another worker is used for every `BYTES_A_WORKER` of stored input: below that,
+        starting it costs more than it saves.
+        """
+        from lowbg.running import available_cores
+
+        executor = self.executor or ExecutorName.PROCESSES
+        if any(shard.path == STDIN for shard in shards):
+            executor = ExecutorName.SERIAL
+        if self.executor is ExecutorName.SERIAL and (self.workers or 1) > 1:
+            raise ConfigError(f"--executor serial has one worker, not {self.workers}")
+        worth = 1 + sum(shard.size for shard in shards) // BYTES_A_WORKER
+        return self.workers or min(available_cores(), worth), executor
+
+
+def find_shards(inputs: Sequence[str], output: Path | None, *, quiet: bool) -> Discovery:
+    """The shards that the inputs stand for; says what lies among them and isn't read."""
+    from lowbg.shards import survey
+
+    found = survey(inputs, output=output)
+    if found.skipped and not quiet:
+        some = ", ".join(found.skipped[:3]) + (", …" if len(found.skipped) > 3 else "")
+        terminal.say(f"{terminal.plural(len(found.skipped), 'other file')} left out: {some}")
+    return found
+
+
+def standard_input(shards: Sequence[Shard]) -> BinaryIO | None:
+    """Standard input, if it is among the shards. Raises `ConfigError` when it is closed."""
+    if all(shard.path != STDIN for shard in shards):
+        return None
+    if sys.stdin is None:
+        raise ConfigError("stdin is closed; there is nothing to read from -")
+    return sys.stdin.buffer
+
+
+def command_line() -> str:
+    """This command as a shell would take it, for the report."""
+    return shlex.join(["lowbg", *sys.argv[1:]])

@@ -1,0 +1,131 @@
+"""How a command ends: exit codes, signals, broken pipes, and what is said of errors."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from types import FrameType
+from typing import ParamSpec
+
+import typer
+
+from lowbg_cli import terminal
+
+P = ParamSpec("P")
+
+GRACE_SECONDS = 2.0
+"""For so long after a first signal further ones are ignored, so that cleaning up can finish."""
+
+
+class ExitCode(IntEnum):
+    """What scripts may rely on; an interrupted run ends with 128 + the signal's number."""
+
+    FINISHED = 0
+    JUDGED_BAD = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    INTERNAL = 70  # EX_SOFTWARE of sysexits.h.
+    BROKEN_PIPE = 141  # 128 + SIGPIPE, as of any filter whose reader left.
+
+
+class Interrupted(BaseException):
+    """A signal asks to end. No `Exception`, so that it reaches every `finally` on its way up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def raise_on_signals() -> None:
+    """From now on SIGINT, SIGTERM and SIGHUP raise `Interrupted`, unless they are ignored."""
+    first: list[float] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if not first:
+            first.append(time.monotonic())
+            raise Interrupted(number)
+        if time.monotonic() - first[0] > GRACE_SECONDS:
+            os._exit(128 + number)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # A shell ignores SIGINT for its background jobs, nohup SIGHUP.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
+
+
+@contextlib.contextmanager
+def if_interrupted(hint: str) -> Iterator[None]:
+    """Adds to an interruption's message how to go on from there."""
+    try:
+        yield
+    except Interrupted as interruption:
+        interruption.add_note(hint)
+        raise
+
+
+def exit_interrupted(interruption: Interrupted) -> int:
+    """Says so in a line; the exit code."""
+    hints = getattr(interruption, "__notes__", ["Nothing half-written was left."])
+    terminal.say(f"interrupted ({interruption}). {' '.join(hints)}")
+    return 128 + interruption.number
+
+
+def guarded(command: Callable[P, ExitCode]) -> Callable[P, None]:
+    """`command` with its errors turned into messages, and its result into the exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        raise typer.Exit(_run(functools.partial(command, *args, **kwargs)))
+
+    return run
+
+
+def _run(command: Callable[[], ExitCode]) -> int:
+    from lowbg.errors import ConfigError, ConservationError, LowbgError, ModelError
+
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        quiet_stdout()
+        return ExitCode.BROKEN_PIPE
+    except (ConfigError, ModelError) as error:
+        terminal.error(str(error))
+        return ExitCode.USAGE
+    except ConservationError as error:
+        return _internal(error)
+    except LowbgError as error:
+        terminal.error(str(error))
+        return ExitCode.INCOMPLETE
+    except typer.Exit:
+        raise
+    except Exception as error:
+        return _internal(error)
+
+
+def quiet_stdout() -> None:
+    """Nothing more goes to stdout, and the interpreter doesn't complain about it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
+
+
+def _internal(error: Exception) -> int:
+    what = " ".join(str(error).split())
+    terminal.say(
+        f"internal error: {type(error).__name__}{': ' if what else ''}{what}; "
+        "please report it, with the traceback that LOWBG_TRACEBACK=1 shows"
+    )
+    if os.environ.get("LOWBG_TRACEBACK") == "1":
+        traceback.print_exception(error)
+    return ExitCode.INTERNAL

@@ -1,0 +1,111 @@
+"""An explanation in plain form: verdict, features, sentences with their phrases marked."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lowbg_cli import terminal
+
+if TYPE_CHECKING:
+    from lowbg.explaining import Explanation, SentenceNote
+
+_STYLES = {"human": "bold blue", "ai": "bold yellow", "unscored": "bold"}
+_MARK = "bold yellow"
+
+NARROW_COLUMNS = 70
+"""Below this a table leaves out what can be looked up."""
+
+
+def print_explanation(explanation: Explanation, stream: TextIO) -> None:
+    """Prints it to `stream`, in colour on a terminal; control characters of the text are shown."""
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    with console.capture() as capture:
+        console.print(_headline(explanation))
+        for reason in explanation.reasons:
+            console.print(Text(f"  {terminal.printable(reason)}"))
+        console.print()
+        console.print(_features(explanation, narrow=console.width < NARROW_COLUMNS))
+        if explanation.sentences:
+            console.print()
+            console.print(_sentences(explanation, console))
+    # Tables are padded to their width, which is of no use in a file.
+    stream.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _headline(explanation: Explanation) -> Text:
+    line = Text(explanation.verdict, _STYLES.get(explanation.verdict, ""))
+    if explanation.ai_score is not None:
+        line.append(f", score {explanation.ai_score:.3f}", "")
+    if explanation.threshold is not None:
+        line.append(f" (AI from {explanation.threshold:.3f})", "")
+    language = explanation.language or "language not recognised"
+    line.append(f", {language}, {terminal.plural(explanation.words, 'word')}", "")
+    return line
+
+
+def _features(explanation: Explanation, *, narrow: bool) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column()
+    for feature in explanation.features:
+        cells = [feature.name, _number(feature.value)]
+        if not narrow:
+            cells.append(f"{feature.unit}: {feature.meaning}" if feature.unit else feature.meaning)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _sentences(explanation: Explanation, console: Console) -> Table:
+    narrow = console.width < NARROW_COLUMNS
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="", pad_edge=False)
+    table.add_column("perplexity" if not narrow else "perpl.", justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("log-odds", justify="right", no_wrap=True)
+    table.add_column("sentence", overflow="fold")
+    for sentence in explanation.sentences:
+        cells = [Text(_number(sentence.perplexity))]
+        if not narrow:
+            cells.append(Text(_number(sentence.log_odds)))
+        table.add_row(*cells, _marked(sentence, console))
+    return table
+
+
+def _marked(sentence: SentenceNote, console: Console) -> Text:
+    """The sentence in one line with its phrases marked and, after it, named.
+
+    By colour on a terminal that has any, by brackets elsewhere.
+    """
+    colored = console.is_terminal and not console.no_color
+    opening, closing = ("", "") if colored else ("⟦", "⟧")
+    if console.options.ascii_only and not colored:
+        opening, closing = "[[", "]]"
+    line = Text()
+    at = 0
+    for span in sorted(sentence.phrases, key=lambda span: (span.start, -span.end)):
+        if span.start < at:
+            continue
+        line.append(_folded(sentence.text[at : span.start]))
+        line.append(f"{opening}{_folded(sentence.text[span.start : span.end])}{closing}", _MARK)
+        at = span.end
+    line.append(_folded(sentence.text[at:]))
+    line.rstrip()
+    for name in dict.fromkeys(f"{span.category}:{span.name}" for span in sentence.phrases):
+        line.append(f"\n  {terminal.printable(name)}", "bright_black")
+    return line
+
+
+def _folded(text: str) -> str:
+    return re.sub(" +", " ", terminal.printable(text))
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,0 +1,212 @@
+"""The options that commands share: each is declared once, and used by its name."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from lowbg.config import Compression as Codec
+from lowbg.config import ExecutorName, Rule
+from lowbg.config import Unscored as UnscoredTo
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes: `65536`, `64M` and `64MiB` (× 1,048,576), `64MB` (× 1,000,000)."""
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no size; write it like 65536, 64M or 64MB")
+    number, prefix, binary, byte = match.groups()
+    base = 1000 if byte and not binary else 1024
+    size = int(float(number) * base ** " kmgt".index(prefix.lower() or " "))
+    if size < 1:
+        raise typer.BadParameter("it must be at least one byte")
+    return size
+
+
+def parse_date(text: str | dt.date) -> dt.date:
+    """A day: `2022-11-30`."""
+    if isinstance(text, dt.date):
+        return text
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day; write it like 2022-11-30") from None
+
+
+Inputs: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT",
+        help="Files, directories, globs, URLs (s3://, https://), or - for stdin.",
+        show_default=False,
+    ),
+]
+TextField: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--text-field",
+        metavar="FIELD",
+        help="The records' text; a dotted path (meta.lang) reaches into objects.",
+    ),
+]
+IdField: TypeAlias = Annotated[
+    str, typer.Option("--id-field", metavar="FIELD", help="Their identifier.")
+]
+LangField: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--lang-field", metavar="FIELD", help="Their language; told from the text where absent."
+    ),
+]
+DateField: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--date-field", metavar="FIELD", help="Their date (ISO 8601). [default: date]"),
+]
+UrlField: TypeAlias = Annotated[
+    str, typer.Option("--url-field", metavar="FIELD", help="Their URL, for the report.")
+]
+PolicyFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="Policy (TOML); the options below override it."),
+]
+RuleName: TypeAlias = Annotated[
+    Rule | None,
+    typer.Option("--rule", help="How features become a verdict. [default: calibrated]"),
+]
+TargetFpr: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--target-fpr",
+        metavar="SHARE",
+        help="Share of human documents that may be called AI. [default: 0.01]",
+    ),
+]
+MinPerplexity: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--min-perplexity", metavar="X", help="With --rule thresholds: below this it is AI."
+    ),
+]
+MinBurstiness: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--min-burstiness", metavar="X", help="With --rule thresholds: below this it is AI."
+    ),
+]
+MaxPhraseHits: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--max-phrase-hits",
+        metavar="N",
+        min=0,
+        help="With --rule thresholds: above this it is AI.",
+    ),
+]
+Unscored: TypeAlias = Annotated[
+    UnscoredTo | None,
+    typer.Option("--unscored", help="Where documents go that cannot be judged. [default: human]"),
+]
+TrustBefore: TypeAlias = Annotated[
+    dt.date | None,
+    typer.Option(
+        "--trust-before",
+        metavar="DATE",
+        parser=parse_date,
+        help="Documents dated earlier are human by provenance.",
+    ),
+]
+AiTo: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--ai-to",
+        metavar="FILE",
+        help="Without -o: AI lines go here, compressed as the name says (.zst, .gz).",
+    ),
+]
+DiscardAi: TypeAlias = Annotated[
+    bool, typer.Option("--discard-ai", help="Without -o: AI lines are dropped.")
+]
+QuarantineTo: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--quarantine-to",
+        metavar="FILE",
+        help="Without -o: records that cannot be read. [default: <AI file>.quarantine.jsonl]",
+    ),
+]
+ReportTo: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Without -o: the report (.json or .html)."),
+]
+Annotate: TypeAlias = Annotated[
+    bool,
+    typer.Option("--annotate", help="Add score, verdict and reasons to each record, as `lowbg`."),
+]
+Compression: TypeAlias = Annotated[
+    Codec | None,
+    typer.Option("--compression", help="How JSONL outputs are stored. [default: keep]"),
+]
+FailAbove: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--fail-above",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Exit 1 when the AI share of the scored documents is higher (0 to 1).",
+    ),
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Print the configuration and the shards; make nothing.")
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Processes, each with a shard at a time. [default: one a core]",
+    ),
+]
+Executor: TypeAlias = Annotated[
+    ExecutorName | None,
+    typer.Option("--executor", help="What maps shards over workers. [default: processes]"),
+]
+Overwrite: TypeAlias = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run left in the output.")
+]
+Strict: TypeAlias = Annotated[
+    bool, typer.Option("--strict", help="Exit 3 also when any record was quarantined.")
+]
+MaxRecordBytes: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--max-record-bytes",
+        metavar="SIZE",
+        parser=parse_size,
+        help="Larger records are quarantined unread.",
+        show_default="64M",
+    ),
+]
+BatchBytes: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--batch-bytes",
+        metavar="SIZE",
+        parser=parse_size,
+        help="How much is read at a time; changes memory and speed, never a result.",
+        hidden=True,
+    ),
+]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]

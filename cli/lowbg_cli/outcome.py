@@ -1,0 +1,123 @@
+"""What a run's outcome means: summary and located messages on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from lowbg_cli import terminal
+from lowbg_cli.exits import ExitCode
+
+if TYPE_CHECKING:
+    from lowbg.report import Report
+    from lowbg.results import Problem, ShardResult
+    from lowbg.running import Outcome
+
+MESSAGES_A_KIND = 5
+"""More of one kind of problem are only counted: they are in the report."""
+
+_FIELDS_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How an outcome is told and judged."""
+
+    quiet: bool
+    strict: bool
+    fail_above: float | None = None
+
+    def end(self, outcome: Outcome, report: str | None) -> ExitCode:
+        """Summary and problems on stderr; the exit code. `report` is where all of it is stored."""
+        if not self.quiet:
+            # Problems are told below, a line each, for grep.
+            terminal.show(summary(outcome.report, sys.stderr, leave_out=("problems",)))
+        tell_problems(outcome, report, quiet=self.quiet, strict=self.strict)
+        code = exit_code(outcome, strict=self.strict)
+        if self.fail_above is None:
+            return code
+        if not any(_scored(shard) for shard in outcome.shards):
+            terminal.warning("no document was scored: --fail-above had nothing to judge")
+        if outcome.ai_share <= self.fail_above:
+            return code
+        terminal.error(
+            f"the AI share of the scored documents is {outcome.ai_share:.4f}, above "
+            f"--fail-above {self.fail_above:g}"
+        )
+        # The share of a part of the input is no judgement of the whole: 3 goes first.
+        return code or ExitCode.JUDGED_BAD
+
+
+def summary(report: Report, stream: TextIO | None, leave_out: Sequence[str] = ()) -> str:
+    """A report's summary as text that suits `stream`: in colour on a terminal only."""
+    from lowbg.report import render_terminal
+
+    text = io.StringIO()
+    color = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+    # Not to the stream itself: rich ends the program when its pipe breaks.
+    render_terminal(report, text, color=color, leave_out=leave_out)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def _scored(shard: ShardResult) -> int:
+    documents = shard.statistics.documents()
+    return documents["human"] + documents["ai"]
+
+
+def tell_problems(outcome: Outcome, report: str | None, *, quiet: bool, strict: bool) -> None:
+    """Says what went wrong with shards, and unless `quiet` what was quarantined.
+
+    `report` is where the whole of it is written down, null where nowhere. Under `strict` a
+    quarantined record is an error like any other.
+    """
+    found = [problem for shard in outcome.shards for problem in shard.problems]
+    of_shards = [problem for problem in found if problem.count == 0]
+    of_records = [problem for problem in found if problem.count > 0]
+    for problems, speak, silent in (
+        (of_shards, terminal.error, False),
+        (of_records, terminal.error if strict else terminal.warning, quiet and not strict),
+    ):
+        if not silent:
+            for kind in dict.fromkeys(problem.kind for problem in problems):
+                for message in _messages([p for p in problems if p.kind == kind], report):
+                    speak(message)
+    hint = text_field_hint(outcome.shards)
+    if hint:
+        terminal.error(hint)
+
+
+def _messages(problems: Sequence[Problem], report: str | None) -> list[str]:
+    shown = problems[:MESSAGES_A_KIND]
+    messages = [problem.message for problem in shown]
+    rest = sum(max(problem.count, 1) for problem in problems) - len(shown)
+    if rest:
+        where = f"; see {report}" if report else ""
+        kind = problems[0].kind.replace("_", " ")
+        messages.append(f"and {rest:,} more ({kind}){where}")
+    return messages
+
+
+def text_field_hint(shards: Sequence[ShardResult]) -> str:
+    """What to do when no record at all has the text field; empty where some have."""
+    missing = sum(p.count for shard in shards for p in shard.problems if p.kind == "missing_text")
+    if not missing or missing != sum(shard.records for shard in shards):
+        return ""
+    fields = sorted({field for shard in shards for field in shard.seen_fields})
+    named = ", ".join(fields[:_FIELDS_NAMED]) + (", …" if len(fields) > _FIELDS_NAMED else "")
+    return (
+        f"no record has the text field; the fields there are: {named or 'none'}. "
+        "Name the one that holds the text with --text-field."
+    )
+
+
+def exit_code(outcome: Outcome, *, strict: bool) -> ExitCode:
+    """3 where an input was not processed whole, or no record at all could be read; else 0."""
+    if not outcome.complete or (strict and outcome.quarantined):
+        return ExitCode.INCOMPLETE
+    if text_field_hint(outcome.shards):
+        return ExitCode.INCOMPLETE
+    return ExitCode.FINISHED

@@ -1,0 +1,95 @@
+"""`filter` as a part of a pipeline: where everything goes that isn't a human line."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lowbg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lowbg.running import Outcome
+    from lowbg.shards import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class PipeOptions:
+    """What the command line says; null where it says nothing."""
+
+    ai_to: Path | None
+    discard_ai: bool
+    quarantine_to: Path | None
+    report: Path | None
+
+    def refuse(self, output: Path) -> None:
+        """Raises `ConfigError` where the command line says something: `output` takes it all."""
+        named = {
+            "--ai-to": self.ai_to,
+            "--discard-ai": self.discard_ai,
+            "--quarantine-to": self.quarantine_to,
+            "--report": self.report,
+        }
+        given = [name for name, value in named.items() if value]
+        if given:
+            raise ConfigError(
+                f"{', '.join(given)}: only without -o; with it everything goes to {output}"
+            )
+
+    @property
+    def quarantine(self) -> Path | None:
+        """Where quarantined records go: as asked, else beside the AI file, else nowhere."""
+        if self.quarantine_to is not None or self.ai_to is None:
+            return self.quarantine_to
+        return self.ai_to.with_name(f"{self.ai_to.name}.quarantine.jsonl")
+
+    def check(self, shards: Sequence[Shard]) -> None:
+        """Raises `ConfigError` where records would be lost or a file be written twice."""
+        if self.ai_to is None and not self.discard_ai:
+            raise ConfigError(
+                "human lines go to stdout; say where AI lines go: --ai-to FILE keeps them, "
+                "--discard-ai drops them. Or write everything to a directory with -o DIR."
+            )
+        if self.ai_to is not None and self.discard_ai:
+            raise ConfigError("--ai-to keeps AI lines and --discard-ai drops them; choose one")
+        taken = {os.path.realpath(shard.path): "an input" for shard in shards}
+        for path in (self.ai_to, self.quarantine, self.report):
+            if path is None:
+                continue
+            real = os.path.realpath(path)
+            if str(path) == "-":
+                raise ConfigError("stdout carries the human lines; name a file instead of -")
+            if path.is_dir():
+                raise ConfigError(f"{path} is a directory; name a file")
+            if real in taken:
+                raise ConfigError(f"{path} is {taken[real]} already; name another file")
+            taken[real] = "another output"
+        _check_stdout(shards)
+
+    def write_report(self, outcome: Outcome) -> str | None:
+        """Writes the report if one was asked for, as its name says; where it is."""
+        if self.report is None:
+            return None
+        from lowbg.report import write_html, write_json
+
+        write = write_html if self.report.suffix.lower() in (".html", ".htm") else write_json
+        write(outcome.report, self.report)
+        return str(self.report)
+
+
+def _check_stdout(shards: Sequence[Shard]) -> None:
+    """`lowbg filter a.jsonl … >> a.jsonl` would read what it writes."""
+    if sys.stdout is None:
+        raise ConfigError("stdout is closed; human lines have nowhere to go")
+    try:
+        out = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return
+    for shard in shards:
+        path = Path(shard.path)
+        if stat.S_ISREG(out.st_mode) and path.is_file() and os.path.samestat(out, path.stat()):
+            raise ConfigError(f"{path} is both input and stdout; send stdout elsewhere")

@@ -1,0 +1,66 @@
+"""What `--dry-run` prints: the configuration as it was understood, and the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lowbg.config import RunConfig, as_dict
+from lowbg_cli import terminal
+
+if TYPE_CHECKING:
+    from lowbg.shards import Shard
+
+
+def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[Shard]) -> None:
+    """Prints, on stdout, where output would go, every setting, and every shard.
+
+    A local shard's format is told by its first bytes; remote ones and stdin aren't touched.
+    """
+    rows = [*((key, value) for key, value in where.items()), *_flat("", as_dict(config))]
+    width = max(len(key) for key, _ in rows)
+    for key, value in rows:
+        print(terminal.printable(f"{key:<{width}}  {_spelled(value)}".rstrip()))
+    total = sum(shard.size for shard in shards)
+    print(f"\n{terminal.plural(len(shards), 'shard')}, {terminal.size(total)}")
+    for shard in shards:
+        size = terminal.size(shard.size) if shard.size or _is_local(shard) else "?"
+        name = f"{shard.name}  ({shard.path})"
+        print(terminal.printable(f"  {size:>8}  {guess_format(shard):<14}  {name}"))
+
+
+def guess_format(shard: Shard) -> str:
+    """What a shard seems to hold: "jsonl", "jsonl, zstd", "parquet"; "?" where nothing was read."""
+    from lowbg.compression import SNIFF_BYTES, is_parquet, open_binary, sniff
+    from lowbg.errors import LowbgError
+
+    if not _is_local(shard):
+        return "?"
+    try:
+        with open_binary(shard.path) as stream:
+            head = stream.read(SNIFF_BYTES)
+        if is_parquet(head):
+            return "parquet"
+        codec = sniff(head, shard.name)
+    except (LowbgError, OSError):
+        return "unreadable"
+    return "jsonl" if codec == "none" else f"jsonl, {codec}"
+
+
+def _is_local(shard: Shard) -> bool:
+    return shard.path != "-" and "://" not in shard.path
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names with their values."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
+    else:
+        yield prefix, value
+
+
+def _spelled(value: object) -> str:
+    if value is None:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)

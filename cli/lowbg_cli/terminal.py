@@ -1,0 +1,88 @@
+"""Lines for people: messages on stderr, numbers with units, and text made safe to show."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import unicodedata
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def say(message: str) -> None:
+    """One line on stderr; lost, not raised, where stderr is closed."""
+    if sys.stderr is None:  # print would take stdout instead.
+        return
+    with contextlib.suppress(OSError, ValueError):
+        print(f"lowbg: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Several lines on stderr, as they are; lost, not raised, where stderr is closed."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def error(message: str) -> None:
+    """What ends a run, or a part of it."""
+    say(f"error: {message}")
+
+
+def warning(message: str) -> None:
+    """What the run got over."""
+    say(f"warning: {message}")
+
+
+def is_interactive() -> bool:
+    """Whether somebody watches stderr."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def printable(text: str) -> str:
+    """`text` in one line that cannot steer a terminal: white space folded, controls replaced.
+
+    Control characters become their pictures (␛), surrogates and other invisible ones that change
+    the direction or the place of text become U+FFFD.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    if character.isspace():
+        return " "
+    number = ord(character)
+    if number < 0x20:
+        return chr(0x2400 + number)
+    # Soft hyphens and joiners are part of ordinary text, and harmless.
+    if unicodedata.category(character) == "Cf" and number in (0xAD, 0x200C, 0x200D):
+        return character
+    return "\ufffd"
+
+
+def size(count: float) -> str:
+    """Bytes with three digits and a decimal unit: 118 MB, 4.20 kB, 17 B."""
+    value, unit = float(count), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value /= 1000
+        unit += 1
+    digits = 0 if unit == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {_UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 0:07, 12:30, 3:05:00."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: 1 record, 2,000 records."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

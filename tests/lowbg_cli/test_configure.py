@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from lowbg.config import ExecutorName, Policy, Rule, Unscored
+from lowbg.errors import ConfigError
+from lowbg.shards import Shard
+from lowbg_cli.configure import FieldOptions, PolicyOptions, WorkerOptions
+
+FILE = """
+[decision]
+target_fpr = 0.05
+unscored = "separate"
+[thresholds]
+min_perplexity = 90
+max_phrase_hits = 2
+[trust]
+before = 2022-11-30
+date_field = "meta.crawled"
+[gate]
+max_ai_share = 0.25
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.toml"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def test_nothing_said_is_the_default() -> None:
+    assert PolicyOptions().resolve() == Policy()
+
+
+def test_the_file_counts_where_the_command_line_is_silent(file: Path) -> None:
+    policy = PolicyOptions(file).resolve()
+    assert (policy.target_fpr, policy.unscored) == (0.05, Unscored.SEPARATE)
+    assert policy.trust_before == dt.date(2022, 11, 30)
+    assert policy.gate.max_ai_share == 0.25
+
+
+def test_options_go_before_the_file(file: Path) -> None:
+    policy = PolicyOptions(file, target_fpr=0.001, trust_before=dt.date(2020, 1, 1)).resolve()
+    assert (policy.target_fpr, policy.trust_before) == (0.001, dt.date(2020, 1, 1))
+    assert policy.gate.max_ai_share == 0.25
+
+
+def test_one_bound_leaves_the_others(file: Path) -> None:
+    policy = PolicyOptions(file, rule=Rule.THRESHOLDS, min_burstiness=-0.5).resolve()
+    assert policy.thresholds.min_burstiness == -0.5
+    assert (policy.thresholds.min_perplexity, policy.thresholds.max_phrase_hits) == (90, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (PolicyOptions(min_perplexity=3), "--min-perplexity: no effect .* --rule thresholds"),
+        (PolicyOptions(max_phrase_hits=0), "--max-phrase-hits"),
+        (PolicyOptions(rule=Rule.THRESHOLDS, target_fpr=0.1), "--target-fpr: no effect"),
+        (PolicyOptions(target_fpr=0.9), "target_fpr is 0.9"),
+        (PolicyOptions(Path("nowhere.toml")), "nowhere.toml"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(options: PolicyOptions, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        options.resolve()
+
+
+def test_calibrated_scores_and_a_rate_contradict_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("[calibration.min_ai_scores]\nen = 0.7\n", encoding="utf-8")
+    assert PolicyOptions(path).resolve().min_ai_scores == {"en": 0.7}
+    with pytest.raises(ConfigError, match="min_ai_scores"):
+        PolicyOptions(path, target_fpr=0.01).resolve()
+
+
+@pytest.mark.parametrize(
+    ("given", "policy", "field"),
+    [(None, None, "date"), (None, "crawled", "crawled"), ("day", "crawled", "day")],
+)
+def test_the_date_field(given: str | None, policy: str | None, field: str) -> None:
+    options = FieldOptions("text", "id", "language", given, "url")
+    assert options.resolve(Policy(date_field=policy)).date == field
+
+
+def test_workers() -> None:
+    shards = [Shard("a", "a", 1), Shard("b", "b", 1)]
+    assert WorkerOptions(3).resolve(shards) == (3, ExecutorName.PROCESSES)
+    assert WorkerOptions().resolve(shards)[0] >= 1
+    stdin = [*shards, Shard("-", "stdin", 0)]
+    assert WorkerOptions(3).resolve(stdin)[1] is ExecutorName.SERIAL
+    with pytest.raises(ConfigError, match="one worker"):
+        WorkerOptions(2, ExecutorName.SERIAL).resolve(shards)

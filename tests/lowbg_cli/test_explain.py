@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from lowbg.explaining import Explanation, FeatureValue, PhraseSpan, SentenceNote
+from lowbg_cli.explanation import print_explanation
+
+Run = Callable[..., Result]
+TEXT = "As an AI language model, I cannot say. We walked home through the rain, and had toast."
+NOTE = Explanation(
+    language="en",
+    words=9,
+    verdict="ai",
+    ai_score=0.91234,
+    threshold=0.5,
+    reasons=("phrase", "steering \x1b[2J"),
+    features=(
+        FeatureValue("perplexity", 35.25, "per word", "how surprising"),
+        FeatureValue("burstiness", None, "−1 … 1", "how uneven"),
+    ),
+    sentences=(
+        SentenceNote(
+            "Well,  as an\tAI\x1b model it is. ", 6, 41.0, 0.25, (PhraseSpan(7, 22, "self", "ai"),)
+        ),
+        SentenceNote("中文。", 2, None, None, ()),
+    ),
+)
+
+
+def plain(explanation: Explanation, columns: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    print_explanation(explanation, stream)
+    stream.seek(0)
+    return stream.read()
+
+
+def test_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plain(NOTE, 80, monkeypatch) == (
+        "ai, score 0.912 (AI from 0.500), en, 9 words\n"
+        "  phrase\n"
+        "  steering ␛[2J\n"
+        "\n"
+        "perplexity  35.2  per word: how surprising\n"
+        "burstiness     -  −1 … 1: how uneven\n"
+        "\n"
+        "perplexity  log-odds  sentence\n"
+        "        41      0.25  Well, ⟦as an AI␛ model⟧ it is.\n"
+        "                        self:ai\n"
+        "         -         -  中文。\n"
+    )
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_it_fits(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = plain(NOTE, columns, monkeypatch).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert not any(line != line.rstrip() for line in lines)
+
+
+def test_a_text(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "essay.txt"
+    file.write_text(TEXT, encoding="utf-8")
+    result = run("explain", file)
+    assert result.exit_code == 0, result.stderr
+    assert "⟦As an AI language model⟧" in result.stdout
+    assert result.stderr == ""
+    assert run("explain", "-", stdin=TEXT.encode()).stdout == result.stdout
+
+
+def test_json(run: Run, tmp_path: Path) -> None:
+    shard = tmp_path / "a.jsonl"
+    shard.write_text(f'{{"id": "x", "text": "no"}}\n{{"id": "y", "text": {json.dumps(TEXT)}}}\n')
+    explained = [
+        json.loads(run("explain", shard, "--json", *choice).stdout)
+        for choice in (["--record", "1"], ["--id", "y"])
+    ]
+    assert explained[0] == explained[1]
+    assert "".join(note["text"] for note in explained[0]["sentences"]) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["nowhere.txt"], 2, "nowhere.txt: no such file"),
+        (["{shard}", "--id", "z"], 2, "no record with the identifier 'z'"),
+        (["{shard}", "--record", "7"], 2, "no record number 7"),
+        (["{shard}", "--record", "1"], 3, "invalid JSON"),
+        (["{shard}", "--record", "0", "--id", "x"], 2, "give one"),
+        (["-", "--record", "0"], 2, "not from stdin"),
+    ],
+)
+def test_what_cannot_be_explained(
+    args: list[str], code: int, message: str, run: Run, tmp_path: Path
+) -> None:
+    shard = tmp_path / "a.jsonl"
+    shard.write_text('{"id": "x", "text": "no"}\n{broken\n', encoding="utf-8")
+    result = run("explain", *(arg.format(shard=shard) for arg in args))
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+
+
+def test_invalid_utf8_is_said(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "latin.txt"
+    file.write_bytes("Ein schöner Tag.".encode("latin-1"))
+    result = run("explain", file)
+    assert result.exit_code == 0
+    assert "invalid UTF-8 at byte 7" in result.stderr

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
+import zstandard
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+HUMAN = sorted(topics.values(), key=len)[-20:]
+"""Prose that is on every machine: the topics of the language reference."""
+AI_FILE = Path(__file__).parents[2] / "examples" / "ai_styled.txt"
+AI = AI_FILE.read_text(encoding="utf-8").split("=====")[0]
+
+
+def lines(*texts: str) -> bytes:
+    """A JSONL shard of these documents."""
+    rows = [json.dumps({"id": i, "text": text, "language": "en"}) for i, text in enumerate(texts)]
+    return "".join(f"{row}\n" for row in rows).encode()
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """Twenty human documents, a broken line, and an AI document."""
+    path = tmp_path / "in" / "dump.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(lines(*HUMAN) + b"{broken\n" + lines(AI))
+    return path
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def test_into_a_directory(run: Run, shard: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run("filter", shard.parent, "-o", out, "--executor", "serial")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    kept = read(out / "human" / "dump.jsonl") + read(out / "ai" / "dump.jsonl")
+    assert sorted(kept.splitlines()) == sorted(
+        stored for stored in shard.read_bytes().splitlines() if stored != b"{broken"
+    )
+    assert "dump.jsonl:21: invalid JSON" in result.stderr
+    report = json.loads(read(out / "report.json"))
+    assert report["totals"]["records"] == 22
+    assert report["runs"][0]["command"].startswith("lowbg ")
+    assert run("verify", out).exit_code == 0
+
+
+def test_an_output_is_replaced_only_on_request(run: Run, shard: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("filter", shard, "-o", out, "-q").exit_code == 0
+    again = run("filter", shard, "-o", out, "-q")
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+    assert run("filter", shard, "-o", out, "-q", "--overwrite").exit_code == 0
+
+
+def test_quiet_is_quiet(run: Run, tmp_path: Path) -> None:
+    shard = tmp_path / "a.jsonl"
+    shard.write_bytes(lines(*HUMAN[:3]))
+    result = run("filter", shard, "-o", tmp_path / "out", "--quiet")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_strict_makes_quarantine_an_error(run: Run, shard: Path, tmp_path: Path) -> None:
+    result = run("filter", shard, "-o", tmp_path / "out", "-q", "--strict")
+    assert result.exit_code == 3
+    assert "error: dump.jsonl:21" in result.stderr
+
+
+@pytest.mark.parametrize(("share", "code"), [("0", 1), ("0.5", 0)])
+def test_fail_above(share: str, code: int, run: Run, shard: Path, tmp_path: Path) -> None:
+    result = run("filter", shard, "-o", tmp_path / "out", "-q", "--fail-above", share)
+    assert result.exit_code == code
+    assert ("--fail-above 0" in result.stderr) == (code == 1)
+
+
+def test_an_incomplete_input_goes_before_the_judgement(run: Run, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.jsonl.zst"
+    whole = zstandard.ZstdCompressor().compress(lines(AI) * 50)
+    cut.write_bytes(whole[:-10])
+    assert run("filter", cut, "-o", tmp_path / "o", "-q", "--fail-above", "0").exit_code == 3
+
+
+def test_a_cut_shard_ends_with_3_and_keeps_its_whole_records(run: Run, tmp_path: Path) -> None:
+    stored = lines(*HUMAN)
+    writer = zstandard.ZstdCompressor().compressobj()
+    data = writer.compress(stored) + writer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    (tmp_path / "cut.jsonl.zst").write_bytes(data)
+    result = run("filter", tmp_path / "cut.jsonl.zst", "-o", tmp_path / "out", "-q")
+    assert result.exit_code == 3
+    assert "cut.jsonl.zst" in result.stderr
+    kept = b"".join(
+        zstandard.ZstdDecompressor()
+        .stream_reader(read(tmp_path / "out" / route / "cut.jsonl.zst"))
+        .read()
+        for route in ("human", "ai")
+    )
+    assert sorted(kept.splitlines()) == sorted(stored.splitlines())
+
+
+def test_a_wrong_text_field_is_explained(run: Run, tmp_path: Path) -> None:
+    shard = tmp_path / "a.jsonl"
+    shard.write_bytes(b'{"body": "b", "title": "t"}\n' * 3)
+    result = run("filter", shard, "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "body, title" in result.stderr
+    assert "--text-field" in result.stderr
+    assert run("filter", shard, "-o", tmp_path / "o2", "--text-field", "body").exit_code == 0
+
+
+def test_dry_run_makes_nothing(run: Run, tmp_path: Path) -> None:
+    for name, data in (("a.jsonl", b""), ("b.jsonl.gz", gzip.compress(b"{}\n"))):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "readme.txt").write_text("no shard", encoding="utf-8")
+    before = sorted(tmp_path.iterdir())
+    result = run("filter", tmp_path, "-o", tmp_path / "out", "--dry-run", "--target-fpr", "0.02")
+    assert result.exit_code == 0
+    assert sorted(tmp_path.iterdir()) == before
+    shown = {tuple(row.split()[:2]) for row in result.stdout.splitlines() if row}
+    assert {("policy.target_fpr", "0.02"), ("fields.text", "text"), ("2", "shards,")} <= shown
+    assert "jsonl, gzip" in result.stdout
+    assert "1 other file left out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["-o", "{out}", "--ai-to", "ai.jsonl"], "--ai-to: only without -o"),
+        (["-o", "{out}", "--report", "r.json"], "--report: only without -o"),
+        (["-o", "{out}", "--policy", "nowhere.toml"], "nowhere.toml"),
+        (["-o", "{out}", "--min-perplexity", "3"], "--rule thresholds"),
+        (["-o", "{in}"], "inside the output directory"),
+        (["--discard-ai", "--workers", "2"], "--workers: only with -o"),
+        (["--discard-ai", "--overwrite"], "--overwrite: only with -o"),
+        (["--discard-ai", "--unscored", "separate"], "separate"),
+        ([], "--ai-to FILE keeps them"),
+        (["--ai-to", "ai.jsonl", "--discard-ai"], "choose one"),
+        (["--ai-to", "-"], "stdout carries the human lines"),
+        (["--ai-to", "{shard}"], "is an input already"),
+        (["--ai-to", "x", "--report", "x"], "is another output already"),
+        (["--ai-to", "{in}"], "is a directory"),
+    ],
+)
+def test_contradictions_end_with_2(
+    args: list[str], message: str, run: Run, shard: Path, tmp_path: Path
+) -> None:
+    names = {"in": shard.parent, "shard": shard, "out": tmp_path / "out"}
+    before = sorted(tmp_path.rglob("*"))
+    result = run("filter", shard, *(arg.format(**names) for arg in args))
+    assert result.exit_code == 2, result.stderr
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.startswith("lowbg: error: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_missing_input_ends_with_2(run: Run, tmp_path: Path) -> None:
+    result = run("filter", tmp_path / "no.jsonl", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "no.jsonl: no such file" in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,109 @@
+"""`scorers`, `train` and `eval`: what judges, how it is made, and how good it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
+from typer.testing import Result
+
+from lowbg.models import open_model
+from lowbg_cli.several import repeat_options
+
+Run = Callable[..., Result]
+HUMAN = sorted(topics.values(), key=len)[-30:]
+AI_FILE = Path(__file__).parents[2] / "examples" / "ai_styled.txt"
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    path = tmp_path / "labelled.jsonl"
+    ai = [text for text in AI_FILE.read_text(encoding="utf-8").split("=====") if text.strip("= \n")]
+    rows = [{"text": text, "label": "human", "domain": "docs"} for text in HUMAN]
+    rows += [{"text": text, "label": "AI", "domain": "advice", "generator": "x"} for text in ai]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_scorers(run: Run) -> None:
+    result = run("scorers")
+    assert result.exit_code == 0
+    for name in ("perplexity", "burstiness", "phrases"):
+        assert f"\n{name} " in f"\n{result.stdout}"
+    listed = json.loads(run("scorers", "--json").stdout)
+    assert {"name", "version", "languages", "min_words", "columns", "models"} == set(listed[0])
+    assert all(len(digest) == 64 for row in listed for digest in row["models"].values())
+
+
+def test_eval(run: Run, labelled: Path, tmp_path: Path) -> None:
+    figures, table = tmp_path / "f.json", tmp_path / "f.md"
+    result = run("eval", labelled, "--json", figures, "--markdown", table)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0].split()[:4] == ["human", "AI", "scored", "AUROC"]
+    assert "by domain" in result.stdout
+    content = json.loads(figures.read_bytes())
+    (everything,) = (row for row in content["results"] if row["grouping"] == "all")
+    assert everything["human"] == len(HUMAN)
+    assert everything["ai"] > 0
+    assert len(content["data"]["labelled.jsonl"]) == 64
+    assert table.read_text(encoding="utf-8").startswith("### All")
+
+
+def test_eval_reads_a_pipe(run: Run, labelled: Path) -> None:
+    result = run("eval", "-", stdin=labelled.read_bytes())
+    assert (result.exit_code, result.stdout) == (0, run("eval", labelled).stdout)
+
+
+@pytest.mark.parametrize(
+    ("row", "args", "message"),
+    [
+        ({"text": "a", "label": "cat"}, [], "labelled 'cat'; a label is human or ai"),
+        ({"text": "a"}, [], "--label-field"),
+        ({"text": "a", "label": "ai"}, ["--label-field", "meta.kind"], "--label-field"),
+    ],
+)
+def test_eval_wants_labels(
+    row: object, args: list[str], message: str, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    result = run("eval", path, *args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_train(run: Run, labelled: Path, tmp_path: Path) -> None:
+    model = tmp_path / "en.safetensors"
+    both = labelled, labelled
+    result = run("train", "--human", *both, "--ai", labelled, "--lang", "en", "-o", model, "-q")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert open_model(model).metadata["language"] == "en"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--lang", "en", "-o", "en.bin"], ".safetensors"),
+        (["--lang", "tlh", "-o", "x.safetensors"], "no language 'tlh'"),
+    ],
+)
+def test_train_wants_sense(args: list[str], message: str, run: Run, labelled: Path) -> None:
+    result = run("train", "--human", labelled, "--ai", labelled, *args)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "repeated"),
+    [
+        ("--x a", "--x a"),
+        ("--x a b c --y d e -o f", "--x a --x b --x c --y d --y e -o f"),
+        ("--x a --x b - --z c", "--x a --x b --x - --z c"),
+        ("a --z b c", "a --z b c"),
+    ],
+)
+def test_an_option_takes_several_values(args: str, repeated: str) -> None:
+    assert repeat_options(args.split(), {"--x", "--y"}) == repeated.split()

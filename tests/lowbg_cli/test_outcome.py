@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from lowbg.results import Problem, ShardResult
+from lowbg.running import Outcome
+from lowbg.statistics import Statistics
+from lowbg_cli.exits import ExitCode
+from lowbg_cli.outcome import exit_code, tell_problems, text_field_hint
+
+
+def shard(
+    name: str, *problems: Problem, records: int = 10, complete: bool = True, fields: str = ""
+) -> ShardResult:
+    statistics = Statistics()
+    for problem in problems:
+        if problem.count:
+            statistics.add_quarantined(problem.kind, problem.count, 0)
+    return ShardResult(
+        shard=name, source=name, format="jsonl", compression="none", records=records,
+        complete=complete, statistics=statistics, outputs=(), problems=problems, read_bytes=0,
+        text_bytes=0, lenient=0, blank=0, seconds=0.0, cpu_seconds=0.0,
+        seen_fields=tuple(fields.split()),
+    )  # fmt: skip
+
+
+def outcome(*shards: ShardResult) -> Outcome:
+    return Outcome({}, shards)
+
+
+BROKEN = Problem("invalid_json", "a:1: invalid JSON. Record quarantined.", 3)
+CUT = Problem("cutstream", "b: ends early", 0)
+
+
+def told(capsys: pytest.CaptureFixture[str], *shards: ShardResult, **how: bool) -> list[str]:
+    settings = {"quiet": False, "strict": False, **how}
+    tell_problems(outcome(*shards), "out/report.json", **settings)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_shards_are_errors_records_are_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, shard("a", BROKEN), shard("b", CUT, complete=False)) == [
+        "lowbg: error: b: ends early",
+        "lowbg: warning: a:1: invalid JSON. Record quarantined.",
+        "lowbg: warning: and 2 more (invalid json); see out/report.json",
+    ]
+
+
+def test_at_most_five_of_a_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    shards = [shard(f"s{i}", Problem("cutstream", f"s{i}: cut", 0)) for i in range(8)]
+    errors = told(capsys, *shards)
+    assert len(errors) == 6
+    assert errors[-1] == "lowbg: error: and 3 more (cutstream); see out/report.json"
+
+
+def test_quiet_leaves_errors_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    shards = [shard("a", BROKEN), shard("b", CUT)]
+    assert told(capsys, *shards, quiet=True) == ["lowbg: error: b: ends early"]
+    assert len(told(capsys, *shards, quiet=True, strict=True)) == 3
+
+
+def test_a_wrong_text_field_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    missing = Problem("missing_text", "a:1: no field 'text'. Record quarantined.", 10)
+    wrong = shard("a", missing, fields="title body")
+    assert text_field_hint([wrong]) == (
+        "no record has the text field; the fields there are: body, title. "
+        "Name the one that holds the text with --text-field."
+    )
+    assert "--text-field" in told(capsys, wrong, quiet=True)[-1]
+    assert exit_code(outcome(wrong), strict=False) is ExitCode.INCOMPLETE
+    assert text_field_hint([wrong, shard("b")]) == ""
+    assert text_field_hint([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("shards", "strict", "code"),
+    [
+        ([shard("a")], True, 0),
+        ([shard("a", BROKEN)], False, 0),
+        ([shard("a", BROKEN)], True, 3),
+        ([shard("a"), shard("b", CUT, complete=False)], False, 3),
+    ],
+)
+def test_exit_codes(shards: list[ShardResult], strict: bool, code: int) -> None:
+    assert exit_code(outcome(*shards), strict=strict) == code

@@ -1,0 +1,188 @@
+"""`filter` and `score` as parts of a pipeline: what goes where, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
+import zstandard
+from typer.testing import Result
+
+Run = Callable[..., Result]
+Start = Callable[..., subprocess.Popen[bytes]]
+
+HUMAN = sorted(topics.values(), key=len)[-20:]
+"""Prose that is on every machine: the topics of the language reference."""
+AI_FILE = Path(__file__).parents[2] / "examples" / "ai_styled.txt"
+AI = AI_FILE.read_text(encoding="utf-8").split("=====")[0]
+
+
+def lines(*texts: str) -> bytes:
+    """A JSONL shard of these documents."""
+    rows = [json.dumps({"id": i, "text": text, "language": "en"}) for i, text in enumerate(texts)]
+    return "".join(f"{row}\n" for row in rows).encode()
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """Twenty human documents, a broken line, and an AI document."""
+    path = tmp_path / "in" / "dump.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(lines(*HUMAN) + b"{broken\n" + lines(AI))
+    return path
+
+
+SMALL_BATCHES = ("--batch-bytes", "4096")
+MANY = lines(*HUMAN)
+
+
+def test_stdout_is_data_alone(run: Run, shard: Path, tmp_path: Path) -> None:
+    ai, report = tmp_path / "ai.jsonl.zst", tmp_path / "r.json"
+    result = run("filter", "-", "--ai-to", ai, "--report", report, stdin=shard.read_bytes())
+    assert result.exit_code == 0, result.stderr
+    stored = shard.read_bytes().splitlines()
+    kept = result.stdout_bytes.splitlines()
+    dropped = zstandard.ZstdDecompressor().stream_reader(ai.read_bytes()).read().splitlines()
+    assert [each for each in stored if each in kept] == kept
+    assert sorted([*kept, *dropped, b"{broken"]) == sorted(stored)
+    assert json.loads(report.read_bytes())["totals"]["records"] == 22
+    quarantine = tmp_path / "ai.jsonl.zst.quarantine.jsonl"
+    assert [json.loads(row)["line"] for row in quarantine.read_bytes().splitlines()] == [21]
+
+
+def test_an_html_report(run: Run, shard: Path, tmp_path: Path) -> None:
+    report = tmp_path / "r.html"
+    assert run("filter", shard, "--ai-to", tmp_path / "ai", "--report", report).exit_code == 0
+    assert report.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html")
+
+
+def test_records_that_go_nowhere_end_with_3(run: Run, shard: Path, tmp_path: Path) -> None:
+    result = run("filter", shard, "--discard-ai", "-q")
+    assert result.exit_code == 3
+    assert "1 record could not be read and went nowhere; --quarantine-to" in result.stderr
+    kept = run("filter", shard, "--discard-ai", "-q", "--quarantine-to", tmp_path / "q.jsonl")
+    assert (kept.exit_code, kept.stderr) == (0, "")
+    assert (tmp_path / "q.jsonl").read_bytes().count(b"\n") == 1
+
+
+def test_score_to_stdout(run: Run, shard: Path) -> None:
+    result = run("score", shard, "-o", "-", "-q")
+    assert result.exit_code == 0, result.stderr
+    rows = [json.loads(row) for row in result.stdout.splitlines()]
+    assert len(rows) == 21
+    assert {"id", "perplexity", "ai_score", "verdict"} <= set(rows[0])
+
+
+def test_stdout_that_is_an_input_is_refused(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines(HUMAN[0]))
+    with path.open("ab") as out:
+        process = start("filter", path, "--discard-ai", stdout=out)
+        _, err = process.communicate()
+    assert process.returncode == 2
+    assert b"both input and stdout" in err
+    assert path.read_bytes() == lines(HUMAN[0])
+
+
+def test_stdin_into_a_directory(start: Start, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start("filter", "-", "-o", out, "-q", stdin=subprocess.PIPE)
+    stdout, err = process.communicate(lines(*HUMAN))
+    assert (process.returncode, stdout, err) == (0, b"", b"")
+    kept = [path.read_bytes() for path in (*out.glob("human/*"), *out.glob("ai/*"))]
+    assert b"".join(sorted(kept)).count(b"\n") == len(HUMAN)
+
+
+def test_a_broken_pipe_is_quiet(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(MANY)
+    process = start("filter", path, "--ai-to", tmp_path / "ai.jsonl", *SMALL_BATCHES)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == lines(HUMAN[0])
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+    assert sorted(tmp_path.iterdir()) == [path]
+    process.stderr.close()
+
+
+def feed(fifo: Path) -> int:
+    """Writes more than a pipe holds: when it is all in, the reader has begun; the open end."""
+    # Opened for reading too, it doesn't wait for a reader that may have failed.
+    end = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    rest = memoryview(MANY)
+    while rest:
+        assert select.select([], [end], [], 30)[1], "nobody reads"
+        rest = rest[os.write(end, rest) :]
+    return end
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_a_signal_ends_a_pipe(number: int, code: int, start: Start, tmp_path: Path) -> None:
+    fifo = tmp_path / "in.jsonl"
+    os.mkfifo(fifo)
+    process = start(
+        "filter", fifo, "--ai-to", tmp_path / "ai.jsonl", *SMALL_BATCHES, stdout=subprocess.DEVNULL
+    )
+    end = feed(fifo)
+    process.send_signal(number)
+    _, err = process.communicate()
+    os.close(end)
+    assert process.returncode == code
+    assert err.decode().startswith(f"lowbg: interrupted ({signal.Signals(number).name}). ")
+    assert err.count(b"\n") == 1
+    assert sorted(tmp_path.iterdir()) == [fifo]
+
+
+def test_ctrl_c_ends_workers_and_leaves_nothing_half_written(start: Start, tmp_path: Path) -> None:
+    fifos = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for fifo in fifos:
+        os.mkfifo(fifo)
+    out = tmp_path / "out"
+    process = start(
+        "filter", *fifos, "-o", out, "--workers", 2, *SMALL_BATCHES, start_new_session=True
+    )
+    ends = [feed(fifo) for fifo in fifos]
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, err = process.communicate()
+    for end in ends:
+        os.close(end)
+    assert process.returncode == 130
+    assert stdout == b""
+    assert err.startswith(b"lowbg: interrupted (SIGINT). ")
+    assert b"--overwrite" in err
+    assert err.count(b"\n") == 1
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+
+
+def test_a_broken_pipe_is_quiet_in_text_too(start: Start, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = start("scorers", stdout=write)
+    os.close(write)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (141, b"")
+
+
+def test_a_closed_stdin_is_said(start: Start, tmp_path: Path) -> None:
+    process = start("filter", "-", "--discard-ai", preexec_fn=lambda: os.close(0))
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert b"stdin is closed" in err
+
+
+def test_annotations_are_part_of_the_lines(run: Run) -> None:
+    stdin = lines(AI) + lines(HUMAN[0])
+    result = run("filter", "-", "--discard-ai", "--annotate", "-q", stdin=stdin)
+    assert result.exit_code == 0, result.stderr
+    assert [json.loads(row)["lowbg"]["verdict"] for row in result.stdout.splitlines()] == ["human"]

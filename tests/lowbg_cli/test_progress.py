@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+
+from lowbg.shards import Shard
+from lowbg_cli.progress import ProgressLine, State, progress_line, render_line, total_size
+
+HALF = State(consumed=140_000_000, total=280_000_000, rate=84e6, records=1_234_567, ai=12_345)
+
+
+def report(shard: str, consumed: int, records: int, ai: int) -> object:
+    from lowbg.pipeline import Progress
+
+    return Progress(shard, consumed, records, ai)
+
+
+def test_a_wide_line_says_everything() -> None:
+    assert render_line(HALF, 120) == (
+        " 50 %  ━━━━━━━━━━━━────────────  140 MB of 280 MB  84.0 MB/s  0:02 left  "
+        "1,234,567 records  12,345 AI"
+    )
+
+
+def test_a_narrow_line_says_what_matters() -> None:
+    assert render_line(HALF, 40) == " 50 %  84.0 MB/s  0:02 left  12,345 AI"
+    assert render_line(HALF, 24) == " 50 %  0:02 left"
+
+
+@pytest.mark.parametrize("width", range(1, 130))
+def test_a_line_always_fits(width: int) -> None:
+    assert len(render_line(HALF, width)) < width
+    assert len(render_line(State(10**9, None, 1e6, 10**6, 10**5), width)) < width
+
+
+def test_an_unknown_total_has_no_end_in_sight() -> None:
+    line = render_line(State(5_000_000, None, 1e6, 10, 2), 80)
+    assert line == "5.00 MB  1.00 MB/s  10 records  2 AI"
+
+
+@pytest.mark.parametrize("total", [0, 10])
+def test_more_than_all_is_all(total: int) -> None:
+    assert render_line(State(20, total, 5.0, 1, 0), 80).startswith("100 %")
+
+
+def test_ascii_where_the_terminal_has_no_more() -> None:
+    assert render_line(HALF, 120, unicode=False).isascii()
+
+
+def test_shards_add_up_and_refreshes_are_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    line = ProgressLine(stream, 10_000_000)
+    for i in range(1, 101):
+        now[0] += 0.02
+        line(report("a", i * 20_000, i, 0))  # type: ignore[arg-type]
+        line(report("b", i * 20_000, i, 1))  # type: ignore[arg-type]
+    frames = stream.getvalue().split("\r\x1b[K")[1:]
+    assert 7 <= len(frames) <= 10  # Two seconds, at most five a second.
+    assert "  2.00 MB/s" in frames[-1]
+    assert "  1 AI" in frames[-1]
+    line.close()
+    line.close()
+    assert stream.getvalue().endswith("\r\x1b[K")
+    line(report("a", 0, 0, 0))  # type: ignore[arg-type]
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_no_line_where_nobody_watches() -> None:
+    with progress_line([], quiet=False) as on_progress:
+        assert on_progress is None
+
+
+@pytest.mark.parametrize(
+    ("shards", "total"),
+    [
+        ([Shard("a", "a", 3), Shard("b", "b", 0)], 3),
+        ([Shard("a", "a", 3), Shard("-", "stdin", 0)], None),
+        ([Shard("https://x/y", "y", 0)], None),
+    ],
+)
+def test_total_size(shards: list[Shard], total: int | None) -> None:
+    assert total_size(shards) == total
