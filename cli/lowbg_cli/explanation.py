@@ -30,6 +30,9 @@ def print_explanation(explanation: Explanation, stream: TextIO) -> None:
             console.print(Text(f"  {terminal.printable(reason)}"))
         console.print()
         console.print(_features(explanation, narrow=console.width < NARROW_COLUMNS))
+        if explanation.ngrams:
+            console.print()
+            console.print(_ngrams(explanation))
         if explanation.sentences:
             console.print()
             console.print(_sentences(explanation, console))
@@ -59,6 +62,15 @@ def _features(explanation: Explanation, *, narrow: bool) -> Table:
         if not narrow:
             cells.append(f"{feature.unit}: {feature.meaning}" if feature.unit else feature.meaning)
         table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _ngrams(explanation: Explanation) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="", pad_edge=False)
+    table.add_column("nats", justify="right", no_wrap=True)
+    table.add_column("what weighs most (+ AI, − human)", overflow="fold")
+    for ngram in explanation.ngrams:
+        table.add_row(f"{ngram.nats:+.1f}".replace("-", "−"), Text(terminal.printable(ngram.text)))
     return table
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -17,7 +19,7 @@ from lowbg.errors import ConfigError, InputError
 from lowbg.readers import open_reader
 from lowbg.records import Metadata
 from lowbg.routing import VERDICT_NAMES
-from lowbg.scorers.phrases.patterns import Matcher
+from lowbg.scorers.phrases import Phrases
 
 FEATURES = (
     schema.PERPLEXITY,
@@ -28,6 +30,10 @@ FEATURES = (
     schema.PHRASE_HITS_PER_1K_WORDS,
 )
 """The features that an explanation lists."""
+
+
+NGRAMS = (8, 4)
+"""How many n-grams an explanation lists that speak for AI, and for a human."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,18 @@ class SentenceNote:
 
 
 @dataclass(frozen=True, slots=True)
+class NgramNote:
+    """A word sequence of the document that the learned table knows.
+
+    `nats` is what it adds to the document's log-odds, all its counted places together; above zero
+    it speaks for AI.
+    """
+
+    text: str
+    nats: float
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a document gets its verdict. `ai_score` is null when it is unscored.
 
@@ -80,6 +98,7 @@ class Explanation:
     threshold: float | None
     reasons: tuple[str, ...]
     features: tuple[FeatureValue, ...]
+    ngrams: tuple[NgramNote, ...]
     sentences: tuple[SentenceNote, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,6 +128,7 @@ def explain(text: str, *, language: str | None = None, policy: Policy | None = N
             FeatureValue(c.name, _value(judged.columns.get(c.name), 0), c.unit, c.meaning)
             for c in FEATURES
         ),
+        ngrams=_ngrams(_phrases(engine).odds.contributions(judged.documents), judged),
         sentences=_sentences(engine, judged, code),
     )
 
@@ -152,6 +172,29 @@ def _value(column: pa.Array | None, i: int) -> float | None:
     return None if value is None else float(value)
 
 
+def _phrases(engine: Engine) -> Phrases:
+    return next(scorer for scorer in engine.scorers if isinstance(scorer, Phrases))
+
+
+def _ngrams(
+    contributions: Sequence[tuple[int, int, float, float]], judged: Judged
+) -> tuple[NgramNote, ...]:
+    """The n-grams that speak most for AI, heaviest first, then those for a human."""
+    tokens = judged.documents.tokens
+    nats: defaultdict[str, float] = defaultdict(float)
+    for offset, length, bayes, logistic in contributions:
+        first = int(np.searchsorted(tokens.word_offsets, offset))
+        last = first + length
+        end = int(tokens.word_offsets[last]) if last < len(tokens.words) else len(tokens.data)
+        raw = bytes(tokens.data[offset:end]).decode("utf-8", "replace")
+        text = " ".join(re.findall(r"\w+(?:['’]\w+)*", raw.lower()))
+        nats[text] += (bayes + logistic) / 2
+    ordered = sorted(nats.items(), key=lambda item: (-item[1], item[0]))
+    ai = [item for item in ordered if item[1] > 0][: NGRAMS[0]]
+    human = [item for item in reversed(ordered) if item[1] < 0][: NGRAMS[1]]
+    return tuple(NgramNote(text, value) for text, value in (*ai, *human))
+
+
 def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[SentenceNote, ...]:
     tokens = judged.documents.tokens
     if not len(tokens.words):
@@ -163,8 +206,9 @@ def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[Senten
         bytes(tokens.data[start:end]).decode("utf-8", "replace") for start, end in pairwise(cuts)
     ]
     alone = _judge(engine, texts, code or "und")
-    hits = Matcher.load().find(alone.documents)
-    patterns = Matcher.load().patterns
+    matcher = _phrases(engine).matcher
+    hits = matcher.find(alone.documents)
+    patterns = matcher.patterns
     starts = alone.documents.tokens.text_starts
     spans: list[list[PhraseSpan]] = [[] for _ in texts]
     for document, pattern, start, end in zip(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from lowbg.explaining import Explanation, FeatureValue, PhraseSpan, SentenceNote
+from lowbg.explaining import Explanation, FeatureValue, NgramNote, PhraseSpan, SentenceNote
 from lowbg_cli.explanation import print_explanation
 
 Run = Callable[..., Result]
@@ -24,6 +24,7 @@ NOTE = Explanation(
         FeatureValue("perplexity", 35.25, "per word", "how surprising"),
         FeatureValue("burstiness", None, "−1 … 1", "how uneven"),
     ),
+    ngrams=(NgramNote("as an\x1b", 1.25), NgramNote("it is", -0.5)),
     sentences=(
         SentenceNote(
             "Well,  as an\tAI\x1b model it is. ", 6, 41.0, 0.25, (PhraseSpan(7, 22, "self", "ai"),)
@@ -49,6 +50,10 @@ def test_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
         "\n"
         "perplexity  35.2  per word: how surprising\n"
         "burstiness     -  −1 … 1: how uneven\n"
+        "\n"
+        "nats  what weighs most (+ AI, − human)\n"
+        "+1.2  as an␛\n"
+        "−0.5  it is\n"
         "\n"
         "perplexity  log-odds  sentence\n"
         "        41      0.25  Well, ⟦as an AI␛ model⟧ it is.\n"
