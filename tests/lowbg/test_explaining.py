@@ -59,7 +59,8 @@ def test_the_score_stands_on_the_verdicts_side_of_the_threshold(text: str, verdi
 def test_text_without_words_has_no_sentences(text: str) -> None:
     explanation = explain(text)
     assert (explanation.verdict, explanation.ai_score) == ("unscored", None)
-    assert explanation.sentences == explanation.ngrams == ()
+    assert explanation.sentences == ()
+    assert explanation.ngrams == ()
 
 
 def test_a_record_is_found_by_place_or_by_id(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""The calibrated score."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowbg.decision.calibration import FPR_GRID, Calibration, squash, unsquash
+
+CALIBRATION = Calibration(
+    mean=-0.4,
+    between=0.04,
+    within=9.0,
+    thresholds=(4.0, 3.5, 3.0, 2.5, 2.1, 1.7, 1.3, 0.8, 0.0),
+    intercept=-4.0,
+    slope=1.6,
+    min_words=75,
+)
+
+
+def test_z_is_comparable_across_lengths() -> None:
+    words = np.array([100, 1000, 100_000])
+    x = CALIBRATION.mean + 2 * np.sqrt(0.04 + 9.0 / words)
+    assert CALIBRATION.standardise(x, words) == pytest.approx([2.0, 2.0, 2.0])
+
+
+def test_thresholds_fall_with_the_rate_and_hit_the_grid() -> None:
+    assert [CALIBRATION.threshold(fpr) for fpr in FPR_GRID] == pytest.approx(
+        list(CALIBRATION.thresholds)
+    )
+    between = CALIBRATION.threshold(0.007)
+    assert 2.5 < between < 3.0
+    assert CALIBRATION.threshold(1e-6) == 4.0
+
+
+@given(st.floats(-20, 20), st.floats(0.05, 5))
+def test_score_rises_strictly_and_has_no_ties_at_the_ends(z: float, step: float) -> None:
+    low, high = CALIBRATION.score(np.array([z, z + step])).astype(np.float32)
+    assert 0.0 < low < high < 1.0
+
+
+@given(st.floats(0.0001, 0.9999))
+def test_z_of_score_inverts_score(score: float) -> None:
+    assert CALIBRATION.score(np.array([CALIBRATION.z_of_score(score)]))[0] == pytest.approx(score)
+
+
+@given(st.floats(-25, 25))
+def test_unsquash_inverts_squash(logit: float) -> None:
+    assert unsquash(squash(np.array([logit])))[0] == pytest.approx(logit, abs=1e-6)

@@ -1,0 +1,160 @@
+"""Verdicts and reasons from features."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lowbg.config import Policy, Rule, Thresholds
+from lowbg.decision.calibration import Calibration
+from lowbg.decision.decide import Decider, Decisions, Features, human_share_above
+from lowbg.models import ModelFile
+
+CALIBRATION = Calibration(
+    mean=-0.4,
+    between=0.04,
+    within=9.0,
+    thresholds=(4.0, 3.5, 3.0, 2.5, 2.1, 1.7, 1.3, 0.8, 0.0),
+    intercept=-4.0,
+    slope=1.6,
+    min_words=75,
+)
+CODES = ("en", "it")
+PROSE = (500, 5, 20, 500, 0)
+
+
+def features(*documents: Mapping[str, Any], trusted: tuple[bool, ...] | None = None) -> Features:
+    """One document a mapping: words, log_odds, language, counts, perplexity, burstiness, …"""
+
+    def column(name: str, default: Any, kind: pa.DataType) -> pa.Array:
+        return pa.array([d.get(name, default) for d in documents], kind)
+
+    return Features(
+        languages=np.array([d.get("language", 0) for d in documents], np.int8),
+        codes=CODES,
+        words=np.array([d.get("words", 200) for d in documents], np.int64),
+        counts=np.array([d.get("counts", PROSE) for d in documents], np.int32).reshape(-1, 5),
+        columns={
+            "phrase_log_odds": column("log_odds", -0.4, pa.float32()),
+            "perplexity": column("perplexity", 300.0, pa.float32()),
+            "burstiness": column("burstiness", 0.0, pa.float32()),
+            "phrase_hits": column("hits", 0, pa.int64()),
+            "phrases": column("phrases", [], pa.list_(pa.string())),
+        },
+        trusted=np.array(trusted or [False] * len(documents), np.bool_),
+    )
+
+
+def decide(policy: Policy, f: Features) -> Decisions:
+    model = ModelFile(Path("en"), "", {"calibration": asdict(CALIBRATION)}, {})
+    return Decider(policy, {"en": model}).decide(f)
+
+
+def at_z(z: float, words: int = 200) -> dict[str, Any]:
+    return {
+        "words": words,
+        "log_odds": CALIBRATION.mean
+        + z * np.sqrt(CALIBRATION.between + CALIBRATION.within / words),
+    }
+
+
+@pytest.mark.parametrize(
+    ("fpr", "verdicts"), [(0.001, [0, 0, 0, 1]), (0.01, [0, 0, 1, 1]), (0.2, [0, 1, 1, 1])]
+)
+def test_the_target_rate_moves_the_threshold(fpr: float, verdicts: list[int]) -> None:
+    f = features(at_z(0.1), at_z(1.0, 90), at_z(2.6, 5000), at_z(4.1))
+    assert decide(Policy(target_fpr=fpr), f).verdicts.tolist() == verdicts
+
+
+def test_score_is_continuous_and_null_when_unscored() -> None:
+    decisions = decide(Policy(), features(at_z(2.0), at_z(2.001), {"words": 10}))
+    low, high, none = decisions.score.to_pylist()
+    assert 0 < low < high < 1
+    assert none is None
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"words": 0, "counts": (0, 0, 0, 0, 0), "log_odds": None}, "no words"),
+        ({"words": 74}, "too short: 74 words, fewer than 75"),
+        ({"language": -1, "log_odds": None}, "language not recognised"),
+        ({"language": 1, "log_odds": None}, "no tables of the language 'it'"),
+        ({"counts": (500, 80, 150, 500, 0)}, "not prose: too few letters among the visible"),
+        ({"counts": (500, 150, 250, 500, 500)}, "not prose"),
+    ],
+)
+def test_what_cannot_be_judged_says_why(document: dict[str, Any], reason: str) -> None:
+    decisions = decide(Policy(), features({**at_z(9.0), **document}))
+    assert decisions.verdicts.tolist() == [2]
+    assert decisions.score.to_pylist() == [None]
+    assert not decisions.called_ai[0]
+    assert decisions.unscored_codes[0] >= 0
+    assert decisions.reasons(0)[0].startswith(reason)
+
+
+def test_ideographs_count_for_more() -> None:
+    decisions = decide(Policy(), features({"counts": (500, 50, 180, 1500, 480)}))
+    assert decisions.verdicts.tolist() == [0]
+
+
+def test_a_trusted_date_is_human_but_keeps_its_score() -> None:
+    policy = Policy(trust_before=dt.date(2022, 11, 30))
+    f = features(at_z(5.0), at_z(5.0), {"words": 3}, trusted=(True, False, True))
+    decisions = decide(policy, f)
+    assert decisions.verdicts.tolist() == [0, 1, 0]
+    assert decisions.called_ai.tolist() == [True, True, False]
+    assert decisions.score[0].as_py() == decisions.score[1].as_py()
+    assert decisions.reasons(0) == ["dated before 2022-11-30"]
+
+
+def test_reasons_name_feature_share_and_phrases() -> None:
+    document = {**at_z(2.501), "phrases": ["assistant_self_reference:as an ai language model"]}
+    decisions = decide(Policy(), features(document, at_z(0.0)))
+    assert decisions.reasons(0) == [
+        f"phrase_log_odds {document['log_odds']:.2f} nats/word, "
+        "above 99.0 % of human text of its length",
+        "contains 'as an ai language model' (assistant_self_reference)",
+    ]
+    assert decisions.reasons_array().to_pylist() == [decisions.reasons(0), []]
+
+
+@pytest.mark.parametrize(
+    ("document", "verdict", "reason"),
+    [
+        ({}, 0, None),
+        ({"perplexity": 119.0}, 1, "perplexity 119.0, below 120"),
+        ({"burstiness": -0.3}, 1, "burstiness -0.30, below -0.2"),
+        ({"burstiness": None}, 0, None),
+        ({"hits": 1}, 1, "phrase_hits 1, above 0"),
+        (at_z(9.0), 0, None),
+    ],
+)
+def test_rule_thresholds(document: dict[str, Any], verdict: int, reason: str | None) -> None:
+    policy = Policy(rule=Rule.THRESHOLDS, thresholds=Thresholds())
+    decisions = decide(policy, features(document))
+    assert decisions.verdicts.tolist() == [verdict]
+    assert decisions.reasons(0) == ([reason] if reason else [])
+
+
+def test_own_scores_replace_the_shipped_threshold() -> None:
+    f = features(at_z(1.0), at_z(2.6))
+    score = decide(Policy(), f).score[0].as_py()
+    policy = replace(Policy(), min_ai_scores={"en": score - 1e-4})
+    assert decide(policy, f).verdicts.tolist() == [1, 1]
+    policy = replace(Policy(), min_ai_scores={"en": 1.0})
+    assert decide(policy, f).verdicts.tolist() == [0, 0]
+
+
+def test_human_share_above_is_the_inverse_of_the_threshold() -> None:
+    assert human_share_above(CALIBRATION, CALIBRATION.threshold(0.003)) == pytest.approx(0.003)
+    assert human_share_above(CALIBRATION, 99.0) == pytest.approx(0.001)
+
+
+def test_no_documents() -> None:
+    assert len(decide(Policy(), features())) == 0

@@ -1,0 +1,84 @@
+"""Policy files: what is read, and what every mistake says."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from lowbg.config import GateStatistic, Policy, Rule, Unscored
+from lowbg.decision.policy import load_policy, parse_policy
+from lowbg.errors import ConfigError
+
+EXAMPLE = """
+[decision]
+rule = "calibrated"        # or "thresholds"
+target_fpr = 0.02
+unscored = "separate"
+[thresholds]               # used by rule = "thresholds"
+min_perplexity = 100
+min_burstiness = -0.25
+max_phrase_hits = 1
+[trust]
+before = 2022-11-30
+date_field = "date"
+[calibration.min_ai_scores]
+en = 0.97
+[gate]
+max_ai_share = 0.05
+statistic = "estimate"
+[gate.max_phrase_hits]
+assistant_self_reference = 0
+"""
+
+
+def test_everything_is_read() -> None:
+    policy = parse_policy(EXAMPLE)
+    assert policy.rule is Rule.CALIBRATED
+    assert policy.target_fpr == 0.02
+    assert policy.unscored is Unscored.SEPARATE
+    assert policy.thresholds.min_perplexity == 100.0
+    assert policy.thresholds.min_burstiness == -0.25
+    assert policy.thresholds.max_phrase_hits == 1
+    assert policy.trust_before == dt.date(2022, 11, 30)
+    assert policy.date_field == "date"
+    assert policy.min_ai_scores == {"en": 0.97}
+    assert policy.gate.max_ai_share == 0.05
+    assert policy.gate.statistic is GateStatistic.ESTIMATE
+    assert policy.gate.max_phrase_hits == {"assistant_self_reference": 0}
+
+
+def test_an_empty_file_is_the_default() -> None:
+    assert parse_policy("") == Policy()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[decison]", r"p\.toml: unknown key 'decison'; did you mean 'decision'\?"),
+        ("[decision]\ntarget_fp = 1", r"\[decision\] unknown key 'target_fp'; .*'target_fpr'"),
+        ("[decision]\nbefore = 1", r"unknown key 'before'; it belongs under \[trust\]"),
+        ("rule = 'calibrated'", r"unknown key 'rule'; it belongs under \[decision\]"),
+        ("[decision]\nrule = 'best'", r"decision\.rule is 'best'"),
+        ("[decision]\ntarget_fpr = '1 %'", r"decision\.target_fpr is '1 %'; it must be a number"),
+        ("[decision]\ntarget_fpr = 0.0", r"p\.toml: target_fpr is 0\.0"),
+        ("[decision]\ntarget_fpr = true", r"must be a number"),
+        ("decision = 1", r"decision is 1; it must be a table"),
+        ("[trust]\nbefore = 'soon'", r"trust\.before is 'soon'; it must be a date"),
+        ("[thresholds]\nmax_phrase_hits = -1", r"max_phrase_hits is -1; it must be a whole"),
+        ("[gate]\nmax_ai_share = 5", r"gate\.max_ai_share is 5; it must be between 0 and 1"),
+        ("[gate]\nmax_phrase_hits = 3", r"gate\.max_phrase_hits is 3; it must be a table"),
+        ("[calibration.min_ai_scores]\nen = 2", r"min_ai_scores\.en is 2"),
+        ("[decision", r"p\.toml: not valid TOML"),
+    ],
+)
+def test_mistakes_name_file_and_key(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_policy(text, "p.toml")
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    assert load_policy(path) == parse_policy(EXAMPLE)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_policy(tmp_path / "absent.toml")
