@@ -164,7 +164,7 @@ def rate(hits: int, size: int) -> float:
     """Hits per million tokens. A hit never rounds to zero, which would read as "never seen"."""
     if not hits:
         return 0.0
-    return max(round(1e6 * hits / size, DIGITS), 10**-DIGITS)
+    return float(max(round(1e6 * hits / size, DIGITS), 10**-DIGITS))
 
 
 def rewrite(source: str, figures: list[dict[str, Any]]) -> str:

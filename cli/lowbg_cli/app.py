@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import lowbg
+from lowbg_cli.commands.calibrate import calibrate_command
 from lowbg_cli.commands.eval import eval_command
 from lowbg_cli.commands.explain import explain_command
 from lowbg_cli.commands.filter import filter_command
@@ -44,6 +45,7 @@ app.command("report")(guarded(report_command))
 app.command("verify")(guarded(verify_command))
 app.command("train", cls=TakesSeveral)(guarded(train_command))
 app.command("eval")(guarded(eval_command))
+app.command("calibrate")(guarded(calibrate_command))
 app.command("scorers")(guarded(scorers_command))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import exp
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,13 @@ TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored
 """Of a language and year: trusted documents, those with a score, those that the score alone would
 call AI; then the documents that are not trusted: scored, and AI."""
 
+SCORE_BINS: Final = Bins(
+    "ai_score",
+    "AI score, by its log-odds",
+    tuple(1.0 / (1.0 + exp(-logit / 2)) for logit in range(-13, 14)),
+)
+"""Where documents are counted by score for the estimate: half a unit of ln(s / (1 − s)) each."""
+
 UNKNOWN_LANGUAGE: Final = "und"
 MAX_HOSTS: Final = 50_000
 """Distinct hosts that are kept apart in a shard, first come first served."""
@@ -38,8 +46,8 @@ HISTOGRAMS: Final[tuple[Bins, ...]] = (
 """The quantities that are counted by bins; a feature is added here and nowhere else."""
 
 _SCORED = 3  # human, ai, unscored: the verdicts of what could be read
-_FIELDS: Final = ("languages", "years", "hosts", "trust", "phrases", "phrase_categories",
-                  "artifacts", "rejected", "unscored")  # fmt: skip
+_FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "phrases",
+                  "phrase_categories", "artifacts", "rejected", "unscored")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +85,9 @@ class Statistics:
     `years` and `hosts` have, a name, the three measures of human, then of AI, then of unscored
     documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict;
     `unscored` documents by reason; `rejected` records and bytes by reason. `trust` has
-    `TRUST_COUNTS` by "language/year". `histograms` are `HISTOGRAMS`: a row a verdict; below,
-    the bins, above.
+    `TRUST_COUNTS` by "language/year"; `trust_scores`, there, the trusted documents with a score by
+    `SCORE_BINS` (below, the bins, above), then those that are not trusted. `histograms` are
+    `HISTOGRAMS`: a row a verdict; below, the bins, above.
     """
 
     def __init__(self) -> None:
@@ -88,6 +97,7 @@ class Statistics:
         self.years = CountTable(by_verdict)
         self.hosts = CountTable(by_verdict, MAX_HOSTS)
         self.trust = CountTable(len(TRUST_COUNTS))
+        self.trust_scores = CountTable(2 * (len(SCORE_BINS.edges) + 1))
         self.phrases = CountTable(_SCORED)
         self.phrase_categories = CountTable(_SCORED)
         self.artifacts = CountTable(_SCORED)
@@ -150,6 +160,12 @@ class Statistics:
             for key in present.tolist()
         ]
         self.trust.add(names, counts[present])
+        score = batch.columns.get("ai_score")
+        if score is not None and len(present):
+            kept = judged & (trusted | (batch.verdicts != 2))
+            groups = 2 * np.searchsorted(present, keys[kept]) + ~trusted[kept]
+            binned = SCORE_BINS.count(to_numpy(score)[kept], groups, 2 * len(present))
+            self.trust_scores.add(names, binned.reshape(len(present), -1))
 
     def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         phrases = batch.columns.get("phrases")

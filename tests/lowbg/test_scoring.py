@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lowbg import schema
-from lowbg.config import ExecutorName, RunConfig
+from lowbg.config import ExecutorName, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
 from lowbg.running import Outcome
-from lowbg.scoring import ScoreFormat, ScoreJob, score_shards, score_stream
+from lowbg.scoring import ScoreJob, score_shards, score_stream
 from lowbg.shards import discover
 
 PROSE = topics["exceptions"]

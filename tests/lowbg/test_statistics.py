@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lowbg import statistics
 from lowbg.counting import CountTable, linear_bins
 from lowbg.origins import NO_HOST, UNKNOWN_YEAR, hosts, years
-from lowbg.statistics import HISTOGRAMS, Statistics, StatisticsBatch
+from lowbg.statistics import HISTOGRAMS, SCORE_BINS, Statistics, StatisticsBatch
 
 CODES = ("en", "ru", "zh")
 REASONS = ("too_short", "no_model")
@@ -164,6 +164,24 @@ def test_trust_tells_scored_from_unscored_by_the_score() -> None:
         ]
     )
     assert counted.trust.to_dict() == {"en/2020": [3, 2, 1, 0, 0], "en/2023": [0, 0, 0, 1, 1]}
+
+
+def test_trust_scores_are_counted_by_half_units_of_log_odds() -> None:
+    counted = count(
+        [
+            document(trusted=True, score=0.0001, date="2020-01-01"),
+            document(trusted=True, score=0.51, date="2020-01-01"),
+            document(trusted=True, date="2020-01-01"),
+            document(score=0.51, date="2020-01-01"),
+            document(verdict=1, score=0.9999, date="2023-01-01"),
+            document(verdict=2, date="2023-01-01"),
+        ]
+    )
+    scores = counted.trust_scores.to_dict()
+    got = {name: np.flatnonzero(row).tolist() for name, row in scores.items()}
+    half = len(SCORE_BINS.edges) + 1
+    # ln(0.51 / 0.49) = 0.04: in the bin of 0 … 0.5, the 14th after what lies below −6.5.
+    assert got == {"en/2020": [0, 14, half + 14], "en/2023": [2 * half - 1]}
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100])

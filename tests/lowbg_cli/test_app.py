@@ -13,7 +13,17 @@ from lowbg_cli.app import app
 
 Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[bytes]]
-COMMANDS = ["filter", "score", "explain", "report", "verify", "train", "eval", "scorers"]
+COMMANDS = [
+    "filter",
+    "score",
+    "explain",
+    "report",
+    "verify",
+    "train",
+    "eval",
+    "calibrate",
+    "scorers",
+]
 
 
 def test_the_commands_there_are() -> None:

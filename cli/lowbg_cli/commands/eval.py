@@ -42,12 +42,18 @@ def eval_command(
         Path | None,
         typer.Option("--markdown", metavar="FILE", help="Write all figures as Markdown tables."),
     ] = None,
+    html_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write a page: tables, ROC curves, scores by label."
+        ),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Measure the verdicts on labelled text: AUROC, TPR at 1 % and 5 % FPR, FPR and recall.
 
     Over all documents, and by language, domain, dataset, generator and length, each where the
-    records have it. --json and --markdown give 95 % intervals too.
+    records have it. --json, --markdown and --html give 95 % intervals too.
 
     \b
       lowbg eval labelled/dev --json figures.json
@@ -69,11 +75,16 @@ def eval_command(
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
             terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
-    results = evaluate(labelled.judgements())
+    judgements = labelled.judgements()
+    results = evaluate(judgements)
     if json_to is not None:
         _write(json_to, _as_json(results, config, engine, shards))
     if markdown_to is not None:
         _write(markdown_to, as_markdown(results))
+    if html_to is not None:
+        from lowbg.training.plots import as_html
+
+        _write(html_to, as_html(judgements, results, _facts(config, engine, shards)))
 
     from lowbg_cli.figures import print_figures
 
@@ -98,6 +109,20 @@ def _as_json(
         "results": as_json(results),
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _facts(config: RunConfig, engine: Engine, shards: Sequence[Shard]) -> list[tuple[str, str]]:
+    """What heads the page."""
+    names = ", ".join(shard.name for shard in shards[:12])
+    more = f" and {len(shards) - 12} more" if len(shards) > 12 else ""
+    digests = ", ".join(f"{name} {sha[:12]}" for name, sha in engine.model_digests().items()
+                        if "." not in name)  # fmt: skip
+    return [
+        ("Version", f"lowbg {lowbg.__version__}"),
+        ("Target", f"{config.policy.target_fpr:g} of human text called AI"),
+        ("Data", names + more),
+        ("Models", digests),
+    ]
 
 
 def _write(path: Path, text: str) -> None:

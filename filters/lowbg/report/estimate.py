@@ -1,32 +1,40 @@
-"""How much of a corpus is AI text, corrected for the human documents that are called AI.
+"""How much of a corpus is AI text, corrected for what the verdicts get wrong.
 
 The verdicts alone over- or undercount: some human documents are called AI (the false-positive
 rate) and some AI documents are not (the recall is below one). Trusted documents, human by their
-date, tell the false-positive rate of their language; nothing in a run tells the recall. So the
-adjusted count (raw − fpr) / (tpr − fpr) is taken with a true-positive rate of 1, which makes it a
-lower estimate: the real share is at least about this. Gart & Buck 1966; Forman 2008, "Quantifying
-counts and costs via classification", section 2.2.
+date, show how human text of their language scores; the share and the recall are fitted to the
+scores of the others (`mixture.py`). With both rates known this is the adjusted count
+(raw − fpr) / (recall − fpr): Gart & Buck 1966; Forman 2008, "Quantifying counts and costs via
+classification", section 2.2. AI text that scores just like human text shows in nothing that a run
+counts: the upper end of an interval allows for `HIDDEN` of it, the estimate doesn't.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.statistics import TRUST_COUNTS
+from lowbg.report.mixture import ShareFit, fit_share
+from lowbg.statistics import SCORE_BINS, TRUST_COUNTS, Statistics
 
 MIN_TRUSTED: Final = 299
 """Fewest trusted documents that tell a rate: with none of 299 called AI, a rate of 1 % or more is
 ruled out with 95 % confidence (0.99^299 < 0.05)."""
 
-_DRAWS = 2_000
-_SEED = 20221130
+HIDDEN: Final = 0.2
+"""Share of the AI text that may be of kinds that the score can't tell from human text, for the
+upper end of an interval: base models, rewrites of human text."""
+
+_MIN_SHARE = 0.01
+"""Below this share of AI text its recall is left open: it would be noise over noise."""
+
 _POOLED = "(pooled)"
+_BINS = len(SCORE_BINS.edges) + 1
 
 
 def share(part: int, whole: int) -> float | None:
@@ -52,106 +60,127 @@ def wilson(part: int, whole: int) -> list[float] | None:
     return [max(0.0, low), min(1.0, high)]
 
 
-class ShareEstimator:
-    """Estimates AI shares of parts of one run; the language is the stratum.
+@dataclass(slots=True)
+class _Cell:
+    """What is known of a language and year.
 
-    `trust` maps "language/year" to `TRUST_COUNTS`. Deterministic: each stratum has a seed of its
-    own.
+    `counts` as `TRUST_COUNTS`; `scores` are trusted documents, then the others, by `SCORE_BINS`.
     """
 
-    def __init__(self, trust: Mapping[str, Iterable[int]]) -> None:
-        self._cells: dict[tuple[str, str], dict[str, int]] = {}
-        for name, counts in trust.items():
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(TRUST_COUNTS), np.int64))
+    scores: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, _BINS), np.int64))
+
+    def add(self, other: _Cell) -> None:
+        self.counts += other.counts
+        self.scores += other.scores
+
+    def __getitem__(self, name: str) -> int:
+        return int(self.counts[TRUST_COUNTS.index(name)])
+
+    @property
+    def false_positive_rate(self) -> float:
+        return self["trusted_called_ai"] / self["trusted_scored"]
+
+
+class ShareEstimator:
+    """Estimates AI shares of parts of one run; the language is the stratum. Deterministic."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._cells: dict[tuple[str, str], _Cell] = {}
+        scores = statistics.trust_scores.to_dict()
+        for name, counts in statistics.trust.to_dict().items():
             language, _, year = name.partition("/")
-            self._cells[language, year] = dict(zip(TRUST_COUNTS, counts, strict=True))
-        self._trusted: dict[str, tuple[int, int]] = {}
-        for (language, _), cell in sorted(self._cells.items()):
+            binned = np.array(scores.get(name, np.zeros(2 * _BINS)), np.int64).reshape(2, _BINS)
+            self._cells[language, year] = _Cell(np.array(counts, np.int64), binned)
+        self._known: dict[str, _Cell] = {}
+        for (language, _), cell in self._cells.items():
             for key in (language, _POOLED):
-                scored, called = self._trusted.get(key, (0, 0))
-                self._trusted[key] = (
-                    scored + cell["trusted_scored"],
-                    called + cell["trusted_called_ai"],
-                )
-        self._rates = {
-            key: _beta(f"fpr {key}", called, scored)
-            for key, (scored, called) in self._trusted.items()
-        }
+                self._known.setdefault(key, _Cell()).add(cell)
+        self._fits: dict[tuple[str, bytes], ShareFit] = {}
 
     def overall(self) -> dict[str, Any]:
-        """The estimate of everything; languages with few trusted documents share one rate."""
-        return self._estimate("overall", self._cells.keys(), pool=True)
+        """The estimate of everything; languages with few trusted documents share one stratum."""
+        return self._estimate(self._cells.keys(), pool=True)
 
     def language(self, language: str) -> dict[str, Any]:
-        """The estimate of a language, with its own rate or none."""
+        """The estimate of a language, from its own trusted documents or none."""
         cells = [cell for cell in self._cells if cell[0] == language]
-        return self._estimate(f"language {language}", cells, pool=False)
+        return self._estimate(cells, pool=False)
 
     def year(self, year: str) -> dict[str, Any]:
-        """The estimate of a year, with the rates of its languages in all years."""
+        """The estimate of a year, from the trusted documents of its languages in all years."""
         cells = [cell for cell in self._cells if cell[1] == year]
-        return self._estimate(f"year {year}", cells, pool=True)
+        return self._estimate(cells, pool=True)
 
-    def _estimate(
-        self, name: str, cells: Iterable[tuple[str, str]], *, pool: bool
-    ) -> dict[str, Any]:
-        strata: dict[str, list[int]] = {}
-        trusted = 0
-        for cell in sorted(cells):
-            counts = self._cells[cell]
-            trusted += counts["trusted_scored"]
-            stratum = strata.setdefault(self._rate_of(cell[0], pool=pool), [0, 0])
-            stratum[0] += counts["scored"]
-            stratum[1] += counts["ai"]
-        scored = sum(n for n, _ in strata.values())
-        raw = share(sum(ai for _, ai in strata.values()), scored + trusted)
-        needed = {rate for rate, (n, _) in strata.items() if n}
-        lacking = [rate for rate in sorted(needed) if self._trusted[rate][0] < MIN_TRUSTED]
+    def _estimate(self, cells: Iterable[tuple[str, str]], *, pool: bool) -> dict[str, Any]:
+        strata: dict[str, _Cell] = {}
+        for key in sorted(cells):
+            strata.setdefault(self._stratum(key[0], pool=pool), _Cell()).add(self._cells[key])
+        total = sum(cell["scored"] + cell["trusted_scored"] for cell in strata.values())
+        raw = share(sum(cell["ai"] for cell in strata.values()), total)
+        needed = {name: cell for name, cell in strata.items() if cell["scored"]}
+        lacking = [n for n in sorted(needed) if self._known[n]["trusted_scored"] < MIN_TRUSTED]
         if raw is None or lacking:
             return {"estimate": None, "reason": self._reason(raw, lacking), "raw": raw}
-        estimate, draws = 0.0, np.zeros(_DRAWS)
-        for rate, (n, ai) in sorted(strata.items()):
-            if n:
-                weight = n / (scored + trusted)
-                known, called = self._trusted[rate]
-                estimate += weight * float(_adjust(np.array(ai / n), np.array(called / known)))
-                draws += weight * _adjust(_beta(f"{name} {rate}", ai, n), self._rates[rate])
-        low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+        fits = {name: self._fit(name, cell) for name, cell in sorted(needed.items())}
+        weights = {name: cell["scored"] / total for name, cell in needed.items()}
         return {
-            "estimate": estimate,
-            "low": min(low, estimate),
-            "high": max(high, estimate),
+            **_combined(weights, fits),
             "raw": raw,
-            "basis": {
-                rate: {
-                    "trusted_documents": self._trusted[rate][0],
-                    "called_ai": self._trusted[rate][1],
-                    "false_positive_rate": share(self._trusted[rate][1], self._trusted[rate][0]),
-                }
-                for rate in sorted(needed)
-            },
+            "basis": {name: self._basis(name, needed[name], fit) for name, fit in fits.items()},
         }
 
-    def _rate_of(self, language: str, *, pool: bool) -> str:
-        """Whose false-positive rate a language's documents get."""
-        enough = self._trusted[language][0] >= MIN_TRUSTED
+    def _fit(self, stratum: str, cell: _Cell) -> ShareFit:
+        mixed = cell.scores[1]
+        key = (stratum, mixed.tobytes())
+        if key not in self._fits:
+            human = self._known[stratum].scores[0].astype(np.float64)
+            known = human.any() and mixed.any()
+            nothing = ShareFit(0.0, 0.0, 1.0)  # Verdicts without scores tell nothing.
+            self._fits[key] = fit_share(human, mixed.astype(np.float64)) if known else nothing
+        return self._fits[key]
+
+    def _basis(self, stratum: str, cell: _Cell, fit: ShareFit) -> dict[str, Any]:
+        known = self._known[stratum]
+        rate, recall = known.false_positive_rate, None
+        if fit.share >= _MIN_SHARE:
+            found = cell["ai"] / cell["scored"] - rate * (1.0 - fit.share)
+            recall = min(1.0, max(0.0, found / fit.share))
+        return {
+            "trusted_documents": known["trusted_scored"],
+            "called_ai": known["trusted_called_ai"],
+            "false_positive_rate": rate,
+            "recall": recall,
+        }
+
+    def _stratum(self, language: str, *, pool: bool) -> str:
+        """Whose trusted documents a language's documents are compared with."""
+        enough = self._known[language]["trusted_scored"] >= MIN_TRUSTED
         return language if enough or not pool else _POOLED
 
     def _reason(self, raw: float | None, lacking: list[str]) -> str:
         if raw is None:
             return "no document was scored"
-        found = min(self._trusted[rate][0] for rate in lacking)
+        found = min(self._known[name]["trusted_scored"] for name in lacking)
         return (
             f"{found} scored documents are human by their date; {MIN_TRUSTED} are needed to know "
-            "how many human documents are called AI. The raw share is a bound, not an estimate. "
+            "how human documents score. The raw share is a bound, not an estimate. "
             "Set trust.before (--trust-before DATE) where documents have dates"
         )
 
 
-def _adjust(raw: NDArray[np.float64], fpr: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip((raw - fpr) / np.maximum(1.0 - fpr, 1e-9), 0.0, 1.0)
+def _combined(weights: Mapping[str, float], fits: Mapping[str, ShareFit]) -> dict[str, float]:
+    """The weighted sum of independent shares; trusted documents weigh as shares of 0.
 
-
-def _beta(name: str, part: int, whole: int) -> NDArray[np.float64]:
-    """Draws of a share from its Jeffreys posterior."""
-    generator = np.random.default_rng([_SEED, zlib.crc32(name.encode())])
-    return generator.beta(part + 0.5, whole - part + 0.5, _DRAWS)
+    The distances of its ends are the root of the sum of squares of the parts' distances: Zou &
+    Donner 2008, "Construction of confidence limits about effect measures".
+    """
+    estimate = sum(weights[name] * fit.share for name, fit in fits.items())
+    below = sum((weights[name] * (fit.share - fit.low)) ** 2 for name, fit in fits.items())
+    above = sum((weights[name] * (fit.high - fit.share)) ** 2 for name, fit in fits.items())
+    high = min(sum(weights.values()), (estimate + sqrt(above)) / (1.0 - HIDDEN))
+    return {
+        "estimate": estimate,
+        "low": max(0.0, estimate - sqrt(below)),
+        "high": max(estimate, min(1.0, high)),
+    }

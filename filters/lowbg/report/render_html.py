@@ -19,7 +19,12 @@ _VERDICTS = ("human", "ai", "unscored")
 def render_html(report: Mapping[str, Any]) -> str:
     """The page; what comes from the data is escaped, and its control characters written out."""
     shown = [(section.title, section.blocks(report[section.key])) for section in sections()]
-    return _environment().get_template("report.html.j2").render(report=report, sections=shown)
+    return render_page("report.html.j2", report=report, sections=shown)
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A page of `templates/` with its values; strings among them are escaped."""
+    return _environment().get_template(template).render(values)
 
 
 def write_html(report: Mapping[str, Any], path: Path) -> None:

@@ -2,66 +2,171 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from lowbg.report.estimate import ShareEstimator, wilson
+from lowbg.report.estimate import HIDDEN, ShareEstimator, wilson
+from lowbg.statistics import SCORE_BINS, Statistics
 
-# trusted, of them scored, of them called AI; not trusted: scored, AI
+Scores = NDArray[np.float32]
+THRESHOLD = 0.5
 
 
-def test_adjusts_by_the_rate_of_the_language() -> None:
-    trust = {"en/2020": [1000, 1000, 50, 0, 0], "en/2024": [0, 0, 0, 1000, 240]}
-    got = ShareEstimator(trust).language("en")
-    adjusted = (0.24 - 0.05) / (1 - 0.05)
-    assert got["estimate"] == pytest.approx(adjusted / 2)
-    assert got["raw"] == 0.12
-    assert got["low"] < got["estimate"] < got["high"]
-    assert got["basis"] == {
-        "en": {"trusted_documents": 1000, "called_ai": 50, "false_positive_rate": 0.05}
-    }
-    year = ShareEstimator(trust).year("2024")
-    assert year["estimate"] == pytest.approx(adjusted)
+def human_scores(n: int, seed: int) -> Scores:
+    """Scores of human text: log-odds about −4.5."""
+    return logistic(np.random.default_rng([1, seed]).normal(-4.5, 1.8, n))
+
+
+def ai_scores(n: int, seed: int, mean: float = -1.26, spread: float = 1.8) -> Scores:
+    """Scores of AI text; by default calibrated: ln(ai / human) rises by 1 a unit of log-odds."""
+    return logistic(np.random.default_rng([2, seed]).normal(mean, spread, n))
+
+
+def logistic(x: NDArray[np.float64]) -> Scores:
+    return (1.0 / (1.0 + np.exp(-x))).astype(np.float32)
+
+
+def counted(*cells: tuple[str, Scores, Scores], statistics: Statistics | None = None) -> Statistics:
+    """What a run counts of cells: "language/year", trusted scores, the others' scores."""
+    statistics = statistics or Statistics()
+    for name, trusted, others in cells:
+        row = [len(trusted), len(trusted), (trusted > THRESHOLD).sum(),
+               len(others), (others > THRESHOLD).sum()]  # fmt: skip
+        groups = np.repeat(np.array([0, 1], np.int64), [len(trusted), len(others)])
+        bins = SCORE_BINS.count(np.concatenate([trusted, others]), groups, 2)
+        statistics.trust.add([name], np.array([row], np.int64))
+        statistics.trust_scores.add([name], bins.reshape(1, -1))
+    return statistics
+
+
+NONE = np.zeros(0, np.float32)
+
+
+def mixture(n: int, share: float, seed: int, mean: float = -1.26, spread: float = 1.8) -> Scores:
+    ai = ai_scores(round(n * share), seed, mean, spread)
+    return np.concatenate([human_scores(n - len(ai), 1_000 + seed), ai])
+
+
+def test_finds_the_share_and_the_recall_of_the_language() -> None:
+    trusted, others = human_scores(2_000, 0), mixture(2_000, 0.3, 0)
+    estimator = ShareEstimator(counted(("en/2020", trusted, NONE), ("en/2024", NONE, others)))
+    year = estimator.year("2024")
+    assert year["estimate"] == pytest.approx(0.3, abs=0.05)
+    assert year["low"] < 0.3 < year["high"]
+    # The verdicts alone find less than half of it.
+    assert year["raw"] < 0.12
+    basis = year["basis"]["en"]
+    assert basis["trusted_documents"] == 2_000
+    assert basis["false_positive_rate"] == basis["called_ai"] / 2_000
+    recall = (ai_scores(600, 0) > THRESHOLD).mean()
+    assert basis["recall"] == pytest.approx(recall, abs=0.06)
+    assert recall < 0.5
+    # The trusted half is human.
+    assert estimator.language("en")["estimate"] == pytest.approx(year["estimate"] / 2)
+    assert estimator.overall() == estimator.language("en")
 
 
 def test_is_the_same_whatever_the_order() -> None:
-    trust = {"en/2020": [400, 400, 4, 0, 0], "de/2020": [500, 500, 9, 0, 0],
-             "de/2024": [0, 0, 0, 70, 20], "en/2024": [0, 0, 0, 90, 30]}  # fmt: skip
-    backwards = dict(reversed(trust.items()))
-    assert ShareEstimator(trust).overall() == ShareEstimator(backwards).overall()
+    cells = [
+        ("en/2020", human_scores(400, 1), NONE),
+        ("de/2020", human_scores(500, 2), NONE),
+        ("de/2024", NONE, mixture(70, 0.3, 3)),
+        ("en/2024", NONE, mixture(90, 0.3, 4)),
+    ]
+    forwards, backwards = counted(*cells), counted(*reversed(cells))
+    assert ShareEstimator(forwards).overall() == ShareEstimator(backwards).overall()
 
 
 @pytest.mark.parametrize(("trusted", "known"), [(298, False), (299, True)])
 def test_needs_299_scored_trusted_documents(trusted: int, known: bool) -> None:
-    trust = {"en/2020": [900, trusted, 0, 0, 0], "en/2024": [0, 0, 0, 100, 10]}
-    got = ShareEstimator(trust).overall()
+    others = mixture(100, 0.2, 0)
+    statistics = counted(("en/2020", human_scores(trusted, 0), NONE), ("en/2024", NONE, others))
+    got = ShareEstimator(statistics).overall()
     assert (got["estimate"] is not None) == known
     if not known:
         assert "299" in got["reason"]
-        assert got["raw"] == 10 / (100 + trusted)
+        assert got["raw"] == (others > THRESHOLD).sum() / (100 + trusted)
 
 
-def test_a_language_without_trusted_documents_has_the_pooled_rate_in_sums_only() -> None:
-    trust = {"en/2020": [400, 400, 40, 0, 0], "ja/2024": [0, 0, 0, 100, 50]}
-    estimator = ShareEstimator(trust)
+def test_a_language_without_trusted_documents_has_the_pooled_ones_in_sums_only() -> None:
+    statistics = counted(
+        ("en/2020", human_scores(400, 0), NONE), ("ja/2024", NONE, mixture(100, 0.5, 0))
+    )
+    estimator = ShareEstimator(statistics)
     assert estimator.language("ja")["estimate"] is None
     assert list(estimator.overall()["basis"]) == ["(pooled)"]
 
 
-def test_more_alarms_than_verdicts_is_zero_not_less() -> None:
-    trust = {"en/2020": [400, 400, 40, 0, 0], "en/2024": [0, 0, 0, 100, 1]}
-    got = ShareEstimator(trust).overall()
+def test_fewer_alarms_than_among_trusted_ones_is_zero_not_less() -> None:
+    others = np.sort(human_scores(420, 5))[:400]
+    got = ShareEstimator(
+        counted(("en/2020", human_scores(400, 0), NONE), ("en/2024", NONE, others))
+    ).year("2024")
     assert (got["estimate"], got["low"]) == (0.0, 0.0)
+    assert got["high"] < 0.3
+    assert got["basis"]["en"]["recall"] is None
 
 
-def test_interval_covers_the_truth() -> None:
-    generator = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        called, ai = generator.binomial(2000, 0.02), generator.binomial(1000, 0.1)
-        positives = ai + generator.binomial(1000 - ai, 0.02)
-        trust = {"en/2020": [2000, 2000, called, 0, 0], "en/2024": [0, 0, 0, 1000, positives]}
-        got = ShareEstimator(trust).year("2024")
-        covered += got["low"] <= 0.1 <= got["high"]
-    assert covered >= 180
+def test_nothing_to_judge_but_trusted_documents_is_zero() -> None:
+    got = ShareEstimator(counted(("en/2020", human_scores(400, 0), NONE))).overall()
+    assert (got["estimate"], got["low"], got["high"]) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5])
+@pytest.mark.parametrize(("mean", "spread"), [(-1.26, 1.8), (-0.6, 1.5), (0.0, 2.0)])
+def test_interval_covers_the_truth(share: float, mean: float, spread: float) -> None:
+    covered, errors = 0, []
+    for seed in range(40):
+        statistics = counted(
+            ("en/2020", human_scores(800, seed), NONE),
+            ("en/2024", NONE, mixture(1_000, share, seed, mean, spread)),
+        )
+        got = ShareEstimator(statistics).year("2024")
+        covered += got["low"] <= share <= got["high"]
+        errors.append(abs(got["estimate"] - share))
+    assert covered >= 36
+    assert np.mean(errors) <= 0.035
+
+
+def test_more_documents_narrow_the_interval_to_a_bound() -> None:
+    def width(n: int, times: int = 1) -> float:
+        trusted, others = human_scores(n, 0), mixture(n, 0.2, 0)
+        statistics = counted(
+            ("en/2020", np.tile(trusted, times), NONE), ("en/2024", NONE, np.tile(others, times))
+        )
+        got = ShareEstimator(statistics).year("2024")
+        return float(got["high"] - got["low"])
+
+    assert width(400) > 1.2 * width(2_000)
+    # Beyond MAX_WEIGHT the form of the fit is what errs.
+    assert width(2_000, times=20) == pytest.approx(width(2_000))
+
+
+def test_the_upper_end_allows_for_text_that_the_score_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trusted = human_scores(4_000, 0)
+    seen, hidden = ai_scores(850, 0, mean=0.0), human_scores(150, 9)
+    others = np.concatenate([human_scores(3_000, 7), seen, hidden])
+    statistics = counted(("en/2020", trusted, NONE), ("en/2024", NONE, others))
+    got = ShareEstimator(statistics).year("2024")
+    assert got["estimate"] < 0.25 < got["high"]
+    monkeypatch.setattr("lowbg.report.estimate.HIDDEN", 0.0)
+    without = ShareEstimator(statistics).year("2024")
+    assert (got["estimate"], got["low"]) == (without["estimate"], without["low"])
+    assert got["high"] == pytest.approx(without["high"] / (1.0 - HIDDEN))
+
+
+def test_languages_weigh_by_their_documents() -> None:
+    one = counted(("en/2020", human_scores(900, 0), NONE), ("en/2024", NONE, mixture(900, 0.4, 1)))
+    both = counted(
+        ("de/2020", human_scores(900, 3), NONE), ("de/2024", NONE, human_scores(2_700, 4)),
+        statistics=one,
+    )  # fmt: skip
+    estimator = ShareEstimator(both)
+    got = estimator.year("2024")
+    assert got["estimate"] == pytest.approx(0.1, abs=0.03)
+    assert list(got["basis"]) == ["de", "en"]
+    assert got["low"] <= got["estimate"] <= got["high"]
 
 
 def test_wilson_at_the_ends() -> None:

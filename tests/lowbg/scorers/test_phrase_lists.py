@@ -2,6 +2,7 @@ import datetime
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,12 +34,12 @@ PATTERNS = [
 ]
 
 
-def test_every_language_has_a_list():
+def test_every_language_has_a_list() -> None:
     assert {*LANGUAGES, "common"} <= DOCUMENTS.keys()
 
 
 @pytest.mark.parametrize("stem", DOCUMENTS)
-def test_list_is_named_dated_and_free_of_repeats(stem):
+def test_list_is_named_dated_and_free_of_repeats(stem: str) -> None:
     document = DOCUMENTS[stem]
     assert document.keys() == {"language", "date", "pattern"}
     assert document["language"] == ("*" if stem == "common" else stem)
@@ -54,7 +55,7 @@ def test_list_is_named_dated_and_free_of_repeats(stem):
 
 
 @pytest.mark.parametrize(("language", "pattern"), PATTERNS)
-def test_pattern(language, pattern):
+def test_pattern(language: str, pattern: dict[str, Any]) -> None:
     assert pattern.keys() >= REQUIRED
     assert pattern.keys() <= REQUIRED | OPTIONAL
     assert pattern["category"] in CATEGORIES
@@ -73,7 +74,7 @@ def test_pattern(language, pattern):
 
 
 @pytest.mark.parametrize(("language", "pattern"), PATTERNS)
-def test_overused_words_are_not_ordinary_words(language, pattern):
+def test_overused_words_are_not_ordinary_words(language: str, pattern: dict[str, Any]) -> None:
     if pattern["category"] == "overused_words":
         assert pattern["ai_per_million"] >= 8 * pattern["human_per_million"]
         assert pattern["ai_per_million"] > 0

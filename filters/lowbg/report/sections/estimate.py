@@ -20,29 +20,35 @@ from lowbg.report.sections.base import (
 
 
 def _collect(material: Material) -> dict[str, Any]:
-    trust = material.statistics.trust
-    return ShareEstimator(trust.to_dict()).overall()
+    return ShareEstimator(material.statistics).overall()
 
 
 def _blocks(estimate: Any) -> Sequence[Block]:
     if estimate["estimate"] is None:
         return (Note(f"No estimate: {estimate['reason']}."),)
     rows = [
-        (rate, basis["trusted_documents"], basis["called_ai"], basis["false_positive_rate"])
-        for rate, basis in estimate["basis"].items()
+        (
+            stratum,
+            basis["trusted_documents"],
+            basis["called_ai"],
+            basis["false_positive_rate"],
+            basis["recall"],
+        )
+        for stratum, basis in estimate["basis"].items()
     ]
     text = (
-        f"At least {share_text(estimate['estimate'])} of the scored documents are AI text "
+        f"About {share_text(estimate['estimate'])} of the scored documents are AI text "
         f"(95 % interval {share_text(estimate['low'])} to {share_text(estimate['high'])}); the "
-        f"verdicts alone say {share_text(estimate['raw'])}. The verdicts are corrected by how many "
-        "documents that are human by their date the score calls AI. It is a lower estimate: AI "
-        "text that the score misses is not in it."
+        f"verdicts alone say {share_text(estimate['raw'])}. The scores are compared with those of "
+        "documents that are human by their date; share and recall are fitted. AI text that scores "
+        "just like human text isn't in the estimate; the upper end allows for some of it."
     )
     columns = (
         Column("Language"),
         Column("Human by date", "count"),
         Column("Called AI", "count"),
-        Column("False-positive rate", "share"),
+        Column("False-positive rate", "percent"),
+        Column("AI text found", "percent"),
     )
     return (Note(text), Table(columns, rows)) if rows else (Note(text),)
 
@@ -52,11 +58,11 @@ def _lines(estimate: Any) -> Sequence[Line]:
         return ()
     trusted = sum(basis["trusted_documents"] for basis in estimate["basis"].values())
     items = [
-        f"at least {share_text(estimate['estimate'])}",
+        f"about {share_text(estimate['estimate'])}",
         f"95 %: {share_text(estimate['low'])} – {share_text(estimate['high'])}",
-        f"corrected by {count_text(trusted)} documents that are human by date",
+        f"from {count_text(trusted)} documents that are human by date",
     ]
     return (Line("estimate", items),)
 
 
-SECTION = Section(30, "estimate", "AI share, corrected for false alarms", _collect, _blocks, _lines)
+SECTION = Section(30, "estimate", "AI share, estimated", _collect, _blocks, _lines)

@@ -21,7 +21,7 @@ _IN_TERMINAL = 12
 
 def _collect(material: Material) -> list[dict[str, Any]]:
     table = material.statistics.languages
-    estimator = ShareEstimator(material.statistics.trust.to_dict())
+    estimator = ShareEstimator(material.statistics)
     rows = [
         {**counted_row(name, counts), "estimate": estimator.language(name)}
         for name, counts in zip(table.names, table.counts, strict=True)

@@ -22,7 +22,7 @@ _IN_TERMINAL = 12
 
 def _collect(material: Material) -> list[dict[str, Any]]:
     table = material.statistics.years
-    estimator = ShareEstimator(material.statistics.trust.to_dict())
+    estimator = ShareEstimator(material.statistics)
     rows = [
         {**counted_row(name, counts), "estimate": estimator.year(name)}
         for name, counts in zip(table.names, table.counts, strict=True)

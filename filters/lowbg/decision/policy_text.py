@@ -1,0 +1,53 @@
+"""A `Policy` as the text of a policy file; `policy.parse_policy` reads it back as it was."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from lowbg.config import Policy
+
+
+def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
+    """The TOML of `policy`, every value written out, below `comments`, one line each."""
+    gate = policy.gate
+    tables: dict[str, Mapping[str, Any]] = {
+        "decision": {
+            "rule": policy.rule,
+            "target_fpr": policy.target_fpr,
+            "unscored": policy.unscored,
+        },
+        "calibration.min_ai_scores": dict(sorted(policy.min_ai_scores.items())),
+        "thresholds": {
+            "min_perplexity": policy.thresholds.min_perplexity,
+            "min_burstiness": policy.thresholds.min_burstiness,
+            "max_phrase_hits": policy.thresholds.max_phrase_hits,
+        },
+        "trust": {"before": policy.trust_before, "date_field": policy.date_field},
+        "gate": {"max_ai_share": gate.max_ai_share, "statistic": gate.statistic},
+        "gate.max_phrase_hits": dict(sorted(gate.max_phrase_hits.items())),
+    }
+    lines = [f"# {line}".rstrip() for comment in comments for line in comment.split("\n")]
+    for name, values in tables.items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            lines.append(f"[{name}]")
+            lines += [f"{_key(key)} = {_value(value)}" for key, value in given.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _key(key: str) -> str:
+    plain = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if plain else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (str, StrEnum)):
+        # A JSON string is a TOML basic string, but for DEL.
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return repr(value)

@@ -1,0 +1,190 @@
+"""Documents that are known to be human, by a label or by their date, with their scores."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.config import RunConfig
+from lowbg.engine import Engine, trusted_by_date
+from lowbg.errors import ConfigError
+from lowbg.pipeline import OnProgress, Progress
+from lowbg.records import Batch
+from lowbg.running import reader_opener
+from lowbg.shards import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBy:
+    """How a document is known to be human: dated earlier than `before`, or by `label_field`.
+
+    Exactly one is set. A label is human when it is `label_human`, in any case; any other is AI.
+    `stratum_field` names a field whose values are strata of their own.
+    """
+
+    before: dt.date | None = None
+    label_field: str | None = None
+    label_human: str = "human"
+    stratum_field: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.before is None) == (self.label_field is None):
+            raise ConfigError(
+                "how is a document known to be human? Give either --human-before DATE or "
+                "--label-field FIELD"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The scored documents, one entry each, a text that comes again left out.
+
+    Those that are not `is_human` are AI by their label, or not dated before the cut-off.
+    `score` is `ai_score`; `called_ai` the verdict by score alone under the engine's policy;
+    `stratum` is null without a field for it. `unscored` and `repeated` count human documents left
+    out, `unlabelled` and `unread` records.
+    """
+
+    language: NDArray[np.str_]
+    words: NDArray[np.int64]
+    score: NDArray[np.float32]
+    called_ai: NDArray[np.bool_]
+    is_human: NDArray[np.bool_]
+    stratum: NDArray[np.str_] | None = None
+    unscored: int = 0
+    repeated: int = 0
+    unlabelled: int = 0
+    unread: int = 0
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What was read so far: columns in parts, and counts."""
+
+    columns: dict[str, list[NDArray[np.generic]]] = field(
+        default_factory=lambda: {
+            name: [] for name in ("language", "words", "score", "called_ai", "is_human", "stratum")
+        }
+    )
+    seen: set[bytes] = field(default_factory=set)
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("unscored", "repeated", "unlabelled", "unread"), 0)
+    )
+    documents: int = 0
+    called: int = 0
+
+
+def read_known(
+    shards: Sequence[Shard],
+    config: RunConfig,
+    by: KnownBy,
+    engine: Engine,
+    stdin: BinaryIO | None = None,
+    on_progress: OnProgress | None = None,
+) -> Known:
+    """Scores every document of the shards. Raises `ConfigError` where none is known to be human."""
+    # The readers give label and stratum in the places of id and URL, which nothing here needs:
+    # dotted paths, Parquet and JSONL work for them as for any field.
+    names = replace(config.fields, id=by.label_field or "", url=by.stratum_field or "")
+    reading = replace(config, fields=names)
+    gathered = _Gathered()
+    human = 0
+    for shard in shards:
+        reader = reader_opener(shard, stdin, reading)()
+        try:
+            for batch in reader:
+                human += _add(gathered, batch, by, engine)
+                if on_progress is not None:
+                    on_progress(
+                        Progress(shard.name, batch.consumed, gathered.documents, gathered.called)
+                    )
+        finally:
+            reader.close()
+    if not human:
+        raise ConfigError(_nothing(by, config.fields.date, gathered.documents))
+    return _whole(gathered, by)
+
+
+def _nothing(by: KnownBy, date_field: str, documents: int) -> str:
+    if by.before is not None:
+        return (
+            f"none of {documents:,} documents has a date before {by.before} in the field "
+            f"{date_field!r}; name the one that holds it with --date-field"
+        )
+    return (
+        f"none of {documents:,} documents is labelled {by.label_human!r} in the field "
+        f"{by.label_field!r}; see --label-field and --label-human"
+    )
+
+
+def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
+    """Adds a batch; how many of its documents are known to be human."""
+    counts = gathered.counts
+    counts["unread"] += sum(rejected.count for rejected in batch.rejected)
+    judged = engine.judge(batch.text, batch.metadata)
+    scores = judged.decisions.score
+    scored = _bools(scores.is_valid())
+    labelled = np.ones(len(batch), np.bool_)
+    if by.before is not None:
+        human = trusted_by_date(batch.metadata, by.before, len(batch))
+    else:
+        labels = batch.metadata.id
+        labelled = _bools(labels.is_valid())
+        wanted = by.label_human.lower()
+        human = np.array([str(v).lower() == wanted for v in labels.to_pylist()], np.bool_)
+        human &= labelled
+    fresh = _fresh(batch.text, gathered.seen, scored & labelled)
+    counts["unlabelled"] += int((~labelled).sum())
+    counts["unscored"] += int((human & ~scored).sum())
+    counts["repeated"] += int((human & scored & ~fresh).sum())
+    codes = np.array([*judged.documents.language_codes, ""])
+    columns = {
+        "language": codes[judged.documents.languages],
+        "words": judged.documents.tokens.words_per_document,
+        "score": np.asarray(scores.fill_null(0.0).to_numpy(zero_copy_only=False), np.float32),
+        "called_ai": judged.decisions.called_ai,
+        "is_human": human,
+    }
+    if by.stratum_field is not None:
+        columns["stratum"] = np.array(batch.metadata.url.fill_null("").to_pylist(), np.str_)
+    for name, values in columns.items():
+        gathered.columns[name].append(values[fresh])
+    gathered.documents += len(batch)
+    gathered.called += int(judged.decisions.called_ai.sum())
+    return int(human.sum())
+
+
+def _fresh(
+    text: pa.LargeStringArray, seen: set[bytes], wanted: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which of the documents `wanted` come for the first time: copies are no evidence."""
+    fresh = np.zeros(len(text), np.bool_)
+    for i in np.flatnonzero(wanted).tolist():
+        digest = hashlib.blake2b(text[i].as_py().encode("utf-8"), digest_size=16).digest()
+        fresh[i] = digest not in seen
+        seen.add(digest)
+    return fresh
+
+
+def _bools(array: pa.BooleanArray) -> NDArray[np.bool_]:
+    return np.asarray(array.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _whole(gathered: _Gathered, by: KnownBy) -> Known:
+    joined = {name: np.concatenate(parts) for name, parts in gathered.columns.items() if parts}
+    return Known(
+        language=joined["language"].astype(np.str_),
+        words=joined["words"].astype(np.int64),
+        score=joined["score"].astype(np.float32),
+        called_ai=joined["called_ai"].astype(np.bool_),
+        is_human=joined["is_human"].astype(np.bool_),
+        stratum=joined["stratum"].astype(np.str_) if by.stratum_field is not None else None,
+        **gathered.counts,
+    )

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowbg.config import Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
+from lowbg.decision.policy import parse_policy
+from lowbg.decision.policy_text import policy_text
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+SHARES = st.floats(0, 1)
+
+POLICIES = st.builds(
+    Policy,
+    rule=st.sampled_from(Rule),
+    target_fpr=st.floats(1e-9, 0.5),
+    unscored=st.sampled_from(Unscored),
+    thresholds=st.builds(
+        Thresholds,
+        min_perplexity=st.floats(allow_nan=False, allow_infinity=False),
+        min_burstiness=st.floats(-1, 1),
+        max_phrase_hits=st.integers(0, 99),
+    ),
+    trust_before=st.none() | st.dates(dt.date(1900, 1, 1)),
+    date_field=st.none() | NAMES,
+    min_ai_scores=st.dictionaries(NAMES, SHARES, max_size=3),
+    gate=st.builds(
+        Gate,
+        max_ai_share=st.none() | SHARES,
+        statistic=st.sampled_from(GateStatistic),
+        max_phrase_hits=st.dictionaries(NAMES, st.integers(0, 9), max_size=3),
+    ),
+)
+
+
+@given(POLICIES)
+def test_reads_back_as_it_was(policy: Policy) -> None:
+    assert parse_policy(policy_text(policy, ("a comment",))) == policy
+
+
+@pytest.mark.parametrize("comment", ["one\nrule = 'thresholds'", "x" * 5_000, ""])
+def test_a_comment_stays_one(comment: str) -> None:
+    assert parse_policy(policy_text(Policy(), (comment,))) == Policy()

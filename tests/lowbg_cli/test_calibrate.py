@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from lowbg.config import Policy
+from lowbg.decision.policy import load_policy
+from lowbg.engine import Engine
+
+Run = Callable[..., Result]
+
+NOUNS = ["river", "bridge", "mill", "teacher", "letter", "garden", "kitchen", "winter", "road"]
+VERBS = ["carried", "found", "lost", "painted", "kept", "sold", "watched", "mended", "followed"]
+
+
+def prose(seed: int, n: int = 14) -> str:
+    own = random.Random(seed)
+    return " ".join(
+        f"The {own.choice(NOUNS)} {own.choice(VERBS)} the {own.choice(NOUNS)} in {seed + i}."
+        for i in range(n)
+    )
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    path = tmp_path / "labelled.jsonl"
+    with path.open("w", encoding="utf-8") as out:
+        for i in range(80):
+            year = 2015 + i % 7
+            row = {"text": prose(i), "language": "en", "label": "human", "date": f"{year}-01-01"}
+            print(json.dumps(row), file=out)
+        for i in range(80, 100):
+            row = {"text": prose(i), "language": "en", "label": "ai", "date": "2024-01-01"}
+            print(json.dumps(row), file=out)
+        print(json.dumps({"text": prose(900), "language": "de", "label": "human"}), file=out)
+    return path
+
+
+def test_writes_a_policy_that_the_filter_reads(run: Run, labelled: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    got = run("calibrate", labelled, "--label-field", "label", "--target-fpr", 0.05, "-o", policy)
+    assert got.exit_code == 0, got.stderr
+    assert got.stdout == ""
+    loaded = load_policy(policy)
+    assert loaded.target_fpr == 0.05
+    assert list(loaded.min_ai_scores) == ["en"]
+    assert loaded.trust_before is None
+    assert Engine(loaded).threshold("en") == pytest.approx(loaded.min_ai_scores["en"], abs=1e-6)
+    assert "too few known-human documents, 59 are needed: de (1)" in got.stderr
+    assert "→" in got.stderr
+    head = policy.read_text("utf-8")
+    assert "en: 80 documents, expected rate" in head
+    assert "de: 1 documents, 59 needed" in head
+    assert f"Model en: SHA-256 {Engine(Policy()).model_digests()['en']}" in head
+    filtered = run("filter", labelled, "-o", tmp_path / "out", "--policy", policy, "--quiet")
+    assert filtered.exit_code == 0, filtered.stderr
+    documents = json.loads((tmp_path / "out" / "report.json").read_bytes())["totals"]
+    # One in 80 may be called: the order statistic is the second largest.
+    assert documents["ai"]["documents"] <= 20 + 1
+
+
+def test_a_date_makes_the_policy_trust_it(run: Run, labelled: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    got = run(
+        "calibrate", labelled, "--human-before", "2022-11-30", "--target-fpr", 0.05, "-o", policy,
+        "--quiet",
+    )  # fmt: skip
+    assert (got.exit_code, got.stdout) == (0, "")
+    loaded = load_policy(policy)
+    assert (loaded.trust_before, loaded.date_field) == (dt.date(2022, 11, 30), "date")
+
+
+def test_starts_from_a_policy(run: Run, labelled: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base.toml"
+    base.write_text(
+        '[decision]\ntarget_fpr = 0.05\nunscored = "separate"\n'
+        "[calibration.min_ai_scores]\nen = 0.5\nde = 0.25\n"
+    )
+    policy = tmp_path / "policy.toml"
+    options = ("calibrate", labelled, "--label-field", "label", "--policy", base, "-o", policy)
+    assert run(*options).exit_code == 0
+    loaded = load_policy(policy)
+    assert (loaded.unscored, loaded.min_ai_scores["de"]) == ("separate", 0.25)
+    assert loaded.min_ai_scores["en"] != 0.5
+    # Another rate: what was set for the old one is gone.
+    assert run(*options, "--target-fpr", 0.04).exit_code == 0
+    assert set(load_policy(policy).min_ai_scores) == {"en"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--label-field", "label"], "en has 80; 299 are needed in a language"),
+        ([], "either --human-before DATE or --label-field FIELD"),
+        (["--label-field", "label", "--human-before", "2022-11-30"], "either --human-before"),
+        (["--label-field", "nothing"], "labelled 'human' in the field 'nothing'"),
+        (["--human-before", "1990-01-01"], "--date-field"),
+        (["--human-before", "yesterday"], "2022-11-30"),
+        (["--label-field", "label", "--target-fpr", "0.05", "--min-documents", "9"], "at least 59"),
+        (["--label-field", "label", "--target-fpr", "0"], "target_fpr"),
+    ],
+)
+def test_refuses_and_writes_nothing(
+    run: Run, labelled: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    got = run("calibrate", labelled, "-o", tmp_path / "policy.toml", *options)
+    assert got.exit_code == 2
+    assert message in " ".join(got.stderr.split())
+    assert not (tmp_path / "policy.toml").exists()
