@@ -114,6 +114,9 @@ def run_and_kill(source: Path, out: Path, workers: int, kill: Kill | None, whole
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return -signal.SIGKILL
+    worker_died = kill is not None and kill.point in POINTS and workers > 1
+    if process.returncode == 3 and worker_died:
+        return 3  # The second worker on a shard died as well: the shard waits for the next run.
     if process.returncode not in (0, -signal.SIGKILL):
         raise SystemExit(f"exit {process.returncode}: {err.decode()}")
     return process.returncode
