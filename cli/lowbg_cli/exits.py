@@ -16,12 +16,14 @@ from typing import ParamSpec
 
 import typer
 
+from lowbg.errors import StoppedError
+from lowbg.stopping import STOP
 from lowbg_cli import terminal
 
 P = ParamSpec("P")
 
-GRACE_SECONDS = 2.0
-"""For so long after a first signal further ones are ignored, so that cleaning up can finish."""
+GRACE_SECONDS = 0.5
+"""A second signal within this time is the same event: `timeout` and a terminal send several."""
 
 
 class ExitCode(IntEnum):
@@ -44,14 +46,19 @@ class Interrupted(BaseException):
 
 
 def raise_on_signals() -> None:
-    """From now on SIGINT, SIGTERM and SIGHUP raise `Interrupted`, unless they are ignored."""
+    """From now on SIGINT, SIGTERM and SIGHUP end the program, unless they are ignored.
+
+    The first one asks work that can stop between two batches to do so, and raises `Interrupted`
+    elsewhere; a second one ends the process at once.
+    """
     first: list[float] = []
 
     def handle(number: int, _: FrameType | None) -> None:
         if not first:
             first.append(time.monotonic())
-            raise Interrupted(number)
-        if time.monotonic() - first[0] > GRACE_SECONDS:
+            if not STOP.ask(number):
+                raise Interrupted(number)
+        elif time.monotonic() - first[0] > GRACE_SECONDS:
             os._exit(128 + number)
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -66,9 +73,15 @@ def if_interrupted(hint: str) -> Iterator[None]:
     """Adds to an interruption's message how to go on from there."""
     try:
         yield
+    except StoppedError as error:
+        interruption = Interrupted(STOP.asked)
+        interruption.add_note(hint)
+        raise interruption from error
     except Interrupted as interruption:
         interruption.add_note(hint)
         raise
+    finally:
+        STOP.reset()
 
 
 def exit_interrupted(interruption: Interrupted) -> int:

@@ -183,6 +183,45 @@ Executor: TypeAlias = Annotated[
 Overwrite: TypeAlias = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run left in the output.")
 ]
+Resume: TypeAlias = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run that the output holds, if any.")
+]
+Retries: TypeAlias = Annotated[
+    int,
+    typer.Option("--retries", metavar="N", min=0, help="Try a shard that failed N times more."),
+]
+CheckpointSeconds: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--checkpoint-seconds", metavar="S", min=0.0, help="How often a shard's state is saved."
+    ),
+]
+CheckpointBytes: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--checkpoint-bytes",
+        metavar="SIZE",
+        parser=parse_size,
+        help="… and after how much decompressed input at the latest.",
+        show_default="256M",
+    ),
+]
+CheckDigests: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--check-digests", help="Note each input's SHA-256; --resume compares it, not the time."
+    ),
+]
+SkipIfRunning: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--skip-if-running", help="Exit 0 when another run writes to the output: for cron."
+    ),
+]
+LogFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--log-file", metavar="FILE", help="Append a JSON line a shard, and a summary."),
+]
 Strict: TypeAlias = Annotated[
     bool, typer.Option("--strict", help="Exit 3 also when any record was quarantined.")
 ]

@@ -7,9 +7,14 @@ content gives equal bytes, however it was chunked.
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import os
 import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
@@ -23,11 +28,24 @@ from lowbg.decompression import (
     contents,
     is_skippable,
 )
-from lowbg.errors import ConfigError, FormatError, InputError
+from lowbg.errors import ConfigError, CutStreamError, FormatError, InputError
 
 CODECS: tuple[Codec, ...] = ("none", "gzip", "zstd", "bz2", "xz")
 SNIFF_BYTES = 512
 WRITE_CHUNK = 1 << 20
+
+FRAME_BYTES: dict[Codec, int] = {
+    "none": WRITE_CHUNK,
+    "gzip": 256 << 20,
+    "zstd": 256 << 20,
+    "bz2": 64 << 20,
+    "xz": 64 << 20,
+}
+"""Content after which a frame of an output ends: so much at most is compressed again when an
+interrupted run goes on. Not less, since many readers stop at the end of the first frame."""
+
+TAIL_CHUNKS = 8
+"""How many latest chunks are kept: more than a compressor holds back."""
 
 _PARQUET_MAGIC = b"PAR1"
 _UNREADABLE: tuple[tuple[bytes, str], ...] = (
@@ -242,20 +260,43 @@ def _new_compressor(codec: Codec) -> _Compressor | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """Where an output stands: bytes of content and stored bytes, and those in ended frames.
+
+    `tail` is the latest content, of which a part may not be stored yet.
+    """
+
+    content: int
+    stored: int
+    frame_content: int
+    frame_stored: int
+    tail: bytes
+
+
 class OutputStream:
     """A compressing writer over a binary file object.
 
-    The compressor always gets chunks of exactly 1 MiB (the last one shorter), so that equal
-    content gives equal bytes however it was written. `finish` must be called; the file object
-    stays open.
+    The compressor always gets chunks of exactly 1 MiB (the last one shorter), and a frame (gzip
+    member, bz2 or xz stream) ends after `FRAME_BYTES` of content, so that equal content gives
+    equal bytes however it was written. `finish` must be called; the file object stays open. With
+    `resumable` the latest content is kept in memory, for `state`.
     """
 
-    def __init__(self, sink: _Sink, codec: Codec) -> None:
+    def __init__(self, sink: _Sink, codec: Codec, *, resumable: bool = False) -> None:
         self.codec = codec
+        self.stored = 0
+        """Bytes handed to the sink."""
         self._sink = sink
         self._compressor = _new_compressor(codec)
         self._pending = bytearray()
         self._finished = False
+        self._resumable = resumable
+        # Content handed to the compressor, and what of it and of `stored` lies in ended frames.
+        self._content = 0
+        self._frame_content = 0
+        self._frame_stored = 0
+        self._recent: deque[bytes] = deque(maxlen=TAIL_CHUNKS)
 
     def write(self, data: bytes | memoryview) -> None:
         """Appends `data`; whatever the sink raises passes through."""
@@ -281,28 +322,138 @@ class OutputStream:
         self._emit(self._pending)
         self._pending = bytearray()
         if self._compressor is not None:
-            self._sink.write(self._compressor.flush())
+            self._put(self._compressor.flush())
 
     def flush(self) -> None:
         """Hands pending bytes on where there is no codec; a codec's chunks stay as they are."""
-        if self._compressor is None and self._pending:
+        if self.codec == "none" and self._pending:
             self._emit(self._pending)
             self._pending = bytearray()
 
+    def state(self) -> StreamState:
+        """What `resume_output` needs to go on from here, once the sink's bytes are safe."""
+        return StreamState(
+            content=self._content + len(self._pending),
+            stored=self.stored,
+            frame_content=self._frame_content,
+            frame_stored=self._frame_stored,
+            tail=b"".join((*self._recent, self._pending)),
+        )
+
     def _emit(self, data: bytearray | memoryview) -> None:
+        if not data and self._content:
+            return
+        if self.codec == "none":
+            self._put(bytes(data))
+            self._content += len(data)
+            self._end_frame()
+            return
         if self._compressor is None:
-            out = bytes(data)
-        else:
-            out = self._compressor.compress(cast(bytes, data))
+            self._compressor = _new_compressor(self.codec)
+        assert self._compressor is not None
+        self._put(self._compressor.compress(cast(bytes, data)))
+        self._content += len(data)
+        if self._resumable:
+            self._recent.append(bytes(data))
+        if self._content - self._frame_content == FRAME_BYTES[self.codec]:
+            self._put(self._compressor.flush())
+            self._compressor = None
+            self._end_frame()
+
+    def _end_frame(self) -> None:
+        self._frame_content, self._frame_stored = self._content, self.stored
+        self._recent.clear()
+
+    def _put(self, out: bytes) -> None:
         if out:
             self._sink.write(out)
+            self.stored += len(out)
 
 
-def open_output(sink: _Sink, codec: str) -> OutputStream:
+def resume_output(
+    sink: _Sink, codec: str, state: StreamState, stored: Callable[[], BinaryIO]
+) -> OutputStream:
+    """The writer whose `state` was taken, made anew; `sink` appends behind `state.stored` bytes.
+
+    `stored` opens the bytes that are there already, at the first one that is in no ended frame.
+    They are read back, and compressed again to bring the compressor to where it was: so a resumed
+    file is, byte for byte, the one of a run that was never interrupted. Raises `FormatError` when
+    they are not what they were.
+    """
+    replay = _Replay(sink, stored(), state.stored - state.frame_stored)
+    out = OutputStream(replay, _codec(codec), resumable=True)
+    out._content = out._frame_content = state.frame_content
+    if out._content:
+        out._compressor = None  # No empty frame, should nothing follow.
+    out.stored = out._frame_stored = state.frame_stored
+    at = state.frame_content
+    try:
+        for data in _unfinished(stored(), codec, state.stored - state.frame_stored):
+            data = data[: state.content - at]
+            out.write(data)
+            at += len(data)
+        missing = state.content - at
+        if missing > len(state.tail):
+            raise FormatError(f"{missing} bytes of content are missing")
+        out.write(state.tail[len(state.tail) - missing :])
+    finally:
+        replay.close()
+    if replay.left or out.stored != state.stored:
+        raise FormatError(f"{replay.left} stored bytes too many")
+    return out
+
+
+def _unfinished(stored: BinaryIO, codec: str, size: int) -> Iterator[bytes]:
+    """The content of a frame that has no end yet, as far as it can be had."""
+    with closing(stored), suppress(CutStreamError):
+        if size and codec != "none":
+            limited = cast(BinaryIO, _Limited(stored, size))
+            yield from contents(Source(limited, "a partial output"), _codec(codec))
+
+
+class _Limited(io.RawIOBase):
+    """The next `size` bytes of a file."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def read(self, n: int = -1) -> bytes:
+        data = self._file.read(self._size if n < 0 else min(n, self._size))
+        self._size -= len(data)
+        return data
+
+
+class _Replay:
+    """A sink that compares its first `left` bytes to those of `stored` and passes on the rest."""
+
+    def __init__(self, sink: _Sink, stored: BinaryIO, left: int) -> None:
+        self.left = left
+        self._sink = sink
+        self._stored = stored
+
+    def write(self, data: bytes) -> None:
+        if self.left:
+            again, data = data[: self.left], data[self.left :]
+            if self._stored.read(len(again)) != again:
+                raise FormatError("the stored bytes are not those that were written")
+            self.left -= len(again)
+        if data:
+            self._sink.write(data)
+
+    def close(self) -> None:
+        self._stored.close()
+
+
+def open_output(sink: _Sink, codec: str, *, resumable: bool = False) -> OutputStream:
     """A compressing writer that appends to `sink` (a binary file object).
 
     Raises `ConfigError` when `codec` is none of `CODECS`.
     """
-    if codec not in CODECS:
-        raise ConfigError(f"no codec {codec!r}; there are {', '.join(CODECS)}")
-    return OutputStream(sink, codec)
+    return OutputStream(sink, _codec(codec), resumable=resumable)
+
+
+def _codec(name: str) -> Codec:
+    if name not in CODECS:
+        raise ConfigError(f"no codec {name!r}; there are {', '.join(CODECS)}")
+    return name

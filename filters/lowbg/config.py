@@ -66,6 +66,26 @@ class ExecutorName(StrEnum):
     PROCESSES = "processes"
 
 
+class Existing(StrEnum):
+    """What to do with the run that an output directory holds."""
+
+    REFUSE = "refuse"
+    RESUME = "resume"
+    OVERWRITE = "overwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """How often a shard's state is made safe: every so many seconds, or decompressed bytes.
+
+    With `digests` the SHA-256 of each input is noted, and compared when a run goes on.
+    """
+
+    seconds: float = 30.0
+    bytes: int = 256 << 20
+    digests: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class FieldNames:
     """Which fields of a record hold what; dotted paths reach into objects (`metadata.language`)."""

@@ -2,10 +2,13 @@
 
     LowbgError                 anything below
     ├── ConfigError            the caller's options, policy or paths are wrong (exit 2)
+    │   └── LockedError        another run is writing to the output directory
     ├── InputError             an input cannot be read, or not to its end (exit 3)
     │   ├── CutStreamError     compressed data ends early; what came before it is good
     │   └── FormatError        the bytes are not the format that they claim to be
     ├── OutputError            an output cannot be written (exit 3)
+    ├── CheckpointError        a checkpoint is no use any more: its shard starts over
+    ├── StoppedError           a run was asked to stop, and did so at a checkpoint (exit 128 + n)
     ├── ModelError             a model file is missing, cut, or not the one that was pinned
     └── ConservationError      records in ≠ human + ai + unscored + quarantined: a defect of lowbg
 
@@ -23,6 +26,10 @@ class ConfigError(LowbgError):
     """Options, a policy or paths are wrong; nothing was processed."""
 
 
+class LockedError(ConfigError):
+    """Another run is writing to the output directory."""
+
+
 class InputError(LowbgError):
     """An input could not be read, or not to its end."""
 
@@ -37,6 +44,14 @@ class FormatError(InputError):
 
 class OutputError(LowbgError):
     """An output could not be written."""
+
+
+class CheckpointError(LowbgError):
+    """An interrupted shard cannot be gone on with: its parts or input aren't what they were."""
+
+
+class StoppedError(LowbgError):
+    """The work was asked to stop and did so between two batches; what was done is kept."""
 
 
 class ModelError(LowbgError):

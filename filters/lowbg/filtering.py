@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from lowbg.config import ExecutorName, RunConfig
+from lowbg.checkpoints import Checkpoint, Journal
+from lowbg.config import Durability, ExecutorName, Existing, RunConfig
 from lowbg.engine import Engine
-from lowbg.errors import ConfigError, OutputError
+from lowbg.locks import run_lock, share_of_worker
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
 from lowbg.report import collect
 from lowbg.results import ShardResult
-from lowbg.running import Outcome, Run, check_names, reader_opener, run_info, run_shards
+from lowbg.resuming import check_output, prepare_output
+from lowbg.running import (
+    OnShard,
+    Outcome,
+    Run,
+    check_names,
+    reader_opener,
+    run_info,
+    run_shards,
+)
 from lowbg.shards import Shard
 from lowbg.sinks import DirectorySinks, StreamSinks
 from lowbg.writers import output_name
-
-OUTPUT_ENTRIES = ("human", "ai", "unscored", "quarantine", "report.json", "report.html",
-                  "manifest.json", ".lowbg")  # fmt: skip
-"""What lowbg makes in an output directory, and what `overwrite` removes there."""
+from lowbg.writers.base import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,9 @@ class FilterJob:
     config: RunConfig
     workers: int = 1
     executor: ExecutorName = ExecutorName.PROCESSES
-    overwrite: bool = False
+    existing: Existing = Existing.REFUSE
+    durability: Durability = field(default_factory=Durability)
+    retries: int = 0
     command: str = ""
     skipped: tuple[str, ...] = ()
 
@@ -51,43 +59,63 @@ class _FilterSetup:
 
     config: RunConfig
     output: Path
+    durability: Durability
 
     def __call__(self) -> _FilterWorker:
-        return _FilterWorker(Engine(self.config.policy).setup(), self.config, self.output)
+        share_of_worker(self.output)
+        return _FilterWorker(Engine(self.config.policy).setup(), self)
 
 
 class _FilterWorker:
-    def __init__(self, engine: Engine, config: RunConfig, output: Path) -> None:
+    def __init__(self, engine: Engine, setup: _FilterSetup) -> None:
         self._engine = engine
-        self._config = config
-        self._output = output
+        self._setup = setup
 
     def __call__(self, task: Shard, on_progress: OnProgress | None) -> ShardResult:
-        def sinks(reader: Reader) -> DirectorySinks:
-            return DirectorySinks(task.name, self._output, reader, self._config)
+        setup = self._setup
+        # What can't be read again can't be gone on with either.
+        journal = Journal(setup.output, task, setup.durability) if task.resumable else None
+
+        def sinks(reader: Reader, checkpoint: Checkpoint | None) -> DirectorySinks:
+            def part_of(name: str) -> Part | None:
+                return journal.part(name, checkpoint) if journal is not None else None
+
+            return DirectorySinks(task.name, setup.output, reader, setup.config, part_of)
 
         return run_shard(
             task.name,
             task.path,
-            reader_opener(task, None, self._config),
+            reader_opener(task, None, setup.config),
             sinks,
             self._engine,
             on_progress,
+            journal,
         )
 
 
-def filter_shards(job: FilterJob, on_progress: OnProgress | None = None) -> Outcome:
+def filter_shards(
+    job: FilterJob, on_progress: OnProgress | None = None, on_shard: OnShard | None = None
+) -> Outcome:
     """Runs the job and returns its outcome; the report and the manifest are on disk then.
 
-    Raises `ConfigError` when the output directory holds something already and `overwrite` is not
-    set. A shard that fails doesn't stop the others: it is in the outcome.
+    Raises `ConfigError` when the output directory holds something that `job.existing` doesn't
+    allow for, `LockedError` when another run is at work there, and `StoppedError` when it was
+    asked to stop. A shard that fails doesn't stop the others: it is in the outcome.
     """
     check_names(job.shards, lambda name: output_name(name, job.config.compression))
-    prepare_output(job.output, overwrite=job.overwrite)
-    run = Run(
-        job.shards, job.output, job.config, job.workers, job.executor, job.command, job.skipped
-    )
-    return run_shards(run, _FilterSetup(job.config, job.output), on_progress)
+    check_output(job.output, job.existing)
+    with run_lock(job.output):
+        engine = Engine(job.config.policy)
+        earlier = prepare_output(
+            job.output, job.existing, job.config, engine, job.shards,
+            digests=job.durability.digests,
+        )  # fmt: skip
+        run = Run(
+            job.shards, job.output, job.config, job.workers, job.executor, job.command,
+            job.skipped, earlier, job.retries,
+        )  # fmt: skip
+        setup = _FilterSetup(job.config, job.output, job.durability)
+        return run_shards(run, setup, on_progress, on_shard)
 
 
 def filter_stream(
@@ -115,7 +143,7 @@ def filter_stream(
         for shard in shards:
             opener = reader_opener(shard, stdin, config)
             results.append(
-                run_shard(shard.name, shard.path, opener, lambda _: sinks, engine, on_progress)
+                run_shard(shard.name, shard.path, opener, lambda *_: sinks, engine, on_progress)
             )
         files = sinks.commit()
     finally:
@@ -124,37 +152,3 @@ def filter_stream(
         results[-1] = replace(results[-1], outputs=files)
     info = run_info(engine, config, command, started, time.perf_counter() - clock, 1, "stream", ())
     return Outcome(collect(info, results), tuple(results))
-
-
-def prepare_output(output: Path, *, overwrite: bool) -> None:
-    """Makes the output directory; refuses one that holds something.
-
-    With `overwrite` only what lowbg itself makes is removed: other files stay, and are an error.
-    """
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"{output} is a file; -o takes a directory")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        present = sorted(entry.name for entry in output.iterdir())
-    except OSError as error:
-        raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
-    foreign = [name for name in present if name not in OUTPUT_ENTRIES]
-    if foreign:
-        some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
-        raise ConfigError(
-            f"{output} holds files that lowbg did not make ({some}). "
-            "Choose an empty directory for -o."
-        )
-    if present and not overwrite:
-        raise ConfigError(
-            f"{output} already holds a run. Use --overwrite to replace it, or choose another -o."
-        )
-    for name in present:
-        path = output / name
-        try:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error

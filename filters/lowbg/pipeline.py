@@ -7,19 +7,32 @@ records out, or `ConservationError` is raised and nothing is put under a final n
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from lowbg.checkpoints import Checkpoint, Journal, Tally
 from lowbg.engine import Engine, Judged
-from lowbg.errors import ConservationError, InputError, OutputError
+from lowbg.errors import (
+    CheckpointError,
+    ConservationError,
+    FormatError,
+    InputError,
+    LowbgError,
+    OutputError,
+    StoppedError,
+)
 from lowbg.readers.base import Reader
 from lowbg.records import Batch, Rejected
-from lowbg.results import Problem, ShardResult
+from lowbg.results import ShardResult
 from lowbg.routing import VERDICT_AI
 from lowbg.statistics import Statistics, StatisticsBatch
-from lowbg.writers.base import WrittenFile
+from lowbg.stopping import STOP
+from lowbg.writers.base import PartState, WrittenFile
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,99 +60,191 @@ class Sinks(Protocol):
         """Appends records that could not be read."""
         ...
 
-    def end_shard(self) -> tuple[WrittenFile, ...]:
-        """Puts what a shard wrote under its final names, where a shard has files of its own."""
+    def checkpoint(self, turn: int) -> dict[str, PartState]:
+        """Makes what was written durable, and says by output how far it is."""
+        ...
+
+    def end_shard(self) -> dict[str, WrittenFile]:
+        """Makes a shard's own files whole and durable, by output; `publish` gives them names."""
+        ...
+
+    def publish(self) -> None:
+        """Puts what `end_shard` finished under its final names."""
         ...
 
     def abort(self) -> None:
-        """Removes what is not finished."""
+        """Lets go of what is not finished."""
         ...
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What a shard's loop counts beside the statistics."""
-
-    records: int = 0
-    text_bytes: int = 0
-    consumed: int = 0
-    lenient: int = 0
-    blank: int = 0
-    routed: int = 0
-    ai: int = 0
-    quarantined: int = 0
-    problems: dict[str, Problem] = field(default_factory=dict)
-
-    def add_problem(self, kind: str, message: str, count: int) -> None:
-        """Counts a problem; the first message of a kind is kept."""
-        known = self.problems.get(kind)
-        if known is None:
-            self.problems[kind] = Problem(kind, message, count)
-        else:
-            self.problems[kind] = Problem(kind, known.message, known.count + count)
+OpenSinks = Callable[[Reader, Checkpoint | None], Sinks]
+"""Opens where a shard's records go, at the point where a checkpoint left them."""
 
 
 def run_shard(
     name: str,
     source: str,
     open_reader: Callable[[], Reader],
-    open_sinks: Callable[[Reader], Sinks],
+    open_sinks: OpenSinks,
     engine: Engine,
     on_progress: OnProgress | None = None,
+    journal: Journal | None = None,
 ) -> ShardResult:
     """Processes one shard and says what became of it; problems of its data don't raise.
 
-    `ConfigError`, `ConservationError` and `BrokenPipeError` do.
+    With a `journal` it goes on from the shard's checkpoint, makes new ones, and ends at a batch's
+    end when `stopping.STOP` is asked: then it raises `StoppedError`. `ConfigError`,
+    `ConservationError` and `BrokenPipeError` are raised, too.
     """
-    started, cpu_started = time.perf_counter(), time.process_time()
-    tally = _Tally()
-    statistics = Statistics()
-    outputs: tuple[WrittenFile, ...] = ()
-    complete = True
-    reader: Reader | None = None
-    sinks: Sinks | None = None
-    try:
-        reader = open_reader()
-        sinks = open_sinks(reader)
+    if journal is None:
+        return _ShardRun(name, source, engine, on_progress, None).run(open_reader, open_sinks)
+    with STOP.watched():
+        checkpoint = journal.load()
+        if checkpoint is not None:
+            try:
+                resumed = _ShardRun(name, source, engine, on_progress, journal, checkpoint)
+                return resumed.run(open_reader, open_sinks)
+            except CheckpointError as error:
+                _log.warning("%s; the shard starts over", error)
+        journal.discard()
+        fresh = _ShardRun(name, source, engine, on_progress, journal)
+        return fresh.run(open_reader, open_sinks)
+
+
+class _ShardRun:
+    """One pass over a shard, from its beginning or from a checkpoint."""
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        engine: Engine,
+        on_progress: OnProgress | None,
+        journal: Journal | None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._engine = engine
+        self._on_progress = on_progress
+        self._journal = journal
+        self._checkpoint = checkpoint
+        self._tally = checkpoint.tally if checkpoint else Tally()
+        self._statistics = checkpoint.statistics if checkpoint else Statistics()
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
+        if checkpoint is not None:
+            self._started -= checkpoint.seconds
+            self._cpu_started -= checkpoint.cpu_seconds
+        self._turn = checkpoint.turn if checkpoint else 0
+        self._kept = checkpoint is not None
+        self._complete = True
+        self._outputs: dict[str, WrittenFile] = {}
+
+    def run(self, open_reader: Callable[[], Reader], open_sinks: OpenSinks) -> ShardResult:
+        """Reads, judges and writes to the end; see `run_shard`."""
+        reader: Reader | None = None
+        sinks: Sinks | None = None
+        try:
+            try:
+                reader = open_reader()
+                sinks = self._open(reader, open_sinks)
+                self._read(reader, sinks)
+                _check_conservation(self._name, self._tally, self._statistics)
+                self._outputs = sinks.end_shard()
+                _check_outputs(self._name, self._tally, self._outputs.values())
+                result = self._result(reader)
+                if self._journal is not None:
+                    paths = {part: file.path for part, file in self._outputs.items()}
+                    result = self._journal.seal(result, paths)
+                    self._kept = True  # Should a name be refused: a later run can give it.
+                sinks.publish()
+                self._kept = False
+            except (InputError, OutputError) as error:
+                self._fail(error)
+                self._outputs = {}
+                result = self._result(reader)
+        except CheckpointError:
+            self._kept = False
+            raise
+        finally:
+            if sinks is not None:
+                sinks.abort()
+            if reader is not None:
+                reader.close()
+            if self._journal is not None and not self._kept:
+                self._journal.discard()
+        self._report(done=True)
+        return result
+
+    def _open(self, reader: Reader, open_sinks: OpenSinks) -> Sinks:
+        if self._checkpoint is None:
+            return open_sinks(reader, None)
+        reader.start_at(self._checkpoint.position)
+        try:
+            return open_sinks(reader, self._checkpoint)
+        except (FormatError, OutputError) as error:
+            raise CheckpointError(str(error)) from error
+
+    def _read(self, reader: Reader, sinks: Sinks) -> None:
+        """Every batch; an input that breaks off is noted, and what came before it stays."""
         try:
             for batch in reader:
-                _run_batch(name, batch, sinks, engine, statistics, tally)
-                if on_progress is not None:
-                    on_progress(Progress(name, tally.consumed, tally.records, tally.ai))
+                _run_batch(self._name, batch, sinks, self._engine, self._statistics, self._tally)
+                self._report(done=False)
+                if self._journal is not None:
+                    if STOP.asked or self._journal.due(self._tally.text_bytes):
+                        self._save(self._journal, reader, sinks)
+                    if STOP.asked:
+                        raise StoppedError(f"{self._name}: stopped after {self._tally.records}")
         except InputError as error:
-            complete = False
-            tally.add_problem(_kind(error), str(error), 0)
-        _check_conservation(name, tally, statistics)
-        outputs = sinks.end_shard()
-        _check_outputs(name, tally, outputs)
-    except (InputError, OutputError) as error:
-        complete = False
-        tally.add_problem(_kind(error), str(error), 0)
-    finally:
-        if sinks is not None:
-            sinks.abort()
-        if reader is not None:
-            reader.close()
-    if on_progress is not None:
-        on_progress(Progress(name, tally.consumed, tally.records, tally.ai, done=True))
-    return ShardResult(
-        shard=name,
-        source=source,
-        format=reader.format if reader is not None else "unknown",
-        compression=reader.compression if reader is not None else "unknown",
-        records=tally.records,
-        complete=complete,
-        statistics=statistics,
-        outputs=outputs,
-        problems=tuple(tally.problems.values()),
-        read_bytes=tally.consumed,
-        text_bytes=tally.text_bytes,
-        lenient=tally.lenient,
-        blank=tally.blank,
-        seconds=time.perf_counter() - started,
-        cpu_seconds=time.process_time() - cpu_started,
-        seen_fields=tuple(sorted(reader.seen_fields)) if reader is not None else (),
-    )
+            self._fail(error)
+
+    def _save(self, journal: Journal, reader: Reader, sinks: Sinks) -> None:
+        self._turn += 1
+        journal.save(
+            Checkpoint(
+                turn=self._turn,
+                position=reader.position(),
+                tally=self._tally,
+                statistics=self._statistics,
+                parts=sinks.checkpoint(self._turn),
+                seconds=time.perf_counter() - self._started,
+                cpu_seconds=time.process_time() - self._cpu_started,
+            )
+        )
+        self._kept = True
+
+    def _fail(self, error: LowbgError) -> None:
+        self._complete = False
+        self._tally.add_problem(_kind(error), str(error), 0)
+
+    def _report(self, *, done: bool) -> None:
+        if self._on_progress is not None:
+            tally = self._tally
+            self._on_progress(
+                Progress(self._name, tally.consumed, tally.records, tally.ai, done=done)
+            )
+
+    def _result(self, reader: Reader | None) -> ShardResult:
+        tally = self._tally
+        return ShardResult(
+            shard=self._name,
+            source=self._source,
+            format=reader.format if reader is not None else "unknown",
+            compression=reader.compression if reader is not None else "unknown",
+            records=tally.records,
+            complete=self._complete,
+            statistics=self._statistics,
+            outputs=tuple(self._outputs.values()),
+            problems=tuple(tally.problems.values()),
+            read_bytes=tally.consumed,
+            text_bytes=tally.text_bytes,
+            lenient=tally.lenient,
+            blank=tally.blank,
+            seconds=time.perf_counter() - self._started,
+            cpu_seconds=time.process_time() - self._cpu_started,
+            seen_fields=tuple(sorted(reader.seen_fields)) if reader is not None else (),
+        )
 
 
 def _run_batch(
@@ -148,7 +253,7 @@ def _run_batch(
     sinks: Sinks,
     engine: Engine,
     statistics: Statistics,
-    tally: _Tally,
+    tally: Tally,
 ) -> None:
     tally.consumed = batch.consumed
     tally.lenient += batch.lenient
@@ -194,7 +299,7 @@ def _kind(error: Exception) -> str:
     return type(error).__name__.removesuffix("Error").lower()
 
 
-def _check_conservation(name: str, tally: _Tally, statistics: Statistics) -> None:
+def _check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:
     counted: Mapping[str, int] = statistics.documents()
     out = sum(counted[verdict] for verdict in ("human", "ai", "unscored", "quarantined"))
     if tally.records != out or tally.records != tally.routed + tally.quarantined:
@@ -204,7 +309,7 @@ def _check_conservation(name: str, tally: _Tally, statistics: Statistics) -> Non
         )
 
 
-def _check_outputs(name: str, tally: _Tally, outputs: Sequence[WrittenFile]) -> None:
+def _check_outputs(name: str, tally: Tally, outputs: Collection[WrittenFile]) -> None:
     """The files' own counts, where a shard has files of its own, must add up as well."""
     if not outputs:
         return

@@ -110,6 +110,22 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """Where a reader stands between two batches: what it needs to go on from there.
+
+    `record` records, `line` − 1 lines and `offset` decompressed bytes lie behind it. `hinted`
+    records were looked at for `fields`; `damaged` are the row groups that could not be decoded.
+    """
+
+    record: int
+    line: int = 1
+    offset: int = 0
+    hinted: int = 0
+    fields: tuple[str, ...] = ()
+    damaged: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ParquetLayout:
     """How a Parquet file is laid out, so that an output can be laid out alike.
 

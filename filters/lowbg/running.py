@@ -9,11 +9,12 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import lowbg
+from lowbg.checkpoints import LASTING_PROBLEMS
 from lowbg.config import ExecutorName, RunConfig, as_dict
 from lowbg.engine import Engine, policy_digest
 from lowbg.errors import ConfigError
@@ -26,6 +27,7 @@ from lowbg.readers import open_reader
 from lowbg.readers.base import Reader
 from lowbg.report import Report, collect, write_html, write_json
 from lowbg.results import Problem, RunInfo, ShardResult
+from lowbg.resuming import Earlier
 from lowbg.shards import Shard
 from lowbg.statistics import Statistics
 
@@ -35,7 +37,8 @@ class Run:
     """One run over shards into a directory.
 
     `workers` processes are used where there is more than one shard; `command` is the command
-    line for the report; `skipped` names files that discovery passed over.
+    line for the report; `skipped` names files that discovery passed over. What `earlier` has
+    finished isn't done again; a shard that fails is tried `retries` times more.
     """
 
     shards: tuple[Shard, ...]
@@ -45,14 +48,25 @@ class Run:
     executor: ExecutorName
     command: str
     skipped: tuple[str, ...]
+    earlier: Earlier = field(default_factory=Earlier)
+    retries: int = 0
+
+
+OnShard: TypeAlias = Callable[[ShardResult], None]
+"""Is told of every shard that ends; of one that is tried again, of each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run came to: its report, and every shard's result in the shards' order."""
+    """What a run came to: its report, and every shard's result in the shards' order.
+
+    `resumed` of them an earlier run had finished; `notes` is what there is to say of that.
+    """
 
     report: Report
     shards: tuple[ShardResult, ...]
+    resumed: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -74,7 +88,10 @@ class Outcome:
 
 
 def run_shards(
-    run: Run, setup: Callable[[], Worker[Shard, ShardResult]], on_progress: OnProgress | None
+    run: Run,
+    setup: Callable[[], Worker[Shard, ShardResult]],
+    on_progress: OnProgress | None,
+    on_shard: OnShard | None = None,
 ) -> Outcome:
     """Maps the shards over workers, then writes report and manifest into the output directory.
 
@@ -84,28 +101,43 @@ def run_shards(
     engine = Engine(run.config.policy)
     engine.prepare()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
-    alone = any(shard.path == "-" for shard in run.shards)  # only this process has its stdin
+    results = dict(run.earlier.finished)
+    waiting = [shard for shard in run.shards if shard.name not in results]
+    alone = any(shard.path == "-" for shard in waiting)  # only this process has its stdin
     executor, workers = choose_executor(
-        ExecutorName.SERIAL if alone else run.executor, run.workers, len(run.shards)
+        ExecutorName.SERIAL if alone else run.executor, run.workers, len(waiting)
     )
     if workers > 1:
         engine.warm_up()
-    ordered = largest_first(run.shards)
-    results: dict[str, ShardResult] = {}
-    with _closing(executor.run(setup, ordered, on_progress)) as ends:
-        for end in ends:
-            shard = ordered[end.index]
-            results[shard.name] = end.result or failed_shard(shard, end.error)
+    for _ in range(1 + run.retries):
+        ordered = largest_first(waiting)
+        with _closing(executor.run(setup, ordered, on_progress)) as ends:
+            for end in ends:
+                shard = ordered[end.index]
+                result = end.result or failed_shard(shard, end.error)
+                results[shard.name] = result
+                if on_shard is not None:
+                    on_shard(result)
+        waiting = [shard for shard in waiting if _may_be_retried(shard, results[shard.name])]
+        if not waiting:
+            break
     shards = [results[shard.name] for shard in run.shards]
     info = run_info(
         engine, run.config, run.command, started, time.perf_counter() - clock, workers,
         executor_name(executor), run.skipped,
     )  # fmt: skip
-    report = collect(info, shards)
+    whole = [*shards, *run.earlier.vanished]
+    report = collect(info, whole)
     write_json(report, run.output / "report.json")
     write_html(report, run.output / "report.html")
-    write_manifest(run.output, info, shards, ["report.json", "report.html"])
-    return Outcome(report, tuple(shards))
+    write_manifest(run.output, info, whole, ["report.json", "report.html"])
+    return Outcome(report, tuple(shards), len(run.earlier.finished), run.earlier.notes)
+
+
+def _may_be_retried(shard: Shard, result: ShardResult) -> bool:
+    """Whether another try may end better: not where the input's bytes themselves are damaged."""
+    failed = [p for p in result.problems if not p.count and p.kind not in LASTING_PROBLEMS]
+    return not result.complete and bool(failed) and shard.resumable
 
 
 def reader_opener(shard: Shard, stdin: BinaryIO | None, config: RunConfig) -> Callable[[], Reader]:

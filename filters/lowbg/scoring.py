@@ -15,6 +15,7 @@ import orjson
 import pyarrow as pa
 
 from lowbg import schema
+from lowbg.checkpoints import Checkpoint
 from lowbg.config import ExecutorName, RunConfig, ScoreFormat
 from lowbg.engine import Engine, Judged
 from lowbg.errors import ConfigError
@@ -28,7 +29,7 @@ from lowbg.running import Outcome, Run, check_names, reader_opener, run_info, ru
 from lowbg.shards import Shard
 from lowbg.sinks import float32_values
 from lowbg.writers import stem
-from lowbg.writers.base import Writer, WrittenFile
+from lowbg.writers.base import PartState, Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
 from lowbg.writers.parquet import ParquetWriter
 from lowbg.writers.quarantine import QuarantineWriter
@@ -98,7 +99,7 @@ def score_stream(
     return Outcome(collect(info, results), tuple(results))
 
 
-def _same(sinks: _RowSinks, reader: Reader) -> _RowSinks:
+def _same(sinks: _RowSinks, reader: Reader, checkpoint: Checkpoint | None) -> _RowSinks:
     return sinks
 
 
@@ -125,7 +126,7 @@ class _ScoreWorker:
             task.name,
             task.path,
             reader_opener(task, None, setup.config),
-            lambda _: _open_sinks(task.name, setup),
+            lambda reader, checkpoint: _open_sinks(task.name, setup),
             self._engine,
             on_progress,
         )
@@ -178,14 +179,26 @@ class _RowSinks:
         if self._quarantine is not None:
             self._quarantine.write(shard, rejected)
 
-    def end_shard(self) -> tuple[WrittenFile, ...]:
-        """Commits the shard's files; a stream is only flushed."""
+    def checkpoint(self, turn: int) -> dict[str, PartState]:
+        """Scores are made again, not gone on with."""
+        raise NotImplementedError
+
+    def end_shard(self) -> dict[str, WrittenFile]:
+        """Finishes the shard's files; a stream is only flushed."""
         if isinstance(self._writer, StreamWriter):
             self._writer.flush()
-            return ()
-        files = [self._writer.commit()]
-        quarantine = self._quarantine.commit() if self._quarantine is not None else None
-        return (*files, quarantine) if quarantine is not None else tuple(files)
+            return {}
+        files = {"rows": self._writer.finish()}
+        quarantine = self._quarantine.finish() if self._quarantine is not None else None
+        return {**files, "quarantine": quarantine} if quarantine is not None else files
+
+    def publish(self) -> None:
+        """Gives the shard's files their names."""
+        if isinstance(self._writer, StreamWriter):
+            return
+        self._writer.publish()
+        if self._quarantine is not None:
+            self._quarantine.publish()
 
     def abort(self) -> None:
         """Removes what was not committed."""

@@ -39,6 +39,35 @@ class Shard:
     name: str
     size: int
 
+    @property
+    def resumable(self) -> bool:
+        """Whether it can be read again from its beginning: not standard input, not a pipe."""
+        if self.path == STDIN:
+            return False
+        return "://" in self.path or Path(self.path).is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class InputState:
+    """What tells that an input is still the same: stored size in bytes, and time of change.
+
+    The time is null for what isn't a local file.
+    """
+
+    size: int
+    mtime_ns: int | None
+
+    @classmethod
+    def of(cls, shard: Shard) -> InputState:
+        """The input's state now; of a missing file it is empty."""
+        if shard.path == STDIN or "://" in shard.path:
+            return cls(shard.size, None)
+        try:
+            info = Path(shard.path).stat()
+        except OSError:
+            return cls(0, None)
+        return cls(info.st_size, info.st_mtime_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Discovery:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
 import orjson
@@ -13,16 +14,22 @@ import pyarrow as pa
 
 from lowbg.config import RunConfig, Unscored
 from lowbg.engine import Judged
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, OutputError
 from lowbg.readers.base import Reader
 from lowbg.readers.parquet import ParquetReader
 from lowbg.records import Batch, LinePayload, Payload, Rejected
 from lowbg.routing import VERDICT_NAMES, Route, masks, routes
 from lowbg.writers import codec_of, output_name
-from lowbg.writers.base import Annotations, Writer, WrittenFile
+from lowbg.writers.base import Annotations, Part, PartState, Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
 from lowbg.writers.parquet import ParquetWriter
 from lowbg.writers.quarantine import QuarantineWriter
+
+QUARANTINE: Final = "quarantine"
+
+PartOf: TypeAlias = Callable[[str], Part | None]
+"""Where each output of a shard is kept until it is whole, by its folder's name; null where
+nothing of an unfinished shard is kept."""
 
 
 class DirectorySinks:
@@ -31,13 +38,19 @@ class DirectorySinks:
     Every route gets its file, empty or not, so that the output trees mirror the input tree.
     """
 
-    def __init__(self, name: str, root: Path, reader: Reader, config: RunConfig) -> None:
+    def __init__(
+        self, name: str, root: Path, reader: Reader, config: RunConfig, part_of: PartOf
+    ) -> None:
         self._config = config
         self._writers: dict[Route, Writer] = {}
-        self._quarantine = QuarantineWriter(root / "quarantine" / f"{name}.jsonl", root)
+        target = root / QUARANTINE / f"{name}.jsonl"
+        self._quarantine = QuarantineWriter(target, root, part_of(QUARANTINE))
         try:
             for route in routes(config.policy.unscored):
-                self._writers[route] = _open_writer(route, name, root, reader, config)
+                check_inside(root, root / route / name)
+                part = part_of(route.value)
+                self._writers[route] = _open_writer(route, name, root, reader, config, part)
+            check_inside(root, target)
         except BaseException:
             self.abort()
             raise
@@ -56,28 +69,47 @@ class DirectorySinks:
         """Appends records that could not be read to the shard's quarantine file."""
         self._quarantine.write(shard, rejected)
 
-    def end_shard(self) -> tuple[WrittenFile, ...]:
-        """Commits every file; the quarantine file only where it holds something."""
-        files = [writer.commit() for writer in self._writers.values()]
-        quarantine = self._quarantine.commit()
-        if quarantine is not None:
-            files.append(quarantine)
-        return tuple(files)
+    def checkpoint(self, turn: int) -> dict[str, PartState]:
+        """Makes what was written durable, and says by output how far it is."""
+        parts = {route.value: writer.checkpoint(turn) for route, writer in self._writers.items()}
+        quarantine = self._quarantine.checkpoint(turn)
+        return {**parts, QUARANTINE: quarantine} if quarantine is not None else parts
+
+    def end_shard(self) -> dict[str, WrittenFile]:
+        """Finishes every file; the quarantine file only where it holds something."""
+        files = {route.value: writer.finish() for route, writer in self._writers.items()}
+        quarantine = self._quarantine.finish()
+        return {**files, QUARANTINE: quarantine} if quarantine is not None else files
+
+    def publish(self) -> None:
+        """Gives every file its name."""
+        for writer in self._writers.values():
+            writer.publish()
+        self._quarantine.publish()
 
     def abort(self) -> None:
-        """Removes what was not committed."""
+        """Removes what was not committed; parts stay."""
         for writer in self._writers.values():
             writer.abort()
         self._quarantine.abort()
 
 
-def _open_writer(route: Route, name: str, root: Path, reader: Reader, config: RunConfig) -> Writer:
+def check_inside(root: Path, path: Path) -> None:
+    """Raises `OutputError` when a symbolic link would lead the file `path` out of `root`."""
+    real = os.path.realpath(path.parent)
+    if not Path(real).is_relative_to(os.path.realpath(root)):
+        raise OutputError(f"{path}: a symbolic link leads out of the output directory, to {real}")
+
+
+def _open_writer(
+    route: Route, name: str, root: Path, reader: Reader, config: RunConfig, part: Part | None
+) -> Writer:
     if isinstance(reader, ParquetReader):
         return ParquetWriter(
-            root / route / name, root, reader.schema, reader.layout, annotate=config.annotate
+            root / route / name, root, reader.schema, reader.layout, config.annotate, part
         )
     codec = codec_of(config.compression, reader.compression)
-    return JsonlWriter(root / route / output_name(name, config.compression), root, codec)
+    return JsonlWriter(root / route / output_name(name, config.compression), root, codec, part)
 
 
 class StreamSinks:
@@ -123,10 +155,17 @@ class StreamSinks:
         if self._quarantine is not None:
             self._quarantine.write(shard, rejected)
 
-    def end_shard(self) -> tuple[WrittenFile, ...]:
+    def checkpoint(self, turn: int) -> dict[str, PartState]:
+        """A stream cannot be gone on with."""
+        raise NotImplementedError
+
+    def end_shard(self) -> dict[str, WrittenFile]:
         """Nothing is put in place until the whole stream is done."""
         self._human.flush()
-        return ()
+        return {}
+
+    def publish(self) -> None:
+        """Nothing to put in place yet; see `commit`."""
 
     def commit(self) -> tuple[WrittenFile, ...]:
         """Commits the files beside the stream."""

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from lowbg.config import Compression, ExecutorName, RunConfig
+from lowbg.config import Compression, ExecutorName, Existing, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.filtering import FilterJob, filter_shards
 from lowbg.running import Outcome
@@ -233,7 +233,7 @@ def test_an_output_inside_the_input_is_not_read_again(tmp_path: Path) -> None:
     (tmp_path / "part.jsonl").write_bytes(b"".join(GOOD))
     out = tmp_path / "out"
     first = run(tmp_path, out)
-    second = run(tmp_path, out, overwrite=True)
+    second = run(tmp_path, out, existing=Existing.OVERWRITE)
     assert [shard.shard for shard in first.shards] == [shard.shard for shard in second.shards]
 
 
@@ -252,7 +252,7 @@ def test_an_output_that_holds_a_run_is_refused_without_overwrite(tmp_path: Path)
         run(tmp_path / "in", tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"notes\.txt"):
-        run(tmp_path / "in", tmp_path / "out", overwrite=True)
+        run(tmp_path / "in", tmp_path / "out", existing=Existing.OVERWRITE)
     assert (tmp_path / "out" / "human" / "part.jsonl").exists()
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowbg.config import Compression, RunConfig
-from lowbg.errors import ConfigError
+from lowbg.config import Compression, Durability, Existing, RunConfig
+from lowbg.errors import ConfigError, LockedError
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
     FieldOptions,
@@ -21,6 +21,7 @@ from lowbg_cli.configure import (
     standard_input,
 )
 from lowbg_cli.exits import ExitCode, if_interrupted
+from lowbg_cli.logfile import RunLog
 from lowbg_cli.outcome import Judgement
 from lowbg_cli.piping import PipeOptions
 from lowbg_cli.plan import print_plan
@@ -31,27 +32,50 @@ if TYPE_CHECKING:
 
 DEFAULTS = RunConfig()
 FIELDS = DEFAULTS.fields
+DURABILITY = Durability()
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryOptions:
-    """What only makes sense with -o DIR; null where the command line says nothing."""
+    """What only makes sense with -o DIR; null, or the default, where nothing is said."""
 
     workers: WorkerOptions
-    overwrite: bool
     compression: Compression | None
+    overwrite: bool = False
+    resume: bool = False
+    retries: int = 0
+    durability: Durability = DURABILITY
+    skip_if_running: bool = False
+    log_file: Path | None = None
 
     def refuse(self) -> None:
         """Raises `ConfigError` where the command line says something."""
+        every = self.durability
         named = {
             "--workers": self.workers.workers,
             "--executor": self.workers.executor,
-            "--overwrite": self.overwrite,
             "--compression": self.compression,
+            "--overwrite": self.overwrite,
+            "--resume": self.resume,
+            "--retries": self.retries,
+            "--checkpoint-seconds": every.seconds != DURABILITY.seconds,
+            "--checkpoint-bytes": every.bytes != DURABILITY.bytes,
+            "--check-digests": every.digests,
+            "--skip-if-running": self.skip_if_running,
+            "--log-file": self.log_file,
         }
         given = [name for name, value in named.items() if value]
         if given:
             raise ConfigError(f"{', '.join(given)}: only with -o DIR")
+
+    @property
+    def existing(self) -> Existing:
+        """What to do with a run that the directory holds."""
+        if self.overwrite and self.resume:
+            raise ConfigError("--overwrite starts again and --resume goes on; choose one")
+        if self.resume:
+            return Existing.RESUME
+        return Existing.OVERWRITE if self.overwrite else Existing.REFUSE
 
 
 def filter_command(
@@ -84,6 +108,13 @@ def filter_command(
     workers: options.Workers = None,
     executor: options.Executor = None,
     overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+    retries: options.Retries = 0,
+    checkpoint_seconds: options.CheckpointSeconds = DURABILITY.seconds,
+    checkpoint_bytes: options.CheckpointBytes = DURABILITY.bytes,
+    check_digests: options.CheckDigests = False,
+    skip_if_running: options.SkipIfRunning = False,
+    log_file: options.LogFile = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
     dry_run: options.DryRun = False,
@@ -107,7 +138,10 @@ def filter_command(
         fields.resolve(decision), decision, compression or DEFAULTS.compression, annotate,
         batch_bytes, max_record_bytes,
     )  # fmt: skip
-    directory = DirectoryOptions(WorkerOptions(workers, executor), overwrite, compression)
+    directory = DirectoryOptions(
+        WorkerOptions(workers, executor), compression, overwrite, resume, retries,
+        Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
+    )  # fmt: skip
     pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
     judgement = Judgement(quiet, strict, fail_above)
     if output is None:
@@ -125,6 +159,7 @@ def _into_directory(
     *,
     dry_run: bool,
 ) -> ExitCode:
+    existing = directory.existing
     found = find_shards(inputs, output, quiet=judgement.quiet)
     workers, executor = directory.workers.resolve(found.shards)
     if dry_run:
@@ -134,13 +169,31 @@ def _into_directory(
     from lowbg.filtering import FilterJob, filter_shards
 
     job = FilterJob(
-        found.shards, output, config, workers, executor, directory.overwrite, command_line(),
-        found.skipped,
+        found.shards, output, config, workers, executor, existing, directory.durability,
+        directory.retries, command_line(), found.skipped,
     )  # fmt: skip
-    hint = f"Nothing half-written was left in {output}; --overwrite starts again."
-    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
-        outcome = filter_shards(job, on_progress)
-    return judgement.end(outcome, str(output / "report.json"))
+    log = RunLog(directory.log_file)
+    hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
+    quiet = judgement.quiet
+    try:
+        with (
+            log.during(command_line(), output=str(output), shards=len(found.shards)),
+            if_interrupted(hint),
+        ):
+            with progress_line(found.shards, quiet=quiet) as on_progress:
+                outcome = filter_shards(job, on_progress, log.shard)
+            for note in outcome.notes:
+                terminal.warning(note)
+            if outcome.resumed and not quiet:
+                terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
+            code = judgement.end(outcome, str(output / "report.json"))
+            log.end(outcome, code, output / "report.json")
+    except LockedError as error:
+        if not directory.skip_if_running:
+            raise
+        terminal.say(f"nothing done: {error}")
+        return ExitCode.FINISHED
+    return code
 
 
 def _into_stream(

@@ -1,7 +1,8 @@
 """Shards over several processes of this machine.
 
 Workers are started afresh (`spawn`), so that no lock or thread of the caller is inherited. They
-ignore SIGINT: the parent alone decides when a run ends, and ends them.
+ignore SIGINT: the parent alone decides when a run ends, and ends them. A worker that loses its
+parent ends at once.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from lowbg.errors import ConfigError, LowbgError
+from lowbg.errors import ConfigError, LowbgError, StoppedError
 from lowbg.executors.base import Finished, Result, Task, Worker
 from lowbg.pipeline import OnProgress, Progress
+from lowbg.stopping import STOP
 
-GRACE_S = 10.0
-"""How long a worker that was told to stop may take to clean up, in seconds."""
+GRACE_S = 30.0
+"""How long a worker that was told to stop may take for its batch and a checkpoint, in seconds."""
 
 _worker: Worker[Any, Any] | None = None
 _progress: Any = None
@@ -37,11 +39,21 @@ def _start(setup: Callable[[], Worker[Any, Any]], progress: Any) -> None:
     global _worker, _progress
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_terminate)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = setup()
     _progress = progress
 
 
+def _end_with_parent() -> None:
+    parent = mp.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _on_terminate(number: int, frame: object) -> None:
+    if STOP.ask(number):
+        return
     if _busy:
         raise _Stop
     os._exit(128 + number)
@@ -54,7 +66,7 @@ def _run(task: Any) -> Any:
     _busy = True
     try:
         return _worker(task, _progress.put if _progress is not None else None)
-    except _Stop:
+    except (_Stop, StoppedError):
         # The pool would report it as the task's result and go on.
         os._exit(128 + signal.SIGTERM)
     finally:

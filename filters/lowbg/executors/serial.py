@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lowbg.errors import ConfigError, LowbgError
+from lowbg.errors import ConfigError, LowbgError, StoppedError
 from lowbg.executors.base import Finished, Result, Task, Worker
 from lowbg.pipeline import OnProgress
 
@@ -23,7 +23,7 @@ class SerialExecutor:
         for index, task in enumerate(tasks):
             try:
                 yield Finished(index, worker(task, on_progress), None)
-            except ConfigError:
+            except (ConfigError, StoppedError):
                 raise
             except LowbgError as error:
                 yield Finished(index, None, error)

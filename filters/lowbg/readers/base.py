@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from lowbg.records import Batch
+from lowbg.records import Batch, Position
 
 
 class Reader(Protocol):
@@ -23,6 +23,18 @@ class Reader(Protocol):
     seen_fields: set[str]
 
     def __iter__(self) -> Iterator[Batch]: ...
+
+    def position(self) -> Position:
+        """Where the reader stands after the batch that it yielded last."""
+        ...
+
+    def start_at(self, position: Position) -> None:
+        """Makes the first batch the one that followed `position`; call it before iterating.
+
+        What lies before is read, not parsed. Iterating raises `CheckpointError` when the input
+        ends before the position.
+        """
+        ...
 
     def close(self) -> None:
         """Releases the file; safe to call twice."""

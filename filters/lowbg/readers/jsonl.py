@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from lowbg.compression import SNIFF_BYTES, InputStream, open_input, sniff
 from lowbg.config import FieldNames
 from lowbg.decompression import STEP_BYTES
-from lowbg.errors import FormatError, InputError
-from lowbg.records import Batch, LinePayload, Metadata, Rejected, RejectReason
+from lowbg.errors import CheckpointError, FormatError, InputError
+from lowbg.records import Batch, LinePayload, Metadata, Position, Rejected, RejectReason
 
 RAW_BYTES = 64 << 10
 """How much is kept of a line that is too large."""
@@ -131,8 +131,30 @@ class JsonlReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def position(self) -> Position:
+        """Where the reader stands after the batch that it yielded last."""
+        fields = tuple(sorted(self.seen_fields))
+        return Position(self._record, self._line, self._offset, self._hinted, fields)
+
+    def start_at(self, position: Position) -> None:
+        """Makes the first batch the one that followed `position`; call it before iterating."""
+        self._record, self._line = position.record, position.line
+        self._offset = position.offset
+        self._hinted = position.hinted
+        self.seen_fields.update(position.fields)
+
+    def _skip(self) -> None:
+        """Reads up to the first line of the first batch."""
+        missing = self._offset
+        while missing:
+            part = self._stream.read_chunk(min(missing, STEP_BYTES))
+            if not part:
+                raise CheckpointError(f"{self.name}: ends {missing} bytes before its checkpoint")
+            missing -= len(part)
+
     def __iter__(self) -> Iterator[Batch]:
         _check_content(self._stream, self.name)
+        self._skip()
         final = False
         while not final:
             data, final = self._fill()

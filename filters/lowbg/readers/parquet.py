@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from lowbg.compression import open_binary
 from lowbg.config import FieldNames
-from lowbg.errors import ConfigError, FormatError
+from lowbg.errors import CheckpointError, ConfigError, FormatError
 from lowbg.records import (
     Batch,
     Metadata,
     ParquetLayout,
+    Position,
     Rejected,
     RejectReason,
     RowPayload,
@@ -81,6 +82,7 @@ class ParquetReader:
         self._record = 0
         self._consumed = 0
         self._damaged: list[int] = []
+        self._skip = 0
 
     def close(self) -> None:
         """Releases the file; safe to call twice."""
@@ -93,8 +95,25 @@ class ParquetReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def position(self) -> Position:
+        """Where the reader stands after the batch that it yielded last."""
+        return Position(self._record, damaged=tuple(self._damaged))
+
+    def start_at(self, position: Position) -> None:
+        """Makes the first batch the one that followed `position`; call it before iterating."""
+        self._skip = position.record
+        self._damaged = list(position.damaged)
+
     def __iter__(self) -> Iterator[Batch]:
+        if self._skip > self._file.metadata.num_rows:
+            raise CheckpointError(f"{self.name}: has fewer rows than its checkpoint")
         for group in range(self._file.metadata.num_row_groups):
+            metadata = self._file.metadata.row_group(group)
+            if self._skip and metadata.num_rows <= self._skip:
+                self._skip -= metadata.num_rows
+                self._record += metadata.num_rows
+                self._consumed += _stored_bytes(metadata)
+                continue
             yield from self._group(group)
         if self._damaged:
             groups = ", ".join(map(str, self._damaged))
@@ -115,7 +134,11 @@ class ParquetReader:
                 self._damaged.append(group)
                 yield self._unreadable(group, rows - done, decoded, before + stored)
                 break
-            for part in _slices(decoded, self._batch_bytes):
+            behind = min(self._skip, len(decoded))
+            self._skip -= behind
+            self._record += behind
+            done += behind
+            for part in _slices(decoded.slice(behind), self._batch_bytes):
                 done += len(part)
                 yield self._batch(part, before + stored * done // max(done, rows))
         self._consumed = before + stored

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from lowbg.errors import OutputError
 from lowbg.records import Payload
 
+_READ_BYTES = 1 << 20
+
 Annotations: TypeAlias = Sequence[bytes] | pa.StructArray | None
 """What is added to records as their field `lowbg`, one entry a record of the payload, kept or
 not: JSON values for lines, structs for rows."""
@@ -35,6 +37,45 @@ class WrittenFile:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """How far an unfinished output is, as a checkpoint notes it.
+
+    `stored` bytes of its part file, with this `sha256`, are safe; there are `records` records. For lines: `content`
+    bytes were written, `frame_content` of them in `frame_stored` bytes of ended frames; the file
+    `tail` holds the latest of them; `open_line` where the last line lacks its end. For rows:
+    `rows` bytes of its log are safe.
+    """
+
+    records: int
+    stored: int = 0
+    sha256: str = ""
+    content: int = 0
+    frame_content: int = 0
+    frame_stored: int = 0
+    open_line: bool = False
+    tail: str = ""
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where an output is kept until it is whole: `folder`/`name`, and how far it was, if at all."""
+
+    folder: Path
+    name: str
+    state: PartState | None = None
+
+    @property
+    def path(self) -> Path:
+        """The part file."""
+        return self.folder / self.name
+
+    def beside(self, what: str) -> Path:
+        """A file that belongs to the part file."""
+        return self.folder / f"{self.name}.{what}"
+
+
 class Writer(Protocol):
     """Writes kept records in their stored form to a temporary name; `commit` renames it."""
 
@@ -44,12 +85,31 @@ class Writer(Protocol):
         """Appends the records of `payload` where `keep` is true, in order."""
         ...
 
+    def checkpoint(self, turn: int) -> PartState:
+        """Makes what was written durable and says how far it is.
+
+        Files beside the part that are rewritten each time are told apart by `turn`: those of the
+        checkpoint before stay.
+        """
+        ...
+
+    def finish(self) -> WrittenFile:
+        """Flushes and syncs to disk; the file is whole, and lacks only its name."""
+        ...
+
+    def publish(self) -> None:
+        """Renames to the final name; `finish` comes first."""
+        ...
+
     def commit(self) -> WrittenFile:
         """Flushes, syncs to disk and renames to the final name."""
         ...
 
     def abort(self) -> None:
-        """Removes the temporary file; safe after `commit`, safe to call twice."""
+        """Removes the temporary file; safe after `commit`, safe to call twice.
+
+        A part stays, for a later run to go on with.
+        """
         ...
 
 
@@ -69,18 +129,30 @@ class AtomicFile:
     """A file that appears under its name only when it is whole, and knows its digest.
 
     Bytes go to `.NAME.PID.tmp` beside it; `commit` syncs and renames. Its directory is made if it
-    is missing. Every method raises `OutputError` where the system refuses.
+    is missing. With `part` they go there instead, and `abort` leaves them, for a later run to
+    append to the first `kept` of them. Every method raises `OutputError` where the system refuses.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: Path | None = None, kept: int = 0) -> None:
         self.path = path
         self.bytes = 0
         self._digest = hashlib.sha256()
-        self._temporary = path.with_name(_temporary_name(path.name))
+        self._stays = part is not None
+        self._temporary = part or path.with_name(_temporary_name(path.name))
         self._committed = False
         with naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._temporary.open("wb", buffering=0)
+            self._temporary.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._temporary.open("r+b" if kept else "wb", buffering=0)
+        if kept:
+            self._keep(kept)
+
+    def _keep(self, size: int) -> None:
+        with naming(self._temporary):
+            self._file.truncate(size)
+            while data := self._file.read(_READ_BYTES):
+                self._digest.update(data)
+                self.bytes += len(data)
 
     @property
     def sha256(self) -> str:
@@ -98,20 +170,35 @@ class AtomicFile:
         self.bytes += len(view)
         return len(view)
 
-    def commit(self) -> None:
-        """Syncs the file, renames it to its name and syncs the directory."""
+    def sync(self) -> None:
+        """Makes what was written durable."""
         with naming(self.path):
             os.fsync(self._file.fileno())
-            self._file.close()
+
+    def seal(self) -> None:
+        """Syncs and closes the file, which still lacks its name; safe to call twice."""
+        if not self._file.closed:
+            self.sync()
+            with naming(self.path):
+                self._file.close()
+
+    def publish(self) -> None:
+        """Renames the sealed file to its name and syncs the directory."""
+        with naming(self.path):
             self._temporary.replace(self.path)
             self._committed = True
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
+
+    def commit(self) -> None:
+        """Syncs the file, renames it to its name and syncs the directory."""
+        self.seal()
+        self.publish()
 
     def abort(self) -> None:
         """Removes the temporary file; safe after `commit`, safe to call twice."""
         with suppress(OSError):
             self._file.close()
-        if not self._committed:
+        if not self._committed and not self._stays:
             with suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
 
@@ -129,7 +216,19 @@ def _temporary_name(name: str) -> str:
     return f".{short}{suffix}"
 
 
-def _sync_directory(path: Path) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Puts `data` durably in the place of the file `path`, at once or not at all."""
+    temporary = path.with_name(f"{path.name}.new")
+    with naming(path):
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
     """Makes a rename in `path` durable; a file system that cannot (FUSE, SMB) is let off."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)

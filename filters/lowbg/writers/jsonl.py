@@ -10,9 +10,18 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.compression import OutputStream, open_output
+from lowbg.compression import OutputStream, StreamState, open_output, resume_output
+from lowbg.errors import FormatError
 from lowbg.records import LinePayload, Payload
-from lowbg.writers.base import Annotations, AtomicFile, WrittenFile, naming
+from lowbg.writers.base import (
+    Annotations,
+    AtomicFile,
+    Part,
+    PartState,
+    WrittenFile,
+    naming,
+    replace_file,
+)
 
 ANNOTATION_KEY = b"lowbg"
 
@@ -44,31 +53,91 @@ class _LineWriter:
             self._open_line = piece[-1] != ord("\n")
         self.records += int(np.count_nonzero(keep))
 
+    def write_line(self, line: bytes) -> None:
+        """Appends one line, which has its line end."""
+        self._out.write(line)
+        self.records += 1
+
 
 class JsonlWriter(_LineWriter):
     """One JSON Lines file of kept records, byte for byte as they were stored.
 
     `root` is the output directory that `path` lies in; `compression` is a codec. The file appears
-    under its name at `commit`. Raises `OutputError` where the system refuses.
+    under its name at `commit`; until then it is at `part`, if given, and goes on from the state
+    that this has. Raises `OutputError` where the system refuses, and `FormatError` when a part
+    isn't what its state says.
     """
 
-    def __init__(self, path: Path, root: Path, compression: str) -> None:
+    def __init__(self, path: Path, root: Path, compression: str, part: Part | None = None) -> None:
         self._root = root
-        self._file = AtomicFile(path)
+        self._part = part
+        state = part.state if part is not None else None
+        kept = state.stored if state is not None else 0
+        self._file = AtomicFile(path, part.path if part is not None else None, kept)
         try:
-            super().__init__(open_output(self._file, compression))
+            super().__init__(self._open(compression, part))
         except BaseException:
             self._file.abort()
             raise
+        if state is not None:
+            self.records, self._open_line = state.records, state.open_line
+
+    def _open(self, compression: str, part: Part | None) -> OutputStream:
+        if part is None or part.state is None:
+            return open_output(self._file, compression, resumable=part is not None)
+        state = part.state
+        if state.stored and self._file.sha256 != state.sha256:
+            raise FormatError(f"{part.path}: isn't what was written")
+        with naming(part.path):
+            tail = (part.folder / state.tail).read_bytes()
+        stream = StreamState(
+            state.content, state.stored, state.frame_content, state.frame_stored, tail
+        )
+        return resume_output(self._file, compression, stream, self._stored)
+
+    def _stored(self) -> BinaryIO:
+        assert self._part is not None
+        assert self._part.state is not None
+        file = self._part.path.open("rb")
+        file.seek(self._part.state.frame_stored)
+        return file
+
+    def checkpoint(self, turn: int) -> PartState:
+        """Makes what was written durable and says how far it is; only with a part."""
+        assert self._part is not None
+        state = self._out.state()
+        tail = self._part.beside(f"tail-{turn % 2}")
+        replace_file(tail, state.tail)
+        self._file.sync()
+        return PartState(
+            records=self.records,
+            stored=state.stored,
+            sha256=self._file.sha256,
+            content=state.content,
+            frame_content=state.frame_content,
+            frame_stored=state.frame_stored,
+            open_line=self._open_line,
+            tail=tail.name,
+        )
+
+    def finish(self) -> WrittenFile:
+        """Ends the compressed stream and syncs to disk; the file lacks only its name."""
+        self._out.finish()
+        self._file.seal()
+        return self._file.written(self._root, self.records)
+
+    def publish(self) -> None:
+        """Renames to the final name."""
+        self._file.publish()
 
     def commit(self) -> WrittenFile:
         """Ends the compressed stream, syncs to disk and renames to the final name."""
-        self._out.finish()
-        self._file.commit()
-        return self._file.written(self._root, self.records)
+        written = self.finish()
+        self.publish()
+        return written
 
     def abort(self) -> None:
-        """Removes the temporary file; safe after `commit`, safe to call twice."""
+        """Removes the temporary file, unless it is a part; safe after `commit` and twice."""
         self._file.abort()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lowbg.errors import FormatError
 from lowbg.records import ParquetLayout, Payload, RowPayload
 from lowbg.schema import AI_SCORE, REASONS, VERDICT
-from lowbg.writers.base import Annotations, AtomicFile, WrittenFile, naming
+from lowbg.writers.base import Annotations, AtomicFile, Part, PartState, WrittenFile, naming
 
 ANNOTATION_COLUMN = "lowbg"
 
@@ -23,7 +26,9 @@ class ParquetWriter:
     Row groups hold exactly `layout.rows_per_group` rows (the last one fewer) whatever the sizes
     of the batches, so that equal rows give equal bytes. With `annotate` the struct column `lowbg`
     is added, in the place of a column of that name if there is one. The file appears under its
-    name at `commit`. Raises `OutputError` where the system refuses.
+    name at `commit`; until then it is at `part`, if given, beside a log of its rows, with which
+    it is made anew when a run goes on. Raises `OutputError` where the system refuses, and
+    `FormatError` when a part isn't what its state says.
     """
 
     def __init__(
@@ -33,6 +38,7 @@ class ParquetWriter:
         schema: pa.Schema,
         layout: ParquetLayout,
         annotate: bool = False,
+        part: Part | None = None,
     ) -> None:
         self.records = 0
         self._root = root
@@ -41,8 +47,9 @@ class ParquetWriter:
         self._annotate = annotate
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
-        self._file = AtomicFile(path)
+        self._file = AtomicFile(path, part.path if part is not None else None)
         self._closed = False
+        self._log: RowLog | None = None
         try:
             self._sink = pa.PythonFile(_Sink(self._file), mode="w")
             self._writer = pq.ParquetWriter(
@@ -52,9 +59,25 @@ class ParquetWriter:
                 # An input's lists keep the element name that they have ("element", "item", …).
                 use_compliant_nested_type=not layout.compression,
             )
+            if part is not None:
+                self._log = self._replay(part)
         except BaseException:
             self._file.abort()
             raise
+
+    def _replay(self, part: Part) -> RowLog:
+        """The rows' log; those that are in it already are written again."""
+        kept = part.state.rows if part.state is not None else 0
+        log = RowLog(part.beside("rows"), kept)
+        try:
+            for rows in log.stored(self._schema):
+                self._append(rows)
+            if part.state is not None and part.state.records != self.records:
+                raise FormatError(f"{log.path}: {self.records} rows, not {part.state.records}")
+        except BaseException:
+            log.close()
+            raise
+        return log
 
     def write(
         self, payload: Payload, keep: NDArray[np.bool_], annotations: Annotations = None
@@ -72,6 +95,11 @@ class ParquetWriter:
             rows = rows.filter(pa.array(keep))
         if not len(rows):
             return
+        if self._log is not None:
+            self._log.append(rows)
+        self._append(rows)
+
+    def _append(self, rows: pa.RecordBatch) -> None:
         self._pending.append(rows)
         self._pending_rows += len(rows)
         self.records += len(rows)
@@ -88,23 +116,93 @@ class ParquetWriter:
         self._pending = rest.to_batches()
         self._pending_rows = len(rest)
 
-    def commit(self) -> WrittenFile:
-        """Writes the last row group and the footer, syncs and renames to the final name."""
+    def checkpoint(self, turn: int) -> PartState:
+        """Makes the rows' log durable and says how far it is; only with a part."""
+        assert self._log is not None
+        self._log.sync()
+        return PartState(records=self.records, rows=self._log.bytes)
+
+    def finish(self) -> WrittenFile:
+        """Writes the last row group and the footer and syncs; the file lacks only its name."""
         if self._pending_rows:
             self._write_group(self._pending_rows)
-        with naming(self._file.path):
-            self._closed = True
-            self._writer.close()
-            self._sink.close()
-        self._file.commit()
+        if not self._closed:
+            with naming(self._file.path):
+                self._closed = True
+                self._writer.close()
+                self._sink.close()
+        self._file.seal()
         return self._file.written(self._root, self.records)
 
+    def publish(self) -> None:
+        """Renames to the final name."""
+        self._file.publish()
+
+    def commit(self) -> WrittenFile:
+        """Writes the last row group and the footer, syncs and renames to the final name."""
+        written = self.finish()
+        self.publish()
+        return written
+
     def abort(self) -> None:
-        """Removes the temporary file; safe after `commit`, safe to call twice."""
+        """Removes the temporary file, unless it is a part; safe after `commit` and twice."""
         self._file.abort()
+        if self._log is not None:
+            self._log.close()
         if not self._closed:
             self._closed = True
             self._writer.is_open = False
+
+
+class RowLog:
+    """The rows of an unfinished Parquet file in a form that can be cut and appended to.
+
+    A Parquet file without its footer can't be read again; this is one Arrow IPC stream a batch,
+    end to end, of which the first `kept` bytes stay. Raises `OutputError` where the system refuses.
+    """
+
+    def __init__(self, path: Path, kept: int) -> None:
+        self.path = path
+        self.bytes = kept
+        compression = "lz4" if pa.Codec.is_available("lz4") else None
+        self._options = pa.ipc.IpcWriteOptions(compression=compression)
+        with naming(path):
+            self._file = path.open("r+b" if kept else "wb", buffering=0)
+            self._file.truncate(kept)
+            self._file.seek(kept)
+
+    def stored(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows that are kept. Raises `FormatError` when they can't be read."""
+        if not self.bytes:
+            return
+        try:
+            with pa.OSFile(str(self.path), "rb") as file:
+                while file.tell() < self.bytes:
+                    for rows in pa.ipc.open_stream(file):
+                        yield pa.RecordBatch.from_arrays(rows.columns, schema=schema)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise FormatError(f"{self.path}: cannot be read back ({error})") from error
+
+    def append(self, rows: pa.RecordBatch) -> None:
+        """Adds rows; they are safe after `sync`."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema, options=self._options) as stream:
+            stream.write_batch(rows)
+        rest = memoryview(sink.getvalue())
+        self.bytes += len(rest)
+        with naming(self.path):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    def sync(self) -> None:
+        """Makes what was added durable."""
+        with naming(self.path):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file; safe to call twice."""
+        with suppress(OSError):
+            self._file.close()
 
 
 class _Sink:

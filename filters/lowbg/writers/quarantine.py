@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
-from lowbg.compression import OutputStream, open_output
 from lowbg.records import Rejected
-from lowbg.writers.base import AtomicFile, WrittenFile
+from lowbg.writers.base import Part, PartState, WrittenFile
+from lowbg.writers.jsonl import JsonlWriter
 
 
 class QuarantineWriter:
@@ -21,37 +22,56 @@ class QuarantineWriter:
     the system refuses.
     """
 
-    def __init__(self, path: Path, root: Path) -> None:
-        self.records = 0
-        """Records in quarantine; an undecodable row group counts as all its rows."""
+    def __init__(self, path: Path, root: Path, part: Part | None = None) -> None:
         self._path = path
         self._root = root
-        self._file: AtomicFile | None = None
-        self._out: OutputStream | None = None
+        self._part = part
+        self._out: JsonlWriter | None = None
+        self._counted = 0
+        if part is not None and part.state is not None:
+            self._counted = part.state.records
+            self._out = JsonlWriter(path, root, "none", part)
+
+    @property
+    def records(self) -> int:
+        """Records in quarantine; an undecodable row group counts as all its rows."""
+        return self._counted
 
     def write(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends one row a rejected record."""
         if not rejected:
             return
         if self._out is None:
-            self._file = AtomicFile(self._path)
-            self._out = open_output(self._file, "none")
+            self._out = JsonlWriter(self._path, self._root, "none", self._part)
         for record in rejected:
-            self._out.write(quarantine_row(shard, record))
-            self.records += record.count
+            self._out.write_line(quarantine_row(shard, record))
+            self._counted += record.count
+
+    def checkpoint(self, turn: int) -> PartState | None:
+        """Makes what was written durable and says how far it is; null if nothing was rejected."""
+        if self._out is None:
+            return None
+        return replace(self._out.checkpoint(turn), records=self._counted)
+
+    def finish(self) -> WrittenFile | None:
+        """Syncs to disk; the file lacks only its name. Null if nothing was rejected."""
+        return None if self._out is None else replace(self._out.finish(), records=self._counted)
+
+    def publish(self) -> None:
+        """Renames to the final name, where there is anything."""
+        if self._out is not None:
+            self._out.publish()
 
     def commit(self) -> WrittenFile | None:
         """Syncs and renames to the final name; null if nothing was rejected."""
-        if self._file is None or self._out is None:
-            return None
-        self._out.finish()
-        self._file.commit()
-        return self._file.written(self._root, self.records)
+        written = self.finish()
+        self.publish()
+        return written
 
     def abort(self) -> None:
-        """Removes the temporary file; safe after `commit`, safe to call twice."""
-        if self._file is not None:
-            self._file.abort()
+        """Removes the temporary file, unless it is a part; safe after `commit` and twice."""
+        if self._out is not None:
+            self._out.abort()
 
 
 def quarantine_row(shard: str, rejected: Rejected) -> bytes:
