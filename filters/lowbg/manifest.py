@@ -169,6 +169,13 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
     return findings + _check_sums(content)
 
 
+def listed_files(root: Path) -> list[Path]:
+    """The files that the manifest of `root` lists and that lie below it; none without one."""
+    content, _ = _load(root)
+    listed = [] if content is None else content["files"]
+    return [root / file["path"] for file in listed if _inside(root, file["path"])]
+
+
 def _load(root: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
     """The manifest, or what is wrong with it."""
     path = root / NAME
@@ -211,8 +218,8 @@ def _fault(content: object) -> str | None:
             isinstance(file, dict)
             and isinstance(file.get("path"), str)
             and isinstance(file.get("kind"), str)
-            and isinstance(file.get("shard"), (str, type(None)))
-            and isinstance(file.get("records"), (int, type(None)))
+            and isinstance(file.get("shard", 0), (str, type(None)))
+            and isinstance(file.get("records", ""), (int, type(None)))
             and isinstance(file.get("bytes"), int)
             and isinstance(file.get("sha256"), str)
         ):

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lowbg.checkpoints import Checkpoint, Journal, Tally
 from lowbg.engine import Engine, Judged
@@ -60,10 +60,6 @@ class Sinks(Protocol):
         """Appends records that could not be read."""
         ...
 
-    def checkpoint(self, turn: int) -> dict[str, PartState]:
-        """Makes what was written durable, and says by output how far it is."""
-        ...
-
     def end_shard(self) -> dict[str, WrittenFile]:
         """Makes a shard's own files whole and durable, by output; `publish` gives them names."""
         ...
@@ -74,6 +70,15 @@ class Sinks(Protocol):
 
     def abort(self) -> None:
         """Lets go of what is not finished."""
+        ...
+
+
+@runtime_checkable
+class ResumableSinks(Sinks, Protocol):
+    """Sinks that a later run can go on with: files of a shard's own, not a stream."""
+
+    def checkpoint(self, turn: int) -> dict[str, PartState]:
+        """Makes what was written durable, and says by output how far it is."""
         ...
 
 
@@ -191,7 +196,7 @@ class _ShardRun:
             for batch in reader:
                 _run_batch(self._name, batch, sinks, self._engine, self._statistics, self._tally)
                 self._report(done=False)
-                if self._journal is not None:
+                if self._journal is not None and isinstance(sinks, ResumableSinks):
                     if STOP.asked or self._journal.due(self._tally.text_bytes):
                         self._save(self._journal, reader, sinks)
                     if STOP.asked:
@@ -199,7 +204,7 @@ class _ShardRun:
         except InputError as error:
             self._fail(error)
 
-    def _save(self, journal: Journal, reader: Reader, sinks: Sinks) -> None:
+    def _save(self, journal: Journal, reader: Reader, sinks: ResumableSinks) -> None:
         self._turn += 1
         journal.save(
             Checkpoint(

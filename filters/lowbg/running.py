@@ -103,7 +103,8 @@ def run_shards(
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     results = dict(run.earlier.finished)
     waiting = [shard for shard in run.shards if shard.name not in results]
-    alone = any(shard.path == "-" for shard in waiting)  # only this process has its stdin
+    # Only this process has its standard input and what a shell's <(…) stands for.
+    alone = any(shard.path.startswith(("-", "/dev/fd/", "/proc/self/")) for shard in waiting)
     executor, workers = choose_executor(
         ExecutorName.SERIAL if alone else run.executor, run.workers, len(waiting)
     )

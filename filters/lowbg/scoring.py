@@ -14,11 +14,11 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from lowbg import schema
+from lowbg import manifest, schema
 from lowbg.checkpoints import Checkpoint
 from lowbg.config import ExecutorName, RunConfig, ScoreFormat
 from lowbg.engine import Engine, Judged
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, OutputError
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
 from lowbg.records import Batch, LinePayload, ParquetLayout, Payload, Rejected, RowPayload
@@ -29,10 +29,13 @@ from lowbg.running import Outcome, Run, check_names, reader_opener, run_info, ru
 from lowbg.shards import Shard
 from lowbg.sinks import float32_values
 from lowbg.writers import stem
-from lowbg.writers.base import PartState, Writer, WrittenFile
+from lowbg.writers.base import Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
 from lowbg.writers.parquet import ParquetWriter
 from lowbg.writers.quarantine import QuarantineWriter
+
+MARK = ".lowbg"
+"""The folder that marks an output directory as lowbg's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +57,40 @@ def score_shards(job: ScoreJob, on_progress: OnProgress | None = None) -> Outcom
     """Runs the job; rows, report and manifest are on disk when it returns.
 
     Raises `ConfigError` when the output directory holds something already and `overwrite` is not
-    set; with it, files are replaced one by one.
+    set; with it, what an earlier run wrote there is removed first.
     """
     check_names(job.shards, stem)
-    try:
-        job.output.mkdir(parents=True, exist_ok=True)
-        occupied = next(job.output.iterdir(), None) is not None
-    except OSError as error:
-        raise ConfigError(f"{job.output}: {error.strerror}. Choose another -o.") from error
-    if occupied and not job.overwrite:
-        raise ConfigError(
-            f"{job.output} is not empty. Use --overwrite to replace its scores, or choose another "
-            "-o."
-        )
+    _claim(job.output, overwrite=job.overwrite)
     run = Run(
         job.shards, job.output, job.config, job.workers, job.executor, job.command, job.skipped
     )
     return run_shards(run, _ScoreSetup(job.config, job.output, job.format), on_progress)
+
+
+def _claim(output: Path, *, overwrite: bool) -> None:
+    """Makes the directory this run's own: what an earlier run of lowbg wrote there is removed.
+
+    Raises `ConfigError` where it holds something and `overwrite` isn't set, or something that
+    lowbg did not make.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        present = {entry.name for entry in output.iterdir()}
+        if present and not overwrite:
+            raise ConfigError(
+                f"{output} is not empty. Use --overwrite to replace its scores, or choose another "
+                "-o."
+            )
+        if present and not present & {manifest.NAME, MARK}:
+            raise ConfigError(
+                f"{output} holds files that lowbg did not make ({', '.join(sorted(present)[:3])}). "
+                "Choose an empty directory for -o."
+            )
+        for path in manifest.listed_files(output):
+            path.unlink(missing_ok=True)
+        (output / MARK).mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
 
 
 def score_stream(
@@ -167,27 +187,32 @@ class _RowSinks:
         self._writer = writer
         self._rows = rows
         self._quarantine = quarantine
+        self._gaps = 0
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one row a document."""
+        self._gaps += batch.blank
         keep = np.ones(len(batch), np.bool_)
         self._writer.write(self._rows(self._name, batch, judged), keep)
         return len(batch)
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read, where there is a place for them."""
+        self._gaps += sum(record.count for record in rejected)
         if self._quarantine is not None:
             self._quarantine.write(shard, rejected)
-
-    def checkpoint(self, turn: int) -> dict[str, PartState]:
-        """Scores are made again, not gone on with."""
-        raise NotImplementedError
 
     def end_shard(self) -> dict[str, WrittenFile]:
         """Finishes the shard's files; a stream is only flushed."""
         if isinstance(self._writer, StreamWriter):
             self._writer.flush()
             return {}
+        if self._rows is dolma_rows and self._gaps:
+            raise OutputError(
+                f"{self._name}: {self._gaps} of its lines are no readable records, and dolma pairs "
+                "attributes with documents line by line. Nothing of this shard was written; take "
+                "out those lines, or score it with --as jsonl."
+            )
         files = {"rows": self._writer.finish()}
         quarantine = self._quarantine.finish() if self._quarantine is not None else None
         return {**files, "quarantine": quarantine} if quarantine is not None else files

@@ -105,6 +105,8 @@ def survey(inputs: Sequence[str], *, output: Path | None = None) -> Discovery:
     """
     root = None if output is None else _real(output)
     found = [_expand(given, root) for given in inputs]
+    for shard in (shard for each in found for shard in each.shards):
+        _check_shard_outside(shard, root)
     _drop_repeated(found)
     _disambiguate(found)
     shards = tuple(shard for each in found for shard in each.shards)
@@ -176,6 +178,14 @@ def _check_outside(path: Path, output: Path | None) -> None:
         raise ConfigError(
             f"{path}: lies inside the output directory {output}; name another output directory"
         )
+
+
+def _check_shard_outside(shard: Shard, output: Path | None) -> None:
+    """The same for what was found: a link or a `file://` URL may lead into the output."""
+    scheme, separator, rest = shard.path.partition("://")
+    if shard.path == STDIN or (separator and scheme not in ("file", "local")):
+        return
+    _check_outside(Path(rest if separator else shard.path), output)
 
 
 def _expand_path(path: Path, output: Path | None) -> _Input:

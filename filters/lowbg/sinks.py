@@ -155,13 +155,12 @@ class StreamSinks:
         if self._quarantine is not None:
             self._quarantine.write(shard, rejected)
 
-    def checkpoint(self, turn: int) -> dict[str, PartState]:
-        """A stream cannot be gone on with."""
-        raise NotImplementedError
-
     def end_shard(self) -> dict[str, WrittenFile]:
         """Nothing is put in place until the whole stream is done."""
         self._human.flush()
+        self._human.join()
+        if self._ai is not None:
+            self._ai.join()
         return {}
 
     def publish(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import bz2
 import gzip
+import io
 import json
 import lzma
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import zstandard
 
 from lowbg.config import Compression, ExecutorName, Existing, RunConfig
 from lowbg.errors import ConfigError
-from lowbg.filtering import FilterJob, filter_shards
+from lowbg.filtering import FilterJob, filter_shards, filter_stream
 from lowbg.running import Outcome
 from lowbg.shards import discover
 
@@ -279,3 +280,55 @@ def test_outputs_are_compressed_as_asked(compression: Compression, tmp_path: Pat
     ending, _, decompress = CODECS[codec]
     written = (tmp_path / "out" / "human" / f"part.jsonl{ending}").read_bytes()
     assert decompress(written) == b"".join(GOOD)
+
+
+def test_what_is_kept_of_a_long_line_does_not_depend_on_the_batch(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "part.jsonl").write_bytes(GOOD[0] + record(9, "x" * 9000) + GOOD[1])
+    kept = []
+    for batch_bytes in (700, 5000, 4 << 20):
+        out = tmp_path / str(batch_bytes)
+        run(tmp_path / "in", out, RunConfig(max_record_bytes=4000, batch_bytes=batch_bytes))
+        kept.append((out / "quarantine" / "part.jsonl.jsonl").read_bytes())
+    assert kept[0] == kept[1] == kept[2]
+
+
+@pytest.mark.parametrize("link", ["folder", "file", "url"])
+def test_a_link_into_the_output_is_refused_before_anything_is_removed(
+    link: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "part.jsonl").write_bytes(b"".join(GOOD))
+    out = tmp_path / "out"
+    run(tmp_path / "in", out)
+    (tmp_path / "links").mkdir()
+    source = tmp_path / "links"
+    if link == "folder":
+        (source / "h").symlink_to(out / "human")
+    elif link == "file":
+        (source / "h.jsonl").symlink_to(out / "human" / "part.jsonl")
+    given = f"file://{out}/human" if link == "url" else str(source)
+    with pytest.raises(ConfigError, match="inside the output"):
+        discover([given], output=out)
+    assert (out / "human" / "part.jsonl").read_bytes() == b"".join(GOOD)
+
+
+def test_a_shard_without_the_text_column_costs_only_itself(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"content": [PROSE]}), tmp_path / "in" / "a.parquet")
+    (tmp_path / "in" / "b.jsonl").write_bytes(b"".join(GOOD))
+    outcome = run(tmp_path / "in", tmp_path / "out")
+    assert [shard.complete for shard in outcome.shards] == [False, True]
+    assert "content" in outcome.shards[0].problems[0].message
+    assert "--text-field" in outcome.shards[0].problems[0].message
+    assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_several_inputs_in_one_stream_join_cleanly(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    (tmp_path / "a.jsonl").write_bytes(mark + GOOD[0] + GOOD[1].rstrip(b"\n"))
+    (tmp_path / "b.jsonl").write_bytes(mark + GOOD[2])
+    stream = io.BytesIO()
+    shards = discover([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")])
+    filter_stream(shards, None, stream, None, None, RunConfig())
+    assert stream.getvalue() == mark + b"".join(GOOD)

@@ -23,7 +23,7 @@ class CountingSinks:
     def __init__(self, lost: int = 0, unwritten: int = 0) -> None:
         self.lost, self.unwritten = lost, unwritten
         self.taken = 0
-        self.aborted = False
+        self.aborted = self.published = False
 
     def write(self, batch: Batch, judged: Judged) -> int:
         self.taken += len(batch)
@@ -32,8 +32,11 @@ class CountingSinks:
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         self.taken += sum(record.count for record in rejected)
 
-    def end_shard(self) -> tuple[WrittenFile, ...]:
-        return (WrittenFile("human/a", self.taken - self.unwritten, 1, "00"),)
+    def end_shard(self) -> dict[str, WrittenFile]:
+        return {"human": WrittenFile("human/a", self.taken - self.unwritten, 1, "00")}
+
+    def publish(self) -> None:
+        self.published = True
 
     def abort(self) -> None:
         self.aborted = True
@@ -45,7 +48,7 @@ def run(path: Path, sinks: CountingSinks, seen: list[Progress]) -> ShardResult:
         "a.jsonl",
         str(path),
         lambda: open_reader(str(path), config, "a.jsonl"),
-        lambda reader: sinks,
+        lambda reader, checkpoint: sinks,
         Engine(Policy()).setup(),
         seen.append,
     )
@@ -75,3 +78,4 @@ def test_a_lost_record_is_noticed(shard: Path, sinks: CountingSinks) -> None:
     with pytest.raises(ConservationError, match=r"a\.jsonl: 10 records in"):
         run(shard, sinks, [])
     assert sinks.aborted
+    assert not sinks.published

@@ -15,6 +15,7 @@ import pytest
 from lowbg import schema
 from lowbg.config import ExecutorName, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
+from lowbg.manifest import verify
 from lowbg.running import Outcome
 from lowbg.scoring import ScoreJob, score_shards, score_stream
 from lowbg.shards import discover
@@ -88,18 +89,37 @@ def test_parquet_and_stream_hold_the_same_rows_as_jsonl(source: Path, tmp_path: 
 
 
 def test_dolma_side_files_pair_with_the_documents(source: Path, tmp_path: Path) -> None:
-    run(source, tmp_path / "out", ScoreFormat.DOLMA)
+    outcome = run(source, tmp_path / "out", ScoreFormat.DOLMA)
 
     folder = tmp_path / "out" / "attributes" / "lowbg"
-    assert sorted(path.name for path in folder.iterdir()) == ["a.jsonl.gz", "b.jsonl.gz"]
-    with gzip.open(folder / "a.jsonl.gz", "rt") as lines:
+    with gzip.open(folder / "b.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
-    assert [row["id"] for row in rows] == ["0", "1", "2", "3"]
+    assert len(rows) == len(TEXTS)
     [[start, end, score]] = rows[0]["attributes"]["lowbg__ai_score"]
     assert (start, end) == (0, len(PROSE))
     assert 0.0 <= score <= 1.0
     assert "lowbg__ai_score" not in rows[1]["attributes"]
     assert "lowbg__unscored" in rows[1]["attributes"]
+    # The other shard has a record without text: its lines would no longer pair.
+    assert not (folder / "a.jsonl.gz").exists()
+    assert [shard.complete for shard in outcome.shards] == [False, True]
+    assert "line by line" in outcome.shards[0].problems[-1].message
+
+
+def test_overwriting_removes_the_last_run_s_files_and_no_others(
+    source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(source, out, ScoreFormat.JSONL)
+    run(source, out, ScoreFormat.PARQUET, overwrite=True)
+    assert not (out / "a.jsonl").exists()
+    assert verify(out) == []
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "a.jsonl").write_text("keep")
+    with pytest.raises(ConfigError, match=r"a\.jsonl"):
+        run(source, own, ScoreFormat.JSONL, overwrite=True)
+    assert (own / "a.jsonl").read_text() == "keep"
 
 
 def test_an_output_that_is_not_empty_is_refused(source: Path, tmp_path: Path) -> None:

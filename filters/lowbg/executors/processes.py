@@ -138,7 +138,7 @@ class ProcessExecutor:
                     left.append((index, task))
                 except ConfigError:
                     raise
-                except LowbgError as error:
+                except Exception as error:  # a defect, too, costs its own shard only
                     yield Finished(index, None, error)
             done = True
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lowbg.errors import ConfigError, LowbgError, StoppedError
+from lowbg.errors import ConfigError, StoppedError
 from lowbg.executors.base import Finished, Result, Task, Worker
 from lowbg.pipeline import OnProgress
 
@@ -25,5 +25,5 @@ class SerialExecutor:
                 yield Finished(index, worker(task, on_progress), None)
             except (ConfigError, StoppedError):
                 raise
-            except LowbgError as error:
+            except Exception as error:  # a defect, too, costs its own shard only
                 yield Finished(index, None, error)

@@ -194,12 +194,13 @@ class JsonlReader:
 
     def _skip_line(self, parts: list[bytes]) -> bytes | None:
         """Rejects the line that `parts` starts; returns what follows its end, null at the end."""
-        raw = b"".join(parts)[:RAW_BYTES]
-        length = sum(map(len, parts))
+        raw = b"".join(parts)
+        length = len(raw)
         parts.clear()
         rest: bytes | None = None
         while part := self._read():
             end = part.find(b"\n")
+            raw = (raw + part[: end + 1 or None])[:RAW_BYTES] if len(raw) < RAW_BYTES else raw
             if end >= 0:
                 length += end
                 rest = part[end + 1 :]

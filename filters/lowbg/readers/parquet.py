@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lowbg.compression import open_binary
 from lowbg.config import FieldNames
-from lowbg.errors import CheckpointError, ConfigError, FormatError
+from lowbg.errors import CheckpointError, FormatError
 from lowbg.records import (
     Batch,
     Metadata,
@@ -320,7 +320,7 @@ def _is_text(kind: pa.DataType) -> bool:
 def _check_text_column(schema: pa.Schema, path: str, name: str) -> None:
     steps = _find(schema, path)
     if steps is None:
-        raise ConfigError(
+        raise FormatError(
             f"{name}: no column {path!r}; there are {', '.join(schema.names) or 'none'}. "
             "Name the text column with --text-field."
         )
@@ -328,7 +328,7 @@ def _check_text_column(schema: pa.Schema, path: str, name: str) -> None:
     for step in steps[1:]:
         kind = kind.field(step).type
     if not _is_text(kind):
-        raise ConfigError(
+        raise FormatError(
             f"{name}: column {path!r} is {kind}, not text; the columns are "
             f"{', '.join(schema.names)}. Name the text column with --text-field."
         )

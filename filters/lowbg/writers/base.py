@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -41,9 +42,9 @@ class WrittenFile:
 class PartState:
     """How far an unfinished output is, as a checkpoint notes it.
 
-    `stored` bytes of its part file, with this `sha256`, are safe; there are `records` records. For lines: `content`
-    bytes were written, `frame_content` of them in `frame_stored` bytes of ended frames; the file
-    `tail` holds the latest of them; `open_line` where the last line lacks its end. For rows:
+    `stored` bytes of its part file, with this `sha256`, are safe; there are `records` records. For
+    lines: `content` bytes were written, `frame_content` of them in `frame_stored` bytes of ended
+    frames; the file `tail` holds the latest of them; `open_line` where the last line lacks its end. For rows:
     `rows` bytes of its log are safe.
     """
 
@@ -130,7 +131,8 @@ class AtomicFile:
 
     Bytes go to `.NAME.PID.tmp` beside it; `commit` syncs and renames. Its directory is made if it
     is missing. With `part` they go there instead, and `abort` leaves them, for a later run to
-    append to the first `kept` of them. Every method raises `OutputError` where the system refuses.
+    append to the first `kept` of them. A link is followed; a pipe or device is written to as it is.
+    Every method raises `OutputError` where the system refuses.
     """
 
     def __init__(self, path: Path, part: Path | None = None, kept: int = 0) -> None:
@@ -138,8 +140,12 @@ class AtomicFile:
         self.bytes = 0
         self._digest = hashlib.sha256()
         self._stays = part is not None
-        self._temporary = part or path.with_name(_temporary_name(path.name))
-        self._committed = False
+        self._special = part is None and _is_special(path)
+        self._target = path if self._special else Path(os.path.realpath(path))
+        self._temporary = part or self._target.with_name(_temporary_name(self._target.name))
+        if self._special:
+            self._temporary = path
+        self._committed = self._special
         with naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +177,9 @@ class AtomicFile:
         return len(view)
 
     def sync(self) -> None:
-        """Makes what was written durable."""
+        """Makes what was written durable, where it lies in a file."""
+        if self._special:
+            return
         with naming(self.path):
             os.fsync(self._file.fileno())
 
@@ -184,10 +192,12 @@ class AtomicFile:
 
     def publish(self) -> None:
         """Renames the sealed file to its name and syncs the directory."""
+        if self._special:
+            return
         with naming(self.path):
-            self._temporary.replace(self.path)
+            self._temporary.replace(self._target)
             self._committed = True
-            sync_directory(self.path.parent)
+            sync_directory(self._target.parent)
 
     def commit(self) -> None:
         """Syncs the file, renames it to its name and syncs the directory."""
@@ -206,6 +216,15 @@ class AtomicFile:
         """What was written, with its path relative to `root`."""
         relative = self.path.relative_to(root).as_posix()
         return WrittenFile(relative, records, self.bytes, self.sha256)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something at `path` that is neither a regular file nor a directory."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _temporary_name(name: str) -> str:

@@ -36,6 +36,11 @@ class _LineWriter:
         self.records = 0
         self._out = out
         self._open_line = False
+        self._joins = False
+
+    def join(self) -> None:
+        """Says that a shard ends here and another may follow in the same output."""
+        self._joins = True
 
     def write(
         self, payload: Payload, keep: NDArray[np.bool_], annotations: Annotations = None
@@ -47,6 +52,10 @@ class _LineWriter:
         so far lacks its line end (it was the last of its shard) and another follows, it is added.
         """
         for piece in pieces(payload, keep, annotations):
+            if self._joins:
+                # A byte-order mark belongs at the start of a file, and nowhere else.
+                piece = piece[len(_BOM) :] if self.records and piece[:3] == _BOM else piece
+                self._joins = False
             if self._open_line:
                 self._out.write(b"\n")
             self._out.write(piece)

@@ -32,6 +32,8 @@ class Setup:
                 os.kill(os.getpid(), signal.SIGKILL)
             if task == "fail":
                 raise InputError("no such thing")
+            if task == "defect":
+                raise KeyError("nobody thought of this")
             if on_progress is not None:
                 on_progress(Progress(task, 1, 1, 0, done=True))
             return task * 2
@@ -40,11 +42,12 @@ class Setup:
 @pytest.mark.parametrize("executor", [SerialExecutor(), ProcessExecutor(2)])
 def test_every_task_ends_once(executor: Executor) -> None:
     seen: list[Progress] = []
-    tasks = ["a", "fail", "b", "c"]
+    tasks = ["a", "fail", "b", "defect"]
     ends = sorted(executor.run(Setup(), tasks, seen.append), key=lambda end: end.index)
     assert [end.index for end in ends] == [0, 1, 2, 3]
-    assert [end.result for end in ends] == ["aa", None, "bb", "cc"]
+    assert [end.result for end in ends] == ["aa", None, "bb", None]
     assert isinstance(ends[1].error, InputError)
+    assert isinstance(ends[3].error, KeyError)
 
 
 def test_a_killed_worker_costs_only_its_own_task() -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lowbg.config import FieldNames, RunConfig
-from lowbg.errors import ConfigError, FormatError, InputError
+from lowbg.errors import FormatError, InputError
 from lowbg.readers import open_reader
 from lowbg.readers.parquet import ParquetReader
 from lowbg.records import Batch, RejectReason, RowPayload
@@ -165,8 +165,8 @@ def test_metadata_as_text(column: pa.Array, text: str | None) -> None:
         (pa.table({"text": [{"a": "b"}]}), "not text"),
     ],
 )
-def test_a_wrong_text_column_is_a_configuration_error(table: pa.Table, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_a_wrong_text_column_is_named_with_those_there_are(table: pa.Table, words: str) -> None:
+    with pytest.raises(FormatError, match=words):
         read(stored(table))
 
 

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +261,21 @@ def test_output_names(name: str, keep: str, zstd: str, bare: str) -> None:
     assert stem(name) == bare
     assert codec_of(Compression.KEEP, "bz2") == "bz2"
     assert codec_of(Compression.GZIP, "bz2") == "gzip"
+
+
+def test_a_pipe_is_written_to_and_a_link_is_followed(tmp_path: Path) -> None:
+    payload = LinePayload(b"{}\n", np.array([0]), np.array([3]))
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "elsewhere"
+    os.mkfifo(pipe)
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path in (pipe, link):
+        writer = JsonlWriter(path, tmp_path, "none")
+        writer.write(payload, np.array([True]))
+        writer.commit()
+    assert os.read(reader, 100) == b"{}\n"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert target.read_bytes() == b"{}\n"
