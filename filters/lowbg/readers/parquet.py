@@ -44,7 +44,7 @@ class ParquetReader:
     the shard. All columns are read: kept rows are written again. `schema` is the Arrow schema
     with its metadata, `layout` what a writer needs to lay an output out alike.
 
-    Raises `FormatError` when the file's footer is missing or damaged, `ConfigError` when the text
+    Raises `FormatError` when the file's footer is missing or damaged, and when the text
     column is absent or holds no strings, `InputError` when the file cannot be opened. A row group
     that cannot be decoded becomes one `Rejected` that counts its remaining rows; the other groups
     are read, and iterating raises `FormatError` after the last batch.

@@ -44,8 +44,8 @@ class PartState:
 
     `stored` bytes of its part file, with this `sha256`, are safe; there are `records` records. For
     lines: `content` bytes were written, `frame_content` of them in `frame_stored` bytes of ended
-    frames; the file `tail` holds the latest of them; `open_line` where the last line lacks its end. For rows:
-    `rows` bytes of its log are safe.
+    frames; the file `tail` holds the latest of them; `open_line` where the last line lacks its
+    end. For rows: `rows` bytes of its log are safe.
     """
 
     records: int
