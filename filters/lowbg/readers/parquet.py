@@ -280,8 +280,9 @@ def _layout(file: pq.ParquetFile) -> ParquetLayout:
     metadata = file.metadata
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     codecs: tuple[str, ...] = ()
-    if groups and _is_sound(file, 0):
-        columns = [groups[0].column(i).compression for i in range(groups[0].num_columns)]
+    sound = next((group for i, group in enumerate(groups) if _is_sound(file, i)), None)
+    if sound is not None:
+        columns = [sound.column(i).compression for i in range(sound.num_columns)]
         codecs = tuple(_codec(codec) for codec in columns)
     rows = max((group.num_rows for group in groups), default=0)
     # By the densest group: a file's groups can differ.
