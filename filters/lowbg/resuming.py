@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,9 @@ OUTPUT_ENTRIES: Final = (
 """What lowbg makes in an output directory, and what `overwrite` removes there."""
 
 _LOCKS: Final = ("lock", "workers")
+_LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
+"""What `writers.base.AtomicFile` calls a file that has no name yet."""
+
 _NAMED = 5
 
 
@@ -55,6 +59,7 @@ def check_output(output: Path, existing: Existing) -> None:
         present = sorted(entry.name for entry in output.iterdir())
     except OSError as error:
         raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
+    present = [name for name in present if not _LEFTOVER.fullmatch(name)]
     foreign = [name for name in present if name not in OUTPUT_ENTRIES]
     if foreign:
         some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
@@ -99,6 +104,7 @@ def prepare_output(
     it says what changed. `digests` compares finished inputs by SHA-256.
     """
     check_output(output, existing)
+    _remove_leftovers(output)
     earlier = Earlier()
     inputs = {shard.name: InputState.of(shard) for shard in shards}
     old: Mapping[str, Any] = {}
@@ -122,6 +128,16 @@ def prepare_output(
     with naming(output / MANIFEST):
         (output / MANIFEST).unlink(missing_ok=True)
     return earlier
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Removes temporary files of runs that were killed."""
+    folders = [output, *(output / name for name in ("human", "ai", "unscored", "quarantine"))]
+    for folder in folders:
+        for path in folder.glob(".*.tmp") if folder is output else folder.rglob(".*.tmp"):
+            if _LEFTOVER.fullmatch(path.name):
+                with naming(path):
+                    path.unlink(missing_ok=True)
 
 
 def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:

@@ -73,8 +73,12 @@ class ParquetReader:
         try:
             self._file = _open(self._raw, name)
             self.schema: pa.Schema = self._file.schema_arrow
-            self.layout = _layout(self._file.metadata)
+            self.layout = _layout(self._file)
             _check_text_column(self.schema, fields.text, name)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            # Names in a damaged footer need not be UTF-8, types need not exist.
+            self._raw.close()
+            raise _damaged(name, error) from error
         except BaseException:
             self._raw.close()
             raise
@@ -112,7 +116,8 @@ class ParquetReader:
             if self._skip and metadata.num_rows <= self._skip:
                 self._skip -= metadata.num_rows
                 self._record += metadata.num_rows
-                self._consumed += _stored_bytes(metadata)
+                if group not in self._damaged:
+                    self._consumed += _stored_bytes(metadata)
                 continue
             yield from self._group(group)
         if self._damaged:
@@ -126,7 +131,7 @@ class ParquetReader:
         """The batches of one row group; its last one carries what could not be decoded."""
         metadata = self._file.metadata.row_group(group)
         rows = metadata.num_rows
-        stored = _stored_bytes(metadata)
+        stored = 0
         before = self._consumed
         done = 0
         for decoded in self._decode(group, rows, metadata.total_byte_size):
@@ -134,6 +139,8 @@ class ParquetReader:
                 self._damaged.append(group)
                 yield self._unreadable(group, rows - done, decoded, before + stored)
                 break
+            # Not before a part was decoded: see `_is_sound`.
+            stored = stored or _stored_bytes(metadata)
             behind = min(self._skip, len(decoded))
             self._skip -= behind
             self._record += behind
@@ -240,23 +247,42 @@ def _open(raw: BinaryIO, name: str) -> pq.ParquetFile:
             raw, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True
         )
     except (pa.ArrowException, OSError, ValueError) as error:
-        first = " ".join(str(error).split())[:300]
-        raise FormatError(
-            f"{name}: not a whole Parquet file, its footer is missing or damaged ({first}); "
-            "fetch or write it again"
-        ) from error
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> FormatError:
+    first = " ".join(str(error).split())[:300]
+    return FormatError(
+        f"{name}: not a whole Parquet file, its footer is missing or damaged ({first}); "
+        "fetch or write it again"
+    )
 
 
 def _stored_bytes(group: Any) -> int:
     return sum(group.column(i).total_compressed_size for i in range(group.num_columns))
 
 
-def _layout(metadata: Any) -> ParquetLayout:
+def _is_sound(file: pq.ParquetFile, group: int) -> bool:
+    """Whether a row group's column metadata may be looked at.
+
+    Where it is damaged pyarrow ends the process (`std::terminate`: its accessors let a C++
+    exception through); decoding, which looks at the same metadata, raises instead.
+    """
+    try:
+        next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
+    except (pa.ArrowException, OSError, ValueError, MemoryError):
+        return False
+    return True
+
+
+def _layout(file: pq.ParquetFile) -> ParquetLayout:
     """The layout that an output of this file gets."""
+    metadata = file.metadata
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     codecs: tuple[str, ...] = ()
-    if groups:
-        columns = [groups[0].column(i).compression for i in range(groups[0].num_columns)]
+    sound = next((group for i, group in enumerate(groups) if _is_sound(file, i)), None)
+    if sound is not None:
+        columns = [sound.column(i).compression for i in range(sound.num_columns)]
         codecs = tuple(_codec(codec) for codec in columns)
     rows = max((group.num_rows for group in groups), default=0)
     # By the densest group: a file's groups can differ.
