@@ -19,7 +19,7 @@ from lowbg_cli.commands.score import score_command
 from lowbg_cli.commands.scorers import scorers_command
 from lowbg_cli.commands.train import train_command
 from lowbg_cli.commands.verify import verify_command
-from lowbg_cli.exits import Interrupted, exit_interrupted, guarded, raise_on_signals
+from lowbg_cli.exits import guarded, raise_on_signals, run_program
 from lowbg_cli.several import TakesSeveral
 
 EPILOG = (
@@ -74,7 +74,4 @@ def main() -> None:
         with contextlib.suppress(OSError):
             # A lone surrogate in a file name must not end a listing.
             sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        app(prog_name="lowbg")
-    except Interrupted as interruption:
-        sys.exit(exit_interrupted(interruption))
+    sys.exit(run_program(lambda: app(prog_name="lowbg")))

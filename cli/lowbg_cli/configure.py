@@ -154,6 +154,13 @@ def standard_input(shards: Sequence[Shard]) -> BinaryIO | None:
     return sys.stdin.buffer
 
 
+def standard_output() -> BinaryIO:
+    """Standard output, for data. Raises `ConfigError` when it is closed."""
+    if sys.stdout is None:
+        raise ConfigError("stdout is closed; what should go there has nowhere to go")
+    return sys.stdout.buffer
+
+
 def command_line() -> str:
     """This command as a shell would take it, for the report."""
     return shlex.join(["lowbg", *sys.argv[1:]])

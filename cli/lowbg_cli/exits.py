@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import signal
@@ -35,6 +36,10 @@ class ExitCode(IntEnum):
     INCOMPLETE = 3
     INTERNAL = 70  # EX_SOFTWARE of sysexits.h.
     BROKEN_PIPE = 141  # 128 + SIGPIPE, as of any filter whose reader left.
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EBADF, errno.EROFS})
+"""What only writing meets."""
 
 
 class Interrupted(BaseException):
@@ -91,6 +96,28 @@ def exit_interrupted(interruption: Interrupted) -> int:
     return 128 + interruption.number
 
 
+def run_program(program: Callable[[], object]) -> int | str | None:
+    """The exit code of the whole program; what it printed is out then, or its loss is said.
+
+    For what `guarded` doesn't see: help, version, and what is wrong with the options.
+    """
+    code: int | str | None = ExitCode.FINISHED
+    try:
+        try:
+            program()
+        except SystemExit as end:
+            # The parser makes an exit code of its own, 1, of a reader that left.
+            if isinstance(end.__context__, BrokenPipeError):
+                raise end.__context__ from None
+            code = end.code
+        _flush_stdout()
+    except Interrupted as interruption:
+        return exit_interrupted(interruption)
+    except OSError as error:
+        return code or _exit_os_error(error)
+    return code
+
+
 def guarded(command: Callable[P, ExitCode]) -> Callable[P, None]:
     """`command` with its errors turned into messages, and its result into the exit code."""
 
@@ -106,11 +133,8 @@ def _run(command: Callable[[], ExitCode]) -> int:
 
     try:
         code = command()
-        sys.stdout.flush()
+        _flush_stdout()
         return code
-    except BrokenPipeError:
-        quiet_stdout()
-        return ExitCode.BROKEN_PIPE
     except (ConfigError, ModelError) as error:
         terminal.error(str(error))
         return ExitCode.USAGE
@@ -121,12 +145,38 @@ def _run(command: Callable[[], ExitCode]) -> int:
         return ExitCode.INCOMPLETE
     except typer.Exit:
         raise
+    except OSError as error:
+        return _exit_os_error(error)
     except Exception as error:
         return _internal(error)
 
 
+def _flush_stdout() -> None:
+    if sys.stdout is not None:  # It is where the caller closed it.
+        sys.stdout.flush()
+
+
+def _exit_os_error(error: OSError) -> int:
+    """Says what the system refused; quietly where it is only that the reader left."""
+    if isinstance(error, BrokenPipeError):
+        quiet_stdout()
+        return ExitCode.BROKEN_PIPE
+    why = error.strerror or " ".join(str(error).split())
+    if error.filename is not None:
+        terminal.error(f"{os.fsdecode(error.filename)}: {why}")
+    else:
+        # Files are named; without a name it is what was printed.
+        what = "cannot be written" if error.errno in _NO_ROOM else "cannot be read or written"
+        terminal.error(f"output: {what} ({why})")
+        quiet_stdout()
+    _trace(error)
+    return ExitCode.INCOMPLETE
+
+
 def quiet_stdout() -> None:
     """Nothing more goes to stdout, and the interpreter doesn't complain about it at its end."""
+    if sys.stdout is None:
+        return
     with contextlib.suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, sys.stdout.fileno())
@@ -139,6 +189,10 @@ def _internal(error: Exception) -> int:
         f"internal error: {type(error).__name__}{': ' if what else ''}{what}; "
         "please report it, with the traceback that LOWBG_TRACEBACK=1 shows"
     )
+    _trace(error)
+    return ExitCode.INTERNAL
+
+
+def _trace(error: Exception) -> None:
     if os.environ.get("LOWBG_TRACEBACK") == "1":
         traceback.print_exception(error)
-    return ExitCode.INTERNAL

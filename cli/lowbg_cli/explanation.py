@@ -21,8 +21,13 @@ NARROW_COLUMNS = 70
 """Below this a table leaves out what can be looked up."""
 
 
-def print_explanation(explanation: Explanation, stream: TextIO) -> None:
-    """Prints it to `stream`, in colour on a terminal; control characters of the text are shown."""
+def print_explanation(explanation: Explanation, stream: TextIO | None) -> None:
+    """Prints it to `stream`, in colour on a terminal; control characters of the text are shown.
+
+    To nowhere where `stream` is null: the caller closed it.
+    """
+    if stream is None:
+        return
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(_headline(explanation))

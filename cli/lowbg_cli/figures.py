@@ -18,8 +18,13 @@ NARROW_COLUMNS = 76
 """Below this only what decides is shown."""
 
 
-def print_figures(results: Sequence[GroupResult], stream: TextIO) -> None:
-    """Prints a row a group: documents, share scored, AUROC, rates in per cent; "-" for too few."""
+def print_figures(results: Sequence[GroupResult], stream: TextIO | None) -> None:
+    """Prints a row a group: documents, share scored, AUROC, rates in per cent; "-" for too few.
+
+    To nowhere where `stream` is null: the caller closed it.
+    """
+    if stream is None:
+        return
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     narrow = console.width < NARROW_COLUMNS
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="", pad_edge=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lowbg.config import RunConfig
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, CutStreamError
 
 if TYPE_CHECKING:
     from lowbg.engine import Engine
@@ -29,7 +29,10 @@ GROUPINGS: dict[str, Callable[[dict[str, Any], bool], object]] = {
 
 @dataclass(slots=True)
 class Labelled:
-    """What was read so far, one entry a labelled document; and what was left out."""
+    """What was read so far, one entry a labelled document; and what was left out.
+
+    `cut` are the shards, by name, that broke off: their documents before that are in.
+    """
 
     is_ai: list[bool] = field(default_factory=list)
     score: list[float] = field(default_factory=list)
@@ -40,6 +43,7 @@ class Labelled:
     )
     unlabelled: int = 0
     unread: int = 0
+    cut: dict[str, CutStreamError] = field(default_factory=dict)
 
     def judgements(self) -> Judgements:
         """Everything as arrays; a grouping that no document has is left out."""
@@ -66,7 +70,8 @@ def judge_labelled(
 ) -> Labelled:
     """Every document of the shards that has a label, judged.
 
-    Raises `ConfigError` for a label that is neither human nor AI, and where none is there at all.
+    Raises `ConfigError` for a label that is neither human nor AI, and where none is there at all;
+    `CutStreamError` where that is because a shard breaks off.
     """
     from lowbg.pipeline import Progress
     from lowbg.running import reader_opener
@@ -80,9 +85,13 @@ def judge_labelled(
                 if on_progress is not None:
                     called = sum(labelled.called_ai)
                     on_progress(Progress(shard.name, batch.consumed, len(labelled.is_ai), called))
+        except CutStreamError as error:
+            labelled.cut[shard.name] = error
         finally:
             reader.close()
     if not labelled.is_ai:
+        if labelled.cut:
+            raise next(iter(labelled.cut.values()))
         raise ConfigError(
             f"no record has the field {label_field!r}; name the one that says human or ai with "
             "--label-field"

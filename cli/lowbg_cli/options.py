@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -39,6 +40,13 @@ def parse_date(text: str | dt.date) -> dt.date:
         return dt.date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no day; write it like 2022-11-30") from None
+
+
+def finite(value: float | None) -> float | None:
+    """`value`, unless it is infinite or not a number: it would compare with nothing."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number")
+    return value
 
 
 Inputs: TypeAlias = Annotated[
@@ -86,19 +94,26 @@ TargetFpr: TypeAlias = Annotated[
     typer.Option(
         "--target-fpr",
         metavar="SHARE",
+        callback=finite,
         help="Share of human documents that may be called AI. [default: 0.01]",
     ),
 ]
 MinPerplexity: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        "--min-perplexity", metavar="X", help="With --rule thresholds: below this it is AI."
+        "--min-perplexity",
+        metavar="X",
+        callback=finite,
+        help="With --rule thresholds: below this it is AI.",
     ),
 ]
 MinBurstiness: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        "--min-burstiness", metavar="X", help="With --rule thresholds: below this it is AI."
+        "--min-burstiness",
+        metavar="X",
+        callback=finite,
+        help="With --rule thresholds: below this it is AI.",
     ),
 ]
 MaxPhraseHits: TypeAlias = Annotated[

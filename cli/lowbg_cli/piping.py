@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -69,6 +70,7 @@ class PipeOptions:
                 raise ConfigError(f"{path} is {taken[real]} already; name another file")
             taken[real] = "another output"
         _check_stdout(shards)
+        _check_formats(shards)
 
     def write_report(self, outcome: Outcome) -> str | None:
         """Writes the report if one was asked for, as its name says; where it is."""
@@ -93,3 +95,21 @@ def _check_stdout(shards: Sequence[Shard]) -> None:
         path = Path(shard.path)
         if stat.S_ISREG(out.st_mode) and path.is_file() and os.path.samestat(out, path.stat()):
             raise ConfigError(f"{path} is both input and stdout; send stdout elsewhere")
+
+
+def _check_formats(shards: Sequence[Shard]) -> None:
+    """Before any line is out: of what comes later, Parquet has no lines."""
+    from lowbg.compression import is_parquet
+
+    for shard in shards:
+        path = Path(shard.path)
+        # A pipe's first bytes could be read only once.
+        if not path.is_file():
+            continue
+        # What cannot be read is told with the rest of its shard.
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            if is_parquet(stream.read(4)):
+                raise ConfigError(
+                    f"{path} is Parquet, and stdout takes JSONL lines only. "
+                    "Write everything to a directory with -o DIR."
+                )

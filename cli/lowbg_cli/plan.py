@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowbg.config import RunConfig, as_dict
+from lowbg.config import Existing, RunConfig, as_dict
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
     from lowbg.shards import Shard
+
+
+def check_existing(output: Path, existing: Existing) -> None:
+    """Raises `ConfigError` as the run itself would for what the directory holds.
+
+    Makes nothing. Whether a run there can be resumed shows only when it is.
+    """
+    # The library's check makes a directory that is missing.
+    if output.exists():
+        from lowbg.resuming import check_output
+
+        check_output(output, existing)
 
 
 def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[Shard]) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -108,3 +111,90 @@ def test_a_defect_is_one_line_unless_asked(run: Run, monkeypatch: pytest.MonkeyP
     assert result.stderr.count("\n") == 1
     monkeypatch.setenv("LOWBG_TRACEBACK", "1")
     assert "Traceback" in run("filter", "x", "--discard-ai").stderr
+
+
+def closed(descriptor: int) -> Callable[[], None]:
+    """What a shell does for `>&-` (1) and `<&-` (0)."""
+    return lambda: os.close(descriptor)
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "text": "One line."}\n', encoding="utf-8")
+    return path
+
+
+def test_a_closed_stdout_is_no_defect(start: Start, shard: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for args in (
+        ["filter", shard, "-o", out, "-q"],
+        ["report", out, "--format", "json"],
+        ["explain", shard, "--record", 0],
+        ["--help"],
+    ):
+        process = start(*args, preexec_fn=closed(1))
+        _, err = process.communicate()
+        assert (process.returncode, err) == (0, b""), args
+    assert (out / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "descriptor", "message"),
+    [
+        (["score", "{shard}", "-o", "-"], 1, b"stdout is closed"),
+        (["score", "-", "-o", "{out}"], 0, b"stdin is closed; there is nothing to read from -"),
+        (["filter", "-", "-o", "{out}"], 0, b"stdin is closed; there is nothing to read from -"),
+    ],
+)
+def test_data_cannot_take_a_closed_stream(
+    args: list[str], descriptor: int, message: bytes, start: Start, shard: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = start(
+        *(arg.format(shard=shard, out=out) for arg in args), preexec_fn=closed(descriptor)
+    )
+    _, err = process.communicate()
+    assert process.returncode == 2
+    assert message in err
+    assert not out.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "args", [["scorers"], ["scorers", "--json"], ["--help"], ["--version"]], ids=" ".join
+)
+def test_a_full_disk_below_stdout_ends_with_3(args: list[str], start: Start) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = start(*args, stdout=full)
+        _, err = process.communicate()
+    assert process.returncode == 3
+    assert err == b"lowbg: error: output: cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("args", [["--help"], ["filter", "--help"], ["--version"]], ids=" ".join)
+def test_help_for_a_reader_that_left_ends_with_141(args: list[str], start: Start) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = start(*args, stdout=write)
+    os.close(write)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (141, b"")
+
+
+def test_what_the_system_refuses_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "x.jsonl")
+
+    monkeypatch.setattr("lowbg_cli.commands.filter.find_shards", refused)
+    result = run("filter", "x", "--discard-ai")
+    assert (result.exit_code, result.stderr) == (3, "lowbg: error: x.jsonl: Permission denied\n")
+
+
+@pytest.mark.parametrize("option", ["--min-perplexity", "--min-burstiness"])
+def test_a_bound_is_a_finite_number(option: str, run: Run, shard: Path) -> None:
+    for number in ("nan", "inf", "-inf"):
+        args = ("--discard-ai", "--rule", "thresholds", f"{option}={number}")
+        result = run("filter", shard, *args)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"{number} is no finite number" in result.stderr

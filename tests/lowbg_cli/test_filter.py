@@ -130,6 +130,20 @@ def test_dry_run_makes_nothing(run: Run, tmp_path: Path) -> None:
     assert "1 other file left out" in result.stderr
 
 
+@pytest.mark.parametrize("held", ["manifest.json", "mine.txt"])
+def test_dry_run_refuses_what_the_run_refuses(held: str, run: Run, tmp_path: Path) -> None:
+    shard, out = tmp_path / "a.jsonl", tmp_path / "out"
+    shard.write_bytes(b"")
+    out.mkdir()
+    (out / held).write_bytes(b"")
+    real = run("filter", shard, "-o", out)
+    dry = run("filter", shard, "-o", out, "--dry-run")
+    assert (dry.exit_code, dry.stdout, dry.stderr) == (2, "", real.stderr)
+    assert [path.name for path in out.iterdir()] == [held]
+    replaced = run("filter", shard, "-o", out, "--dry-run", "--overwrite")
+    assert replaced.exit_code == (0 if held == "manifest.json" else 2)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

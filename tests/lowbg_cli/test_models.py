@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,26 @@ def test_eval(run: Run, labelled: Path, tmp_path: Path) -> None:
 def test_eval_reads_a_pipe(run: Run, labelled: Path) -> None:
     result = run("eval", "-", stdin=labelled.read_bytes())
     assert (result.exit_code, result.stdout) == (0, run("eval", labelled).stdout)
+
+
+def test_eval_of_a_cut_stream(run: Run, labelled: Path, tmp_path: Path) -> None:
+    whole, cut = gzip.compress(labelled.read_bytes()), tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(whole[: len(whole) * 9 // 10])
+    figures = tmp_path / "f.json"
+    page = tmp_path / "f.html"
+    result = run("eval", cut, "--json", figures, "--html", page)
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[0].split()[:2] == ["human", "AI"]
+    assert "complete records before it were processed" in result.stderr
+    assert "the figures are of what was read" in result.stderr
+    content = json.loads(figures.read_bytes())
+    assert content["cut"] == ["cut.jsonl.gz"]
+    assert "Read in part" in page.read_text(encoding="utf-8")
+    assert 0 < content["results"][0]["human"] <= len(HUMAN)
+    cut.write_bytes(whole[:20])
+    nothing = run("eval", cut)
+    assert (nothing.exit_code, nothing.stdout) == (3, "")
+    assert "cut.jsonl.gz" in nothing.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from pydoc_data.topics import topics
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from typer.testing import Result
@@ -187,3 +189,13 @@ def test_annotations_are_part_of_the_lines(run: Run) -> None:
     result = run("filter", "-", "--discard-ai", "--annotate", "-q", stdin=stdin)
     assert result.exit_code == 0, result.stderr
     assert [json.loads(row)["lowbg"]["verdict"] for row in result.stdout.splitlines()] == ["human"]
+
+
+def test_parquet_is_refused_before_a_line_is_out(run: Run, shard: Path, tmp_path: Path) -> None:
+    rows, ai = tmp_path / "p.parquet", tmp_path / "ai.jsonl"
+    pq.write_table(pa.table({"text": ["a"]}), rows)
+    result = run("filter", shard, rows, "--ai-to", ai)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{rows} is Parquet" in result.stderr
+    assert "-o DIR" in result.stderr
+    assert not ai.exists()

@@ -37,6 +37,7 @@ def calibrate_command(
             "--target-fpr",
             metavar="SHARE",
             help="Share of human documents that may be called AI. [default: the policy's, 0.01]",
+            callback=options.finite,
         ),
     ] = None,
     human_before: Annotated[

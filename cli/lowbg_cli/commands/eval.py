@@ -75,27 +75,37 @@ def eval_command(
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
             terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
+    for error in labelled.cut.values():
+        terminal.error(str(error))
+    if labelled.cut:
+        terminal.warning("the figures are of what was read, not of the whole input")
     judgements = labelled.judgements()
     results = evaluate(judgements)
     if json_to is not None:
-        _write(json_to, _as_json(results, config, engine, shards))
+        _write(json_to, _as_json(results, config, engine, shards, [*labelled.cut]))
     if markdown_to is not None:
         _write(markdown_to, as_markdown(results))
     if html_to is not None:
         from lowbg.training.plots import as_html
 
-        _write(html_to, as_html(judgements, results, _facts(config, engine, shards)))
+        _write(
+            html_to, as_html(judgements, results, _facts(config, engine, shards, [*labelled.cut]))
+        )
 
     from lowbg_cli.figures import print_figures
 
     print_figures(results, sys.stdout)
-    return ExitCode.FINISHED
+    return ExitCode.INCOMPLETE if labelled.cut else ExitCode.FINISHED
 
 
 def _as_json(
-    results: Sequence[GroupResult], config: RunConfig, engine: Engine, shards: Sequence[Shard]
+    results: Sequence[GroupResult],
+    config: RunConfig,
+    engine: Engine,
+    shards: Sequence[Shard],
+    cut: Sequence[str],
 ) -> str:
-    """All figures, with what they depend on."""
+    """All figures, with what they depend on; `cut` names shards that were read in part."""
     from lowbg.training.corpus import file_digest
     from lowbg.training.evaluate import as_json
 
@@ -106,13 +116,16 @@ def _as_json(
         "models": engine.model_digests(),
         "scorers": engine.scorer_versions(),
         "data": {name: file_digest(path) if path.is_file() else None for name, path in local},
+        "cut": list(cut),
         "results": as_json(results),
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _facts(config: RunConfig, engine: Engine, shards: Sequence[Shard]) -> list[tuple[str, str]]:
-    """What heads the page."""
+def _facts(
+    config: RunConfig, engine: Engine, shards: Sequence[Shard], cut: Sequence[str]
+) -> list[tuple[str, str]]:
+    """What heads the page; `cut` names shards that were read in part."""
     names = ", ".join(shard.name for shard in shards[:12])
     more = f" and {len(shards) - 12} more" if len(shards) > 12 else ""
     digests = ", ".join(f"{name} {sha[:12]}" for name, sha in engine.model_digests().items()
@@ -121,6 +134,7 @@ def _facts(config: RunConfig, engine: Engine, shards: Sequence[Shard]) -> list[t
         ("Version", f"lowbg {lowbg.__version__}"),
         ("Target", f"{config.policy.target_fpr:g} of human text called AI"),
         ("Data", names + more),
+        *([("Read in part", ", ".join(cut))] if cut else []),
         ("Models", digests),
     ]
 

@@ -24,7 +24,7 @@ from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.logfile import RunLog
 from lowbg_cli.outcome import Judgement
 from lowbg_cli.piping import PipeOptions
-from lowbg_cli.plan import print_plan
+from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -161,8 +161,10 @@ def _into_directory(
 ) -> ExitCode:
     existing = directory.existing
     found = find_shards(inputs, output, quiet=judgement.quiet)
+    standard_input(found.shards)
     workers, executor = directory.workers.resolve(found.shards)
     if dry_run:
+        check_existing(output, existing)
         where = {"output": output, "workers": workers, "executor": executor}
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
@@ -208,6 +210,7 @@ def _into_stream(
     directory.refuse()
     found = find_shards(inputs, None, quiet=judgement.quiet)
     pipe.check(found.shards)
+    stdin = standard_input(found.shards)
     if dry_run:
         where = {
             "human": "stdout",
@@ -219,7 +222,6 @@ def _into_stream(
         return ExitCode.FINISHED
     from lowbg.filtering import filter_stream
 
-    stdin = standard_input(found.shards)
     hint = "Lines on stdout are whole but not all; no file was written. Run it again."
     with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
         outcome = filter_stream(

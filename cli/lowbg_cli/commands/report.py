@@ -74,7 +74,7 @@ def _render(report: Report, report_format: ReportFormat, output: Path | None) ->
         return
     else:
         data = summary(report, None).encode("utf-8")
-    if output is None:
-        sys.stdout.buffer.write(data)
-    else:
+    if output is not None:
         write_whole(output, data)
+    elif sys.stdout is not None:
+        sys.stdout.buffer.write(data)

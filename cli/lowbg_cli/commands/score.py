@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from lowbg_cli.configure import (
     command_line,
     find_shards,
     standard_input,
+    standard_output,
 )
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.outcome import Judgement
@@ -99,6 +99,7 @@ def _into_directory(
     from lowbg.scoring import ScoreJob, score_shards
 
     found = find_shards(inputs, output, quiet=judgement.quiet)
+    standard_input(found.shards)
     workers, executor = who.resolve(found.shards)
     job = ScoreJob(
         found.shards, output, config, row_format, workers, executor, overwrite,
@@ -113,11 +114,10 @@ def _into_directory(
 def _into_stream(inputs: list[str], config: RunConfig, judgement: Judgement) -> ExitCode:
     from lowbg.scoring import score_stream
 
+    stdout = standard_output()
     found = find_shards(inputs, None, quiet=judgement.quiet)
     stdin = standard_input(found.shards)
     hint = "Rows on stdout are whole but not all. Run it again."
     with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
-        outcome = score_stream(
-            found.shards, stdin, sys.stdout.buffer, config, command_line(), on_progress
-        )
+        outcome = score_stream(found.shards, stdin, stdout, config, command_line(), on_progress)
     return judgement.end(outcome, None)
