@@ -37,7 +37,12 @@ def test_rows_beside_a_report(run: Run, shard: Path, tmp_path: Path) -> None:
 def test_parquet_and_dolma(run: Run, shard: Path, tmp_path: Path) -> None:
     assert run("score", shard, "-o", tmp_path / "p", "--as", "parquet", "-q").exit_code == 0
     assert pq.read_table(tmp_path / "p" / "dump.parquet").num_rows == 3
-    assert run("score", shard, "-o", tmp_path / "d", "--as", "dolma", "-q").exit_code == 0
+    assert run("score", shard, "-o", tmp_path / "d", "--as", "dolma", "-q").exit_code == 3
+    assert not (tmp_path / "d" / "attributes" / "lowbg" / "dump.jsonl.gz").exists()
+    good = [line for line in shard.read_bytes().splitlines(keepends=True) if b'"text"' in line]
+    shard.write_bytes(b"".join(good))
+    arguments = ("score", shard, "-o", tmp_path / "d", "--as", "dolma", "-q", "--overwrite")
+    assert run(*arguments).exit_code == 0
     side = tmp_path / "d" / "attributes" / "lowbg" / "dump.jsonl.gz"
     assert (
         "lowbg__ai_score"

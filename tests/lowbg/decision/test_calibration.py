@@ -1,5 +1,7 @@
 """The calibrated score."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +24,14 @@ def test_z_is_comparable_across_lengths() -> None:
     words = np.array([100, 1000, 100_000])
     x = CALIBRATION.mean + 2 * np.sqrt(0.04 + 9.0 / words)
     assert CALIBRATION.standardise(x, words) == pytest.approx([2.0, 2.0, 2.0])
+
+
+def test_unusual_text_needs_more() -> None:
+    sensitive = replace(CALIBRATION, perplexity_mean=6.0, perplexity_slope=0.5)
+    x, words = np.full(4, 0.2), np.full(4, 300)
+    z = sensitive.standardise(x, words, np.exp([5.0, 6.0, 8.0, np.nan]))
+    assert z - z[1] == pytest.approx([0.5, 0.0, -1.0, 0.0])
+    assert sensitive.standardise(x, words) == pytest.approx(z[1])
 
 
 def test_thresholds_fall_with_the_rate_and_hit_the_grid() -> None:

@@ -124,6 +124,15 @@ def test_reasons_name_feature_share_and_phrases() -> None:
     assert decisions.reasons_array().to_pylist() == [decisions.reasons(0), []]
 
 
+def test_perplexity_takes_part_where_the_calibration_says_so() -> None:
+    calibration = replace(CALIBRATION, perplexity_mean=np.log(300.0), perplexity_slope=1.0)
+    model = ModelFile(Path("en"), "", {"calibration": asdict(calibration)}, {})
+    f = features({**at_z(3.0), "perplexity": 300.0}, {**at_z(3.0), "perplexity": 900.0})
+    decisions = Decider(Policy(), {"en": model}).decide(f)
+    assert decisions.verdicts.tolist() == [1, 0]
+    assert decisions.reasons(0)[0].endswith("of human text of its length and perplexity")
+
+
 @pytest.mark.parametrize(
     ("document", "verdict", "reason"),
     [

@@ -65,7 +65,7 @@ def expected(text: str) -> tuple[float, float]:
         }
         for ngram in seen & WEIGHTS.keys():
             sums[0] += WEIGHTS[ngram][0] * SCALES[0]
-            sums[1] += WEIGHTS[ngram][1] * SCALES[1]
+            sums[1] += WEIGHTS[ngram][1] * abs(WEIGHTS[ngram][1]) * SCALES[1]
     return sums[0] / len(words), sums[1] / len(words)
 
 

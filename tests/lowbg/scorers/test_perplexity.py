@@ -30,7 +30,7 @@ def documents(*texts: str, language: int = 0) -> Documents:
 
 
 class Reference:
-    """Interpolated modified Kneser–Ney in dicts and float64 (Chen & Goodman 1999, eq. 25 and 26)."""
+    """Interpolated modified Kneser–Ney in dicts and float64 (Chen & Goodman 1999, eq. 25, 26)."""
 
     def __init__(self, sentences: list[list[str]], order: int) -> None:
         self.order = order

@@ -5,14 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from lowbg.characters import LATIN
 from lowbg.errors import ConfigError, FormatError
-from lowbg.models import open_model
+from lowbg.models import open_model, save_arrays
+from lowbg.scorers.base import Documents
+from lowbg.scorers.phrases.odds import create_odds
 from lowbg.tables import probe
+from lowbg.tokens import tokenize
 from lowbg.training import calibration, log_odds
-from lowbg.training.corpus import read_rows
+from lowbg.training.corpus import as_text, read_rows
 from lowbg.training.kneser_ney import LmConfig
 from lowbg.training.log_odds import OddsConfig, Sample
 from lowbg.training.regression import Sparse, fit_logistic
@@ -102,11 +106,8 @@ def test_what_a_model_file_holds(config: TrainConfig) -> None:
 
 
 def test_the_trained_table_separates(config: TrainConfig, tmp_path: Path) -> None:
-    import pyarrow as pa
 
     from lowbg.scorers.base import Documents
-    from lowbg.scorers.phrases.odds import create_odds
-    from lowbg.tokens import tokenize
 
     text = pa.array([" ".join(HUMAN * 8), " ".join(MACHINE * 8)], pa.large_string())
     tokens = tokenize(text, np.full(2, LATIN, np.uint8))
@@ -201,12 +202,40 @@ def test_quantised_weights_are_read_back(config: TrainConfig) -> None:
     table, scales, lost = log_odds.make_table(vocabulary, weights, 256)
     assert lost == 0
     payloads = np.array([probe(table, h) for h in hashes])
-    for byte, scale, stored in (
-        (payloads >> 8, scales[0], weights.naive_bayes),
-        (payloads & 0xFF, scales[1], weights.logistic),
-    ):
-        clipped = stored.clip(-127 * scale, 127 * scale)
-        assert (byte - 128) * scale == pytest.approx(clipped, abs=scale * 0.51)
+    steps = (payloads >> 8) - 128
+    assert steps * scales[0] == pytest.approx(weights.naive_bayes, abs=scales[0] * 0.51)
+    steps = (payloads & 0xFF) - 128
+    read = steps * np.abs(steps) * scales[1]
+    assert read == pytest.approx(weights.logistic, abs=scales[1] * 128)
+    assert np.abs(read).max() == pytest.approx(np.abs(weights.logistic).max())
+
+
+def test_the_table_scores_as_the_fit_does(config: TrainConfig) -> None:
+    material = gather(config)
+    windows = cut(material.tokens.word_starts, 25, 4)
+    vocabulary, matrix = count_ngrams(material.tokens.words, windows, 2, 3)
+    sample = Sample(
+        is_ai=np.array([row.is_ai for row in material.rows])[windows.document],
+        collection=np.array([row.dataset for row in material.rows])[windows.document],
+        stratum=np.full(len(windows), "all"),
+        base=np.ones(len(windows)),
+    )
+    weights = log_odds.fit(matrix, sample, config.odds)
+    table, scales, _ = log_odds.make_table(vocabulary, weights, 4096)
+    path = config.output.parent.parent / "table.safetensors"
+    save_arrays(path, {"odds_slots": table}, {"odds": {"order": 2, "scales": scales}})
+    text = as_text(material.rows)
+    documents = Documents(
+        text,
+        tokenize(text, np.full(len(text), LATIN, np.uint8)),
+        np.zeros(len(text), np.int8),
+        ("en",),
+    )
+    scored = create_odds({"en": open_model(path)}).score(documents)
+    root = np.sqrt(windows.words)
+    for name, own in (("nb", weights.naive_bayes), ("lr", weights.logistic)):
+        expected = matrix.times(own) / root
+        assert scored[name] == pytest.approx(expected, abs=0.02 * np.abs(expected).max())
 
 
 def test_windows_are_equal_pieces_and_spread_over_long_documents() -> None:
