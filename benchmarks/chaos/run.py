@@ -48,7 +48,7 @@ def documents(count: int, seed: int) -> list[dict[str, object]]:
     choice = random.Random(seed)
     ai = (EXAMPLES / "ai_styled.txt").read_text(encoding="utf-8").split("=====")
     words = (EXAMPLES / "make_sample.py").read_text(encoding="utf-8").split()
-    rows = []
+    rows: list[dict[str, object]] = []
     for i in range(count):
         human = " ".join(choice.choices(words, k=choice.randrange(40, 400)))
         text = choice.choice([human, choice.choice(ai)]) if i % 29 else None

@@ -98,9 +98,7 @@ def load_arrays(name: str) -> Mapping[str, NDArray[Any]]:
     return open_embedded(name).arrays
 
 
-def save_arrays(
-    path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
-) -> str:
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> str:
     """Writes a safetensors file and returns its SHA-256 (hex); equal input gives equal bytes."""
     from safetensors.numpy import save
 

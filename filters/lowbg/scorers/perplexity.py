@@ -35,7 +35,7 @@ _PARAMETERS = (
 )
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _log_likelihoods(
     words: NDArray[np.uint64],
     word_starts: NDArray[np.int64],
@@ -118,6 +118,34 @@ def _log_likelihoods(
         n = sentence_starts[i + 1] - sentence_starts[i]
         if n > 1:
             spreads[i] = math.sqrt(squares / n)
+
+
+def log_likelihoods(
+    slots: NDArray[np.uint32],
+    metadata: Mapping[str, Any],
+    words: NDArray[np.uint64],
+    word_starts: NDArray[np.int64],
+    sentences: NDArray[np.int32],
+    sentence_starts: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Log-likelihood (nats) of documents under one table, given as the arrays of `Tokens`."""
+    n = len(word_starts) - 1
+    totals = np.zeros(n)
+    _log_likelihoods(
+        words,
+        word_starts,
+        sentences,
+        sentence_starts,
+        np.zeros(n, np.int64),
+        slots,
+        np.array([0, len(slots)]),
+        np.array([metadata["order"]], np.int64),
+        np.array([[metadata[key] for key in _PARAMETERS]]),
+        BEGIN,
+        totals,
+        np.zeros(n),
+    )
+    return totals
 
 
 class Perplexity:

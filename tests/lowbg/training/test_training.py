@@ -21,7 +21,7 @@ from lowbg.training.kneser_ney import LmConfig
 from lowbg.training.log_odds import OddsConfig, Sample
 from lowbg.training.regression import Sparse, fit_logistic
 from lowbg.training.train import TrainConfig, gather, train
-from lowbg.training.windows import count_ngrams, cut
+from lowbg.training.windows import Vocabulary, count_ngrams, cut
 
 HUMAN = [
     "so",
@@ -198,7 +198,7 @@ def test_quantised_weights_are_read_back(config: TrainConfig) -> None:
     generator = np.random.default_rng(2)
     hashes = np.sort(generator.integers(0, 2**63, 50).astype(np.uint64))
     weights = log_odds.Weights(generator.normal(size=50), generator.normal(size=50))
-    vocabulary = log_odds.Vocabulary(hashes, np.ones(50, np.uint8), np.ones(50, np.int64))
+    vocabulary = Vocabulary(hashes, np.ones(50, np.uint8), np.ones(50, np.int64))
     table, scales, lost = log_odds.make_table(vocabulary, weights, 256)
     assert lost == 0
     payloads = np.array([probe(table, h) for h in hashes])

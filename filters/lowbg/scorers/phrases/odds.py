@@ -1,10 +1,10 @@
 """Learned log-odds, AI against human, of a document's word n-grams (characters in zh, ja).
 
 A language's table gives each n-gram two weights: its Naive-Bayes log-odds, and its weight in a
-logistic regression scaled to spread as widely in human text (`training/log_odds.py`). A document is cut into equal windows of at most
-`WINDOW` words, and an n-gram counts once a window however often it occurs there: counting every
-occurrence lets a text's topic words drown its style (measured on collections left out: AUROC .91
-against .85, `models/MODEL_CARD.md`).
+logistic regression scaled to spread as widely in human text (`training/log_odds.py`). A document
+is cut into equal windows of at most `WINDOW` words, and an n-gram counts once a window however
+often it occurs there: counting every occurrence lets a text's topic words drown its style
+(measured on collections left out: AUROC .91 against .85, `models/MODEL_CARD.md`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Documents
-from lowbg.tables import probe
 from lowbg.tokens import extend
 
 WINDOW = 300
@@ -37,7 +36,9 @@ class OddsTables:
     """The n-gram tables of several languages, one after the other.
 
     Language i owns `slots[starts[i]:starts[i + 1]]` (none: no table), n-grams of 1 … `orders[i]`
-    words, and a payload byte b of it means (b − 128) × `scales[i, 0 or 1]` nats.
+    words. With s = b − 128 for a payload byte b, the Naive-Bayes log-odds are s × `scales[i, 0]`
+    nats and the regression's weight is s·|s| × `scales[i, 1]`: its range is wide, and clipping its
+    few large weights, which are those of the commonest words, ruins it.
     """
 
     slots: NDArray[np.uint32]
@@ -46,18 +47,18 @@ class OddsTables:
     scales: NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")
 def _locate(slots: NDArray[np.uint32], h: np.uint64) -> int:
     """The slot that holds the hash `h`, or −1 (`tables.probe`, with the place)."""
     fingerprint = np.uint32(h >> _SHIFT) | _ONE
-    at = np.int64(h & np.uint64(len(slots) // 4 - 1)) * 4
+    at: Any = np.int64(h & np.uint64(len(slots) // 4 - 1)) * 4
     for k in range(4):
         if (slots[at + k] >> 16) == fingerprint:
-            return at + k
+            return at + k  # type: ignore[no-any-return]
     return -1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _sums(
     words: NDArray[np.uint64],
     word_starts: NDArray[np.int64],
@@ -71,9 +72,9 @@ def _sums(
 ) -> None:
     """Adds up the payload bytes of each document's distinct n-grams a window.
 
-    `sums` (documents × 2) gets the sums of (byte − 128); `known` (documents × `MAX_ORDER`) how
-    many distinct n-grams of each order the table holds. `stamps` (zeros, one a slot of the
-    largest table) remembers the last window that counted a slot.
+    `sums` (documents × 2) gets the sums of s and of s·|s|, see `OddsTables`; `known` (documents ×
+    `MAX_ORDER`) how many distinct n-grams of each order the table holds. `stamps` (zeros, one a
+    slot of the largest table) remembers the last window that counted a slot.
     """
     window = 0
     for i in range(len(word_starts) - 1):
@@ -89,8 +90,8 @@ def _sums(
             continue
         windows = (n + WINDOW - 1) // WINDOW
         size = (n + windows - 1) // windows
-        nb = 0
-        lr = 0
+        nb: Any = 0
+        lr: Any = 0
         while first < end:
             window += 1
             last = min(first + size, end)
@@ -111,14 +112,15 @@ def _sums(
                         stamps[at] = window
                         payload = np.int64(table[at] & np.uint32(0xFFFF))
                         nb += (payload >> 8) - 128
-                        lr += (payload & 0xFF) - 128
+                        step = (payload & 0xFF) - 128
+                        lr += step * abs(step)
                         known[i, o] += 1
             first = last
         sums[i, 0] = nb
         sums[i, 1] = lr
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _listed(
     words: NDArray[np.uint64],
     table: NDArray[np.uint32],
@@ -205,7 +207,10 @@ class Odds:
         }
 
     def contributions(self, documents: Documents) -> list[tuple[int, int, float, float]]:
-        """What the n-grams of one document add: byte offset, words, NB and LR nats; in text order."""
+        """What the n-grams of one document add, in text order.
+
+        Byte offset, length in words, and the nats of Naive Bayes and of the regression.
+        """
         if len(documents) != 1:
             raise ValueError(f"{len(documents)} documents; contributions are listed for one")
         language = int(self._indices(documents)[0])
@@ -221,7 +226,8 @@ class Odds:
         payloads = np.empty(room, np.int64)
         found = _listed(tokens.words, table, order, at, length, payloads)
         nb = ((payloads[:found] >> 8) - 128) * float(tables.scales[language, 0])
-        lr = ((payloads[:found] & 0xFF) - 128) * float(tables.scales[language, 1])
+        steps = (payloads[:found] & 0xFF) - 128
+        lr = steps * np.abs(steps) * float(tables.scales[language, 1])
         offsets = tokens.word_offsets[at[:found]]
         return [
             (int(o), int(k), float(a), float(b))

@@ -1,0 +1,104 @@
+"""From features to a calibrated score: z, the threshold for a target, and `ai_score`.
+
+z says how many standard deviations a document lies above human text of its language and length.
+A model file holds, for each human collection, the z that given shares of its documents exceed
+when they are scored by a model that never saw the collection (`training/calibration.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FPR_GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""False-positive rates that thresholds are stored for; between them ln(rate) is interpolated."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How one language's log-odds become a score.
+
+    z = (x − `mean`) / √(`between` + `within` / words) − `perplexity_slope` × (ln perplexity −
+    `perplexity_mean`): human text that a model of human text finds unusual reaches high log-odds
+    more often, and the second term makes up for it. `thresholds` holds the z of each rate of
+    `FPR_GRID`; `ai_score` is the logistic function of `intercept` + `slope` × z. Documents of
+    fewer than `min_words` words are not judged.
+    """
+
+    mean: float
+    between: float
+    within: float
+    thresholds: tuple[float, ...]
+    intercept: float
+    slope: float
+    min_words: int
+    perplexity_mean: float = 0.0
+    perplexity_slope: float = 0.0
+
+    @classmethod
+    def from_metadata(cls, values: Mapping[str, Any]) -> Calibration:
+        """The calibration that a model file's metadata holds."""
+        return cls(
+            mean=float(values["mean"]),
+            between=float(values["between"]),
+            within=float(values["within"]),
+            thresholds=tuple(float(v) for v in values["thresholds"]),
+            intercept=float(values["intercept"]),
+            slope=float(values["slope"]),
+            min_words=int(values["min_words"]),
+            perplexity_mean=float(values.get("perplexity_mean", 0.0)),
+            perplexity_slope=float(values.get("perplexity_slope", 0.0)),
+        )
+
+    def standardise(
+        self, log_odds: Floats, words: NDArray[np.int64], perplexity: Floats | None = None
+    ) -> Floats:
+        """z of documents whose mean log-odds a word is `log_odds`.
+
+        Without a perplexity (None, or NaN for a document) the average one is assumed.
+        """
+        z = (log_odds - self.mean) / np.sqrt(self.between + self.within / np.maximum(words, 1))
+        if perplexity is None or not self.perplexity_slope:
+            return z
+        excess = np.log(perplexity) - self.perplexity_mean
+        return np.asarray(z - self.perplexity_slope * np.nan_to_num(excess))
+
+    def threshold(self, target_fpr: float) -> float:
+        """The z from which a document is called AI at `target_fpr`; beyond the grid, its end."""
+        return float(np.interp(np.log(target_fpr), np.log(FPR_GRID), self.thresholds))
+
+    def score(self, z: Floats) -> Floats:
+        """`ai_score`, in 0 … 1, rising strictly with z."""
+        return squash(self.intercept + self.slope * z)
+
+    def z_of_score(self, score: float) -> float:
+        """The z that has `score` as its `ai_score`."""
+        return float((unsquash(np.array([score]))[0] - self.intercept) / self.slope)
+
+
+_LINEAR = 6.0
+
+
+def squash(logit: Floats) -> Floats:
+    """The logistic function, flattened beyond ±6 so that far-out documents still differ.
+
+    There the argument grows with the logarithm: in single precision the plain function ties at 1
+    from 17 on.
+    """
+    size = np.abs(logit)
+    tame = np.where(size > _LINEAR, _LINEAR + np.log1p(np.maximum(size - _LINEAR, 0.0)), size)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.sign(logit) * tame)))
+
+
+def unsquash(score: Floats) -> Floats:
+    """The argument that `squash` gives `score` for."""
+    logit = np.log(score) - np.log1p(-score)
+    size = np.abs(logit)
+    full = np.where(size > _LINEAR, _LINEAR + np.expm1(np.maximum(size - _LINEAR, 0.0)), size)
+    return np.asarray(np.sign(logit) * full)

@@ -1,0 +1,172 @@
+"""A policy file (TOML) as a `Policy`, and back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lowbg.config import Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
+from lowbg.errors import ConfigError
+
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "": ("decision", "thresholds", "trust", "calibration", "gate"),
+    "decision": ("rule", "target_fpr", "unscored"),
+    "thresholds": ("min_perplexity", "min_burstiness", "max_phrase_hits"),
+    "trust": ("before", "date_field"),
+    "calibration": ("min_ai_scores",),
+    "gate": ("max_ai_share", "statistic", "max_phrase_hits"),
+}
+"""The keys of each table of a policy file; the empty name is the file itself."""
+
+
+def load_policy(path: Path) -> Policy:
+    """The policy that the file states; what it leaves out keeps its default.
+
+    Raises `ConfigError`, naming the file and the key, for a file that can't be read, is no TOML,
+    has an unknown key (the nearest known one is named) or a value of the wrong kind.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the policy cannot be read ({error})") from error
+    return parse_policy(text, str(path))
+
+
+def parse_policy(text: str, name: str = "policy") -> Policy:
+    """The policy in `text`; `name` stands in messages."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not valid TOML ({error})") from error
+    _check_keys(values, "", name)
+    tables = {key: _table(values, key, name) for key in KEYS[""]}
+    for key, table in tables.items():
+        _check_keys(table, key, name)
+    read = _Reader(name)
+    policy = Policy(gate=_gate(tables["gate"], read))
+    decision, thresholds, trust = tables["decision"], tables["thresholds"], tables["trust"]
+    changes: dict[str, Any] = {
+        **read.given(decision, "decision", rule=Rule, target_fpr=_number, unscored=Unscored),
+        "thresholds": replace(
+            Thresholds(),
+            **read.given(
+                thresholds,
+                "thresholds",
+                min_perplexity=_number,
+                min_burstiness=_number,
+                max_phrase_hits=_whole,
+            ),
+        ),
+    }
+    dates = read.given(trust, "trust", before=_date, date_field=_text)
+    if "before" in dates:
+        changes["trust_before"] = dates.pop("before")
+    scores = _table(tables["calibration"], "min_ai_scores", name, "calibration.")
+    changes["min_ai_scores"] = {
+        code: read.value(score, f"calibration.min_ai_scores.{code}", _share)
+        for code, score in scores.items()
+    }
+    try:
+        return replace(policy, **changes, **dates)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _gate(table: Mapping[str, Any], read: _Reader) -> Gate:
+    hits = _table(table, "max_phrase_hits", read.name, "gate.")
+    return replace(
+        Gate(),
+        **read.given(table, "gate", max_ai_share=_share, statistic=GateStatistic),
+        max_phrase_hits={
+            category: read.value(most, f"gate.max_phrase_hits.{category}", _whole)
+            for category, most in hits.items()
+        },
+    )
+
+
+def _table(values: Mapping[str, Any], key: str, name: str, prefix: str = "") -> dict[str, Any]:
+    table = values.get(key, {})
+    if not isinstance(table, dict):
+        raise ConfigError(
+            f"{name}: {prefix}{key} is {table!r}; it must be a table, [{prefix}{key}]"
+        )
+    return table
+
+
+def _check_keys(table: Mapping[str, Any], where: str, name: str) -> None:
+    known = KEYS[where]
+    for key in table:
+        if key in known:
+            continue
+        place = f"[{where}] " if where else ""
+        nearest = difflib.get_close_matches(key, known, 1, cutoff=0.0)[0]
+        homes = [table_name for table_name, keys in KEYS.items() if table_name and key in keys]
+        hint = f"it belongs under [{homes[0]}]" if homes else f"did you mean {nearest!r}?"
+        raise ConfigError(f"{name}: {place}unknown key {key!r}; {hint}")
+
+
+class _Reader:
+    """Values of a file, converted; a wrong one is a `ConfigError` that names file and key."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def given(
+        self, table: Mapping[str, Any], where: str, **converters: Callable[[Any], Any]
+    ) -> dict[str, Any]:
+        """The keys of `converters` that `table` has, converted."""
+        return {
+            key: self.value(table[key], f"{where}.{key}", convert)
+            for key, convert in converters.items()
+            if key in table
+        }
+
+    def value(self, value: Any, where: str, convert: Callable[[Any], Any]) -> Any:
+        """One value, converted."""
+        try:
+            return convert(value)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{self.name}: {where} is {value!r}; {error}") from error
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("it must be a number")
+    return float(value)
+
+
+def _share(value: Any) -> float:
+    number = _number(value)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError("it must be between 0 and 1")
+    return number
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("it must be a whole number, 0 or more")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("it must be text")
+    return value
+
+
+def _date(value: Any) -> dt.date:
+    if isinstance(value, dt.datetime):
+        return value.date()
+    if isinstance(value, dt.date):
+        return value
+    if isinstance(value, str):
+        try:
+            return dt.date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise ValueError("it must be a date, YYYY-MM-DD")

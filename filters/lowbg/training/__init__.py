@@ -1,0 +1,1 @@
+"""Text → tables, thresholds and figures: the code behind `lowbg train`, `calibrate` and `eval`."""
