@@ -26,6 +26,7 @@ from lowbg.training.evaluate import (
     as_json,
     as_markdown,
     evaluate,
+    group_result,
 )
 
 HERE = Path(__file__).parent
@@ -63,7 +64,6 @@ def measure(folder: Path, target_fpr: float) -> tuple[Judgements, dict[str, str]
         "dataset × domain": [f"{row.dataset} · {row.domain}" for row in rows],
         "generator": [row.generator if row.is_ai else "" for row in rows],
         "attack": [row.attack if row.is_ai else "" for row in rows],
-        "published cell": [_cell(row) for row in rows],
     }
     return (
         Judgements(
@@ -77,11 +77,19 @@ def measure(folder: Path, target_fpr: float) -> tuple[Judgements, dict[str, str]
     )
 
 
-def _cell(row: Row) -> str:
-    """The cell of a published table that a row belongs to: fastdetect's domain."""
-    if row.dataset == "fastdetect" and row.domain in FASTDETECT_CELLS:
-        return f"fastdetect · {row.domain}"
-    return ""
+def published_cells(j: Judgements) -> list[GroupResult]:
+    """The cells of Fast-DetectGPT's tables: each generator against all human text of its domain."""
+    generator = np.random.default_rng(1)
+    results = []
+    for domain in FASTDETECT_CELLS:
+        cell = j.groups["dataset × domain"] == f"fastdetect · {domain}"
+        for name in sorted(set(j.groups["generator"][cell & j.is_ai].tolist())):
+            inside = cell & (~j.is_ai | (j.groups["generator"] == name))
+            group = f"fastdetect · {domain} · {name}"
+            results.append(
+                group_result(j, "published cell", group, inside, inside, generator, rounds=200)
+            )
+    return results
 
 
 def main(argv: list[str]) -> int:
@@ -92,7 +100,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results")
     options = parser.parse_args(argv)
     judgements, digests = measure(options.data / "labelled" / "dev", options.target_fpr)
-    results: list[GroupResult] = evaluate(judgements)
+    results = evaluate(judgements) + published_cells(judgements)
     options.output.mkdir(parents=True, exist_ok=True)
     models = {name: open_embedded(name).sha256 for name in embedded_names()}
     report = {

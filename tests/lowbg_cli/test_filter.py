@@ -49,7 +49,7 @@ def test_into_a_directory(run: Run, shard: Path, tmp_path: Path) -> None:
     assert "dump.jsonl:21: invalid JSON" in result.stderr
     report = json.loads(read(out / "report.json"))
     assert report["totals"]["records"] == 22
-    assert report["runs"][0]["command"].startswith("lowbg ")
+    assert report["runs"][0]["command"].startswith("lowbg")
     assert run("verify", out).exit_code == 0
 
 

@@ -32,6 +32,17 @@ MIN_IDEOGRAPH_SHARE = 0.60
 """The same where most letters are ideographs, which stand for more than a letter (99 % of prose
 above .68)."""
 
+CATEGORIES = (
+    "tool_residue",
+    "assistant_self_reference",
+    "knowledge_cutoff",
+    "refusal",
+    "chat_boilerplate",
+    "template",
+    "overused_words",
+)
+"""Categories of phrases, the most telling first."""
+
 MAX_PHRASES = 3
 """Phrase patterns that a document's reasons name."""
 
@@ -74,7 +85,7 @@ class Decisions:
         return len(self.verdicts)
 
     def reasons(self, i: int) -> list[str]:
-        """Why document i got its verdict; empty for a human one that is not trusted by date."""
+        """Why document i got its verdict; never empty."""
         return self.explain(i)
 
     def reasons_array(self) -> pa.ListArray:
@@ -193,7 +204,7 @@ class _Explanation:
             return [f"dated before {self.decider.policy.trust_before}"]
         if self.verdicts[i] == UNSCORED:
             return [self._unscored(i)]
-        return []
+        return [self._passed(i)]
 
     def _value(self, name: str, i: int) -> Any:
         column = self.features.columns.get(name)
@@ -212,6 +223,14 @@ class _Explanation:
             f"above {share:.1f} % of human text of its {like}"
         ]
 
+    def _passed(self, i: int) -> str:
+        if self.decider.policy.rule is Rule.THRESHOLDS:
+            return "within every bound"
+        code = self._code(i)
+        both = np.array([self.z[i], self.decider.thresholds[code]])
+        score, threshold = self.decider.calibrations[code].score(both)
+        return f"ai_score {score:.3f}, AI from {threshold:.3f}"
+
     def _bounds(self, i: int) -> list[str]:
         bounds = self.decider.policy.thresholds
         perplexity = self._value(PERPLEXITY.name, i)
@@ -228,8 +247,8 @@ class _Explanation:
 
     def _phrases(self, i: int) -> list[str]:
         reasons = []
-        for phrase in (self._value(PHRASES.name, i) or [])[:MAX_PHRASES]:
-            category, _, text = phrase.partition(":")
+        found = [phrase.partition(":") for phrase in self._value(PHRASES.name, i) or []]
+        for category, _, text in sorted(found, key=_telling)[:MAX_PHRASES]:
             reasons.append(f"contains '{text}' ({category})" if text else f"contains '{category}'")
         return reasons
 
@@ -246,6 +265,11 @@ class _Explanation:
                 return "language not recognised"
             return f"no tables of the language {self.features.codes[index]!r}"
         return "no words"
+
+
+def _telling(phrase: tuple[str, str, str]) -> int:
+    """Where a phrase's category stands among those that say most of a document."""
+    return CATEGORIES.index(phrase[0]) if phrase[0] in CATEGORIES else len(CATEGORIES)
 
 
 def human_share_above(calibration: Calibration, z: float) -> float:

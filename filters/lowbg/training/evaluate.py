@@ -121,7 +121,7 @@ def _wilson(hits: int, n: int) -> Interval | None:
     return Interval(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)))
 
 
-def _result(
+def group_result(
     j: Judgements,
     grouping: str,
     group: str,
@@ -130,6 +130,11 @@ def _result(
     generator: np.random.Generator,
     rounds: int,
 ) -> GroupResult:
+    """The figures of the documents in the mask `inside`.
+
+    AI text is compared with the human text of the group, or of the mask `reference` where the
+    group has less than `MIN_CLASS`.
+    """
     scored = ~np.isnan(j.score)
     human, ai = inside & ~j.is_ai, inside & j.is_ai
     own = (human & scored).sum() >= MIN_CLASS
@@ -169,7 +174,7 @@ def evaluate(j: Judgements, seed: int = 1, rounds: int = 200) -> list[GroupResul
     """The figures over everything, by each grouping and by length; same seed, same result."""
     generator = np.random.default_rng(seed)
     everything = np.ones(len(j), np.bool_)
-    results = [_result(j, "all", "all", everything, everything, generator, rounds)]
+    results = [group_result(j, "all", "all", everything, everything, generator, rounds)]
     groupings = {**j.groups, "length": length_buckets(j.words)}
     language = j.groups.get("language")
     for grouping, groups in groupings.items():
@@ -180,7 +185,9 @@ def evaluate(j: Judgements, seed: int = 1, rounds: int = 200) -> list[GroupResul
             reference = everything
             if language is not None:
                 reference = np.isin(language, np.unique(language[inside]))
-            results.append(_result(j, grouping, str(group), inside, reference, generator, rounds))
+            results.append(
+                group_result(j, grouping, str(group), inside, reference, generator, rounds)
+            )
     return results
 
 

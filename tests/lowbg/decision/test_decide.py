@@ -114,14 +114,26 @@ def test_a_trusted_date_is_human_but_keeps_its_score() -> None:
 
 
 def test_reasons_name_feature_share_and_phrases() -> None:
-    document = {**at_z(2.501), "phrases": ["assistant_self_reference:as an ai language model"]}
+    phrases = ["overused_words:delve", "assistant_self_reference:as an ai language model"]
+    document = {**at_z(2.501), "phrases": phrases}
     decisions = decide(Policy(), features(document, at_z(0.0)))
     assert decisions.reasons(0) == [
         f"phrase_log_odds {document['log_odds']:.2f} nats/word, "
         "above 99.0 % of human text of its length",
         "contains 'as an ai language model' (assistant_self_reference)",
+        "contains 'delve' (overused_words)",
     ]
-    assert decisions.reasons_array().to_pylist() == [decisions.reasons(0), []]
+    assert decisions.reasons_array().to_pylist() == [decisions.reasons(0), decisions.reasons(1)]
+
+
+def test_a_human_verdict_names_score_and_threshold() -> None:
+    decisions = decide(Policy(), features(at_z(0.0), at_z(9.0)))
+    [reason] = decisions.reasons(0)
+    score, threshold = (
+        float(word) for word in reason.removeprefix("ai_score ").split(", AI from ")
+    )
+    assert score == pytest.approx(decisions.score[0].as_py(), abs=5e-4)
+    assert score < threshold < decisions.score[1].as_py()
 
 
 def test_perplexity_takes_part_where_the_calibration_says_so() -> None:
@@ -148,7 +160,7 @@ def test_rule_thresholds(document: dict[str, Any], verdict: int, reason: str | N
     policy = Policy(rule=Rule.THRESHOLDS, thresholds=Thresholds())
     decisions = decide(policy, features(document))
     assert decisions.verdicts.tolist() == [verdict]
-    assert decisions.reasons(0) == ([reason] if reason else [])
+    assert decisions.reasons(0) == [reason or "within every bound"]
 
 
 def test_own_scores_replace_the_shipped_threshold() -> None:
