@@ -32,7 +32,7 @@ from lowbg.writers import stem
 from lowbg.writers.base import Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
 from lowbg.writers.parquet import ParquetWriter
-from lowbg.writers.quarantine import QuarantineWriter
+from lowbg.writers.quarantine import QuarantineWriter, quarantine_path
 
 MARK = ".lowbg"
 """The folder that marks an output directory as lowbg's own."""
@@ -154,7 +154,7 @@ class _ScoreWorker:
 
 def _open_sinks(name: str, setup: _ScoreSetup) -> _RowSinks:
     root = setup.output
-    quarantine = QuarantineWriter(root / "quarantine" / f"{name}.jsonl", root)
+    quarantine = QuarantineWriter(quarantine_path(root, name), root)
     if setup.format is ScoreFormat.PARQUET:
         target = root / f"{stem(name)}.parquet"
         parquet = ParquetWriter(target, root, schema.score_schema(), ParquetLayout())

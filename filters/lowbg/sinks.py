@@ -23,7 +23,7 @@ from lowbg.writers import codec_of, output_name
 from lowbg.writers.base import Annotations, Part, PartState, Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
 from lowbg.writers.parquet import ParquetWriter
-from lowbg.writers.quarantine import QuarantineWriter
+from lowbg.writers.quarantine import QuarantineWriter, quarantine_path
 
 QUARANTINE: Final = "quarantine"
 
@@ -43,7 +43,7 @@ class DirectorySinks:
     ) -> None:
         self._config = config
         self._writers: dict[Route, Writer] = {}
-        target = root / QUARANTINE / f"{name}.jsonl"
+        target = quarantine_path(root, name)
         self._quarantine = QuarantineWriter(target, root, part_of(QUARANTINE))
         try:
             for route in routes(config.policy.unscored):

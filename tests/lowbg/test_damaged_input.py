@@ -21,6 +21,7 @@ import zstandard
 from lowbg.config import Compression, ExecutorName, Existing, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.filtering import FilterJob, filter_shards, filter_stream
+from lowbg.manifest import verify
 from lowbg.running import Outcome
 from lowbg.shards import discover
 
@@ -332,3 +333,15 @@ def test_several_inputs_in_one_stream_join_cleanly(tmp_path: Path) -> None:
     shards = discover([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")])
     filter_stream(shards, None, stream, None, None, RunConfig())
     assert stream.getvalue() == mark + b"".join(GOOD)
+
+
+def test_a_name_as_long_as_a_file_may_have_has_a_quarantine(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    names = ["n" * 249 + end for end in (".jsonl", "o.json")]
+    for name in names:
+        (tmp_path / "in" / name).write_bytes(GOOD[0] + b"broken\n")
+    out = tmp_path / "out"
+    outcome = run(tmp_path / "in", out)
+    assert outcome.complete
+    assert len(list((out / "quarantine").iterdir())) == len(names)
+    assert verify(out) == []

@@ -246,3 +246,12 @@ def remove(path: Path) -> None:
 def test_an_extra_file_that_is_not_there(root: Path) -> None:
     with pytest.raises(OutputError, match=r"report\.html"):
         write_manifest(root, INFO, [], ["report.html"])
+
+
+@pytest.mark.parametrize("key", ["shard", "records", "sha256"])
+def test_an_entry_without_a_key_is_a_damaged_manifest(root: Path, key: str) -> None:
+    path = root / "manifest.json"
+    content = json.loads(path.read_bytes())
+    del content["files"][0][key]
+    path.write_text(json.dumps(content))
+    assert [finding.kind for finding in verify(root)] == ["manifest"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,24 @@ import orjson
 from lowbg.records import Rejected
 from lowbg.writers.base import Part, PartState, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter
+
+MAX_NAME_BYTES = 255
+"""The longest name that common file systems take."""
+
+
+def quarantine_path(root: Path, shard: str) -> Path:
+    """Where the shard's quarantine lies below the output directory `root`.
+
+    It is the shard's name and `.jsonl`; where no file could have that name (255 bytes at most), it
+    is cut, and its digest tells it apart.
+    """
+    folder, _, name = shard.rpartition("/")
+    stored = os.fsencode(name)
+    if len(stored) + len(".jsonl") > MAX_NAME_BYTES:
+        digest = hashlib.sha256(stored).hexdigest()[:12]
+        room = MAX_NAME_BYTES - len(digest) - len("..jsonl")
+        name = f"{stored[:room].decode('utf-8', 'ignore')}.{digest}"
+    return root / "quarantine" / folder / f"{name}.jsonl"
 
 
 class QuarantineWriter:
