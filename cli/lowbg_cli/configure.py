@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from lowbg.config import ExecutorName, FieldNames, Policy, Rule, Thresholds, Unscored
+from lowbg.config import ExecutorName, FieldNames, FprBound, Policy, Rule, Thresholds, Unscored
 from lowbg.errors import ConfigError
 from lowbg_cli import terminal
 
@@ -34,6 +34,7 @@ class PolicyOptions:
     max_phrase_hits: int | None = None
     unscored: Unscored | None = None
     trust_before: dt.date | None = None
+    fpr_bound: FprBound | None = None
 
     def resolve(self) -> Policy:
         """The policy file's values (or the defaults) with the options on top.
@@ -51,6 +52,7 @@ class PolicyOptions:
             policy,
             rule=_given(self.rule, policy.rule),
             target_fpr=_given(self.target_fpr, policy.target_fpr),
+            fpr_bound=_given(self.fpr_bound, policy.fpr_bound),
             unscored=_given(self.unscored, policy.unscored),
             thresholds=Thresholds(
                 min_perplexity=_given(self.min_perplexity, bounds.min_perplexity),
@@ -71,16 +73,18 @@ class PolicyOptions:
             raise ConfigError(
                 f"{', '.join(given)}: no effect under rule {rule.value!r}; add --rule thresholds"
             )
-        if self.target_fpr is None:
+        rates = {"--target-fpr": self.target_fpr, "--fpr-bound": self.fpr_bound}
+        option = next((name for name, value in rates.items() if value is not None), None)
+        if option is None:
             return
         if rule is Rule.THRESHOLDS:
             raise ConfigError(
-                "--target-fpr: no effect under rule 'thresholds'; set the thresholds themselves "
+                f"{option}: no effect under rule 'thresholds'; set the thresholds themselves "
                 f"({', '.join(bounds)}) or use --rule calibrated"
             )
         if policy.min_ai_scores:
             raise ConfigError(
-                f"--target-fpr: {self.file} sets scores of its own ([calibration.min_ai_scores]); "
+                f"{option}: {self.file} sets scores of its own ([calibration.min_ai_scores]); "
                 "take them out, or calibrate anew for this rate"
             )
 

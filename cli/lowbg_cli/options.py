@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from lowbg.config import Compression as Codec
-from lowbg.config import ExecutorName, Rule
+from lowbg.config import ExecutorName, FprBound, Rule
 from lowbg.config import Unscored as UnscoredTo
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
@@ -96,6 +96,14 @@ TargetFpr: TypeAlias = Annotated[
         metavar="SHARE",
         callback=finite,
         help="Share of human documents that may be called AI. [default: 0.01]",
+    ),
+]
+FprBoundName: TypeAlias = Annotated[
+    FprBound | None,
+    typer.Option(
+        "--fpr-bound",
+        help="Does that hold on average over collections of human text, or on every one? "
+        "[default: mean]",
     ),
 ]
 MinPerplexity: TypeAlias = Annotated[

@@ -30,6 +30,13 @@ class Rule(StrEnum):
     THRESHOLDS = "thresholds"
 
 
+class FprBound(StrEnum):
+    """What the target false-positive rate bounds: collections of human text on average, or each."""
+
+    MEAN = "mean"
+    EVERY = "every"
+
+
 class Unscored(StrEnum):
     """Where documents go that cannot be judged."""
 
@@ -130,7 +137,9 @@ class Gate:
 class Policy:
     """The decision, as a policy file states it.
 
-    `target_fpr` is the share of human documents that may be called AI, between 0 and 0.5.
+    `target_fpr` is the share of human documents that may be called AI, between 0 and 0.5;
+    `fpr_bound` says whether that holds on average over collections of human text that no table
+    was fitted to, or on every one of them.
     `trust_before`: documents dated earlier are human by provenance; `date_field` names the field
     that holds the date. `min_ai_scores`: by language, the `ai_score` from which a document is
     called AI, in place of the shipped threshold (what `lowbg calibrate` writes).
@@ -138,6 +147,7 @@ class Policy:
 
     rule: Rule = Rule.CALIBRATED
     target_fpr: float = 0.01
+    fpr_bound: FprBound = FprBound.MEAN
     unscored: Unscored = Unscored.HUMAN
     thresholds: Thresholds = field(default_factory=Thresholds)
     trust_before: dt.date | None = None

@@ -35,6 +35,7 @@ def eval_command(
     lang_field: options.LangField = FIELDS.language,
     policy: options.PolicyFile = None,
     target_fpr: options.TargetFpr = None,
+    fpr_bound: options.FprBoundName = None,
     json_to: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")
     ] = None,
@@ -58,7 +59,7 @@ def eval_command(
     \b
       lowbg eval labelled/dev --json figures.json
     """
-    decision = PolicyOptions(file=policy, target_fpr=target_fpr).resolve()
+    decision = PolicyOptions(file=policy, target_fpr=target_fpr, fpr_bound=fpr_bound).resolve()
     fields = FieldOptions(text_field, FIELDS.id, lang_field, None, FIELDS.url).resolve(decision)
     config = RunConfig(fields=fields, policy=decision)
     shards = find_shards(inputs, None, quiet=quiet).shards

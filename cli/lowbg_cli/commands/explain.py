@@ -64,6 +64,7 @@ def explain_command(
     ] = None,
     policy: options.PolicyFile = None,
     target_fpr: options.TargetFpr = None,
+    fpr_bound: options.FprBoundName = None,
     rule: options.RuleName = None,
     text_field: options.TextField = FIELDS.text,
     id_field: options.IdField = FIELDS.id,
@@ -78,7 +79,9 @@ def explain_command(
     """
     if record is not None and record_id is not None:
         raise ConfigError("--record and --id both choose a record; give one")
-    decision = PolicyOptions(file=policy, target_fpr=target_fpr, rule=rule).resolve()
+    decision = PolicyOptions(
+        file=policy, target_fpr=target_fpr, fpr_bound=fpr_bound, rule=rule
+    ).resolve()
     fields = FieldOptions(text_field, id_field, lang_field, None, FIELDS.url).resolve(decision)
     config = RunConfig(fields=fields, policy=decision)
     text, own_language = _read(Choice(file, record, record_id), config)

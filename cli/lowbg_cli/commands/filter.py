@@ -95,6 +95,7 @@ def filter_command(
     url_field: options.UrlField = FIELDS.url,
     policy: options.PolicyFile = None,
     target_fpr: options.TargetFpr = None,
+    fpr_bound: options.FprBoundName = None,
     rule: options.RuleName = None,
     min_perplexity: options.MinPerplexity = None,
     min_burstiness: options.MinBurstiness = None,
@@ -131,7 +132,7 @@ def filter_command(
     """
     decision = PolicyOptions(
         policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, unscored,
-        trust_before,
+        trust_before, fpr_bound,
     ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
     config = RunConfig(

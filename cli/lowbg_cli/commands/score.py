@@ -46,6 +46,7 @@ def score_command(
     url_field: options.UrlField = FIELDS.url,
     policy: options.PolicyFile = None,
     target_fpr: options.TargetFpr = None,
+    fpr_bound: options.FprBoundName = None,
     rule: options.RuleName = None,
     min_perplexity: options.MinPerplexity = None,
     min_burstiness: options.MinBurstiness = None,
@@ -67,7 +68,7 @@ def score_command(
     """
     decision = PolicyOptions(
         policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, None,
-        trust_before,
+        trust_before, fpr_bound,
     ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
     config = RunConfig(

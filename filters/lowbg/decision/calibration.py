@@ -7,7 +7,7 @@ when they are scored by a model that never saw the collection (`training/calibra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 FPR_GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """False-positive rates that thresholds are stored for; between them ln(rate) is interpolated."""
+
+MIN_STRATUM = 50
+"""A human collection with fewer judged documents does not bind the threshold for every one."""
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +74,7 @@ class Calibration:
 
     def threshold(self, target_fpr: float) -> float:
         """The z from which a document is called AI at `target_fpr`; beyond the grid, its end."""
-        return float(np.interp(np.log(target_fpr), np.log(FPR_GRID), self.thresholds))
+        return at_rate(self.thresholds, target_fpr)
 
     def score(self, z: Floats) -> Floats:
         """`ai_score`, in 0 … 1, rising strictly with z."""
@@ -80,6 +83,21 @@ class Calibration:
     def z_of_score(self, score: float) -> float:
         """The z that has `score` as its `ai_score`."""
         return float((unsquash(np.array([score]))[0] - self.intercept) / self.slope)
+
+
+def at_rate(stored: Sequence[float], fpr: float) -> float:
+    """The z at the rate `fpr` of a list that holds one for each rate of `FPR_GRID`."""
+    return float(np.interp(np.log(fpr), np.log(FPR_GRID), stored))
+
+
+def highest(collections: Mapping[str, Mapping[str, Any]]) -> tuple[float, ...]:
+    """Of each rate of `FPR_GRID` the z that no collection of human text exceeds more often.
+
+    `collections` is a model file's `human_collections`: `documents` and `z` of each. Empty where
+    none has `MIN_STRATUM` documents.
+    """
+    binding = [entry["z"] for entry in collections.values() if entry["documents"] >= MIN_STRATUM]
+    return tuple(max(map(float, z)) for z in zip(*binding, strict=True))
 
 
 _LINEAR = 6.0

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import Policy, Rule
-from lowbg.decision.calibration import FPR_GRID, Calibration
+from lowbg.config import FprBound, Policy, Rule
+from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
+from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.schema import BURSTINESS, PERPLEXITY, PHRASE_HITS, PHRASE_LOG_ODDS, PHRASES
 from lowbg.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
@@ -104,15 +105,23 @@ class Decider:
             if "calibration" in model.metadata
         }
         self.thresholds = {
-            code: self._threshold(code, calibration)
+            code: self._threshold(code, calibration, models[code])
             for code, calibration in self.calibrations.items()
         }
 
-    def _threshold(self, code: str, calibration: Calibration) -> float:
+    def _threshold(self, code: str, calibration: Calibration, model: ModelFile) -> float:
         own = self.policy.min_ai_scores.get(code)
         if own is not None:
             return calibration.z_of_score(min(max(own, 1e-6), 1.0 - 1e-6))
-        return calibration.threshold(self.policy.target_fpr)
+        if self.policy.fpr_bound is FprBound.MEAN:
+            return calibration.threshold(self.policy.target_fpr)
+        stored = highest(model.metadata.get("human_collections", {}))
+        if not stored:
+            raise ConfigError(
+                f"fpr_bound 'every': the tables of {code!r} know no human collection of "
+                f"{MIN_STRATUM} documents"
+            )
+        return at_rate(stored, self.policy.target_fpr)
 
     def decide(self, f: Features) -> Decisions:
         """The verdicts on a batch; a document's verdict never depends on the others."""

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lowbg.config import Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
+from lowbg.config import FprBound, Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
 from lowbg.errors import ConfigError
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "": ("decision", "thresholds", "trust", "calibration", "gate"),
-    "decision": ("rule", "target_fpr", "unscored"),
+    "decision": ("rule", "target_fpr", "fpr_bound", "unscored"),
     "thresholds": ("min_perplexity", "min_burstiness", "max_phrase_hits"),
     "trust": ("before", "date_field"),
     "calibration": ("min_ai_scores",),
@@ -51,7 +51,14 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
     policy = Policy(gate=_gate(tables["gate"], read))
     decision, thresholds, trust = tables["decision"], tables["thresholds"], tables["trust"]
     changes: dict[str, Any] = {
-        **read.given(decision, "decision", rule=Rule, target_fpr=_number, unscored=Unscored),
+        **read.given(
+            decision,
+            "decision",
+            rule=Rule,
+            target_fpr=_number,
+            fpr_bound=FprBound,
+            unscored=Unscored,
+        ),
         "thresholds": replace(
             Thresholds(),
             **read.given(

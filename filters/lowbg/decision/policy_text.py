@@ -18,6 +18,7 @@ def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
         "decision": {
             "rule": policy.rule,
             "target_fpr": policy.target_fpr,
+            "fpr_bound": policy.fpr_bound,
             "unscored": policy.unscored,
         },
         "calibration.min_ai_scores": dict(sorted(policy.min_ai_scores.items())),

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowbg.decision.calibration import FPR_GRID, Calibration, squash, unsquash
+from lowbg.decision.calibration import (
+    FPR_GRID,
+    Calibration,
+    at_rate,
+    highest,
+    squash,
+    unsquash,
+)
 
 CALIBRATION = Calibration(
     mean=-0.4,
@@ -57,3 +64,17 @@ def test_z_of_score_inverts_score(score: float) -> None:
 @given(st.floats(-25, 25))
 def test_unsquash_inverts_squash(logit: float) -> None:
     assert unsquash(squash(np.array([logit])))[0] == pytest.approx(logit, abs=1e-6)
+
+
+COLLECTIONS = {
+    "news": {"documents": 300, "z": [3.0, 2.8, 2.5, 2.0, 1.8, 1.5, 1.2, 0.8, 0.0]},
+    "stories": {"documents": 50, "z": [3.9, 3.1, 2.4, 2.3, 1.7, 1.6, 1.2, 0.9, 0.1]},
+    "tiny": {"documents": 49, "z": [9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0]},
+}
+
+
+def test_the_bound_on_every_collection_is_the_highest_of_those_that_can_vouch() -> None:
+    assert highest(COLLECTIONS) == (3.9, 3.1, 2.5, 2.3, 1.8, 1.6, 1.2, 0.9, 0.1)
+    assert highest({"tiny": COLLECTIONS["tiny"]}) == ()
+    assert at_rate(highest(COLLECTIONS), 0.01) == 2.3
+    assert 2.3 < at_rate(highest(COLLECTIONS), 0.007) < 2.5

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lowbg.config import Policy, Rule, Thresholds
+from lowbg.config import FprBound, Policy, Rule, Thresholds
 from lowbg.decision.calibration import Calibration
 from lowbg.decision.decide import Decider, Decisions, Features, human_share_above
+from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 
 CALIBRATION = Calibration(
@@ -179,3 +180,15 @@ def test_human_share_above_is_the_inverse_of_the_threshold() -> None:
 
 def test_no_documents() -> None:
     assert len(decide(Policy(), features())) == 0
+
+
+def test_a_bound_on_every_collection_is_stricter_and_needs_collections() -> None:
+    collections = {"stories": {"documents": 50, "z": [v + 1.0 for v in CALIBRATION.thresholds]}}
+    f = features(at_z(2.6), at_z(3.6))
+    policy = Policy(fpr_bound=FprBound.EVERY)
+    metadata = {"calibration": asdict(CALIBRATION), "human_collections": collections}
+    model = ModelFile(Path("en"), "", metadata, {})
+    assert Decider(policy, {"en": model}).decide(f).verdicts.tolist() == [0, 1]
+    assert decide(Policy(), f).verdicts.tolist() == [1, 1]
+    with pytest.raises(ConfigError, match="'en' know no human collection"):
+        decide(policy, f)

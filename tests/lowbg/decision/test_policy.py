@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowbg.config import GateStatistic, Policy, Rule, Unscored
+from lowbg.config import FprBound, GateStatistic, Policy, Rule, Unscored
 from lowbg.decision.policy import load_policy, parse_policy
 from lowbg.errors import ConfigError
 
@@ -13,6 +13,7 @@ EXAMPLE = """
 [decision]
 rule = "calibrated"        # or "thresholds"
 target_fpr = 0.02
+fpr_bound = "every"
 unscored = "separate"
 [thresholds]               # used by rule = "thresholds"
 min_perplexity = 100
@@ -35,6 +36,7 @@ def test_everything_is_read() -> None:
     policy = parse_policy(EXAMPLE)
     assert policy.rule is Rule.CALIBRATED
     assert policy.target_fpr == 0.02
+    assert policy.fpr_bound is FprBound.EVERY
     assert policy.unscored is Unscored.SEPARATE
     assert policy.thresholds.min_perplexity == 100.0
     assert policy.thresholds.min_burstiness == -0.25

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowbg.config import Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
+from lowbg.config import FprBound, Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
 from lowbg.decision.policy import parse_policy
 from lowbg.decision.policy_text import policy_text
 
@@ -17,6 +17,7 @@ POLICIES = st.builds(
     Policy,
     rule=st.sampled_from(Rule),
     target_fpr=st.floats(1e-9, 0.5),
+    fpr_bound=st.sampled_from(FprBound),
     unscored=st.sampled_from(Unscored),
     thresholds=st.builds(
         Thresholds,
