@@ -101,8 +101,8 @@ class ShareEstimator:
         for name, counts in statistics.host_languages.to_dict().items():
             language, _, host = name.partition("/")
             row = np.array(counts, np.int64)
-            scores = np.stack([np.zeros(_BINS, np.int64), row[len(TRUST_COUNTS) :]])
-            cell = _Cell(row[: len(TRUST_COUNTS)], scores)
+            untrusted = np.stack([np.zeros(_BINS, np.int64), row[len(TRUST_COUNTS) :]])
+            cell = _Cell(row[: len(TRUST_COUNTS)], untrusted)
             self._hosts.setdefault(host, {})[language, host] = cell
         self._fits: dict[tuple[str, bytes], ShareFit] = {}
 

@@ -166,4 +166,4 @@ class _Counts:
 
 def _rows(x: Floats, y: Floats) -> Floats:
     """The sum of products of each row, as a column."""
-    return np.einsum("ij,ij->i", x, y)[:, None]
+    return np.asarray(np.einsum("ij,ij->i", x, y)[:, None])

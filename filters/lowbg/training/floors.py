@@ -1,7 +1,7 @@
 """Quality floors: what figures a set of labelled documents has to reach, read from a TOML file.
 
     seed = 1
-    per_group = 150
+    per_group = 120
     margin = 3.0
 
     [[floor]]
@@ -12,8 +12,8 @@
 
 `figure` is "recall" or "fpr" (at the shipped threshold, of scored documents), "auroc", or "scored".
 `where` names groups by grouping; "*" stands for any but none. `value` is what all documents gave. A
-sample of `per_group` documents a dataset, label and language may be worse by `margin` standard
-errors of its own size, which chance alone exceeds once in 700 for 3.
+sample of `per_group` documents a dataset, domain, label and language may be worse by `margin`
+standard errors of its own size, which chance alone exceeds once in 700 for 3.
 """
 
 from __future__ import annotations
@@ -157,12 +157,13 @@ def updated(text: str, floors: Floors, j: Judgements, *, may_lower: bool) -> str
 
 
 def sample(rows: Iterable[Row], floors: Floors) -> Iterator[Row]:
-    """At most `per_group` rows of each dataset, label and language, whatever their order."""
-    groups: dict[tuple[str, str, str], list[tuple[bytes, int, Row]]] = {}
+    """At most `per_group` rows of each dataset, domain, label and language, in whatever order."""
+    groups: dict[tuple[str, ...], list[tuple[bytes, int, Row]]] = {}
     for i, row in enumerate(rows):
         key = f"{floors.seed}\0{row.id}\0{row.text}".encode("utf-8", "replace")
         rank = hashlib.blake2b(key, digest_size=8).digest()
-        groups.setdefault((row.dataset, row.label, row.language), []).append((rank, i, row))
+        group = (row.dataset, row.domain, row.label, row.language)
+        groups.setdefault(group, []).append((rank, i, row))
     for _, own in sorted(groups.items()):
         yield from (row for _, _, row in sorted(own, key=lambda e: e[:2])[: floors.per_group])
 
