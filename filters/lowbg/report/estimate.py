@@ -131,7 +131,7 @@ class ShareEstimator:
         if scored < MIN_HOST:
             total = scored + sum(cell["trusted_scored"] for cell in cells.values())
             raw = share(sum(cell["ai"] for cell in cells.values()), total)
-            reason = f"{scored} scored documents, {MIN_HOST} are needed"
+            reason = f"{scored} scored documents not human by date, {MIN_HOST} are needed"
             return {"estimate": None, "reason": reason, "raw": raw}
         return self._estimate(cells, pool=True)
 

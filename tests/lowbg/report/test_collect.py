@@ -202,5 +202,5 @@ def test_tables_show_estimates_where_there_are_any(
     small = shard("b.jsonl", statistics(host="small.org"))
     page = render_html(build(trusted, small))
     assert page.count("Estimated AI share") == 4
-    assert "9 scored documents, 100 are needed" in page
+    assert "9 scored documents not human by date, 100 are needed" in page
     assert "Estimated AI share" not in render_html(build(small))

@@ -202,7 +202,7 @@ def test_a_host_of_few_documents_says_so(documents: int, known: bool) -> None:
     )
     assert (got["estimate"] is not None) == known
     if not known:
-        assert got["reason"] == "99 scored documents, 100 are needed"
+        assert got["reason"] == "99 scored documents not human by date, 100 are needed"
     nothing = ShareEstimator(statistics).host("b.org")
     assert (nothing["estimate"], nothing["raw"]) == (None, None)
 
