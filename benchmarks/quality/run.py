@@ -1,80 +1,46 @@
 """Measures the shipped models on labelled text: `python benchmarks/quality/run.py DATA`.
 
-DATA holds `labelled/dev/*.jsonl.zst`. Writes `results/dev.md` and `results/dev.json`.
+DATA holds `labelled/dev/*.jsonl.zst`. Writes `results/dev.md` (detection), `results/fairness.md`
+(whom it gets wrong, and what a score is worth), `results/limits.md` (the README's table), all of
+it as `results/dev.json`, and the values of `floors.toml`. `--readme README.md` puts the table into
+the README.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import re
 import sys
-from collections.abc import Iterator
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from lowbg import languages
+sys.path.insert(0, str(Path(__file__).parent))
+
+from development import HERE, digests, judge
+
 from lowbg.config import Policy
-from lowbg.engine import Engine
+from lowbg.errors import ConfigError
 from lowbg.models import embedded_names, open_embedded
-from lowbg.records import Metadata
-from lowbg.training.corpus import Row, as_text, file_digest, list_files, read_rows
+from lowbg.training import fairness, floors
 from lowbg.training.evaluate import (
     GroupResult,
+    Interval,
     Judgements,
     as_json,
     as_markdown,
     evaluate,
     group_result,
+    wilson_interval,
 )
 
-HERE = Path(__file__).parent
 FASTDETECT_CELLS = ("news", "story", "qa-medical")
-
-
-def judge(engine: Engine, rows: list[Row]) -> Iterator[tuple[Row, float, bool, int]]:
-    """Each row with its score (NaN: unscored), whether it is called AI, and its words."""
-    for start in range(0, len(rows), 1000):
-        part = rows[start : start + 1000]
-        nulls = pa.nulls(len(part), pa.string())
-        own = pa.array([row.language or None for row in part], pa.string())
-        judged = engine.judge(as_text(part), Metadata(nulls, own, nulls, nulls))
-        decisions = judged.decisions
-        scores = decisions.score.to_numpy(zero_copy_only=False).astype(float)
-        words = judged.documents.tokens.words_per_document
-        yield from zip(
-            part, scores.tolist(), decisions.called_ai.tolist(), words.tolist(), strict=True
-        )
-
-
-def measure(folder: Path, target_fpr: float) -> tuple[Judgements, dict[str, str]]:
-    """Judges every file below `folder`; the digests of the files by name."""
-    engine = Engine(Policy(target_fpr=target_fpr)).setup()
-    judged = []
-    digests = {}
-    for path in list_files([folder]):
-        digests[path.name] = file_digest(path)
-        judged += list(judge(engine, list(read_rows(path))))
-    rows = [entry[0] for entry in judged]
-    groups = {
-        "language": [languages.normalise(row.language) or row.language for row in rows],
-        "dataset": [row.dataset for row in rows],
-        "dataset × language": [f"{row.dataset} · {row.language}" for row in rows],
-        "dataset × domain": [f"{row.dataset} · {row.domain}" for row in rows],
-        "generator": [row.generator if row.is_ai else "" for row in rows],
-        "attack": [row.attack if row.is_ai else "" for row in rows],
-    }
-    return (
-        Judgements(
-            is_ai=np.array([row.is_ai for row in rows]),
-            score=np.array([entry[1] for entry in judged]),
-            called_ai=np.array([entry[2] for entry in judged]),
-            words=np.array([entry[3] for entry in judged]),
-            groups={name: np.array(values) for name, values in groups.items()},
-        ),
-        digests,
-    )
+MARKS = ("<!-- limits: written by benchmarks/quality/run.py -->", "<!-- end of limits -->")
+SHOWN = ("language", "dataset", "dataset × language", "dataset × domain", "generator", "attack")
 
 
 def published_cells(j: Judgements) -> list[GroupResult]:
@@ -82,7 +48,7 @@ def published_cells(j: Judgements) -> list[GroupResult]:
     generator = np.random.default_rng(1)
     results = []
     for domain in FASTDETECT_CELLS:
-        cell = j.groups["dataset × domain"] == f"fastdetect · {domain}"
+        cell = (j.groups["dataset"] == "fastdetect") & (j.groups["domain"] == domain)
         for name in sorted(set(j.groups["generator"][cell & j.is_ai].tolist())):
             inside = cell & (~j.is_ai | (j.groups["generator"] == name))
             group = f"fastdetect · {domain} · {name}"
@@ -92,29 +58,141 @@ def published_cells(j: Judgements) -> list[GroupResult]:
     return results
 
 
+def detection(j: Judgements) -> list[GroupResult]:
+    """Everything that `lowbg eval` shows, by the groupings that tell something here."""
+    dataset = np.char.add(j.groups["dataset"], " · ")
+    groups = {
+        **j.groups,
+        "dataset × language": np.char.add(dataset, j.groups["language"]),
+        "dataset × domain": np.char.add(dataset, j.groups["domain"]),
+    }
+    shown = dataclasses.replace(j, groups={name: groups[name] for name in SHOWN})
+    return evaluate(shown) + published_cells(j)
+
+
+def limits(j: Judgements) -> list[dict[str, Any]]:
+    """The README's rows: text, datasets, documents, figure and its 95 % interval."""
+    rows = []
+    scored = ~np.isnan(j.score)
+    for row in tomllib.loads((HERE / "limits.toml").read_text(encoding="utf-8"))["row"]:
+        inside = floors.chosen(j, row.get("where", {}))
+        if row["figure"] == "scored":
+            hits, own = scored, inside
+        else:
+            hits, own = j.called_ai, inside & scored & (j.is_ai == (row["figure"] == "recall"))
+        interval = wilson_interval(int((own & hits).sum()), int(own.sum()))
+        rows.append(
+            {
+                "text": row["text"],
+                "figure": row["figure"],
+                "datasets": sorted(set(j.groups["dataset"][own].tolist())),
+                "documents": int(own.sum()),
+                "value": dataclasses.asdict(interval) if interval else None,
+            }
+        )
+    return rows
+
+
+def limits_markdown(rows: list[dict[str, Any]]) -> str:
+    """The README's table."""
+    lines = ["| text | sets | documents | called AI |", "|---|---|---|---|"]
+    for row in rows:
+        sets = ", ".join(row["datasets"]) if len(row["datasets"]) <= 2 else ""
+        sets = sets or f"{len(row['datasets'])} sets"
+        value = _percent(Interval(**row["value"])) if row["value"] else "–"
+        if row["figure"] == "scored":
+            value = f"judged: {value}"
+        lines.append(f"| {row['text']} | {sets} | {row['documents']:,} | {value} |")
+    return "\n".join(lines) + "\n"
+
+
+def _percent(found: Interval) -> str:
+    value, low, high = (100 * v for v in (found.value, found.low, found.high))
+    return f"{value:.1f} % ({low:.1f}–{high:.1f})"
+
+
+def fairness_report(j: Judgements) -> tuple[str, dict[str, Any]]:
+    """The page and the plain values of false positives by group, and of reliability."""
+    groupings = {"kind of text": j.groups["kind"], **fairness.default_groupings(j)}
+    groupings["kind and language"] = np.where(
+        j.groups["kind"] != "",
+        np.char.add(np.char.add(j.groups["kind"], " · "), j.groups["language"]),
+        "",
+    )
+    humans = fairness.human_groups(j, groupings, min_documents=30)
+    bins = fairness.reliability(j)
+    scored = ~np.isnan(j.score)
+    error = fairness.calibration_error(
+        bins, int((scored & ~j.is_ai).sum()), int((scored & j.is_ai).sum())
+    )
+    page = (
+        "# Whom the verdicts get wrong\n\nHuman text of the development data that is called AI at "
+        "the shipped threshold, in groups of 30 documents or more. Wilson intervals. Deciles of "
+        "perplexity are within each language; the tenth is the most unusual text.\n\n"
+        f"{fairness.human_markdown(humans)}\n## What a score is worth\n\nThe share of AI text at "
+        "each score, if half of all text were AI; all kinds of AI text, rewrites of human text "
+        f"among them. Mean distance of the two last columns: {error:.3f}.\n\n"
+        f"{fairness.reliability_markdown(bins)}"
+    )
+    return page, {
+        "human_groups": [dataclasses.asdict(row) for row in humans],
+        "reliability": [dataclasses.asdict(row) for row in bins],
+        "calibration_error": error,
+    }
+
+
+def put_into_readme(path: Path, table: str) -> None:
+    """Replaces what is between the marks. Raises `ConfigError` where they are missing."""
+    text = path.read_text(encoding="utf-8")
+    start, end = map(re.escape, MARKS)
+    new, n = re.subn(f"{start}.*?{end}", f"{MARKS[0]}\n{table}{MARKS[1]}", text, flags=re.DOTALL)
+    if n != 1:
+        raise ConfigError(f"{path}: no table between {MARKS[0]!r} and {MARKS[1]!r}")
+    path.write_text(new, encoding="utf-8")
+
+
 def main(argv: list[str]) -> int:
-    """Measures, and writes both results."""
+    """Measures, and writes the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("--target-fpr", type=float, default=0.01)
+    parser.add_argument("--readme", type=Path, help="the README whose table is to be replaced")
+    parser.add_argument("--lower-floors", action="store_true", help="floors may get worse")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results")
     options = parser.parse_args(argv)
-    judgements, digests = measure(options.data / "labelled" / "dev", options.target_fpr)
-    results = evaluate(judgements) + published_cells(judgements)
+    j = judge(options.data, Policy(target_fpr=options.target_fpr))
+    results, rows = detection(j), limits(j)
+    page, fair = fairness_report(j)
     options.output.mkdir(parents=True, exist_ok=True)
-    models = {name: open_embedded(name).sha256 for name in embedded_names()}
     report = {
         "target_fpr": options.target_fpr,
-        "models": models,
-        "data": digests,
+        "models": {name: open_embedded(name).sha256 for name in embedded_names()},
+        "data": digests(options.data),
         "results": as_json(results),
+        "limits": rows,
+        **fair,
     }
-    text = json.dumps(report, indent=1, ensure_ascii=False)
-    (options.output / "dev.json").write_text(text + "\n", encoding="utf-8")
     table = f"# Dev data at a target of {options.target_fpr:.1%}\n\n{as_markdown(results)}"
-    (options.output / "dev.md").write_text(table, encoding="utf-8")
+    for name, text in (
+        ("dev.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n"),
+        ("dev.md", table),
+        ("fairness.md", page),
+        ("limits.md", limits_markdown(rows)),
+    ):
+        (options.output / name).write_text(text, encoding="utf-8")
+    if options.readme:
+        put_into_readme(options.readme, limits_markdown(rows))
+    if options.target_fpr == Policy().target_fpr:
+        path = HERE / "floors.toml"
+        text = path.read_text(encoding="utf-8")
+        found = floors.updated(text, floors.load(path), j, may_lower=options.lower_floors)
+        path.write_text(found, encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    try:
+        raise SystemExit(main(sys.argv[1:]))
+    except ConfigError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lowbg.pipeline import OnProgress
     from lowbg.records import Batch
     from lowbg.shards import Shard
-    from lowbg.training.evaluate import Judgements
+    from lowbg.training.judging import Judging
 
 LABELS = {"human": False, "ai": True, "0": False, "1": True, "false": False, "true": True}
 """What a label may say, in any case, and whether it means AI."""
@@ -29,35 +29,15 @@ GROUPINGS: dict[str, Callable[[dict[str, Any], bool], object]] = {
 
 @dataclass(slots=True)
 class Labelled:
-    """What was read so far, one entry a labelled document; and what was left out.
+    """What was judged of the labelled documents, and what was left out.
 
     `cut` are the shards, by name, that broke off: their documents before that are in.
     """
 
-    is_ai: list[bool] = field(default_factory=list)
-    score: list[float] = field(default_factory=list)
-    called_ai: list[bool] = field(default_factory=list)
-    words: list[int] = field(default_factory=list)
-    groups: dict[str, list[str]] = field(
-        default_factory=lambda: {name: [] for name in ("language", *GROUPINGS)}
-    )
+    judging: Judging
     unlabelled: int = 0
     unread: int = 0
     cut: dict[str, CutStreamError] = field(default_factory=dict)
-
-    def judgements(self) -> Judgements:
-        """Everything as arrays; a grouping that no document has is left out."""
-        import numpy as np
-
-        from lowbg.training.evaluate import Judgements
-
-        return Judgements(
-            is_ai=np.array(self.is_ai, np.bool_),
-            score=np.array(self.score, np.float64),
-            called_ai=np.array(self.called_ai, np.bool_),
-            words=np.array(self.words, np.int64),
-            groups={name: np.array(own) for name, own in self.groups.items() if any(own)},
-        )
 
 
 def judge_labelled(
@@ -75,21 +55,22 @@ def judge_labelled(
     """
     from lowbg.pipeline import Progress
     from lowbg.running import reader_opener
+    from lowbg.training.judging import Judging
 
-    labelled = Labelled()
+    labelled = Labelled(Judging())
     for shard in shards:
         reader = reader_opener(shard, stdin, config)()
         try:
             for batch in reader:
                 _add(labelled, batch, engine, label_field, shard.name)
+                done = labelled.judging
                 if on_progress is not None:
-                    called = sum(labelled.called_ai)
-                    on_progress(Progress(shard.name, batch.consumed, len(labelled.is_ai), called))
+                    on_progress(Progress(shard.name, batch.consumed, done.documents, done.called))
         except CutStreamError as error:
             labelled.cut[shard.name] = error
         finally:
             reader.close()
-    if not labelled.is_ai:
+    if not labelled.judging.documents:
         if labelled.cut:
             raise next(iter(labelled.cut.values()))
         raise ConfigError(
@@ -100,30 +81,21 @@ def judge_labelled(
 
 
 def _add(labelled: Labelled, batch: Batch, engine: Engine, label_field: str, name: str) -> None:
-    import numpy as np
-
     labelled.unread += sum(rejected.count for rejected in batch.rejected)
-    judged = engine.judge(batch.text, batch.metadata)
-    score = np.asarray(judged.decisions.score.to_numpy(zero_copy_only=False), np.float64)
-    codes = judged.documents.language_codes
+    labels: list[bool | None] = []
+    groups: dict[str, list[str]] = {grouping: [] for grouping in GROUPINGS}
     for i, record in enumerate(_records(batch)):
         label = _look_up(record, label_field)
-        if label is None:
-            labelled.unlabelled += 1
-            continue
-        is_ai = LABELS.get(str(label).lower())
-        if is_ai is None:
+        is_ai = LABELS.get(str(label).lower()) if label is not None else None
+        if label is not None and is_ai is None:
             raise ConfigError(
                 f"{name}: record {batch.records[i]} is labelled {label!r}; a label is human or ai"
             )
-        language = int(judged.documents.languages[i])
-        labelled.is_ai.append(is_ai)
-        labelled.score.append(float(score[i]))
-        labelled.called_ai.append(bool(judged.decisions.called_ai[i]))
-        labelled.words.append(int(judged.documents.tokens.words_per_document[i]))
-        labelled.groups["language"].append(codes[language] if language >= 0 else "")
+        labels.append(is_ai)
         for grouping, group in GROUPINGS.items():
-            labelled.groups[grouping].append(str(group(record, is_ai) or ""))
+            groups[grouping].append(str(group(record, bool(is_ai)) or ""))
+    labelled.unlabelled += labels.count(None)
+    labelled.judging.add(engine.judge(batch.text, batch.metadata), labels, groups)
 
 
 def _records(batch: Batch) -> Iterator[dict[str, Any]]:

@@ -239,7 +239,7 @@ class _ShardRun:
             compression=reader.compression if reader is not None else "unknown",
             records=tally.records,
             complete=self._complete,
-            statistics=self._statistics,
+            statistics=self._statistics.shortened(),
             outputs=tuple(self._outputs.values()),
             problems=tuple(tally.problems.values()),
             read_bytes=tally.consumed,

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.counting import Bins, CountTable, linear_bins, log_bins
-from lowbg.origins import hosts, to_numpy, years
+from lowbg.origins import NO_HOST, Coded, hosts, to_numpy, years
 
 VERDICTS: Final = ("human", "ai", "unscored", "quarantined")
 MEASURES: Final = ("documents", "bytes", "words")
@@ -34,7 +34,11 @@ SCORE_BINS: Final = Bins(
 
 UNKNOWN_LANGUAGE: Final = "und"
 MAX_HOSTS: Final = 50_000
-"""Distinct hosts that are kept apart in a shard, first come first served."""
+MAX_HOST_LANGUAGES: Final = 20_000
+"""Distinct hosts, and hosts by language, that are counted apart in a shard, first come first
+served. A finished shard keeps the largest `HOSTS_KEPT` and `HOST_LANGUAGES_KEPT` (`shortened`)."""
+HOSTS_KEPT: Final = 5_000
+HOST_LANGUAGES_KEPT: Final = 500
 
 HISTOGRAMS: Final[tuple[Bins, ...]] = (
     linear_bins("ai_score", "AI score", 0.0, 1.0, 50),
@@ -46,8 +50,10 @@ HISTOGRAMS: Final[tuple[Bins, ...]] = (
 """The quantities that are counted by bins; a feature is added here and nowhere else."""
 
 _SCORED = 3  # human, ai, unscored: the verdicts of what could be read
-_FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "phrases",
-                  "phrase_categories", "artifacts", "rejected", "unscored")  # fmt: skip
+_FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
+                  "phrases", "phrase_categories", "artifacts", "rejected",
+                  "unscored")  # fmt: skip
+_VERDICT_DOCUMENTS: Final = tuple(range(0, _SCORED * len(MEASURES), len(MEASURES)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,8 @@ class Statistics:
     documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict;
     `unscored` documents by reason; `rejected` records and bytes by reason. `trust` has
     `TRUST_COUNTS` by "language/year"; `trust_scores`, there, the trusted documents with a score by
-    `SCORE_BINS` (below, the bins, above), then those that are not trusted. `histograms` are
+    `SCORE_BINS` (below, the bins, above), then those that are not trusted; `host_languages` has, by
+    "language/host", `TRUST_COUNTS` and then the scores of what is not trusted. `histograms` are
     `HISTOGRAMS`: a row a verdict; below, the bins, above.
     """
 
@@ -98,6 +105,8 @@ class Statistics:
         self.hosts = CountTable(by_verdict, MAX_HOSTS)
         self.trust = CountTable(len(TRUST_COUNTS))
         self.trust_scores = CountTable(2 * (len(SCORE_BINS.edges) + 1))
+        host_width = len(TRUST_COUNTS) + len(SCORE_BINS.edges) + 1
+        self.host_languages = CountTable(host_width, MAX_HOST_LANGUAGES)
         self.phrases = CountTable(_SCORED)
         self.phrase_categories = CountTable(_SCORED)
         self.artifacts = CountTable(_SCORED)
@@ -126,46 +135,18 @@ class Statistics:
             (self.hosts, host.codes, host.names),
         ):
             _add_present(table, names, _sums(codes, len(names), verdicts, measures))
-        self._add_trust(batch, languages, language_names, year.codes, year.names)
+        counts, scores, names = _by_trust(batch, languages, language_names, year)
+        self.trust.add(names, counts)
+        self.trust_scores.add(names, scores)
+        counts, scores, names = _by_trust(batch, languages, language_names, host, but=NO_HOST)
+        untrusted = scores[:, scores.shape[1] // 2 :]
+        self.host_languages.add(names, np.concatenate([counts, untrusted], axis=1))
         self._add_found(batch, verdicts)
         self._add_histograms(batch, verdicts)
         if batch.unscored_codes is not None and batch.unscored_names:
             codes = batch.unscored_codes[batch.unscored_codes >= 0].astype(np.int64)
             counts = np.bincount(codes, minlength=len(batch.unscored_names))
             _add_present(self.unscored, list(batch.unscored_names), counts[:, None])
-
-    def _add_trust(
-        self,
-        batch: StatisticsBatch,
-        languages: NDArray[np.int64],
-        language_names: list[str],
-        year: NDArray[np.int64],
-        year_names: list[str],
-    ) -> None:
-        judged = _judged(batch)
-        trusted = batch.trusted
-        flags = (
-            trusted,
-            trusted & judged,
-            trusted & judged & batch.called_ai,
-            ~trusted & (batch.verdicts != 2),
-            ~trusted & (batch.verdicts == 1),
-        )
-        keys = languages * len(year_names) + year
-        size = len(language_names) * len(year_names)
-        counts = np.stack([np.bincount(keys[flag], minlength=size) for flag in flags], axis=1)
-        present = np.flatnonzero(counts.any(axis=1))
-        names = [
-            f"{language_names[key // len(year_names)]}/{year_names[key % len(year_names)]}"
-            for key in present.tolist()
-        ]
-        self.trust.add(names, counts[present])
-        score = batch.columns.get("ai_score")
-        if score is not None and len(present):
-            kept = judged & (trusted | (batch.verdicts != 2))
-            groups = 2 * np.searchsorted(present, keys[kept]) + ~trusted[kept]
-            binned = SCORE_BINS.count(to_numpy(score)[kept], groups, 2 * len(present))
-            self.trust_scores.add(names, binned.reshape(len(present), -1))
 
     def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         phrases = batch.columns.get("phrases")
@@ -206,6 +187,18 @@ class Statistics:
             for verdict, row in zip(VERDICTS, self.totals.tolist(), strict=True)
         }
 
+    def shortened(self) -> Statistics:
+        """The same with the largest hosts alone, the others added up: what a shard sends home.
+
+        Which hosts are kept depends on the shard alone, so that a sum over shards is the same in
+        any order.
+        """
+        new = Statistics()
+        new.merge(self)
+        new.hosts = self.hosts.largest(HOSTS_KEPT, _VERDICT_DOCUMENTS)
+        new.host_languages = largest_host_languages(self.host_languages, HOST_LANGUAGES_KEPT)
+        return new
+
     def merge(self, other: Statistics) -> None:
         """Adds what another one counted."""
         self.totals += other.totals
@@ -240,6 +233,51 @@ class Statistics:
 
     def __repr__(self) -> str:
         return f"Statistics({self.documents()})"
+
+
+def largest_host_languages(table: CountTable, n: int) -> CountTable:
+    """The `n` hosts by language with the most scored documents; the rest as one row."""
+    return table.largest(n, (TRUST_COUNTS.index("trusted_scored"), TRUST_COUNTS.index("scored")))
+
+
+def _by_trust(
+    batch: StatisticsBatch,
+    languages: NDArray[np.int64],
+    language_names: list[str],
+    origin: Coded,
+    but: str | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """`TRUST_COUNTS`, scores and name of every "language/origin" that has any, but of one origin.
+
+    The scores are trusted documents, then the others, by `SCORE_BINS`, in one row.
+    """
+    judged = _judged(batch)
+    trusted = batch.trusted
+    flags = (
+        trusted,
+        trusted & judged,
+        trusted & judged & batch.called_ai,
+        ~trusted & (batch.verdicts != 2),
+        ~trusted & (batch.verdicts == 1),
+    )
+    counted = flags[0] | flags[3]
+    if but in origin.names:
+        counted &= origin.codes != origin.names.index(but)
+    origins = len(origin.names)
+    keys, group = np.unique((languages * origins + origin.codes)[counted], return_inverse=True)
+    size = len(keys)
+    counts = np.stack([np.bincount(group[flag[counted]], minlength=size) for flag in flags], axis=1)
+    names = [
+        f"{language_names[key // origins]}/{origin.names[key % origins]}" for key in keys.tolist()
+    ]
+    scores = np.zeros((size, 2 * (len(SCORE_BINS.edges) + 1)), np.int64)
+    score = batch.columns.get("ai_score")
+    if score is not None:
+        kept = judged[counted]
+        groups = 2 * group[kept] + ~trusted[counted][kept]
+        values = to_numpy(score)[counted][kept]
+        scores = SCORE_BINS.count(values, groups, 2 * size).reshape(scores.shape)
+    return counts, scores, names
 
 
 def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:

@@ -286,3 +286,53 @@ def test_largest_keeps_the_sum() -> None:
     assert table.largest(1).to_dict() == {"b": [5, 0], "(other)": [11, 19]}
     assert table.largest(1, (0, 1)).to_dict() == {"a": [1, 9], "(other)": [15, 10]}
     assert table.largest(3).to_dict() == table.to_dict()
+
+
+def test_hosts_are_counted_by_language_with_the_scores_of_what_is_not_trusted() -> None:
+    counted = count(
+        [
+            document(url="http://a.org/1", trusted=True, called=True, score=0.9),
+            document(url="http://a.org/2", score=0.51),
+            document(url="http://a.org/3", verdict=1, called=True, score=0.9999, language=1),
+            document(url="http://b.org/", verdict=2),
+            document(url="nonsense", score=0.5),
+        ]
+    )
+    rows = counted.host_languages.to_dict()
+    got = {name: (row[:5], np.flatnonzero(row[5:]).tolist()) for name, row in rows.items()}
+    assert got == {"en/a.org": ([1, 1, 1, 1, 0], [14]), "ru/a.org": ([0, 0, 0, 1, 1], [27])}
+
+
+def test_a_shard_sends_home_its_largest_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "HOSTS_KEPT", 2)
+    monkeypatch.setattr(statistics, "HOST_LANGUAGES_KEPT", 1)
+    rows = [document(url=f"http://h{i}.org/", score=0.5) for i in (0, 1, 1, 2, 2, 2, 3)]
+    whole = count(rows)
+    short = whole.shortened()
+    hosts = {name: row[0] for name, row in short.hosts.to_dict().items()}
+    assert hosts == {"h1.org": 2, "h2.org": 3, "(other)": 2}
+    scored = {name: row[3] for name, row in short.host_languages.to_dict().items()}
+    assert scored == {"en/h2.org": 3, "(other)": 4}
+    assert whole == count(rows)
+    short.hosts, short.host_languages = whole.hosts, whole.host_languages
+    assert short == whole
+
+
+@given(st.permutations(range(5)))
+@settings(max_examples=20, deadline=None)
+def test_shards_add_up_the_same_in_any_order(order: list[int]) -> None:
+    shards = [
+        count([document(url=f"http://h{i % (k + 2)}.org/", score=0.1 * k) for i in range(12)])
+        for k in range(5)
+    ]
+
+    def total(places: Sequence[int]) -> str:
+        merged = Statistics()
+        for place in places:
+            merged.merge(shards[place].shortened())
+        return json.dumps(merged.to_dict())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "HOSTS_KEPT", 2)
+        patch.setattr(statistics, "HOST_LANGUAGES_KEPT", 2)
+        assert total(order) == total(range(5))

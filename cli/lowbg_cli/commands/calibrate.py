@@ -26,51 +26,60 @@ if TYPE_CHECKING:
 FIELDS = RunConfig().fields
 
 
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="The policy file (TOML).")
+]
+TargetFpr = Annotated[
+    float | None,
+    typer.Option(
+        "--target-fpr",
+        metavar="SHARE",
+        help="Share of human documents that may be called AI. [default: the policy's, 0.01]",
+        callback=options.finite,
+    ),
+]
+HumanBefore = Annotated[
+    dt.date | None,
+    typer.Option(
+        "--human-before",
+        metavar="DATE",
+        parser=options.parse_date,
+        help="Documents dated earlier are known to be human.",
+    ),
+]
+LabelField = Annotated[
+    str | None,
+    typer.Option("--label-field", metavar="FIELD", help="Or: the field that says who wrote."),
+]
+LabelHuman = Annotated[
+    str, typer.Option("--label-human", metavar="LABEL", help="What it says of human text.")
+]
+Stratum = Annotated[
+    str | None,
+    typer.Option(
+        "--stratum", metavar="FIELD", help="Hold the rate for each value of this field too."
+    ),
+]
+MinDocuments = Annotated[
+    int | None,
+    typer.Option(
+        "--min-documents",
+        metavar="N",
+        min=1,
+        help="Fewest in a stratum of its own. [default: what the rate needs; 299 for 0.01]",
+    ),
+]
+
+
 def calibrate_command(
     inputs: options.Inputs,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The policy file (TOML).")
-    ],
-    target_fpr: Annotated[
-        float | None,
-        typer.Option(
-            "--target-fpr",
-            metavar="SHARE",
-            help="Share of human documents that may be called AI. [default: the policy's, 0.01]",
-            callback=options.finite,
-        ),
-    ] = None,
-    human_before: Annotated[
-        dt.date | None,
-        typer.Option(
-            "--human-before",
-            metavar="DATE",
-            parser=options.parse_date,
-            help="Documents dated earlier are known to be human.",
-        ),
-    ] = None,
-    label_field: Annotated[
-        str | None,
-        typer.Option("--label-field", metavar="FIELD", help="Or: the field that says who wrote."),
-    ] = None,
-    label_human: Annotated[
-        str, typer.Option("--label-human", metavar="LABEL", help="What it says of human text.")
-    ] = "human",
-    stratum: Annotated[
-        str | None,
-        typer.Option(
-            "--stratum", metavar="FIELD", help="Hold the rate for each value of this field too."
-        ),
-    ] = None,
-    min_documents: Annotated[
-        int | None,
-        typer.Option(
-            "--min-documents",
-            metavar="N",
-            min=1,
-            help="Fewest in a stratum of its own. [default: what the rate needs; 299 for 0.01]",
-        ),
-    ] = None,
+    output: Output,
+    target_fpr: TargetFpr = None,
+    human_before: HumanBefore = None,
+    label_field: LabelField = None,
+    label_human: LabelHuman = "human",
+    stratum: Stratum = None,
+    min_documents: MinDocuments = None,
     text_field: options.TextField = FIELDS.text,
     lang_field: options.LangField = FIELDS.language,
     date_field: options.DateField = None,

@@ -80,7 +80,7 @@ def eval_command(
         terminal.error(str(error))
     if labelled.cut:
         terminal.warning("the figures are of what was read, not of the whole input")
-    judgements = labelled.judgements()
+    judgements = labelled.judging.judgements()
     results = evaluate(judgements)
     if json_to is not None:
         _write(json_to, _as_json(results, config, engine, shards, [*labelled.cut]))

@@ -21,14 +21,15 @@ from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material
 from lowbg.report.sections.hosts import largest_hosts
 from lowbg.results import RunInfo, ShardResult
-from lowbg.statistics import MEASURES, VERDICTS, Statistics
+from lowbg.statistics import MEASURES, VERDICTS, Statistics, largest_host_languages
 
 Report = dict[str, Any]
 """Plain JSON values, as the docstring of `lowbg.report.collect` says."""
 
 SCHEMA: Final = "lowbg.report/1"
 HOSTS_KEPT: Final = 1_000
-"""Hosts that a report's counters keep apart; a merge of reports knows no others."""
+HOST_LANGUAGES_KEPT: Final = 300
+"""Hosts (by language) that a report's counters keep apart; a merge of reports knows no others."""
 
 
 def collect(info: RunInfo, shards: Sequence[ShardResult]) -> Report:
@@ -82,7 +83,12 @@ def _build(material: Material) -> Report:
     for section in sections():
         report[section.key] = section.collect(material)
     hosts = largest_hosts(material.statistics.hosts, HOSTS_KEPT)
-    report["counters"] = {**material.statistics.to_dict(), "hosts": hosts.to_dict()}
+    scored = largest_host_languages(material.statistics.host_languages, HOST_LANGUAGES_KEPT)
+    report["counters"] = {
+        **material.statistics.to_dict(),
+        "hosts": hosts.to_dict(),
+        "host_languages": scored.to_dict(),
+    }
     return report
 
 

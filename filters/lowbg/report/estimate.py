@@ -6,12 +6,13 @@ date, show how human text of their language scores; the share and the recall are
 scores of the others (`mixture.py`). With both rates known this is the adjusted count
 (raw − fpr) / (recall − fpr): Gart & Buck 1966; Forman 2008, "Quantifying counts and costs via
 classification", section 2.2. AI text that scores just like human text shows in nothing that a run
-counts: the upper end of an interval allows for `HIDDEN` of it, the estimate doesn't.
+counts: the upper end of an interval allows for some of it (`Constants.hidden`), the estimate
+doesn't.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, Final
@@ -19,16 +20,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.report.mixture import ShareFit, fit_share
+from lowbg.report.mixture import CHOSEN, Constants, ShareFit, fit_share
 from lowbg.statistics import SCORE_BINS, TRUST_COUNTS, Statistics
 
 MIN_TRUSTED: Final = 299
 """Fewest trusted documents that tell a rate: with none of 299 called AI, a rate of 1 % or more is
 ruled out with 95 % confidence (0.99^299 < 0.05)."""
 
-HIDDEN: Final = 0.2
-"""Share of the AI text that may be of kinds that the score can't tell from human text, for the
-upper end of an interval: base models, rewrites of human text."""
+MIN_HOST: Final = 100
+"""Fewest scored documents of a host, not human by their date, for an estimate of its own."""
 
 _MIN_SHARE = 0.01
 """Below this share of AI text its recall is left open: it would be noise over noise."""
@@ -85,7 +85,8 @@ class _Cell:
 class ShareEstimator:
     """Estimates AI shares of parts of one run; the language is the stratum. Deterministic."""
 
-    def __init__(self, statistics: Statistics) -> None:
+    def __init__(self, statistics: Statistics, constants: Constants = CHOSEN) -> None:
+        self._constants = constants
         self._cells: dict[tuple[str, str], _Cell] = {}
         scores = statistics.trust_scores.to_dict()
         for name, counts in statistics.trust.to_dict().items():
@@ -96,26 +97,48 @@ class ShareEstimator:
         for (language, _), cell in self._cells.items():
             for key in (language, _POOLED):
                 self._known.setdefault(key, _Cell()).add(cell)
+        self._hosts: dict[str, dict[tuple[str, str], _Cell]] = {}
+        for name, counts in statistics.host_languages.to_dict().items():
+            language, _, host = name.partition("/")
+            row = np.array(counts, np.int64)
+            untrusted = np.stack([np.zeros(_BINS, np.int64), row[len(TRUST_COUNTS) :]])
+            cell = _Cell(row[: len(TRUST_COUNTS)], untrusted)
+            self._hosts.setdefault(host, {})[language, host] = cell
         self._fits: dict[tuple[str, bytes], ShareFit] = {}
 
     def overall(self) -> dict[str, Any]:
         """The estimate of everything; languages with few trusted documents share one stratum."""
-        return self._estimate(self._cells.keys(), pool=True)
+        return self._estimate(self._cells, pool=True)
 
     def language(self, language: str) -> dict[str, Any]:
         """The estimate of a language, from its own trusted documents or none."""
-        cells = [cell for cell in self._cells if cell[0] == language]
+        cells = {key: cell for key, cell in self._cells.items() if key[0] == language}
         return self._estimate(cells, pool=False)
 
     def year(self, year: str) -> dict[str, Any]:
         """The estimate of a year, from the trusted documents of its languages in all years."""
-        cells = [cell for cell in self._cells if cell[1] == year]
+        cells = {key: cell for key, cell in self._cells.items() if key[1] == year}
         return self._estimate(cells, pool=True)
 
-    def _estimate(self, cells: Iterable[tuple[str, str]], *, pool: bool) -> dict[str, Any]:
+    def host(self, host: str) -> dict[str, Any]:
+        """The estimate of a host, from the trusted documents of its languages on all hosts.
+
+        None with fewer than `MIN_HOST` documents. Of hosts of many shards it knows the documents
+        in those where the host was among the largest.
+        """
+        cells = self._hosts.get(host, {})
+        scored = sum(cell["scored"] for cell in cells.values())
+        if scored < MIN_HOST:
+            total = scored + sum(cell["trusted_scored"] for cell in cells.values())
+            raw = share(sum(cell["ai"] for cell in cells.values()), total)
+            reason = f"{scored} scored documents not human by date, {MIN_HOST} are needed"
+            return {"estimate": None, "reason": reason, "raw": raw}
+        return self._estimate(cells, pool=True)
+
+    def _estimate(self, cells: Mapping[tuple[str, str], _Cell], *, pool: bool) -> dict[str, Any]:
         strata: dict[str, _Cell] = {}
         for key in sorted(cells):
-            strata.setdefault(self._stratum(key[0], pool=pool), _Cell()).add(self._cells[key])
+            strata.setdefault(self._stratum(key[0], pool=pool), _Cell()).add(cells[key])
         total = sum(cell["scored"] + cell["trusted_scored"] for cell in strata.values())
         raw = share(sum(cell["ai"] for cell in strata.values()), total)
         needed = {name: cell for name, cell in strata.items() if cell["scored"]}
@@ -125,7 +148,7 @@ class ShareEstimator:
         fits = {name: self._fit(name, cell) for name, cell in sorted(needed.items())}
         weights = {name: cell["scored"] / total for name, cell in needed.items()}
         return {
-            **_combined(weights, fits),
+            **_combined(weights, fits, self._constants.hidden),
             "raw": raw,
             "basis": {name: self._basis(name, needed[name], fit) for name, fit in fits.items()},
         }
@@ -137,7 +160,10 @@ class ShareEstimator:
             human = self._known[stratum].scores[0].astype(np.float64)
             known = human.any() and mixed.any()
             nothing = ShareFit(0.0, 0.0, 1.0)  # Verdicts without scores tell nothing.
-            self._fits[key] = fit_share(human, mixed.astype(np.float64)) if known else nothing
+            if known:
+                self._fits[key] = fit_share(human, mixed.astype(np.float64), self._constants)
+            else:
+                self._fits[key] = nothing
         return self._fits[key]
 
     def _basis(self, stratum: str, cell: _Cell, fit: ShareFit) -> dict[str, Any]:
@@ -155,7 +181,8 @@ class ShareEstimator:
 
     def _stratum(self, language: str, *, pool: bool) -> str:
         """Whose trusted documents a language's documents are compared with."""
-        enough = self._known[language]["trusted_scored"] >= MIN_TRUSTED
+        known = self._known.get(language)
+        enough = known is not None and known["trusted_scored"] >= MIN_TRUSTED
         return language if enough or not pool else _POOLED
 
     def _reason(self, raw: float | None, lacking: list[str]) -> str:
@@ -169,7 +196,9 @@ class ShareEstimator:
         )
 
 
-def _combined(weights: Mapping[str, float], fits: Mapping[str, ShareFit]) -> dict[str, float]:
+def _combined(
+    weights: Mapping[str, float], fits: Mapping[str, ShareFit], hidden: float
+) -> dict[str, float]:
     """The weighted sum of independent shares; trusted documents weigh as shares of 0.
 
     The distances of its ends are the root of the sum of squares of the parts' distances: Zou &
@@ -178,7 +207,7 @@ def _combined(weights: Mapping[str, float], fits: Mapping[str, ShareFit]) -> dic
     estimate = sum(weights[name] * fit.share for name, fit in fits.items())
     below = sum((weights[name] * (fit.share - fit.low)) ** 2 for name, fit in fits.items())
     above = sum((weights[name] * (fit.high - fit.share)) ** 2 for name, fit in fits.items())
-    high = min(sum(weights.values()), (estimate + sqrt(above)) / (1.0 - HIDDEN))
+    high = min(sum(weights.values()), (estimate + sqrt(above)) / (1.0 - hidden))
     return {
         "estimate": estimate,
         "low": max(0.0, estimate - sqrt(below)),

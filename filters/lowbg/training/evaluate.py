@@ -29,7 +29,8 @@ class Judgements:
     """The labelled documents with what was decided of them, one entry each.
 
     `score` is NaN where unscored; `called_ai` is false there. `groups` holds, by the name of a
-    grouping (dataset, domain, language, generator, attack), each document's group.
+    grouping (dataset, domain, language, generator, attack), each document's group. `perplexity`
+    is NaN where unknown.
     """
 
     is_ai: NDArray[np.bool_]
@@ -37,6 +38,7 @@ class Judgements:
     called_ai: NDArray[np.bool_]
     words: NDArray[np.int64]
     groups: Mapping[str, NDArray[np.str_]]
+    perplexity: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.is_ai)
@@ -110,7 +112,7 @@ def _bootstrap(
     return Interval(figure(human, ai), float(low), float(high))
 
 
-def _wilson(hits: int, n: int) -> Interval | None:
+def wilson_interval(hits: int, n: int) -> Interval | None:
     """A share with its 95 % Wilson interval; None of nothing."""
     if n == 0:
         return None
@@ -159,8 +161,8 @@ def group_result(
         auroc=figures[0],
         tpr_at_1=figures[1],
         tpr_at_5=figures[2],
-        fpr=_wilson(int((human & scored & j.called_ai).sum()), int((human & scored).sum())),
-        recall=_wilson(int((ai & scored & j.called_ai).sum()), int((ai & scored).sum())),
+        fpr=wilson_interval(int((human & scored & j.called_ai).sum()), int((human & scored).sum())),
+        recall=wilson_interval(int((ai & scored & j.called_ai).sum()), int((ai & scored).sum())),
     )
 
 

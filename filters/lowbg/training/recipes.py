@@ -1,7 +1,8 @@
 """The recipes of the embedded tables: which files, weights and strata make each language's file.
 
 `python -m lowbg.training.recipes DATA LANGUAGE… -o DIRECTORY` makes them again from a data folder
-laid out as `labelled/train/*.jsonl.zst` and `prose/*.jsonl.zst`.
+laid out as `labelled/train/*.jsonl.zst` and `prose/*.jsonl.zst`. `--held-out DIRECTORY` keeps the
+scores of left-out rows too, one .npz file a language (`training/held_out.py`).
 """
 
 from __future__ import annotations
@@ -55,10 +56,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("languages", nargs="*", default=[])
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--held-out", type=Path)
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for language in options.languages or languages():
-        train(load(language, options.data, options.output / f"{language}.safetensors"))
+        output = options.output / f"{language}.safetensors"
+        kept = options.held_out / f"{language}.npz" if options.held_out else None
+        train(load(language, options.data, output), kept)
     return 0
 
 

@@ -28,6 +28,7 @@ from lowbg.training.corpus import (
     read_rows,
     tokenize_rows,
 )
+from lowbg.training.held_out import held_out
 from lowbg.training.kneser_ney import LmConfig
 from lowbg.training.log_odds import OddsConfig, Sample
 from lowbg.training.regression import Floats, Sparse, fit_logistic
@@ -372,8 +373,11 @@ def _sources(material: Material, files: Sequence[Path]) -> dict[str, Any]:
     return {"rows": listed, "files": {path.name: file_digest(path) for path in files}}
 
 
-def train(config: TrainConfig) -> Path:
-    """Writes the model file that `config` describes; equal input gives equal bytes."""
+def train(config: TrainConfig, held_out_to: Path | None = None) -> Path:
+    """Writes the model file that `config` describes; equal input gives equal bytes.
+
+    `held_out_to` is an .npz file for the scores of left-out rows (`training/held_out.py`).
+    """
     material = gather(config)
     arrays: dict[str, NDArray[Any]] = {}
     metadata: dict[str, Any] = {
@@ -394,6 +398,8 @@ def train(config: TrainConfig) -> Path:
         metadata["odds"] = {**odds.metadata, "scales": scales}
         metadata["calibration"] = asdict(result)
         metadata["human_collections"] = evidence
+        if held_out_to is not None:
+            held_out(material.rows, odds.held, factors, result).save(held_out_to)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     save_arrays(config.output, arrays, metadata)
     return config.output

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lowbg.errors import FormatError
-from lowbg.report import Report, merge_reports, render_json
+from lowbg.report import Report, merge_reports, render_html, render_json
 from lowbg.report.sections import sections
 from lowbg.results import Problem, ShardResult
 from lowbg.statistics import Statistics
@@ -193,3 +193,14 @@ def test_sections_are_found_in_order() -> None:
     found = sections()
     assert [s.order for s in found] == sorted({s.order for s in found})
     assert len({s.key for s in found}) == len(found) >= 10
+
+
+def test_tables_show_estimates_where_there_are_any(
+    build: Build, shard: MakeShard, statistics: MakeStatistics
+) -> None:
+    trusted = shard(statistics=statistics(human=200, ai=10, trusted=400))
+    small = shard("b.jsonl", statistics(host="small.org"))
+    page = render_html(build(trusted, small))
+    assert page.count("Estimated AI share") == 4
+    assert "9 scored documents not human by date, 100 are needed" in page
+    assert "Estimated AI share" not in render_html(build(small))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lowbg.report.estimate import HIDDEN, ShareEstimator, wilson
+from lowbg.report.estimate import ShareEstimator, wilson
+from lowbg.report.mixture import CHOSEN
 from lowbg.statistics import SCORE_BINS, Statistics
 
 Scores = NDArray[np.float32]
@@ -137,23 +140,21 @@ def test_more_documents_narrow_the_interval_to_a_bound() -> None:
         return float(got["high"] - got["low"])
 
     assert width(400) > 1.2 * width(2_000)
-    # Beyond MAX_WEIGHT the form of the fit is what errs.
-    assert width(2_000, times=20) == pytest.approx(width(2_000))
+    # Beyond `max_weight` the form of the fit is what errs.
+    most = CHOSEN.max_weight
+    assert width(most, times=20) == pytest.approx(width(most))
 
 
-def test_the_upper_end_allows_for_text_that_the_score_cannot_tell(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_upper_end_allows_for_text_that_the_score_cannot_tell() -> None:
     trusted = human_scores(4_000, 0)
     seen, hidden = ai_scores(850, 0, mean=0.0), human_scores(150, 9)
     others = np.concatenate([human_scores(3_000, 7), seen, hidden])
     statistics = counted(("en/2020", trusted, NONE), ("en/2024", NONE, others))
     got = ShareEstimator(statistics).year("2024")
     assert got["estimate"] < 0.25 < got["high"]
-    monkeypatch.setattr("lowbg.report.estimate.HIDDEN", 0.0)
-    without = ShareEstimator(statistics).year("2024")
+    without = ShareEstimator(statistics, dataclasses.replace(CHOSEN, hidden=0.0)).year("2024")
     assert (got["estimate"], got["low"]) == (without["estimate"], without["low"])
-    assert got["high"] == pytest.approx(without["high"] / (1.0 - HIDDEN))
+    assert got["high"] == pytest.approx(without["high"] / (1.0 - CHOSEN.hidden))
 
 
 def test_languages_weigh_by_their_documents() -> None:
@@ -167,6 +168,50 @@ def test_languages_weigh_by_their_documents() -> None:
     assert got["estimate"] == pytest.approx(0.1, abs=0.03)
     assert list(got["basis"]) == ["de", "en"]
     assert got["low"] <= got["estimate"] <= got["high"]
+
+
+def with_host(statistics: Statistics, name: str, others: Scores, trusted: int = 0) -> Statistics:
+    """The same with a host's documents counted too; `name` is "language/host"."""
+    row = [trusted, trusted, 0, len(others), (others > THRESHOLD).sum()]
+    bins = SCORE_BINS.count(others, np.zeros(len(others), np.int64), 1)[0]
+    statistics.host_languages.add([name], np.concatenate([row, bins])[None].astype(np.int64))
+    return statistics
+
+
+def test_a_host_is_compared_with_trusted_documents_of_its_language_on_all_hosts() -> None:
+    mostly_ai, mostly_human = mixture(400, 0.8, 1), mixture(400, 0.05, 2)
+    statistics = counted(
+        ("en/2020", human_scores(2_000, 0), NONE),
+        ("en/2024", NONE, np.concatenate([mostly_ai, mostly_human])),
+    )
+    with_host(statistics, "en/ai.org", mostly_ai)
+    with_host(statistics, "en/human.org", mostly_human, trusted=400)
+    estimator = ShareEstimator(statistics)
+    assert estimator.host("ai.org")["estimate"] == pytest.approx(0.8, abs=0.12)
+    human = estimator.host("human.org")
+    # Half of the host's documents are human by their date.
+    assert human["estimate"] == pytest.approx(0.025, abs=0.03)
+    assert human["basis"]["en"]["trusted_documents"] == 2_000
+
+
+@pytest.mark.parametrize(("documents", "known"), [(99, False), (100, True)])
+def test_a_host_of_few_documents_says_so(documents: int, known: bool) -> None:
+    statistics = counted(("en/2020", human_scores(400, 0), NONE))
+    got = ShareEstimator(with_host(statistics, "en/a.org", human_scores(documents, 1))).host(
+        "a.org"
+    )
+    assert (got["estimate"] is not None) == known
+    if not known:
+        assert got["reason"] == "99 scored documents not human by date, 100 are needed"
+    nothing = ShareEstimator(statistics).host("b.org")
+    assert (nothing["estimate"], nothing["raw"]) == (None, None)
+
+
+def test_a_host_without_trusted_documents_has_no_estimate() -> None:
+    statistics = counted(("en/2024", NONE, mixture(400, 0.5, 1)))
+    got = ShareEstimator(with_host(statistics, "en/a.org", mixture(400, 0.5, 1))).host("a.org")
+    assert got["estimate"] is None
+    assert "299" in got["reason"]
 
 
 def test_wilson_at_the_ends() -> None:

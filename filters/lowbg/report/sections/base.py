@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.report.estimate import share, wilson
+from lowbg.report.estimate import ShareEstimator, share, wilson
 from lowbg.statistics import MEASURES, Statistics
 
 
@@ -55,8 +55,8 @@ class Facts:
 class Table:
     """Rows of raw values, one a column; null is shown as a dash.
 
-    A share is a number, or (value, low, high) with its interval. `more` says how many rows are
-    left out.
+    A share is a number, or (value, low, high) with its interval, or text that says why there is
+    none. `more` says how many rows are left out.
     """
 
     kind: ClassVar[str] = "table"
@@ -173,8 +173,19 @@ def interval_cell(row: Mapping[str, Any]) -> Any:
     return (row["ai_share_of_scored"], *row["ai_share_of_scored_interval"])
 
 
+def estimate_cell(row: Mapping[str, Any]) -> Any:
+    """The estimated AI share of a row with its interval, or why there is none."""
+    estimate = row.get("estimate")
+    if estimate is None:
+        return None
+    if estimate["estimate"] is None:
+        return estimate["reason"].partition(";")[0]
+    return estimate["estimate"], estimate["low"], estimate["high"]
+
+
 def counted_table(heading: str, rows: Sequence[Mapping[str, Any]], kind: ColumnKind) -> Table:
-    """A table of rows made by `counted_row`."""
+    """A table of rows made by `counted_row`; their estimates, where one of them has one."""
+    estimated = any((row.get("estimate") or {}).get("estimate") is not None for row in rows)
     return Table(
         (
             Column(heading, kind),
@@ -183,6 +194,7 @@ def counted_table(heading: str, rows: Sequence[Mapping[str, Any]], kind: ColumnK
             Column("AI", "count"),
             Column("Unscored", "count"),
             Column("AI share of scored (95 % interval)", "share"),
+            *([Column("Estimated AI share (95 % interval)", "share")] if estimated else []),
         ),
         [
             (
@@ -192,10 +204,39 @@ def counted_table(heading: str, rows: Sequence[Mapping[str, Any]], kind: ColumnK
                 row["ai"]["documents"],
                 row["unscored"]["documents"],
                 interval_cell(row),
+                *([estimate_cell(row)] if estimated else []),
             )
             for row in rows
         ],
     )
+
+
+def grouped_section(
+    order: int,
+    key: str,
+    title: str,
+    rows: Callable[[Material, ShareEstimator], Sequence[dict[str, Any]]],
+    in_terminal: Callable[[Sequence[Any]], Sequence[Any]],
+) -> Section:
+    """A section of rows by language, year, … : a table, and a terminal line of a few AI shares.
+
+    `key` is a plural such as "years". `rows` gives the rows in their order, each made by
+    `counted_row` with its estimate; `in_terminal` picks those for the terminal.
+    """
+    singular = key.removesuffix("s")
+
+    def collect(material: Material) -> list[dict[str, Any]]:
+        return [*rows(material, ShareEstimator(material.statistics))]
+
+    def blocks(own: Any) -> Sequence[Block]:
+        return (counted_table(singular.capitalize(), own, "text"),)
+
+    def lines(own: Any) -> Sequence[Line]:
+        shown = in_terminal(own)
+        items = [f"{row['name']} {share_text(row['ai_share_of_scored'])}" for row in shown]
+        return (Line(f"by {singular}", items),) if items else ()
+
+    return Section(order, key, title, collect, blocks, lines)
 
 
 def count_text(value: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lowbg.counting import CountTable
 from lowbg.origins import NO_HOST
+from lowbg.report.estimate import ShareEstimator
 from lowbg.report.sections.base import (
     Block,
     Line,
@@ -36,14 +37,19 @@ def _collect(material: Material) -> dict[str, Any]:
     other, without_url = rows.pop("(other)", None), rows.pop(NO_HOST, None)
     ranked = sorted(rows.values(), key=lambda row: (-row["documents"], row["name"]))
     by_ai = sorted(rows.values(), key=lambda row: (-row["ai"]["documents"], row["name"]))
+    most_ai = [row for row in by_ai[:KEPT] if row["ai"]["documents"]]
+    estimator = ShareEstimator(material.statistics)
+    estimates = {
+        name: estimator.host(name) for name in {r["name"] for r in ranked[:KEPT] + most_ai}
+    }
     left = material.statistics.hosts.largest(0, _DOCUMENTS)
     return {
         "distinct": len(rows),
         "distinct_is_minimum": other is not None,
-        "top": ranked[:KEPT],
+        "top": [{**row, "estimate": estimates[row["name"]]} for row in ranked[:KEPT]],
         "other": _rest(left, ranked[:KEPT], without_url),
         "without_url": without_url,
-        "most_ai": [row for row in by_ai[:KEPT] if row["ai"]["documents"]],
+        "most_ai": [{**row, "estimate": estimates[row["name"]]} for row in most_ai],
     }
 
 
@@ -74,6 +80,10 @@ def _blocks(hosts: Any) -> Sequence[Block]:
     rows = [*hosts["top"][:_ON_PAGE], *(row for row in (hosts["without_url"],) if row)]
     blocks.append(Note(f"Most documents (the {KEPT} largest are in report.json):"))
     blocks.append(counted_table("Host", rows, "code"))
+    if hosts["distinct_is_minimum"]:
+        blocks.append(
+            Note("Only the largest hosts of every shard are kept: counts by host are lower bounds.")
+        )
     return blocks
 
 

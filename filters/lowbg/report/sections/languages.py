@@ -6,22 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowbg.report.estimate import ShareEstimator
-from lowbg.report.sections.base import (
-    Block,
-    Line,
-    Material,
-    Section,
-    counted_row,
-    counted_table,
-    share_text,
-)
+from lowbg.report.sections.base import Material, counted_row, grouped_section
 
 _IN_TERMINAL = 12
 
 
-def _collect(material: Material) -> list[dict[str, Any]]:
+def _rows(material: Material, estimator: ShareEstimator) -> Sequence[dict[str, Any]]:
     table = material.statistics.languages
-    estimator = ShareEstimator(material.statistics)
     rows = [
         {**counted_row(name, counts), "estimate": estimator.language(name)}
         for name, counts in zip(table.names, table.counts, strict=True)
@@ -29,14 +20,8 @@ def _collect(material: Material) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["documents"], row["name"]))
 
 
-def _blocks(rows: Any) -> Sequence[Block]:
-    return (counted_table("Language", rows, "text"),)
+def _in_terminal(rows: Sequence[Any]) -> Sequence[Any]:
+    return rows[:_IN_TERMINAL]
 
 
-def _lines(rows: Any) -> Sequence[Line]:
-    known = rows[:_IN_TERMINAL]
-    items = [f"{row['name']} {share_text(row['ai_share_of_scored'])}" for row in known]
-    return (Line("by language", items),) if items else ()
-
-
-SECTION = Section(50, "languages", "AI share by language", _collect, _blocks, _lines)
+SECTION = grouped_section(50, "languages", "AI share by language", _rows, _in_terminal)
