@@ -62,8 +62,7 @@ def locate(slots: NDArray[np.uint32], h: np.uint64) -> Any:
     return place, np.int64(slot & np.uint32(0xFFFF)), hit
 
 
-@intrinsic
-def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+def _prefetch_line(typing_context: Any, array: Any, index: Any) -> Any:
     """Asks for the cache line of `array[index]`; changes nothing (LLVM's llvm.prefetch)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -78,6 +77,9 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index), generate
+
+
+_prefetch: Any = intrinsic(_prefetch_line)
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -49,7 +49,8 @@ def _hash_block(
     `ends` says which words end a sentence. `context` holds the hashes of the contexts of 1 … 3
     words before the first word, the sentence's begin being one, and how many there are.
     """
-    c1, c2, c3, depth = context[0], context[1], context[2], np.int64(context[3])
+    c1, c2, c3 = context[0], context[1], context[2]
+    depth: Any = np.int64(context[3])
     for t in range(len(words)):
         word = words[t]
         at = MAX_ORDER * t
