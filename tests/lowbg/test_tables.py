@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
 
-from lowbg.tables import BUCKET, build, probe
+from lowbg.tables import BUCKET, build, fetch_ahead, locate, probe
 
 
 @njit
