@@ -113,12 +113,17 @@ BYTES_A_WORKER = 16 << 20
 """Stored input that makes another worker worth its start (about 1.5 s)."""
 
 
+MOST_THREADS = 4
+"""Threads beyond which one shard's reader and writer, each a thread, are what takes the time."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """Who does the work; null where the command line says nothing."""
 
     workers: int | None = None
     executor: ExecutorName | None = None
+    threads: int | None = None
 
     def resolve(self, shards: Sequence[Shard]) -> tuple[int, ExecutorName]:
         """How many workers, and what runs them.
@@ -136,6 +141,13 @@ class WorkerOptions:
             raise ConfigError(f"--executor serial has one worker, not {self.workers}")
         worth = 1 + sum(shard.size for shard in shards) // BYTES_A_WORKER
         return self.workers or min(available_cores(), worth), executor
+
+    def threads_each(self, workers: int, shards: Sequence[Shard]) -> int:
+        """Threads of each of `workers`; unless told otherwise, the cores that are left over."""
+        from lowbg.running import available_cores
+
+        busy = max(1, min(workers, len(shards)))
+        return self.threads or max(1, min(available_cores() // busy, MOST_THREADS))
 
 
 def find_shards(inputs: Sequence[str], output: Path | None, *, quiet: bool) -> Discovery:

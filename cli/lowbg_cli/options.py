@@ -199,6 +199,15 @@ Workers: TypeAlias = Annotated[
         help="Processes, each with a shard at a time. [default: one a core]",
     ),
 ]
+Threads: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Batches of a shard that a worker scores at once. [default: free cores, up to 4]",
+    ),
+]
 Executor: TypeAlias = Annotated[
     ExecutorName | None,
     typer.Option("--executor", help="What maps shards over workers. [default: processes]"),

@@ -164,8 +164,9 @@ class Policy:
 class RunConfig:
     """Everything that a worker needs to know of a run, beside its shard.
 
-    `batch_bytes` is the size of the blocks read, in bytes of decompressed input; it never
-    changes a result. `max_record_bytes` is the largest record that is read.
+    `batch_bytes` is the size of the blocks read, in bytes of decompressed input, and `threads` how
+    many of them are judged at once in one worker; neither ever changes a result.
+    `max_record_bytes` is the largest record that is read.
     """
 
     fields: FieldNames = field(default_factory=FieldNames)
@@ -174,6 +175,7 @@ class RunConfig:
     annotate: bool = False
     batch_bytes: int = 4 << 20
     max_record_bytes: int = 64 << 20
+    threads: int = 1
 
 
 def as_dict(value: Any) -> Any:

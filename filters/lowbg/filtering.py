@@ -90,6 +90,7 @@ class _FilterWorker:
             self._engine,
             on_progress,
             journal,
+            setup.config.threads,
         )
 
 
@@ -143,7 +144,15 @@ def filter_stream(
         for shard in shards:
             opener = reader_opener(shard, stdin, config)
             results.append(
-                run_shard(shard.name, shard.path, opener, lambda *_: sinks, engine, on_progress)
+                run_shard(
+                    shard.name,
+                    shard.path,
+                    opener,
+                    lambda *_: sinks,
+                    engine,
+                    on_progress,
+                    threads=config.threads,
+                )
             )
         files = sinks.commit()
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -24,8 +25,9 @@ from lowbg.errors import (
     OutputError,
     StoppedError,
 )
+from lowbg.overlap import Step, judged_in_order
 from lowbg.readers.base import Reader
-from lowbg.records import Batch, Rejected
+from lowbg.records import Batch, Position, Rejected
 from lowbg.results import ShardResult
 from lowbg.routing import VERDICT_AI
 from lowbg.statistics import Statistics, StatisticsBatch
@@ -94,25 +96,28 @@ def run_shard(
     engine: Engine,
     on_progress: OnProgress | None = None,
     journal: Journal | None = None,
+    threads: int = 1,
 ) -> ShardResult:
     """Processes one shard and says what became of it; problems of its data don't raise.
 
+    Up to `threads` batches are judged at once; that never changes a result.
     With a `journal` it goes on from the shard's checkpoint, makes new ones, and ends at a batch's
     end when `stopping.STOP` is asked: then it raises `StoppedError`. `ConfigError`,
     `ConservationError` and `BrokenPipeError` are raised, too.
     """
     if journal is None:
-        return _ShardRun(name, source, engine, on_progress, None).run(open_reader, open_sinks)
+        run = _ShardRun(name, source, engine, threads, on_progress, None)
+        return run.run(open_reader, open_sinks)
     with STOP.watched():
         checkpoint = journal.load()
         if checkpoint is not None:
             try:
-                resumed = _ShardRun(name, source, engine, on_progress, journal, checkpoint)
+                resumed = _ShardRun(name, source, engine, threads, on_progress, journal, checkpoint)
                 return resumed.run(open_reader, open_sinks)
             except CheckpointError as error:
                 _log.warning("%s; the shard starts over", error)
         journal.discard()
-        fresh = _ShardRun(name, source, engine, on_progress, journal)
+        fresh = _ShardRun(name, source, engine, threads, on_progress, journal)
         return fresh.run(open_reader, open_sinks)
 
 
@@ -124,6 +129,7 @@ class _ShardRun:
         name: str,
         source: str,
         engine: Engine,
+        threads: int,
         on_progress: OnProgress | None,
         journal: Journal | None,
         checkpoint: Checkpoint | None = None,
@@ -131,6 +137,7 @@ class _ShardRun:
         self._name = name
         self._source = source
         self._engine = engine
+        self._threads = threads
         self._on_progress = on_progress
         self._journal = journal
         self._checkpoint = checkpoint
@@ -193,23 +200,24 @@ class _ShardRun:
     def _read(self, reader: Reader, sinks: Sinks) -> None:
         """Every batch; an input that breaks off is noted, and what came before it stays."""
         try:
-            for batch in reader:
-                _run_batch(self._name, batch, sinks, self._engine, self._statistics, self._tally)
-                self._report(done=False)
-                if self._journal is not None and isinstance(sinks, ResumableSinks):
-                    if STOP.asked or self._journal.due(self._tally.text_bytes):
-                        self._save(self._journal, reader, sinks)
-                    if STOP.asked:
-                        raise StoppedError(f"{self._name}: stopped after {self._tally.records}")
+            with closing(judged_in_order(reader, self._engine, self._threads)) as steps:
+                for step in steps:
+                    _run_batch(self._name, step, sinks, self._statistics, self._tally)
+                    self._report(done=False)
+                    if self._journal is not None and isinstance(sinks, ResumableSinks):
+                        if STOP.asked or self._journal.due(self._tally.text_bytes):
+                            self._save(self._journal, step.position, sinks)
+                        if STOP.asked:
+                            raise StoppedError(f"{self._name}: stopped after {self._tally.records}")
         except InputError as error:
             self._fail(error)
 
-    def _save(self, journal: Journal, reader: Reader, sinks: ResumableSinks) -> None:
+    def _save(self, journal: Journal, position: Position, sinks: ResumableSinks) -> None:
         self._turn += 1
         journal.save(
             Checkpoint(
                 turn=self._turn,
-                position=reader.position(),
+                position=position,
                 tally=self._tally,
                 statistics=self._statistics,
                 parts=sinks.checkpoint(self._turn),
@@ -254,12 +262,12 @@ class _ShardRun:
 
 def _run_batch(
     name: str,
-    batch: Batch,
+    step: Step,
     sinks: Sinks,
-    engine: Engine,
     statistics: Statistics,
     tally: Tally,
 ) -> None:
+    batch, judged = step.batch, step.judged
     tally.consumed = batch.consumed
     tally.lenient += batch.lenient
     tally.blank += batch.blank
@@ -271,9 +279,8 @@ def _run_batch(
         statistics.add_quarantined(rejected.reason.value, rejected.count, len(rejected.raw))
     if batch.rejected:
         sinks.quarantine(name, batch.rejected)
-    if not len(batch):
+    if judged is None:
         return
-    judged = engine.judge(batch.text, batch.metadata)
     tally.routed += sinks.write(batch, judged)
     tally.records += len(batch)
     tally.text_bytes += int(batch.sizes.sum())

@@ -143,7 +143,8 @@ def _remove_leftovers(output: Path) -> None:
 def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:
     """Everything that decides what the outputs are, beside the inputs, as plain JSON values."""
     configuration = as_dict(config)
-    del configuration["batch_bytes"]  # It never changes a result.
+    for name in ("batch_bytes", "threads"):  # They never change a result.
+        del configuration[name]
     return {
         "schema": SCHEMA,
         "version": lowbg.__version__,

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
+from numpy.typing import NDArray
 
-from lowbg.tables import BUCKET, build, probe
+from lowbg.tables import BUCKET, build, fetch_ahead, locate, probe
+
+
+@njit
+def _locate(table: NDArray[np.uint32], h: np.uint64) -> Any:
+    fetch_ahead(table, h)
+    return locate(table, h)
 
 
 @given(
@@ -30,6 +40,10 @@ def test_finds_what_was_stored(entries: dict[int, int], others: list[int]) -> No
     for h in [*entries, *others]:
         key = (h & (256 // BUCKET - 1), (h >> 48) | 1)
         assert probe(table, np.uint64(h)) == placed.get(key, -1)
+        place, payload, hit = _locate(table, np.uint64(h))
+        assert (payload, hit) == ((placed[key], 1) if key in placed else (0, 0))
+        assert place // BUCKET == key[0]
+        assert not hit or table[place] == key[1] << 16 | payload
 
 
 def test_an_empty_table_holds_nothing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,6 +107,7 @@ def filter_command(
     fail_above: options.FailAbove = None,
     strict: options.Strict = False,
     workers: options.Workers = None,
+    threads: options.Threads = None,
     executor: options.Executor = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
@@ -140,7 +141,7 @@ def filter_command(
         batch_bytes, max_record_bytes,
     )  # fmt: skip
     directory = DirectoryOptions(
-        WorkerOptions(workers, executor), compression, overwrite, resume, retries,
+        WorkerOptions(workers, executor, threads), compression, overwrite, resume, retries,
         Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
     )  # fmt: skip
     pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
@@ -164,6 +165,7 @@ def _into_directory(
     found = find_shards(inputs, output, quiet=judgement.quiet)
     standard_input(found.shards)
     workers, executor = directory.workers.resolve(found.shards)
+    config = replace(config, threads=directory.workers.threads_each(workers, found.shards))
     if dry_run:
         check_existing(output, existing)
         where = {"output": output, "workers": workers, "executor": executor}
@@ -210,6 +212,7 @@ def _into_stream(
 ) -> ExitCode:
     directory.refuse()
     found = find_shards(inputs, None, quiet=judgement.quiet)
+    config = replace(config, threads=directory.workers.threads_each(1, found.shards))
     pipe.check(found.shards)
     stdin = standard_input(found.shards)
     if dry_run:

@@ -7,7 +7,7 @@ read from a hash table. In Chinese and Japanese its words are characters.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lowbg.models import ModelFile
 from lowbg.schema import BITS_PER_BYTE, PERPLEXITY, SENTENCE_PERPLEXITY_SPREAD, Column
 from lowbg.scorers.base import Documents
-from lowbg.tables import probe
+from lowbg.tables import fetch_ahead, locate
 from lowbg.tokens import COUNTS, extend
 
 BEGIN = np.uint64(0x5DEECE66D1B7A3C9)
@@ -26,13 +26,47 @@ BEGIN = np.uint64(0x5DEECE66D1B7A3C9)
 
 MAX_ORDER = 4
 _WORD_BYTES = COUNTS.index("word_bytes")
-_PARAMETERS = (
-    "log_p_step",
-    "backoff_step",
-    "backoff_low",
-    "log_unknown",
-    "begin_backoff",
-)
+_BLOCK = 64
+"""Words whose table lines are fetched together."""
+
+_NOTHING, _BEGIN = 256, 257
+"""Rows of `_decoded` beyond the 256 values of a byte."""
+
+
+@njit(cache=True, nogil=True)
+def _hash_block(
+    words: NDArray[np.uint64],
+    ends: NDArray[np.bool_],
+    context: NDArray[np.uint64],
+    table: NDArray[np.uint32],
+    order: int,
+    begin: np.uint64,
+    hashes: NDArray[np.uint64],
+    counts: NDArray[np.int64],
+) -> None:
+    """The hashes of the n-grams that end at each word, `counts` of them, and their table lines.
+
+    `ends` says which words end a sentence. `context` holds the hashes of the contexts of 1 … 3
+    words before the first word, the sentence's begin being one, and how many there are.
+    """
+    c1, c2, c3 = context[0], context[1], context[2]
+    depth: Any = np.int64(context[3])
+    for t in range(len(words)):
+        word = words[t]
+        at = MAX_ORDER * t
+        hashes[at] = word
+        hashes[at + 1] = extend(c1, word)
+        hashes[at + 2] = extend(c2, word)
+        hashes[at + 3] = extend(c3, word)
+        counts[t] = min(order, depth + 1)
+        for k in range(counts[t]):
+            fetch_ahead(table, hashes[at + k])
+        c1, c2, c3 = word, hashes[at + 1], hashes[at + 2]
+        depth = min(depth + 1, order - 1)
+        if ends[t]:
+            c1 = begin
+            depth = 1
+    context[0], context[1], context[2], context[3] = c1, c2, c3, np.uint64(depth)
 
 
 @njit(cache=True, nogil=True)
@@ -42,10 +76,12 @@ def _log_likelihoods(
     sentences: NDArray[np.int32],
     sentence_starts: NDArray[np.int64],
     languages: NDArray[np.int64],
+    sequence: NDArray[np.int64],
     slots: NDArray[np.uint32],
     starts: NDArray[np.int64],
     orders: NDArray[np.int64],
-    parameters: NDArray[np.float64],
+    log_ps: NDArray[np.float64],
+    backoffs: NDArray[np.float64],
     begin: np.uint64,
     totals: NDArray[np.float64],
     spreads: NDArray[np.float64],
@@ -55,69 +91,92 @@ def _log_likelihoods(
     A word's n-grams are looked up from short to long; the longest that is stored gives log P, and
     the back-off weights of the stored contexts longer than its own are added. A context's weight
     was read when it was itself looked up as an n-gram, so each n-gram costs one look-up.
+    `sequence` is the order in which the documents are taken; `log_ps` and `backoffs` are
+    `_decoded`.
     """
-    context = np.empty(4, np.uint64)  # hashes of the contexts of 1 … 3 words
-    weight = np.empty(4, np.float64)  # their back-off weights; 0 where not stored
-    for i in range(len(word_starts) - 1):
+    hashes = np.empty(MAX_ORDER * _BLOCK, np.uint64)
+    counts = np.empty(_BLOCK, np.int64)
+    ends = np.empty(_BLOCK, np.bool_)
+    context = np.zeros(4, np.uint64)
+    weight = np.zeros(MAX_ORDER, np.float64)  # of the contexts of 1 … words; 0 where not stored
+    for i in sequence:
         language = languages[i]
         if language < 0 or starts[language + 1] == starts[language]:
             continue
         table = slots[starts[language] : starts[language + 1]]
         order = orders[language]
-        p_step = parameters[language, 0]
-        b_step = parameters[language, 1]
-        b_low = parameters[language, 2]
-        unknown = parameters[language, 3]
-        at = word_starts[i]
+        log_p_of = log_ps[language]
+        backoff_of = backoffs[language]
+        context[0] = begin
+        context[3] = 1
+        weight[0] = backoff_of[_BEGIN]
+        s = sentence_starts[i]
+        left = np.int64(sentences[s]) if s < sentence_starts[i + 1] else 0
+        # The same again, one block ahead: where its sentences end.
+        marked = s
+        until = left
         total = 0.0
         mean = 0.0
         squares = 0.0
-        for s in range(sentence_starts[i], sentence_starts[i + 1]):
-            length = sentences[s]
-            depth = 1  # contexts that there are
-            context[0] = begin
-            weight[0] = parameters[language, 4]
-            sentence = 0.0
-            for _ in range(length):
-                word = words[at]
-                at += 1
-                h = word
-                log_p = unknown
+        sentence = 0.0
+        for first in range(word_starts[i], word_starts[i + 1], _BLOCK):
+            last = min(first + _BLOCK, word_starts[i + 1])
+            for t in range(last - first):
+                until -= 1
+                ends[t] = until == 0
+                if until == 0:
+                    marked += 1
+                    if marked < sentence_starts[i + 1]:
+                        until = np.int64(sentences[marked])
+            _hash_block(words[first:last], ends, context, table, order, begin, hashes, counts)
+            for t in range(last - first):
+                log_p = np.int64(_NOTHING)
                 skipped = 0.0
-                previous = context[0]
-                previous_weight = weight[0]
-                found = probe(table, h)
-                context[0] = h
-                weight[0] = 0.0
-                if found >= 0:
-                    log_p = (found >> 8) * p_step
-                    weight[0] = (found & 0xFF) * b_step + b_low
-                for k in range(1, min(order, depth + 1)):
-                    h = extend(previous, word)
-                    held_weight = previous_weight
-                    previous = context[k]
-                    previous_weight = weight[k]
-                    found = probe(table, h)
-                    context[k] = h
-                    weight[k] = 0.0
-                    if found >= 0:
-                        log_p = (found >> 8) * p_step
-                        weight[k] = (found & 0xFF) * b_step + b_low
-                        skipped = 0.0
-                    else:
-                        skipped += held_weight
-                depth = min(depth + 1, order - 1)
-                sentence += log_p + skipped
-            total += sentence
-            value = -sentence / length
-            k = s - sentence_starts[i] + 1
-            delta = value - mean
-            mean += delta / k
-            squares += delta * (value - mean)
+                previous = 0.0
+                for k in range(counts[t]):
+                    _, payload, hit = locate(table, hashes[MAX_ORDER * t + k])
+                    miss = 1 - hit
+                    log_p = hit * (payload >> 8) + miss * log_p
+                    # Of the context of k words; there is none of no words.
+                    skipped = (skipped + previous) * miss
+                    previous = weight[k]
+                    weight[k] = backoff_of[hit * (payload & 0xFF) + miss * _NOTHING]
+                sentence += log_p_of[log_p] + skipped
+                if ends[t]:
+                    total += sentence
+                    value = -sentence / left
+                    n = s - sentence_starts[i] + 1
+                    delta = value - mean
+                    mean += delta / n
+                    squares += delta * (value - mean)
+                    sentence = 0.0
+                    weight[0] = backoff_of[_BEGIN]
+                    s += 1
+                    if s < sentence_starts[i + 1]:
+                        left = np.int64(sentences[s])
         totals[i] = total
         n = sentence_starts[i + 1] - sentence_starts[i]
         if n > 1:
             spreads[i] = math.sqrt(squares / n)
+
+
+def _decoded(
+    metadata: Sequence[Mapping[str, Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the payload bytes of each language's table stand for, in nats: log P, back-off weights.
+
+    (languages × 258): at 0 … 255 what the byte says, at `_NOTHING` what holds where nothing is
+    stored, at `_BEGIN` the back-off weight of a sentence's begin.
+    """
+    n = len(metadata)
+    log_ps, backoffs = np.zeros((n, 258)), np.zeros((n, 258))
+    byte = np.arange(256)
+    for i, m in enumerate(metadata):
+        log_ps[i, :256] = byte * m["log_p_step"]
+        log_ps[i, _NOTHING] = m["log_unknown"]
+        backoffs[i, :256] = byte * m["backoff_step"] + m["backoff_low"]
+        backoffs[i, _BEGIN] = m["begin_backoff"]
+    return log_ps, backoffs
 
 
 def log_likelihoods(
@@ -137,10 +196,11 @@ def log_likelihoods(
         sentences,
         sentence_starts,
         np.zeros(n, np.int64),
+        np.arange(n),
         slots,
         np.array([0, len(slots)]),
         np.array([metadata["order"]], np.int64),
-        np.array([[metadata[key] for key in _PARAMETERS]]),
+        *_decoded([metadata]),
         BEGIN,
         totals,
         np.zeros(n),
@@ -162,7 +222,7 @@ class Perplexity:
         self._slots = np.zeros(4, np.uint32)
         self._starts = np.zeros(1, np.int64)
         self._orders = np.zeros(0, np.int64)
-        self._parameters = np.zeros((0, len(_PARAMETERS)))
+        self._log_ps, self._backoffs = _decoded([])
 
     @property
     def languages(self) -> frozenset[str]:
@@ -185,7 +245,7 @@ class Perplexity:
             metadata: list[Mapping[str, Any]] = [file.metadata["lm"] for file in files]
             self._slots = np.concatenate(parts)
             self._starts = np.cumsum([0, *(len(part) for part in parts)]).astype(np.int64)
-            self._parameters = np.array([[m[key] for key in _PARAMETERS] for m in metadata])
+            self._log_ps, self._backoffs = _decoded(metadata)
             self._orders = np.array([m["order"] for m in metadata], np.int64)
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
@@ -205,10 +265,12 @@ class Perplexity:
                 tokens.sentences,
                 tokens.sentence_starts,
                 languages,
+                documents.by_language,
                 self._slots,
                 self._starts,
                 self._orders,
-                self._parameters,
+                self._log_ps,
+                self._backoffs,
                 BEGIN,
                 totals,
                 spreads,

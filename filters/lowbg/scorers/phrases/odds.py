@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Documents
+from lowbg.tables import fetch_ahead, locate
 from lowbg.tokens import extend
 
 WINDOW = 300
@@ -27,8 +28,11 @@ WINDOW = 300
 MAX_ORDER = 4
 """Longest n-gram that a table may hold."""
 
-_SHIFT = np.uint64(48)
-_ONE = np.uint32(1)
+_BLOCK = 48
+"""Words whose table lines are fetched together."""
+
+_SEEN = 2048
+"""Room to remember a window's n-grams: a power of two, above its `WINDOW` × `MAX_ORDER`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,49 @@ class OddsTables:
     scales: NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _locate(slots: NDArray[np.uint32], h: np.uint64) -> int:
-    """The slot that holds the hash `h`, or −1 (`tables.probe`, with the place)."""
-    fingerprint = np.uint32(h >> _SHIFT) | _ONE
-    at: Any = np.int64(h & np.uint64(len(slots) // 4 - 1)) * 4
-    for k in range(4):
-        if (slots[at + k] >> 16) == fingerprint:
-            return at + k  # type: ignore[no-any-return]
-    return -1
+@njit(cache=True, nogil=True)
+def _collect(
+    words: NDArray[np.uint64],
+    table: NDArray[np.uint32],
+    order: int,
+    hashes: NDArray[np.uint64],
+    found: NDArray[np.int64],
+) -> int:
+    """Lists the n-grams of a window that the table holds; returns how many, repeats included.
+
+    `found` gets place << 18 | (length − 1) << 16 | payload, in the order of last words, then of
+    lengths. `hashes` is room for the n-grams of `_BLOCK` words.
+    """
+    m = 0
+    h1 = np.uint64(0)
+    h2 = np.uint64(0)
+    h3 = np.uint64(0)
+    begin = 0
+    while begin < len(words):
+        end = min(begin + _BLOCK, len(words))
+        room = 0
+        for t in range(begin, end):
+            word = words[t]
+            h4 = extend(h3, word)
+            h3 = extend(h2, word)
+            h2 = extend(h1, word)
+            h1 = word
+            hashes[room] = h1
+            hashes[room + 1] = h2
+            hashes[room + 2] = h3
+            hashes[room + 3] = h4
+            for o in range(min(order, t + 1)):
+                fetch_ahead(table, hashes[room + o])
+            room += MAX_ORDER
+        room = 0
+        for t in range(begin, end):
+            for o in range(min(order, t + 1)):
+                place, payload, hit = locate(table, hashes[room + o])
+                found[m] = (np.int64(place) << 18) | (o << 16) | payload
+                m += hit
+            room += MAX_ORDER
+        begin = end
+    return m
 
 
 @njit(cache=True, nogil=True)
@@ -63,59 +101,47 @@ def _sums(
     words: NDArray[np.uint64],
     word_starts: NDArray[np.int64],
     languages: NDArray[np.int64],
+    sequence: NDArray[np.int64],
     slots: NDArray[np.uint32],
     starts: NDArray[np.int64],
     orders: NDArray[np.int64],
-    stamps: NDArray[np.int32],
     sums: NDArray[np.int64],
     known: NDArray[np.int32],
 ) -> None:
     """Adds up the payload bytes of each document's distinct n-grams a window.
 
-    `sums` (documents × 2) gets the sums of s and of s·|s|, see `OddsTables`; `known` (documents ×
-    `MAX_ORDER`) how many distinct n-grams of each order the table holds. `stamps` (zeros, one a
-    slot of the largest table) remembers the last window that counted a slot.
+    `sequence` is the order in which the documents are taken. `sums` (documents × 2) gets the sums
+    of s and of s·|s|, see `OddsTables`; `known` (documents × `MAX_ORDER`) how many distinct
+    n-grams of each order the table holds.
     """
-    window = 0
-    for i in range(len(word_starts) - 1):
+    hashes = np.empty(MAX_ORDER * _BLOCK, np.uint64)
+    found = np.empty(MAX_ORDER * WINDOW + 1, np.int64)
+    seen = np.zeros(_SEEN, np.int64)  # the window's places + 1, by open addressing; 0 is empty
+    for i in sequence:
         language = languages[i]
-        if language < 0 or starts[language + 1] == starts[language]:
+        n = word_starts[i + 1] - word_starts[i]
+        if n == 0 or language < 0 or starts[language + 1] == starts[language]:
             continue
         table = slots[starts[language] : starts[language + 1]]
-        order = orders[language]
-        first = word_starts[i]
-        end = word_starts[i + 1]
-        n = end - first
-        if n == 0:
-            continue
         windows = (n + WINDOW - 1) // WINDOW
         size = (n + windows - 1) // windows
         nb: Any = 0
         lr: Any = 0
-        while first < end:
-            window += 1
-            last = min(first + size, end)
-            h1 = np.uint64(0)
-            h2 = np.uint64(0)
-            h3 = np.uint64(0)
-            for t in range(first, last):
-                word = words[t]
-                h4 = extend(h3, word)
-                h3 = extend(h2, word)
-                h2 = extend(h1, word)
-                h1 = word
-                depth = min(order, t - first + 1)
-                for o in range(depth):
-                    h = h1 if o == 0 else h2 if o == 1 else h3 if o == 2 else h4
-                    at = _locate(table, h)
-                    if at >= 0 and stamps[at] != window:
-                        stamps[at] = window
-                        payload = np.int64(table[at] & np.uint32(0xFFFF))
-                        nb += (payload >> 8) - 128
-                        step = (payload & 0xFF) - 128
-                        lr += step * abs(step)
-                        known[i, o] += 1
-            first = last
+        for first in range(word_starts[i], word_starts[i + 1], size):
+            last = min(first + size, word_starts[i + 1])
+            m = _collect(words[first:last], table, orders[language], hashes, found)
+            seen[:] = 0
+            for j in range(m):
+                key = (found[j] >> 18) + 1
+                at = ((key * 0x9E3779B1) >> 16) & (_SEEN - 1)
+                while seen[at] != 0 and seen[at] != key:
+                    at = (at + 1) & (_SEEN - 1)
+                fresh = np.int64(seen[at] == 0)
+                seen[at] = key
+                step = (found[j] & 0xFF) - 128
+                nb += fresh * (((found[j] >> 8) & 0xFF) - 128)
+                lr += fresh * step * abs(step)
+                known[i, (found[j] >> 16) & 3] += fresh
         sums[i, 0] = nb
         sums[i, 1] = lr
 
@@ -143,12 +169,12 @@ def _listed(
             h = words[t - o]
             for u in range(t - o + 1, t + 1):
                 h = extend(h, words[u])
-            at = _locate(table, h)
-            if at >= 0 and stamps[at] != window + 1:
+            at, payload, hit = locate(table, h)
+            if hit and stamps[at] != window + 1:
                 stamps[at] = window + 1
                 at_word[found] = t - o
                 length[found] = o + 1
-                payloads[found] = np.int64(table[at] & np.uint32(0xFFFF))
+                payloads[found] = payload
                 found += 1
     return found
 
@@ -180,15 +206,14 @@ class Odds:
         tables = self.tables
         tokens = documents.tokens
         if len(self.codes):
-            stamps = np.zeros(int(np.diff(tables.starts).max()), np.int32)
             _sums(
                 tokens.words,
                 tokens.word_starts,
                 index,
+                documents.by_language,
                 tables.slots,
                 tables.starts,
                 tables.orders,
-                stamps,
                 sums,
                 known,
             )

@@ -1,0 +1,123 @@
+"""CPU time of every stage per MB of content: `python benchmarks/speed/stages.py SHARD…`.
+
+The stages are called one after the other on each batch, as the pipeline calls them, with a clock
+around each; medians over `--repeat` passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lowbg import languages
+from lowbg.compression import open_input
+from lowbg.config import Policy, RunConfig
+from lowbg.decision.decide import Features
+from lowbg.engine import Engine
+from lowbg.pipeline import statistics_batch
+from lowbg.readers import open_reader
+from lowbg.scorers.base import Documents
+from lowbg.sinks import DirectorySinks
+from lowbg.statistics import Statistics
+from lowbg.tokens import tokenize
+
+
+class Clock:
+    """CPU seconds of the whole process by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds what is spent within to the stage."""
+        started = time.process_time()
+        yield
+        self.seconds[name] += time.process_time() - started
+
+
+def one_pass(shards: list[str], engine: Engine) -> tuple[dict[str, float], int]:
+    """CPU seconds by stage, and bytes of content."""
+    clock = Clock()
+    content = 0
+    for shard in shards:
+        with clock.stage("decompress"), open_input(shard) as stream:
+            while stream.read_chunk():
+                pass
+    counted = Statistics()
+    with tempfile.TemporaryDirectory() as folder:
+        for shard in shards:
+            config = RunConfig()
+            reader = open_reader(shard, config, Path(shard).name)
+            sinks = DirectorySinks(
+                Path(shard).name, Path(folder), reader, config, lambda name: None
+            )
+            batches = iter(reader)
+            while True:
+                with clock.stage("read"):
+                    batch = next(batches, None)
+                if batch is None:
+                    break
+                content += int(batch.sizes.sum())
+                with clock.stage("language"):
+                    language = languages.detect(batch.text, batch.metadata.language)
+                with clock.stage("tokens"):
+                    tokens = tokenize(batch.text, engine._foldings[language])
+                documents = Documents(batch.text, tokens, language, languages.CODES)
+                columns = {}
+                for scorer in engine.scorers:
+                    with clock.stage(scorer.name):
+                        columns.update(scorer.score(documents))
+                with clock.stage("judge (all of it)"):
+                    judged = engine.judge(batch.text, batch.metadata)
+                with clock.stage("decide"):
+                    engine._decider.decide(
+                        Features(
+                            language, languages.CODES, tokens.words_per_document, tokens.counts,
+                            columns, judged.trusted,
+                        )
+                    )  # fmt: skip
+                with clock.stage("write"):
+                    sinks.write(batch, judged)
+                with clock.stage("statistics"):
+                    counted.add(statistics_batch(batch, judged))
+            with clock.stage("write"):
+                sinks.end_shard()
+            sinks.abort()
+            reader.close()
+    return dict(clock.seconds), content
+
+
+def measure(shards: list[str], repeat: int) -> dict[str, float]:
+    """Milliseconds of CPU per MB (10^6 bytes) of content, by stage; medians."""
+    engine = Engine(Policy()).setup()
+    engine.warm_up()
+    passes = [one_pass(shards, engine) for _ in range(repeat)]
+    result = {
+        stage: 1e9 * statistics.median(seconds[stage] / content for seconds, content in passes)
+        for stage in passes[0][0]
+    }
+    result["parse"] = result.pop("read") - result["decompress"]
+    return result
+
+
+def main(argv: list[str]) -> int:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shards", nargs="+")
+    parser.add_argument("--repeat", type=int, default=5)
+    given = parser.parse_args(argv)
+    for stage, cost in measure(given.shards, given.repeat).items():
+        print(f"{stage:20} {cost:7.2f} ms/MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""Reading, judging and writing of one shard at the same time, in the order of its records.
+
+With one thread the stages follow each other. With more, one thread reads ahead, up to `threads`
+batches are judged at once, and the caller writes: decompression, kernels and compression leave
+the interpreter lock. What comes out is the same at any number.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lowbg.engine import Engine, Judged
+from lowbg.readers.base import Reader
+from lowbg.records import Batch, Position
+
+LEAVE_S = 1.0
+"""How long an abandoned reader is waited for: it may hang in a pipe that nobody writes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A batch, what is known of its documents (null where it has none), and the place behind it.
+
+    `position` is where a later run goes on once this batch is written.
+    """
+
+    batch: Batch
+    judged: Judged | None
+    position: Position
+
+
+def judged_in_order(reader: Reader, engine: Engine, threads: int) -> Generator[Step, None, None]:
+    """Every batch of the shard with its judgement; close it before the reader.
+
+    Raises what reading or judging raises, after the batches before it.
+    """
+    if threads <= 1:
+        for batch in reader:
+            yield Step(batch, _judge(engine, batch), reader.position())
+    else:
+        yield from _overlapping(reader, engine, threads)
+
+
+def _judge(engine: Engine, batch: Batch) -> Judged | None:
+    return engine.judge(batch.text, batch.metadata) if len(batch) else None
+
+
+_Ahead: TypeAlias = tuple[Batch, "Future[Judged | None]", Position]
+
+
+def _overlapping(reader: Reader, engine: Engine, threads: int) -> Generator[Step, None, None]:
+    # One batch waits here for each that is judged; the bound keeps memory flat.
+    ahead: queue.Queue[_Ahead | BaseException | None] = queue.Queue(threads)
+    stopped = threading.Event()
+    pool = ThreadPoolExecutor(threads, "lowbg-judge")
+
+    def put(item: _Ahead | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                ahead.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def read() -> None:
+        try:
+            for batch in reader:
+                put((batch, pool.submit(_judge, engine, batch), reader.position()))
+                if stopped.is_set():
+                    return
+        except BaseException as error:  # the caller's to handle, in its place
+            put(error)
+        else:
+            put(None)
+
+    thread = threading.Thread(target=read, name="lowbg-read", daemon=True)
+    thread.start()
+    try:
+        while (item := ahead.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            batch, judged, position = item
+            yield Step(batch, judged.result(), position)
+    finally:
+        stopped.set()
+        thread.join(LEAVE_S)
+        pool.shutdown(cancel_futures=True)
