@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from lowbg.models import ModelFile, embedded_names, open_embedded
 from lowbg.records import Metadata
 from lowbg.scorers import default_scorers
 from lowbg.scorers.base import Documents, Scorer
+from lowbg.scorers.phrases import Phrases
 from lowbg.tokens import tokenize
 
 
@@ -51,6 +53,7 @@ class Engine:
             code: open_embedded(code) for code in embedded_names() if code in languages.CODES
         }
         self.scorers: tuple[Scorer, ...] = default_scorers(self.models)
+        self.phrases = next(scorer for scorer in self.scorers if isinstance(scorer, Phrases))
         self._decider = Decider(policy, self.models)
         self._foldings = np.array(
             [folding_of(code) for code in languages.CODES] + [folding_of(None)], np.uint8
@@ -95,6 +98,7 @@ class Engine:
                 counts=tokens.counts,
                 columns=columns,
                 trusted=trusted,
+                ngrams=partial(self.phrases.ngrams, documents),
             )
         )
         return Judged(documents, columns, trusted, decisions)

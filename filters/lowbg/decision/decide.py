@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,9 @@ CATEGORIES = (
 )
 """Categories of phrases, the most telling first."""
 
+MAX_NGRAMS = 3
+"""N-grams of the learned table that a document's reasons name."""
+
 MAX_PHRASES = 3
 """Phrase patterns that a document's reasons name."""
 
@@ -54,7 +57,8 @@ class Features:
 
     `languages` indexes `codes`, −1 where not recognised; `words` counts words (characters in zh,
     ja); `counts` as `tokens.COUNTS`; `columns` are the scorers' features; `trusted` documents are
-    human by their date.
+    human by their date. `ngrams` gives the n-grams of a document that the learned table knows and
+    the nats that each adds to its log-odds, the heaviest first; worked out when asked for.
     """
 
     languages: NDArray[np.int8]
@@ -63,6 +67,7 @@ class Features:
     counts: NDArray[np.int32]
     columns: Mapping[str, pa.Array]
     trusted: NDArray[np.bool_]
+    ngrams: Callable[[int], Sequence[tuple[str, float]]] = field(default=lambda i: (), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +232,16 @@ class _Explanation:
         share = 100.0 * (1.0 - human_share_above(calibration, float(self.z[i])))
         value = self._value(PHRASE_LOG_ODDS.name, i)
         like = "length and perplexity" if calibration.perplexity_slope else "length"
-        return [
+        reasons = [
             f"phrase_log_odds {value:.2f} nats/word, "
             f"above {share:.1f} % of human text of its {like}"
         ]
+        heaviest = _apart(self.features.ngrams(i))
+        if heaviest:
+            listed = ", ".join(f"'{text}' {nats:+.1f}" for text, nats in heaviest)
+            total = value * int(self.features.words[i])
+            reasons.append(f"n-grams {listed} of {total:+.1f} nats in all")
+        return reasons
 
     def _passed(self, i: int) -> str:
         if self.decider.policy.rule is Rule.THRESHOLDS:
@@ -274,6 +285,18 @@ class _Explanation:
                 return "language not recognised"
             return f"no tables of the language {self.features.codes[index]!r}"
         return "no words"
+
+
+def _apart(ngrams: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The heaviest n-grams that speak for AI, none of them a part of another."""
+    chosen: list[tuple[str, float]] = []
+    for text, nats in ngrams:
+        if nats <= 0.0 or len(chosen) == MAX_NGRAMS:
+            break
+        padded = f" {text} "
+        if not any(padded in f" {other} " or f" {other} " in padded for other, _ in chosen):
+            chosen.append((text, nats))
+    return chosen
 
 
 def _telling(phrase: tuple[str, str, str]) -> int:

@@ -192,3 +192,15 @@ def test_a_bound_on_every_collection_is_stricter_and_needs_collections() -> None
     assert decide(Policy(), f).verdicts.tolist() == [1, 1]
     with pytest.raises(ConfigError, match="'en' know no human collection"):
         decide(policy, f)
+
+
+def test_reasons_name_the_heaviest_ngrams_none_within_another() -> None:
+    ngrams = [("it is important", 3.0), ("is important", 2.5), ("delve", 2.0), ("art", 1.5)]
+    weak = [("very important", 1.0), ("tapestry", -0.5)]
+    f = replace(features(at_z(5.0)), ngrams=lambda i: [*ngrams, *weak])
+    named = "n-grams 'it is important' +3.0, 'delve' +2.0, 'art' +1.5 of "
+    assert decide(Policy(), f).reasons(0)[1].startswith(named)
+    few = replace(f, ngrams=lambda i: weak)
+    assert decide(Policy(), few).reasons(0)[1].startswith("n-grams 'very important' +1.0 of ")
+    human = replace(features(at_z(0.0)), ngrams=lambda i: ngrams)
+    assert len(decide(Policy(), human).reasons(0)) == 1
