@@ -14,6 +14,7 @@ from lowbg_cli.commands.calibrate import calibrate_command
 from lowbg_cli.commands.eval import eval_command
 from lowbg_cli.commands.explain import explain_command
 from lowbg_cli.commands.filter import filter_command
+from lowbg_cli.commands.gate import gate_command
 from lowbg_cli.commands.report import report_command
 from lowbg_cli.commands.score import score_command
 from lowbg_cli.commands.scorers import scorers_command
@@ -46,6 +47,7 @@ app.command("verify")(guarded(verify_command))
 app.command("train", cls=TakesSeveral)(guarded(train_command))
 app.command("eval")(guarded(eval_command))
 app.command("calibrate")(guarded(calibrate_command))
+app.command("gate")(guarded(gate_command))
 app.command("scorers")(guarded(scorers_command))
 
 

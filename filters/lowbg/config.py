@@ -114,23 +114,76 @@ class Thresholds:
 
 
 class GateStatistic(StrEnum):
-    """Which figure of a data set's AI share a gate judges."""
+    """Which figure of a data set's AI share a gate judges.
+
+    RAW: what the verdicts say. ESTIMATE: corrected for what they get wrong. UPPER: the upper end
+    of the 95 % interval, of the estimate where there is one, else of the raw share.
+    """
 
     RAW = "raw"
     ESTIMATE = "estimate"
     UPPER = "upper"
 
 
+class GateGroup(StrEnum):
+    """What parts of a data set a gate judges by themselves."""
+
+    LANGUAGE = "language"
+    YEAR = "year"
+    HOST = "host"
+    SHARD = "shard"
+    SOURCE = "source"
+
+    @property
+    def estimated(self) -> bool:
+        """Whether reports estimate the AI share of such parts."""
+        return self in (GateGroup.LANGUAGE, GateGroup.YEAR)
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """When `lowbg gate` fails a data set: above these shares (0 … 1) and hits by category.
+    """When `lowbg gate` fails a data set. Shares are 0 … 1; null: not judged.
 
-    None: not judged.
+    `max_ai_share` is judged of the whole, `max_ai_share_by` of each part that has at least
+    `min_group_documents` scored documents; `source_field` names the records' field whose values
+    are the parts of `GateGroup.SOURCE`. `max_phrase_hits`: by category, how many documents may
+    hold one of its phrases. `max_quarantined_share` is of records, `min_human_token_share` of the
+    words of all documents.
     """
 
     max_ai_share: float | None = None
     statistic: GateStatistic = GateStatistic.UPPER
+    max_ai_share_by: Mapping[GateGroup, float] = field(default_factory=dict)
+    source_field: str | None = None
+    min_group_documents: int = 100
     max_phrase_hits: Mapping[str, int] = field(default_factory=dict)
+    max_quarantined_share: float | None = None
+    min_human_token_share: float | None = None
+    min_scored_documents: int = 1
+
+    def __post_init__(self) -> None:
+        if (GateGroup.SOURCE in self.max_ai_share_by) != (self.source_field is not None):
+            raise ConfigError(
+                "gate.max_ai_share_by.source and gate.source_field go together: the limit, and the "
+                "field whose values are the sources"
+            )
+        raw_only = [group for group in self.max_ai_share_by if not group.estimated]
+        if raw_only and self.statistic is GateStatistic.ESTIMATE:
+            raise ConfigError(
+                f"gate.statistic is 'estimate', and there are no estimates by {raw_only[0]}; "
+                "take 'raw' or 'upper', or leave out gate.max_ai_share_by." + raw_only[0]
+            )
+
+    @property
+    def empty(self) -> bool:
+        """Whether it limits nothing."""
+        limits = (self.max_ai_share, self.max_quarantined_share, self.min_human_token_share)
+        return not (
+            any(limit is not None for limit in limits)
+            or self.max_ai_share_by
+            or self.max_phrase_hits
+            or self.min_scored_documents > 1
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from lowbg.checkpoints import LASTING_PROBLEMS
 from lowbg.config import ExecutorName, RunConfig, as_dict
 from lowbg.engine import Engine, policy_digest
 from lowbg.errors import ConfigError
-from lowbg.executors.base import Executor, Finished, Worker
+from lowbg.executors.base import Executor, Finished, Result, Worker
 from lowbg.executors.processes import ProcessExecutor
 from lowbg.executors.serial import SerialExecutor
 from lowbg.manifest import write_manifest
@@ -103,16 +103,14 @@ def run_shards(
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     results = dict(run.earlier.finished)
     waiting = [shard for shard in run.shards if shard.name not in results]
-    # Only this process has its standard input and what a shell's <(…) stands for.
-    alone = any(shard.path.startswith(("-", "/dev/fd/", "/proc/self/")) for shard in waiting)
     executor, workers = choose_executor(
-        ExecutorName.SERIAL if alone else run.executor, run.workers, len(waiting)
+        ExecutorName.SERIAL if own_streams(waiting) else run.executor, run.workers, len(waiting)
     )
     if workers > 1:
         engine.warm_up()
     for _ in range(1 + run.retries):
         ordered = largest_first(waiting)
-        with _closing(executor.run(setup, ordered, on_progress)) as ends:
+        with closing(executor.run(setup, ordered, on_progress)) as ends:
             for end in ends:
                 shard = ordered[end.index]
                 result = end.result or failed_shard(shard, end.error)
@@ -164,6 +162,11 @@ def check_names(shards: Sequence[Shard], output_of: Callable[[str], str]) -> Non
 def largest_first(shards: Sequence[Shard]) -> tuple[Shard, ...]:
     """The shards in the order in which they are handed out: the last one to end is a small one."""
     return tuple(sorted(shards, key=lambda shard: (-shard.size, shard.name)))
+
+
+def own_streams(shards: Sequence[Shard]) -> bool:
+    """Whether a shard is standard input or what a shell's <(…) stands for: no worker has it."""
+    return any(shard.path.startswith(("-", "/dev/fd/", "/proc/self/")) for shard in shards)
 
 
 def choose_executor(name: ExecutorName, workers: int, shards: int) -> tuple[Executor, int]:
@@ -233,7 +236,7 @@ def run_info(
 
 
 @contextlib.contextmanager
-def _closing(ends: Iterator[Finished[ShardResult]]) -> Iterator[Iterator[Finished[ShardResult]]]:
+def closing(ends: Iterator[Finished[Result]]) -> Iterator[Iterator[Finished[Result]]]:
     """Ends the executor when its caller is interrupted."""
     try:
         yield ends

@@ -10,7 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lowbg.config import FprBound, Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
+from lowbg.config import (
+    FprBound,
+    Gate,
+    GateGroup,
+    GateStatistic,
+    Policy,
+    Rule,
+    Thresholds,
+    Unscored,
+)
 from lowbg.errors import ConfigError
 
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -19,7 +28,12 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "thresholds": ("min_perplexity", "min_burstiness", "max_phrase_hits"),
     "trust": ("before", "date_field"),
     "calibration": ("min_ai_scores",),
-    "gate": ("max_ai_share", "statistic", "max_phrase_hits"),
+    "gate": (
+        *("max_ai_share", "statistic", "max_ai_share_by", "source_field", "min_group_documents"),
+        *("max_phrase_hits", "max_quarantined_share", "min_human_token_share"),
+        "min_scored_documents",
+    ),
+    "gate.max_ai_share_by": tuple(GateGroup),
 }
 """The keys of each table of a policy file; the empty name is the file itself."""
 
@@ -86,14 +100,31 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
 
 def _gate(table: Mapping[str, Any], read: _Reader) -> Gate:
     hits = _table(table, "max_phrase_hits", read.name, "gate.")
-    return replace(
-        Gate(),
-        **read.given(table, "gate", max_ai_share=_share, statistic=GateStatistic),
-        max_phrase_hits={
-            category: read.value(most, f"gate.max_phrase_hits.{category}", _whole)
-            for category, most in hits.items()
-        },
+    parts = _table(table, "max_ai_share_by", read.name, "gate.")
+    _check_keys(parts, "gate.max_ai_share_by", read.name)
+    given = read.given(
+        table,
+        "gate",
+        max_ai_share=_share,
+        statistic=GateStatistic,
+        source_field=_text,
+        min_group_documents=_positive,
+        max_quarantined_share=_share,
+        min_human_token_share=_share,
+        min_scored_documents=_whole,
     )
+    shares = {
+        GateGroup(group): read.value(most, f"gate.max_ai_share_by.{group}", _share)
+        for group, most in parts.items()
+    }
+    counts = {
+        category: read.value(most, f"gate.max_phrase_hits.{category}", _whole)
+        for category, most in hits.items()
+    }
+    try:
+        return Gate(max_ai_share_by=shares, max_phrase_hits=counts, **given)
+    except ConfigError as error:
+        raise ConfigError(f"{read.name}: {error}") from error
 
 
 def _table(values: Mapping[str, Any], key: str, name: str, prefix: str = "") -> dict[str, Any]:
@@ -158,6 +189,12 @@ def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("it must be a whole number, 0 or more")
     return value
+
+
+def _positive(value: Any) -> int:
+    if _whole(value) < 1:
+        raise ValueError("it must be a whole number, 1 or more")
+    return int(value)
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from lowbg.config import Policy
+from lowbg.decision.policy import KEYS
 
 
 def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
@@ -28,7 +29,12 @@ def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
             "max_phrase_hits": policy.thresholds.max_phrase_hits,
         },
         "trust": {"before": policy.trust_before, "date_field": policy.date_field},
-        "gate": {"max_ai_share": gate.max_ai_share, "statistic": gate.statistic},
+        "gate": {
+            name: getattr(gate, name)
+            for name in KEYS["gate"]
+            if name not in ("max_ai_share_by", "max_phrase_hits")
+        },
+        "gate.max_ai_share_by": dict(sorted(gate.max_ai_share_by.items())),
         "gate.max_phrase_hits": dict(sorted(gate.max_phrase_hits.items())),
     }
     lines = [f"# {line}".rstrip() for comment in comments for line in comment.split("\n")]
