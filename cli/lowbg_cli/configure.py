@@ -150,11 +150,13 @@ class WorkerOptions:
         return self.threads or max(1, min(available_cores() // busy, MOST_THREADS))
 
 
-def find_shards(inputs: Sequence[str], output: Path | None, *, quiet: bool) -> Discovery:
+def find_shards(
+    inputs: Sequence[str], output: Path | None, *, quiet: bool, may_be_empty: bool = False
+) -> Discovery:
     """The shards that the inputs stand for; says what lies among them and isn't read."""
     from lowbg.shards import survey
 
-    found = survey(inputs, output=output)
+    found = survey(inputs, output=output, may_be_empty=may_be_empty)
     if found.skipped and not quiet:
         some = ", ".join(found.skipped[:3]) + (", …" if len(found.skipped) > 3 else "")
         terminal.say(f"{terminal.plural(len(found.skipped), 'other file')} left out: {some}")

@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from lowbg.config import Changed as IfChanged
 from lowbg.config import Compression as Codec
 from lowbg.config import ExecutorName, FprBound, Rule
 from lowbg.config import Unscored as UnscoredTo
@@ -217,6 +218,17 @@ Overwrite: TypeAlias = Annotated[
 ]
 Resume: TypeAlias = Annotated[
     bool, typer.Option("--resume", help="Go on with the run that the output holds, if any.")
+]
+Incremental: TypeAlias = Annotated[
+    bool,
+    typer.Option("--incremental", help="Add what is new since the last run to the output, if any."),
+]
+Changed: TypeAlias = Annotated[
+    IfChanged | None,
+    typer.Option(
+        "--changed",
+        help="With --incremental: what becomes of inputs that changed. [default: refuse]",
+    ),
 ]
 Retries: TypeAlias = Annotated[
     int,

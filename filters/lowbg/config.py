@@ -78,7 +78,16 @@ class Existing(StrEnum):
 
     REFUSE = "refuse"
     RESUME = "resume"
+    INCREMENTAL = "incremental"
     OVERWRITE = "overwrite"
+
+
+class Changed(StrEnum):
+    """What an incremental run does with an input that changed after it was processed."""
+
+    REFUSE = "refuse"
+    REDO = "redo"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,5 +157,10 @@ def trusted_by_date(metadata: Metadata | None, before: dt.date | None, n: int) -
 
 
 def policy_digest(policy: Policy) -> str:
-    """SHA-256 (hex) of a policy's values, whatever the layout of its file."""
-    return hashlib.sha256(json.dumps(as_dict(policy), sort_keys=True).encode()).hexdigest()
+    """SHA-256 (hex) of a policy's values, whatever the layout of its file.
+
+    The gate's limits aren't in it: they change no verdict.
+    """
+    values = as_dict(policy)
+    del values["gate"]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

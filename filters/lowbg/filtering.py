@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lowbg.checkpoints import Checkpoint, Journal
-from lowbg.config import Durability, ExecutorName, Existing, RunConfig
+from lowbg.config import Changed, Durability, ExecutorName, Existing, RunConfig
 from lowbg.engine import Engine
 from lowbg.locks import run_lock, share_of_worker
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
-from lowbg.report import collect
+from lowbg.report import collect, read_json
 from lowbg.results import ShardResult
 from lowbg.resuming import check_output, prepare_output
 from lowbg.running import (
@@ -38,7 +38,8 @@ class FilterJob:
     """One run of `lowbg filter` into a directory.
 
     `workers` processes are used where there is more than one shard; `command` is the command
-    line for the report; `skipped` names files that discovery passed over.
+    line for the report; `skipped` names files that discovery passed over. `changed` is for
+    incremental runs.
     """
 
     shards: tuple[Shard, ...]
@@ -51,6 +52,7 @@ class FilterJob:
     retries: int = 0
     command: str = ""
     skipped: tuple[str, ...] = ()
+    changed: Changed = Changed.REFUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,11 @@ def filter_shards(
         engine = Engine(job.config.policy)
         earlier = prepare_output(
             job.output, job.existing, job.config, engine, job.shards,
-            digests=job.durability.digests,
+            digests=job.durability.digests, changed=job.changed,
         )  # fmt: skip
+        if earlier.nothing_new:
+            report = read_json(job.output / "report.json")
+            return Outcome(report, (), len(earlier.reported or ()), earlier.notes)
         run = Run(
             job.shards, job.output, job.config, job.workers, job.executor, job.command,
             job.skipped, earlier, job.retries,

@@ -60,7 +60,8 @@ OnShard: TypeAlias = Callable[[ShardResult], None]
 class Outcome:
     """What a run came to: its report, and every shard's result in the shards' order.
 
-    `resumed` of them an earlier run had finished; `notes` is what there is to say of that.
+    `resumed` of them an earlier run had finished; `notes` is what there is to say of that. Of an
+    incremental run `shards` are those that are new, and `resumed` counts the others.
     """
 
     report: Report
@@ -126,11 +127,15 @@ def run_shards(
         executor_name(executor), run.skipped,
     )  # fmt: skip
     whole = [*shards, *run.earlier.vanished]
-    report = collect(info, whole)
+    report = collect(info, whole, run.earlier.runs)
     write_json(report, run.output / "report.json")
     write_html(report, run.output / "report.html")
     write_manifest(run.output, info, whole, ["report.json", "report.html"])
-    return Outcome(report, tuple(shards), len(run.earlier.finished), run.earlier.notes)
+    reported = run.earlier.reported
+    if reported is None:
+        return Outcome(report, tuple(shards), len(run.earlier.finished), run.earlier.notes)
+    new = tuple(shard for shard in shards if shard.shard not in reported)
+    return Outcome(report, new, len(reported), run.earlier.notes)
 
 
 def _may_be_retried(shard: Shard, result: ShardResult) -> bool:

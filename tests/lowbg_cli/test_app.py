@@ -25,6 +25,7 @@ COMMANDS = [
     "train",
     "eval",
     "calibrate",
+    "gate",
     "scorers",
 ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowbg.config import Compression, Durability, Existing, RunConfig
+from lowbg.config import Changed, Compression, Durability, Existing, RunConfig
 from lowbg.errors import ConfigError, LockedError
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
@@ -43,6 +43,8 @@ class DirectoryOptions:
     compression: Compression | None
     overwrite: bool = False
     resume: bool = False
+    incremental: bool = False
+    changed: Changed | None = None
     retries: int = 0
     durability: Durability = DURABILITY
     skip_if_running: bool = False
@@ -57,6 +59,8 @@ class DirectoryOptions:
             "--compression": self.compression,
             "--overwrite": self.overwrite,
             "--resume": self.resume,
+            "--incremental": self.incremental,
+            "--changed": self.changed,
             "--retries": self.retries,
             "--checkpoint-seconds": every.seconds != DURABILITY.seconds,
             "--checkpoint-bytes": every.bytes != DURABILITY.bytes,
@@ -71,11 +75,20 @@ class DirectoryOptions:
     @property
     def existing(self) -> Existing:
         """What to do with a run that the directory holds."""
-        if self.overwrite and self.resume:
-            raise ConfigError("--overwrite starts again and --resume goes on; choose one")
-        if self.resume:
-            return Existing.RESUME
-        return Existing.OVERWRITE if self.overwrite else Existing.REFUSE
+        asked = {
+            Existing.OVERWRITE: self.overwrite,
+            Existing.RESUME: self.resume,
+            Existing.INCREMENTAL: self.incremental,
+        }
+        chosen = [existing for existing, is_asked in asked.items() if is_asked]
+        if len(chosen) > 1:
+            raise ConfigError(
+                "--overwrite starts again, --resume goes on, --incremental adds what is new; "
+                "choose one"
+            )
+        if self.changed is not None and not self.incremental:
+            raise ConfigError("--changed: only with --incremental")
+        return chosen[0] if chosen else Existing.REFUSE
 
 
 def filter_command(
@@ -111,6 +124,8 @@ def filter_command(
     executor: options.Executor = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
+    incremental: options.Incremental = False,
+    changed: options.Changed = None,
     retries: options.Retries = 0,
     checkpoint_seconds: options.CheckpointSeconds = DURABILITY.seconds,
     checkpoint_bytes: options.CheckpointBytes = DURABILITY.bytes,
@@ -129,6 +144,7 @@ def filter_command(
 
     \b
       lowbg filter dump/ -o OUT
+      lowbg filter incoming/ -o OUT --incremental
       zstd -dc dump.jsonl.zst | lowbg filter - --ai-to ai.jsonl.zst > human.jsonl
     """
     decision = PolicyOptions(
@@ -141,7 +157,8 @@ def filter_command(
         batch_bytes, max_record_bytes,
     )  # fmt: skip
     directory = DirectoryOptions(
-        WorkerOptions(workers, executor, threads), compression, overwrite, resume, retries,
+        WorkerOptions(workers, executor, threads), compression, overwrite, resume, incremental,
+        changed, retries,
         Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
     )  # fmt: skip
     pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
@@ -162,7 +179,8 @@ def _into_directory(
     dry_run: bool,
 ) -> ExitCode:
     existing = directory.existing
-    found = find_shards(inputs, output, quiet=judgement.quiet)
+    incremental = existing is Existing.INCREMENTAL
+    found = find_shards(inputs, output, quiet=judgement.quiet, may_be_empty=incremental)
     standard_input(found.shards)
     workers, executor = directory.workers.resolve(found.shards)
     config = replace(config, threads=directory.workers.threads_each(workers, found.shards))
@@ -175,10 +193,12 @@ def _into_directory(
 
     job = FilterJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
-        directory.retries, command_line(), found.skipped,
+        directory.retries, command_line(), found.skipped, directory.changed or Changed.REFUSE,
     )  # fmt: skip
     log = RunLog(directory.log_file)
     hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
+    if incremental:
+        hint = "The same command goes on."
     quiet = judgement.quiet
     try:
         with (
@@ -189,9 +209,13 @@ def _into_directory(
                 outcome = filter_shards(job, on_progress, log.shard)
             for note in outcome.notes:
                 terminal.warning(note)
-            if outcome.resumed and not quiet:
+            if incremental and not quiet:
+                terminal.say(_added(outcome, output))
+            elif outcome.resumed and not quiet:
                 terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
-            code = judgement.end(outcome, str(output / "report.json"))
+            code = ExitCode.FINISHED
+            if outcome.shards or not incremental:
+                code = judgement.end(outcome, str(output / "report.json"))
             log.end(outcome, code, output / "report.json")
     except LockedError as error:
         if not directory.skip_if_running:
@@ -199,6 +223,14 @@ def _into_directory(
         terminal.say(f"nothing done: {error}")
         return ExitCode.FINISHED
     return code
+
+
+def _added(outcome: Outcome, output: Path) -> str:
+    """What an incremental run came upon."""
+    earlier = f"{terminal.plural(outcome.resumed, 'shard')} processed before"
+    if not outcome.shards:
+        return f"nothing new; {output} stays as it is ({earlier})"
+    return f"{terminal.plural(len(outcome.shards), 'new shard')}; {earlier}"
 
 
 def _into_stream(

@@ -17,6 +17,7 @@ from lowbg.config import ExecutorName, FieldNames, Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
 from lowbg_cli import gate_options, options, terminal
 from lowbg_cli.configure import (
+    STDIN,
     FieldOptions,
     PolicyOptions,
     WorkerOptions,
@@ -241,7 +242,8 @@ def _gather(
     """What there is to judge: from reports, or from the data itself."""
     from lowbg.gating.reports import report_evidence, report_paths
 
-    subject = inputs[0] if len(inputs) == 1 else f"{inputs[0]} and {len(inputs) - 1} more"
+    first = "standard input" if inputs[0] == STDIN else inputs[0]
+    subject = first if len(inputs) == 1 else f"{first} and {len(inputs) - 1} more"
     reports = report_paths(inputs)
     if reports is not None:
         if reading:

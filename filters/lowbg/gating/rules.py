@@ -77,7 +77,7 @@ def _whole_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
             limit=0,
             value=broken,
             is_share=False,
-            reason=f"{broken} of {len(evidence.shards)} inputs could not be read whole",
+            reason=f"{broken} of the {len(evidence.shards)} inputs could not be read whole",
             places=tuple(Place(message) for message in evidence.broken[:_PLACES]),
         )
     ]

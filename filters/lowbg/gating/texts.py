@@ -47,7 +47,7 @@ def sentence(finding: Finding) -> str:
 
 def subject_text(result: GateResult) -> str:
     """What was judged: its name, records, and how many documents were scored."""
-    text = f"{result.subject}: {count_text(result.records)} records"
+    text = f"{result.subject}: {count_text(result.records)} record{'s' * (result.records != 1)}"
     sample = result.sample
     if sample is not None:
         text += (
