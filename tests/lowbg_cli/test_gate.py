@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from typer.testing import Result
-
 from examples.make_sample import ai_documents, human_documents
+from typer.testing import Result
 
 Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[bytes]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from lowbg.config import ExecutorName, FieldNames, Policy, RunConfig
+from lowbg.config import ExecutorName, Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
 from lowbg_cli import gate_options, options, terminal
 from lowbg_cli.configure import (
@@ -204,7 +204,8 @@ def gate_command(
         max_record_bytes=max_record_bytes,
     )  # fmt: skip
     evidence = _gather(
-        inputs, config, sample, seed or 0, _reading_options(fields, workers, executor, sample),
+        inputs, config, sample, seed or 0,
+        _reading_options(config, date_field, workers, executor, sample),
         WorkerOptions(workers, executor), quiet,
     )  # fmt: skip
     result = judge(decision.gate, evidence)
@@ -214,18 +215,22 @@ def gate_command(
 
 
 def _reading_options(
-    fields: FieldOptions, workers: int | None, executor: ExecutorName | None, sample: int | None
+    config: RunConfig,
+    date_field: str | None,
+    workers: int | None,
+    executor: ExecutorName | None,
+    sample: int | None,
 ) -> list[str]:
     """The options that were given and say how to read data, which a report needs none of."""
-    names = FieldNames()
     given = {
         "--sample": sample is not None,
-        "--text-field": fields.text != names.text,
-        "--lang-field": fields.language != names.language,
-        "--date-field": fields.date is not None,
-        "--url-field": fields.url != names.url,
+        "--text-field": config.fields.text != FIELDS.text,
+        "--lang-field": config.fields.language != FIELDS.language,
+        "--date-field": date_field is not None,
+        "--url-field": config.fields.url != FIELDS.url,
         "--workers": workers is not None,
         "--executor": executor is not None,
+        "--max-record-bytes": config.max_record_bytes != DEFAULTS.max_record_bytes,
     }
     return [name for name, is_given in given.items() if is_given]
 

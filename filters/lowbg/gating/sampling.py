@@ -1,16 +1,15 @@
 """A uniform random sample of a data set's documents, judged in place of all of them.
 
 Every document gets a pseudo-random key from the seed, its shard's name and its place there; the
-sample is the documents with the smallest keys. One pass, no more than twice the sample in memory
-at a time, and the same documents at any batch size and number of workers. All records are read,
-the sample alone is scored.
+sample is the documents with the smallest keys. One pass, three times the sample in memory at most
+(and twice in each worker), and the same documents at any batch size and number of workers. All
+records are read, the sample alone is scored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,17 +41,15 @@ def scan_sample(
 
     A data set of no more documents is judged whole. Raises as `scan` does.
     """
-    drawn = map_shards(job, _DrawSetup(job, size, seed), on_progress)
+    pool = _Pool(size)
+    for index, drawn in map_shards(job, _DrawSetup(job, size, seed), on_progress):
+        pool.add(index, drawn)
+    pool.prune()
     engine = Engine(job.config.policy).setup()
-    chosen = _smallest(
-        [each.keys if isinstance(each, Drawn) else np.empty(0, np.uint64) for each in drawn], size
-    )
-    scanned = [
-        _judged(job, shard, each, rows, engine)
-        for shard, each, rows in zip(job.shards, drawn, chosen, strict=True)
-    ]
-    documents = sum(each.documents for each in drawn)
-    evidence = gather(job, scanned)
+    parts = [pool.parts[index] for index in range(len(job.shards))]
+    pairs = zip(job.shards, parts, strict=True)
+    evidence = gather(job, [_judged(job, shard, part, engine) for shard, part in pairs])
+    documents = sum(part.documents for part in parts)
     if documents <= size:
         return evidence
     return replace(evidence, sample=Sample(size, documents, seed))
@@ -73,26 +70,41 @@ def document_keys(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[
     return np.asarray(x ^ (x >> np.uint64(31)), np.uint64)
 
 
-def _smallest(keys: Sequence[NDArray[np.uint64]], size: int) -> list[NDArray[np.int64]]:
-    """Of each shard, the rows whose keys are among the `size` smallest of all, in their order."""
-    every = np.concatenate(keys)
-    all_rows = np.arange(len(every))
-    taken = np.argpartition(every, size - 1)[:size] if len(every) > size else all_rows
-    ends = np.cumsum([len(own) for own in keys])
-    starts = ends - [len(own) for own in keys]
-    taken.sort()
-    return [
-        taken[(taken >= start) & (taken < end)] - start
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
-
-
 @dataclass(frozen=True, slots=True)
 class Drawn(Scanned):
     """A shard's own sample, not judged yet: `rows` has a row a document, `keys` its key."""
 
     keys: NDArray[np.uint64]
     rows: pa.Table
+
+
+class _Pool:
+    """The shards' own samples; of them all, little more than the documents of one is held."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.parts: dict[int, Scanned] = {}
+
+    def add(self, index: int, part: Scanned) -> None:
+        """Takes a shard's own sample."""
+        self.parts[index] = part
+        if sum(len(drawn.keys) for drawn in self._drawn().values()) >= 2 * self._size:
+            self.prune()
+
+    def prune(self) -> None:
+        """Lets go of all but the documents with the smallest keys."""
+        drawn = self._drawn()
+        keys = np.concatenate([np.empty(0, np.uint64), *(part.keys for part in drawn.values())])
+        if len(keys) <= self._size:
+            return
+        bound = np.partition(keys, self._size - 1)[self._size - 1]
+        for index, part in drawn.items():
+            kept = np.flatnonzero(part.keys <= bound)
+            rows = part.rows.take(pa.array(kept)).combine_chunks()
+            self.parts[index] = replace(part, keys=part.keys[kept], rows=rows)
+
+    def _drawn(self) -> dict[int, Drawn]:
+        return {i: part for i, part in self.parts.items() if isinstance(part, Drawn)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,15 +232,14 @@ def _column(rows: pa.Table, name: str) -> NDArray[Any]:
     return np.asarray(rows.column(name).to_numpy())
 
 
-def _judged(
-    job: GateJob, shard: Shard, drawn: Scanned, chosen: NDArray[np.int64], engine: Engine
-) -> Scanned:
+def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scanned:
     """A shard's part of the sample, judged and counted; its records in quarantine stay counted."""
     counted = CountingSinks(shard, job.gate)
     if isinstance(drawn, Drawn):
         statistics = drawn.result.statistics
-        for first in range(0, len(chosen), _ROWS_A_BATCH):
-            batch = _batch(drawn.rows.take(pa.array(chosen[first : first + _ROWS_A_BATCH])))
+        for first in range(0, len(drawn.rows), _ROWS_A_BATCH):
+            chosen = np.arange(first, min(first + _ROWS_A_BATCH, len(drawn.rows)))
+            batch = _batch(drawn.rows.take(pa.array(chosen)))
             judged = engine.judge(batch.text, batch.metadata)
             statistics.add(statistics_batch(batch, judged))
             counted.write(batch, judged)

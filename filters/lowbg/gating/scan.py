@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -65,22 +65,20 @@ def scan(job: GateJob, on_progress: OnProgress | None = None) -> Evidence:
     workers = choose_executor(job.executor, job.workers, len(job.shards))[1]
     if workers > 1 and not own_streams(job.shards):
         engine.warm_up()
-    return gather(job, map_shards(job, _ScanSetup(job.reading), on_progress))
+    scanned = dict(map_shards(job, _ScanSetup(job.reading), on_progress))
+    return gather(job, [scanned[index] for index in range(len(job.shards))])
 
 
 def map_shards(
     job: GateJob, setup: Callable[[], Worker[Shard, Scanned]], on_progress: OnProgress | None
-) -> list[Scanned]:
-    """Every shard's counts, in the shards' order."""
+) -> Iterator[tuple[int, Scanned]]:
+    """Every shard's place among the shards and its counts, as they end."""
     name = ExecutorName.SERIAL if own_streams(job.shards) else job.executor
     executor, _ = choose_executor(name, job.workers, len(job.shards))
-    scanned: dict[str, Scanned] = {}
     with closing(executor.run(setup, job.shards, on_progress)) as ends:
         for end in ends:
-            shard = job.shards[end.index]
-            nothing = Scanned(failed_shard(shard, end.error), None, (), 0, 0)
-            scanned[shard.name] = end.result or nothing
-    return [scanned[shard.name] for shard in job.shards]
+            failed = failed_shard(job.shards[end.index], end.error)
+            yield end.index, end.result or Scanned(failed, None, (), 0, 0)
 
 
 def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
