@@ -128,28 +128,24 @@ def test_the_cron_lines(project: Path, tmp_path: Path) -> None:
         commands.append(here(command))
     assert len(commands) == 2
 
-    def night() -> list[tuple[int, str]]:
-        ended = [
-            subprocess.run(
-                ["/bin/sh", "-c", command],
-                cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
-            )
-            for command in commands
-        ]  # fmt: skip
-        return [(end.returncode, end.stdout + end.stderr) for end in ended]
+    def call(command: str) -> tuple[int, str]:
+        ended = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return ended.returncode, ended.stdout + ended.stderr
 
     write_data(data / "incoming" / "monday", clean=True)
     # Nothing is printed, so that cron mails nothing.
-    assert night() == [(0, ""), (0, "")]
+    assert [call(command) for command in commands] == [(0, ""), (0, "")]
     write_data(data / "incoming" / "tuesday", clean=False)
-    assert night() == [(0, ""), (0, "")]
+    assert [call(command) for command in commands] == [(0, ""), (0, "")]
     # What is released is what passed as human; what came in is another matter.
     assert json.loads((data / "gate.json").read_bytes())["status"] == "pass"
     assert json.loads((data / "clean" / "report.json").read_bytes())["totals"]["records"] == 110
-    (data / "clean" / "human" / "tuesday" / "part.jsonl").write_bytes(
-        (data / "incoming" / "tuesday" / "part.jsonl").read_bytes()
-    )
-    (_, (code, mail)) = night()
+    for day in ("monday", "tuesday"):
+        write_data(data / "clean" / "human" / day, clean=False)
+    code, mail = call(commands[1])
     assert code == 1
     assert mail.startswith("lowbg: error: gate failed")
     assert mail.count("\n") == 1

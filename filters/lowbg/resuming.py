@@ -132,7 +132,7 @@ def prepare_output(
     new = identity(config, engine)
     if old:
         stock = _Stock(output, old, shards, inputs, digests=digests)
-        stock.check_identity(new)
+        stock.take(new)
         if existing is Existing.RESUME:
             earlier = stock.to_resume()
         else:
@@ -211,8 +211,8 @@ class _Stock:
         self._finished: dict[str, tuple[ShardResult, InputState]] = {}
         self._before = {name: InputState(**state) for name, state in old["inputs"].items()}
 
-    def check_identity(self, new: Mapping[str, Any]) -> None:
-        """Raises `ConfigError` where the run there is another one; else takes the stock."""
+    def take(self, new: Mapping[str, Any]) -> None:
+        """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
         old = {key: value for key, value in self._old.items() if key != "inputs"}
         changed = list(differences(old, new))
         if changed:
@@ -254,8 +254,12 @@ class _Stock:
                 "to leave what came of them"
             )
         notes = []
-        for name in others if changed is Changed.REDO else ():
-            self._undo(name)
+        if others and changed is Changed.REDO:
+            # Without these a directory isn't whole, and one with a manifest is.
+            with naming(self._output / MANIFEST):
+                (self._output / MANIFEST).unlink(missing_ok=True)
+            for name in others:
+                self._undo(name)
         if others:
             did = "processed again" if changed is Changed.REDO else "left as they were"
             notes.append(f"{_some(list(others.values()))}: {did}")
@@ -272,7 +276,7 @@ class _Stock:
             # What is done again is new again.
             reported=frozenset(reported & self._finished.keys()),
             runs=runs,
-            nothing_new=not waiting and whole,
+            nothing_new=whole and not waiting and not lost,
         )
 
     def _changed(self) -> dict[str, str]:

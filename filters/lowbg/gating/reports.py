@@ -134,6 +134,7 @@ def _decision(policy: Mapping[str, Any]) -> dict[str, Any]:
     decision = {k: v for k, v in policy.items() if k not in ("gate", "unscored", "date_field")}
     if decision.get("rule") == "thresholds":
         decision.pop("target_fpr", None)
+        decision.pop("fpr_bound", None)
     else:
         decision.pop("thresholds", None)
     return decision
