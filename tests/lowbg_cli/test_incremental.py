@@ -161,6 +161,26 @@ def test_a_changed_input_is_an_error_that_names_it(run: Run, tmp_path: Path) -> 
     assert run(*args).exit_code == 0
 
 
+def test_nothing_stays_of_an_input_that_cannot_be_done_again(run: Run, tmp_path: Path) -> None:
+    incoming, out = tmp_path / "incoming", tmp_path / "out"
+    args = ("filter", incoming, "-o", out, "--incremental", "-q", "--changed", "redo")
+    add(incoming, "a.jsonl")
+    add(incoming, "b.jsonl")
+    assert run(*args).exit_code == 0
+    (incoming / "a.jsonl").write_bytes(b"PAR1 no Parquet PAR1")
+    assert run(*args).exit_code == 3
+    assert not [name for name in files(out) if "a.jsonl" in name]
+    assert "human/b.jsonl" in files(out)
+    assert run("verify", out).exit_code == 0
+    # It failed; once it is gone, nothing speaks of it any more.
+    (incoming / "a.jsonl").unlink()
+    gone = run(*args)
+    assert gone.exit_code == 0
+    assert "a.jsonl: no longer among the inputs" in gone.stderr
+    assert [shard["shard"] for shard in report(out)["shards"]] == ["b.jsonl"]
+    assert run(*args).stderr == ""
+
+
 def test_another_file_of_the_same_name_is_no_change(run: Run, tmp_path: Path) -> None:
     first = add(tmp_path / "monday", "part.jsonl")
     second = add(tmp_path / "tuesday", "part.jsonl", 90)

@@ -14,8 +14,8 @@ import pytest
 
 from lowbg.config import ExecutorName, FieldNames, Gate, GateGroup, Policy, RunConfig
 from lowbg.errors import ConfigError
-from lowbg.gating.evidence import Evidence, Part
-from lowbg.gating.sampling import document_keys, scan_sample
+from lowbg.gating.evidence import Evidence, Part, Scanned
+from lowbg.gating.sampling import Drawn, _Pool, document_keys, scan_sample
 from lowbg.gating.scan import GateJob, scan
 from lowbg.shards import discover
 
@@ -142,6 +142,26 @@ def test_workers_draw_the_same_documents(data: Path) -> None:
     two = GateJob(one.shards, one.config, 2, ExecutorName.PROCESSES, "data")
     assert same(scan_sample(one, 40, 3), scan_sample(two, 40, 3))
     assert same(scan(one), scan(two))
+
+
+def test_the_sample_of_many_shards_stays_small(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (data / "a.jsonl").read_text(encoding="utf-8")
+    for i in range(8):
+        (data / f"d{i}.jsonl").write_text(text, encoding="utf-8")
+    held: list[int] = []
+
+    def watched(pool: _Pool, index: int, part: Scanned) -> None:
+        add(pool, index, part)
+        drawn = (part for part in pool.parts.values() if isinstance(part, Drawn))
+        held.append(sum(len(part.rows) for part in drawn))
+
+    add = _Pool.add
+    monkeypatch.setattr(_Pool, "add", watched)
+    evidence = scan_sample(job(data), 20, 0)
+    assert evidence.sample is not None
+    assert evidence.sample.documents == 150 + 8 * 60
+    assert len(held) == 11
+    assert max(held) < 40
 
 
 def test_every_document_is_drawn_equally_often() -> None:
