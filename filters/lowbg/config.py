@@ -146,7 +146,7 @@ class GateGroup(StrEnum):
     @property
     def estimated(self) -> bool:
         """Whether reports estimate the AI share of such parts."""
-        return self in (GateGroup.LANGUAGE, GateGroup.YEAR)
+        return self in (GateGroup.LANGUAGE, GateGroup.YEAR, GateGroup.HOST)
 
 
 @dataclass(frozen=True, slots=True)

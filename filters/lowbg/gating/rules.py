@@ -152,6 +152,8 @@ def _estimate(estimator: ShareEstimator, group: GateGroup, part: Part) -> dict[s
         return estimator.language(part.name)
     if group is GateGroup.YEAR:
         return estimator.year(part.name)
+    if group is GateGroup.HOST:
+        return estimator.host(part.name)
     return None
 
 

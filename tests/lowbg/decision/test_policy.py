@@ -90,8 +90,8 @@ def test_an_empty_file_is_the_default() -> None:
         ("[gate.max_ai_share_by]\nhosts = 0.1", r"\[gate\.max_ai_share_by\] .* 'host'"),
         ("[gate.max_ai_share_by]\nhost = 2", r"max_ai_share_by\.host is 2; it must be between"),
         (
-            "[gate]\nstatistic = 'estimate'\n[gate.max_ai_share_by]\nhost = 0.1",
-            r"p\.toml: gate\.statistic is 'estimate', and there are no estimates by host",
+            "[gate]\nstatistic = 'estimate'\n[gate.max_ai_share_by]\nshard = 0.1",
+            r"p\.toml: gate\.statistic is 'estimate', and there are no estimates by shard",
         ),
         ("[calibration.min_ai_scores]\nen = 2", r"min_ai_scores\.en is 2"),
         ("[decision", r"p\.toml: not valid TOML"),
