@@ -26,6 +26,7 @@ COMMANDS = [
     "eval",
     "calibrate",
     "scorers",
+    "drift",
 ]
 
 

@@ -108,13 +108,12 @@ def _of_distance(name: str, before: Profile, measured: Measured, limits: Limits)
     """The distance without what the choice of documents adds to it.
 
     A divergence between two samples is too high by the sum of their noise (second order of its
-    Taylor series, as for the bias of entropy: Miller 1955), which is taken off. Its error is that
-    of the replicates of one sample, √2 times: the other's is as large, as they are of one size.
+    Taylor series, as for the bias of entropy: Miller 1955), which is taken off.
     """
     rows = measured.divergences[name]
     noise = before.distributions[name].noise + measured.profile.distributions[name].noise
     middle = float(rows[0]) - noise
-    error = sqrt(2.0) * float(rows[1:].std())
+    error = float(rows[1:].std())
     bounds = (middle, middle - Z * error, middle + Z * error)
     distances = np.sqrt(np.clip(bounds, 0.0, 1.0)).tolist()
     title = f"distance of {name.replace('_', ' ')}"

@@ -49,6 +49,9 @@ HELD_OUT: Final = 5
 """One document in so many may be put aside as hold-out."""
 
 TOP_WORDS: Final = 1_000
+MIN_NAMED: Final = 20
+"""Least count of a word that the distribution names: rarer ones are chosen by chance."""
+
 TOP_HOSTS: Final = 100
 SENTENCE_WORDS: Final = (1, 2, 3, 5, 8, 11, 15, 20, 25, 30, 40, 50, 75, 100)
 """Where the bins of sentence lengths begin."""
@@ -60,9 +63,9 @@ _BATCH_BYTES = 16 << 20
 class Measured:
     """A profile, with the replicates that comparing needs and that aren't stored.
 
-    `divergences` (replicates, bits) is, by distribution, that of each replicate from the baseline's
-    counts; `holdout_gain` (replicates) the change of ln hold-out perplexity against the baseline's.
-    Both are empty for a baseline.
+    `divergences` (bits) is, by distribution, the Jensen–Shannon divergence from the baseline: the
+    estimate, then that of the replicates of both. `holdout_gain`, likewise, is the change of ln
+    hold-out perplexity. Both are empty for a baseline.
     """
 
     profile: Profile
@@ -153,8 +156,8 @@ def _advice(option: str, there: int, against: Profile | None) -> str:
     if not there:
         return "There is nothing to measure."
     if against is not None:
-        return f"To compare it, make the baseline anew with {option} {there} or less."
-    return f"Give {option} {there} or less."
+        return f"To compare it, make the baseline anew with {option} {there} at most."
+    return f"Give {option} {there} at most."
 
 
 def _weights(rng: np.random.Generator, n: int) -> Floats:
@@ -349,6 +352,7 @@ def _categories(
     """What the distributions count: the baseline's names, or for a baseline its commonest ones."""
     ones = words.counts(np.ones(len(documents.languages)))
     commonest = np.lexsort((words.keys, -ones))[:TOP_WORDS]
+    commonest = commonest[ones[commonest] >= MIN_NAMED]
     spelled = {int(key): f"{key:016x}" for key in words.keys[commonest].tolist()}
     everyone = np.arange(len(documents.languages))
     names = {
@@ -385,7 +389,7 @@ def _places(names: Sequence[str], values: Sequence[str]) -> NDArray[np.int64]:
 def _distributions(
     counted: Mapping[str, _Counted], weights: Floats, against: Profile | None
 ) -> tuple[dict[str, Distribution], dict[str, Floats]]:
-    """The counts with their noise, and the replicates' divergences from the baseline's counts."""
+    """The counts with their noise, and the divergences from the baseline's; see `Measured`."""
     distributions, divergences = {}, {}
     for name, things in counted.items():
         rows = np.stack([things.counts(own) for own in weights])
@@ -394,8 +398,25 @@ def _distributions(
         noise = float(js_divergence(rows[1:], rows[0]).mean())
         distributions[name] = Distribution(things.names, rows[0], noise)
         if against is not None:
-            divergences[name] = js_divergence(rows, against.distributions[name].counts)
+            divergences[name] = js_divergence(rows, _redraw(against.distributions[name]))
     return distributions, divergences
+
+
+def _redraw(distribution: Distribution) -> Floats:
+    """A baseline's counts, then replicates of them, drawn from a multinomial distribution.
+
+    Words and sentences come in documents, so the counts vary more than as many independent things
+    would; so many fewer are drawn that the replicates have the noise that was measured (the
+    effective sample size of cluster sampling: Kish 1965, section 5.4).
+    """
+    counts = distribution.counts
+    n = int(counts.sum())
+    rng = np.random.default_rng(0)
+    independent = rng.multinomial(n, counts / n, REPLICATES).astype(np.float64)
+    expected = float(js_divergence(independent, counts).mean())
+    share = min(1.0, expected / distribution.noise) if distribution.noise else 1.0
+    drawn = rng.multinomial(max(1, round(n * share)), counts / n, REPLICATES)
+    return np.concatenate([counts[None, :], drawn]).astype(np.float64)
 
 
 def _figure(kind: FigureKind, rows: Floats) -> Figure:
