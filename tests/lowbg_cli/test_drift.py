@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from examples.make_sample import ai_documents, human_documents
 from typer.testing import Result
 
-from examples.make_sample import ai_documents, human_documents
 from lowbg_cli.commands.drift import drift_app
 
 Run = Callable[..., Result]
@@ -139,6 +139,10 @@ def test_cut_input_ends_with_3(
     got = run("drift", "check", cut, "--baseline", base)
     assert got.exit_code == 3  # though its beginning alerts: a part is no judgement of the whole
     assert "cut.jsonl.gz" in got.stderr
+    cut.write_bytes(cut.read_bytes()[:200])
+    got = run("drift", "check", cut, "--baseline", base)
+    assert got.exit_code == 3
+    assert "too few for a sample of 120" in got.stderr
 
 
 def test_odd_history_is_refused_before_the_work(run: Run, base: Path, tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ def _draw(
     stdin = standard_input(shards)
 
     from lowbg.engine import Engine
-    from lowbg.errors import ConfigError
+    from lowbg.errors import ConfigError, InputError
     from lowbg.monitoring.sampling import draw
 
     used, executor = WorkerOptions(workers).resolve(shards)
@@ -359,6 +359,11 @@ def _draw(
         )  # fmt: skip
     for problem in drawn.problems:
         terminal.error(problem)
+    if drawn.problems and len(drawn) < size.documents:
+        raise InputError(
+            f"{terminal.plural(drawn.seen, 'document')} could be read, too few for a sample of "
+            f"{size.documents:,}"
+        )
     if drawn.unread and not drawn.seen:
         raise ConfigError(
             f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; the fields "

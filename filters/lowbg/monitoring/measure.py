@@ -144,8 +144,8 @@ def measure(sample: Sample, size: Size, engine: Engine, against: Profile | None 
     else:
         holdout = against.holdout
         rows["holdout_perplexity"], gain = _predict(holdout, words, owners, weights, rng)
-    distributions, divergences = _distributions(_categories(documents, orders[0], against), weights,
-                                                against)  # fmt: skip
+    counted = _categories(documents, orders[0], against)
+    distributions, divergences = _distributions(counted, weights, against)
     figures = {kind.name: _figure(kind, rows[kind.name]) for kind in FIGURES}
     tail_from = against.tail_from if against else figures["perplexity_decile_9"].value
     profile = Profile(size, sample.seen, figures, distributions, holdout, tail_from)

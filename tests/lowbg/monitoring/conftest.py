@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-
 from examples.make_sample import ai_documents, human_documents
+
 from lowbg.config import Policy
 from lowbg.engine import Engine
 from lowbg.monitoring.sampling import Sample

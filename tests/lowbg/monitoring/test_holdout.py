@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import pairwise
 from math import log
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from lowbg.monitoring.holdout import DISCOUNT, VOCABULARY, BigramModel, openings
 
 texts = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=5)
 
 
-def flat(documents: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def flat(documents: list[list[int]]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     words = np.array([w for d in documents for w in d], np.uint64)
     return words, np.repeat(np.arange(len(documents)), [len(d) for d in documents])
 
@@ -21,7 +23,7 @@ def flat(documents: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:  # type: 
 def by_hand(sample: list[list[int]], held: list[int]) -> float:
     """ln P of a document, from the definition."""
     ones = Counter(w for d in sample for w in d)
-    twos = Counter(pair for d in sample for pair in zip(d, d[1:], strict=False))
+    twos = Counter(pair for d in sample for pair in pairwise(d))
     followers: dict[int, set[int]] = defaultdict(set)
     contexts: Counter[int] = Counter()
     for (v, w), count in twos.items():

@@ -70,8 +70,8 @@ def test_intervals_are_as_wide_as_the_figures_scatter(
     parts = [human[i::5][:110] for i in range(5)]
     profiles = [measure(as_sample(part), Size(110, 6_000), engine).profile for part in parts]
     for name in ("perplexity", "unique_tokens", "sentence_words"):
-        values = np.log([p.figures[name].value for p in profiles])
-        error = np.mean([p.figures[name].error for p in profiles])
+        values = np.log(np.array([p.figures[name].value for p in profiles], np.float64))
+        error = np.mean([p.figures[name].error or 0.0 for p in profiles])
         # Of five values: a standard deviation within a factor of 2.5, if the error is right.
         assert error / 2.5 < values.std(ddof=1) < error * 2.5, name
 
