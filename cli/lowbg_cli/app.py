@@ -11,6 +11,7 @@ import typer
 
 import lowbg
 from lowbg_cli.commands.calibrate import calibrate_command
+from lowbg_cli.commands.drift import drift_app
 from lowbg_cli.commands.eval import eval_command
 from lowbg_cli.commands.explain import explain_command
 from lowbg_cli.commands.filter import filter_command
@@ -48,6 +49,7 @@ app.command("train", cls=TakesSeveral)(guarded(train_command))
 app.command("eval")(guarded(eval_command))
 app.command("calibrate")(guarded(calibrate_command))
 app.command("gate")(guarded(gate_command))
+app.add_typer(drift_app)
 app.command("scorers")(guarded(scorers_command))
 
 

@@ -27,6 +27,7 @@ COMMANDS = [
     "calibrate",
     "gate",
     "scorers",
+    "drift",
 ]
 
 
