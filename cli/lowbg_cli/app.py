@@ -14,6 +14,7 @@ from lowbg_cli.commands.calibrate import calibrate_command
 from lowbg_cli.commands.eval import eval_command
 from lowbg_cli.commands.explain import explain_command
 from lowbg_cli.commands.filter import filter_command
+from lowbg_cli.commands.mix import mix_command
 from lowbg_cli.commands.report import report_command
 from lowbg_cli.commands.score import score_command
 from lowbg_cli.commands.scorers import scorers_command
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command("filter")(guarded(filter_command))
 app.command("score")(guarded(score_command))
 app.command("explain")(guarded(explain_command))
+app.command("mix", cls=TakesSeveral)(guarded(mix_command))
 app.command("report")(guarded(report_command))
 app.command("verify")(guarded(verify_command))
 app.command("train", cls=TakesSeveral)(guarded(train_command))

@@ -15,6 +15,7 @@ from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
     FieldOptions,
     PolicyOptions,
+    ProvenanceOptions,
     WorkerOptions,
     command_line,
     find_shards,
@@ -101,6 +102,10 @@ def filter_command(
     min_burstiness: options.MinBurstiness = None,
     max_phrase_hits: options.MaxPhraseHits = None,
     trust_before: options.TrustBefore = None,
+    trust: options.Trust = None,
+    allow_source: options.AllowSource = None,
+    deny_source: options.DenySource = None,
+    count_field: options.CountField = None,
     unscored: options.Unscored = None,
     annotate: options.Annotate = False,
     compression: options.Compression = None,
@@ -134,6 +139,7 @@ def filter_command(
     decision = PolicyOptions(
         policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, unscored,
         trust_before, fpr_bound,
+        ProvenanceOptions(trust, allow_source, deny_source, count_field),
     ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
     config = RunConfig(

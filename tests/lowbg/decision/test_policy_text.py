@@ -6,12 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowbg.config import FprBound, Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
+from lowbg.config import (
+    FprBound,
+    Gate,
+    GateStatistic,
+    Policy,
+    Provenance,
+    Rule,
+    Thresholds,
+    Unscored,
+)
 from lowbg.decision.policy import parse_policy
 from lowbg.decision.policy_text import policy_text
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 SHARES = st.floats(0, 1)
+SOURCES = st.sampled_from(["example.org", "*.example.org", "a.net/x/*", "b.net/"])
 
 POLICIES = st.builds(
     Policy,
@@ -28,6 +38,13 @@ POLICIES = st.builds(
     trust_before=st.none() | st.dates(dt.date(1900, 1, 1)),
     date_field=st.none() | NAMES,
     min_ai_scores=st.dictionaries(NAMES, SHARES, max_size=3),
+    provenance=st.builds(
+        Provenance,
+        fields=st.dictionaries(NAMES, st.lists(NAMES, min_size=1, max_size=2).map(tuple)),
+        allow_sources=st.lists(SOURCES, unique=True, max_size=3).map(tuple),
+        deny_sources=st.lists(SOURCES, unique=True, max_size=3).map(tuple),
+        count_fields=st.lists(NAMES, max_size=2).map(tuple),
+    ),
     gate=st.builds(
         Gate,
         max_ai_share=st.none() | SHARES,
