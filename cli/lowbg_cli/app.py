@@ -16,6 +16,7 @@ from lowbg_cli.commands.explain import explain_command
 from lowbg_cli.commands.filter import filter_command
 from lowbg_cli.commands.mix import mix_command
 from lowbg_cli.commands.report import report_command
+from lowbg_cli.commands.reserve import reserve_app
 from lowbg_cli.commands.score import score_command
 from lowbg_cli.commands.scorers import scorers_command
 from lowbg_cli.commands.train import train_command
@@ -48,6 +49,7 @@ app.command("verify")(guarded(verify_command))
 app.command("train", cls=TakesSeveral)(guarded(train_command))
 app.command("eval")(guarded(eval_command))
 app.command("calibrate")(guarded(calibrate_command))
+app.add_typer(reserve_app, name="reserve")
 app.command("scorers")(guarded(scorers_command))
 
 

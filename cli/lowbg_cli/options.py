@@ -284,6 +284,14 @@ LogFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--log-file", metavar="FILE", help="Append a JSON line a shard, and a summary."),
 ]
+Reserve: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--reserve",
+        metavar="DIR",
+        help="Keep documents that are human by provenance there too, each text once.",
+    ),
+]
 Strict: TypeAlias = Annotated[
     bool, typer.Option("--strict", help="Exit 3 also when any record was quarantined.")
 ]

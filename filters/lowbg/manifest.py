@@ -58,7 +58,6 @@ def write_manifest(
     """
     content = {
         **(more or {}),
-        "schema": SCHEMA,
         "version": info.version,
         "command": info.command,
         "started": info.started,
@@ -79,10 +78,16 @@ def write_manifest(
             *(_extra_file(root, path) for path in extra_files),
         ],
     }
-    content["content_sha256"] = _content_digest(content)
+    write(root, content)
+
+
+def write(root: Path, content: Mapping[str, Any]) -> None:
+    """Writes a manifest of `content` atomically; schema and digest are added."""
+    whole = {**content, "schema": SCHEMA}
+    whole["content_sha256"] = _content_digest(whole)
     file = AtomicFile(root / NAME)
     try:
-        file.write(_encode(content, indent=2))
+        file.write(_encode(whole, indent=2))
         file.commit()
     finally:
         file.abort()
@@ -167,7 +172,7 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
     findings += [
         Finding("extra", path, f"{path}: not in {NAME}; it was added after the run")
         for path in _files_below(root)
-        if path not in known
+        if path not in known and not _is_unfinished(content, path)
     ]
     return findings + _check_sums(content)
 
@@ -179,17 +184,30 @@ def listed_files(root: Path) -> list[Path]:
     return [root / file["path"] for file in listed if _inside(root, file["path"])]
 
 
+def _is_unfinished(content: Mapping[str, Any], path: str) -> bool:
+    """Whether a file that isn't listed is what a killed append to a reserve left: no part of it."""
+    return "reserve" in content and path.startswith(("packs/", "names/"))
+
+
+def read(root: Path) -> dict[str, Any] | None:
+    """The manifest of `root`; null without one. Raises `ConfigError` where it can't be used."""
+    if not (root / NAME).exists():
+        return None
+    content, findings = _load(root)
+    if content is None or findings:
+        raise ConfigError(findings[0].message)
+    return content
+
+
 def listed_of_kind(root: Path, kinds: Sequence[str]) -> list[Path]:
     """The files of `kinds` that the manifest of `root` lists, in its order.
 
     Raises `ConfigError` where the manifest can't be used, or one of the files is gone.
     """
-    content, findings = _load(root)
-    if content is None:
-        raise ConfigError(findings[0].message)
+    content = read(root)
     paths = [
         root / file["path"]
-        for file in content["files"]
+        for file in (content or {"files": []})["files"]
         if file["kind"] in kinds and _inside(root, file["path"])
     ]
     for path in paths:

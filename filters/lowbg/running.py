@@ -26,6 +26,7 @@ from lowbg.pipeline import OnProgress
 from lowbg.readers import open_reader
 from lowbg.readers.base import Reader
 from lowbg.report import Report, collect, write_html, write_json
+from lowbg.reserve import Reserved
 from lowbg.results import Problem, RunInfo, ShardResult
 from lowbg.resuming import Earlier
 from lowbg.shards import Shard
@@ -61,12 +62,14 @@ class Outcome:
     """What a run came to: its report, and every shard's result in the shards' order.
 
     `resumed` of them an earlier run had finished; `notes` is what there is to say of that.
+    `reserved`: what was added to the reserve, where there is one.
     """
 
     report: Report
     shards: tuple[ShardResult, ...]
     resumed: int = 0
     notes: tuple[str, ...] = ()
+    reserved: Reserved | None = None
 
     @property
     def complete(self) -> bool:

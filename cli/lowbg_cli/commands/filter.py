@@ -29,6 +29,7 @@ from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
+    from lowbg.reserve import Reserved
     from lowbg.running import Outcome
 
 DEFAULTS = RunConfig()
@@ -48,6 +49,7 @@ class DirectoryOptions:
     durability: Durability = DURABILITY
     skip_if_running: bool = False
     log_file: Path | None = None
+    reserve: Path | None = None
 
     def refuse(self) -> None:
         """Raises `ConfigError` where the command line says something."""
@@ -64,6 +66,7 @@ class DirectoryOptions:
             "--check-digests": every.digests,
             "--skip-if-running": self.skip_if_running,
             "--log-file": self.log_file,
+            "--reserve": self.reserve,
         }
         given = [name for name, value in named.items() if value]
         if given:
@@ -122,6 +125,7 @@ def filter_command(
     check_digests: options.CheckDigests = False,
     skip_if_running: options.SkipIfRunning = False,
     log_file: options.LogFile = None,
+    reserve: options.Reserve = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
     dry_run: options.DryRun = False,
@@ -149,6 +153,7 @@ def filter_command(
     directory = DirectoryOptions(
         WorkerOptions(workers, executor, threads), compression, overwrite, resume, retries,
         Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
+        reserve,
     )  # fmt: skip
     pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
     judgement = Judgement(quiet, strict, fail_above)
@@ -181,7 +186,7 @@ def _into_directory(
 
     job = FilterJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
-        directory.retries, command_line(), found.skipped,
+        directory.retries, command_line(), found.skipped, directory.reserve,
     )  # fmt: skip
     log = RunLog(directory.log_file)
     hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
@@ -197,6 +202,8 @@ def _into_directory(
                 terminal.warning(note)
             if outcome.resumed and not quiet:
                 terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
+            if outcome.reserved is not None and not quiet:
+                terminal.say(_reserved(directory.reserve, outcome.reserved))
             code = judgement.end(outcome, str(output / "report.json"))
             log.end(outcome, code, output / "report.json")
     except LockedError as error:
@@ -242,6 +249,14 @@ def _into_stream(
     if outcome.quarantined and pipe.quarantine is None:
         return _lost(outcome)
     return code
+
+
+def _reserved(reserve: Path | None, reserved: Reserved) -> str:
+    removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
+    return (
+        f"{reserve}: {terminal.plural(reserved.added, 'document')} added, {reserved.known:,} were "
+        f"there{removed}"
+    )
 
 
 def _lost(outcome: Outcome) -> ExitCode:
