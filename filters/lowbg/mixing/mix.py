@@ -205,7 +205,7 @@ class _Mixing:
         if mix.select is MixSelect.NOVEL:
             keys = [[key_of(s.name) for s in self._of(role)] for role in (HUMAN, SYNTHETIC)]
             self._tables = ngrams.gather(folder(output), *keys)
-            np.savez(folder(output) / "tables.npz", **asdict(self._tables))
+            ngrams.save_owners(folder(output), self._tables)
             waiting = [s for s in self._readable() if ranks_of(output, s.name) is None]
             self._map(NoveltySetup(self._job.config, mix, output), waiting)
         counts, capped = self._select()
@@ -364,11 +364,12 @@ class _Mixing:
         """Raises `OutputError` where a human shard's copy isn't what was measured."""
         measured = self._measured[shard.name]
         wanted = int(counts.sum()) + measured.quarantined
-        if result.records == wanted or (role_of(shard) != HUMAN and not result.complete):
+        copied = result.records if result.outputs else 0
+        if copied == wanted or (role_of(shard) != HUMAN and not result.complete):
             return
         why = "; ".join(p.message for p in result.problems if not p.count)
         raise OutputError(
-            f"{shard.path}: {result.records:,} of {wanted:,} records were copied"
+            f"{shard.path}: {copied:,} of {wanted:,} records were copied"
             f"{f' ({why})' if why else '; it was changed meanwhile'}. Nothing was put beside what "
             "it lacks; --resume goes on."
         )
@@ -418,7 +419,7 @@ class _Mixing:
             resumed=resumed,
         )
         self._write_manifest(outcome, rows, results)
-        for path in folder(self._job.output).glob("*.npz"):
+        for path in folder(self._job.output).glob("*.np[yz]"):
             path.unlink()
         return outcome
 

@@ -92,10 +92,25 @@ def gather(folder: Path, human: Iterable[str], synthetic: Iterable[str]) -> Tabl
     return tables
 
 
-def added(tokens: Tokens, keys: NDArray[np.uint64], tables: Tables) -> NDArray[np.int64]:
+def save_owners(folder: Path, tables: Tables) -> None:
+    """Writes what `added` needs: who owns each thin bucket."""
+    path = folder / "owners.npy"
+    with naming(path):
+        np.save(path, np.where(tables.human < THIN, tables.owners, NOBODY))
+
+
+def load_owners(folder: Path) -> NDArray[np.uint64]:
+    """The key that owns each thin bucket, `NOBODY` elsewhere; workers share the file's pages."""
+    owners: NDArray[np.uint64] = np.load(folder / "owners.npy", mmap_mode="r")
+    return owners
+
+
+def added(
+    tokens: Tokens, keys: NDArray[np.uint64], owners: NDArray[np.uint64]
+) -> NDArray[np.int64]:
     """How many thin buckets each document is credited with."""
     buckets, documents = bigrams(tokens)
-    credited = (tables.human[buckets] < THIN) & (tables.owners[buckets] == keys[documents])
+    credited = owners[buckets] == keys[documents]
     # A bucket has one owner, so that its first bigram stands for all of them.
     _, first = np.unique(buckets[credited], return_index=True)
     return np.bincount(documents[credited][first], minlength=len(tokens))

@@ -51,16 +51,15 @@ class NoveltySetup:
     def __call__(self) -> NoveltyWorker:
         """The worker, in its own process."""
         share_of_worker(self.output)
-        with np.load(folder(self.output) / "tables.npz") as tables:
-            return NoveltyWorker(self, ngrams.Tables(**tables))
+        return NoveltyWorker(self, ngrams.load_owners(folder(self.output)))
 
 
 class NoveltyWorker:
     """Ranks synthetic documents by what they add."""
 
-    def __init__(self, setup: NoveltySetup, tables: ngrams.Tables) -> None:
+    def __init__(self, setup: NoveltySetup, owners: NDArray[np.uint64]) -> None:
         self._setup = setup
-        self._tables = tables
+        self._owners = owners
 
     def __call__(self, task: Shard, on_progress: OnProgress | None) -> int:
         """Writes a rank a document; how many there are."""
@@ -76,7 +75,7 @@ class NoveltyWorker:
             try:
                 for batch in reader:
                     keys = record_keys(self._setup.mix.seed, task.name, batch.records)
-                    novelty = ngrams.added(_tokens(batch.text), keys, self._tables)
+                    novelty = ngrams.added(_tokens(batch.text), keys, self._owners)
                     units = rows["units"][done : done + len(batch)].astype(np.int64)
                     file.write(ngrams.ranks(novelty, units, keys).tobytes())
                     done += len(batch)
