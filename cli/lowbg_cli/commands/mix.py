@@ -183,15 +183,17 @@ def mix_command(
     )
     existing = directory.existing
 
-    from lowbg.mixing.inputs import find
+    from lowbg.mixing.inputs import SYNTHETIC, find, role_of
     from lowbg.mixing.mix import MixJob, mix_shards
 
     found = find(human, synthetic or (), output)
     count, by = directory.workers.resolve(found.shards)
     job = MixJob(found.shards, output, config, mix, count, by, existing, durability, command_line())
-    readings = 2 if select is MixSelect.RANDOM else 3
+    read = found.shards * 2
+    if select is MixSelect.NOVEL:
+        read += tuple(shard for shard in found.shards if role_of(shard) == SYNTHETIC) * 2
     hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
-    with if_interrupted(hint), progress_line(found.shards * readings, quiet=quiet) as on_progress:
+    with if_interrupted(hint), progress_line(read, quiet=quiet) as on_progress:
         outcome = mix_shards(job, on_progress)
     return _tell(outcome, mix, quiet=quiet)
 
