@@ -102,9 +102,9 @@ def test_a_text_is_there_once_at_any_size_of_packs(
         for i, texts in enumerate(runs):
             parts = [write(folder / f"{i}-{j}", [text]) for j, text in enumerate(texts)]
             append(folder / "reserve", parts, CONFIG)
-    texts = {text for run in runs for text in run}
-    if texts:
-        assert sorted(held(folder / "reserve")) == sorted(texts)
+    distinct = {text for run in runs for text in run}
+    if distinct:
+        assert sorted(held(folder / "reserve")) == sorted(distinct)
     if runs:
         assert verify(folder / "reserve") == []
 

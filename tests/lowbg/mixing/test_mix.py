@@ -125,7 +125,7 @@ def test_edges(tmp_path: Path) -> None:
     outcome = mixed(none, some, tmp_path / "1", half)
     assert (outcome.share, outcome.synthetic.mixed_documents) == (None, 0)
     outcome = mixed(some, none, tmp_path / "2", half)
-    assert (outcome.share, outcome.human.mixed_documents) == (1, 3)
+    assert (outcome.share, outcome.human.mixed_documents) == (Fraction(1), 3)
     outcome = mixed(some, giant, tmp_path / "3", half)
     assert words(tmp_path / "3" / "synthetic") == [1, 2]
     assert outcome.share == Fraction(15, 18)
