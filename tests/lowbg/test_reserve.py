@@ -160,6 +160,19 @@ def test_a_killed_append_leaves_a_valid_reserve(tmp_path: Path) -> None:
     assert verify(root) == []
 
 
+def test_what_a_kill_left_is_no_part_and_is_removed(tmp_path: Path) -> None:
+    root = tmp_path / "reserve"
+    append(root, [write(tmp_path / "a", ["one"])], CONFIG)
+    for path in ("packs/0.jsonl.zst", "names/0.sha256", ".lowbg/unfinished.jsonl.zst"):
+        (root / path).write_bytes(b"half")
+    assert verify(root) == []
+    assert held(root) == ["one"]
+    append(root, [], CONFIG)
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert not any(path.read_bytes() == b"half" for path in files)
+    assert held(root) == ["one"]
+
+
 def test_removal_by_name_is_for_good(tmp_path: Path) -> None:
     root = tmp_path / "reserve"
     files = [write(tmp_path / "a", ["one", "two"]), write(tmp_path / "b", ["three"])]

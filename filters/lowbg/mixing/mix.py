@@ -203,9 +203,7 @@ class _Mixing:
         mix, output = self._mix, self._job.output
         self._measured = self._measure()
         if mix.select is MixSelect.NOVEL:
-            keys = [[key_of(s.name) for s in self._of(role)] for role in (HUMAN, SYNTHETIC)]
-            self._tables = ngrams.gather(folder(output), *keys)
-            ngrams.save_owners(folder(output), self._tables)
+            ngrams.save_owners(folder(output), self._gathered())
             waiting = [s for s in self._readable() if ranks_of(output, s.name) is None]
             self._map(NoveltySetup(self._job.config, mix, output), waiting)
         counts, capped = self._select()
@@ -214,11 +212,17 @@ class _Mixing:
         if mix.select is MixSelect.NOVEL:
             self._map(CoverageSetup(self._job.config, output), self._readable())
             taken = taken_bigrams(output, [s.name for s in self._readable()])
-            coverage = ngrams.coverage(self._tables, taken)
+            tables = self._gathered()
+            coverage = ngrams.coverage(tables.human, tables.synthetic, taken)
         return self._finish(counts, capped, results, resumed, coverage)
 
     def _of(self, role: Role) -> list[Shard]:
         return [shard for shard in self._job.shards if role_of(shard) == role]
+
+    def _gathered(self) -> ngrams.Tables:
+        """The bigrams of all inputs; read anew each time rather than kept in between."""
+        keys = [[key_of(s.name) for s in self._of(role)] for role in (HUMAN, SYNTHETIC)]
+        return ngrams.gather(folder(self._job.output), *keys)
 
     def _readable(self) -> list[Shard]:
         """The synthetic shards that have documents."""

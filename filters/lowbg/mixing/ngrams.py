@@ -51,7 +51,8 @@ class Grams:
     def add(self, tokens: Tokens, keys: NDArray[np.uint64]) -> None:
         """Counts the documents of a batch; `keys` has one entry a document."""
         buckets, documents = bigrams(tokens)
-        self.counts += np.bincount(buckets, minlength=BUCKETS)
+        held, counts = np.unique(buckets, return_counts=True)
+        self.counts[held] += counts
         if self.owners is not None:
             np.minimum.at(self.owners, buckets, keys[documents])
 
@@ -147,12 +148,14 @@ class Coverage:
     everything: int
 
 
-def coverage(tables: Tables, taken: NDArray[np.int64]) -> Coverage:
-    """The coverage of human text, of it with `taken` bigrams by bucket, and of everything."""
-    together = tables.human + tables.synthetic
+def coverage(
+    human: NDArray[np.int64], synthetic: NDArray[np.int64], taken: NDArray[np.int64]
+) -> Coverage:
+    """The coverage, from the bigrams by bucket: of both inputs, and of what was `taken`."""
+    together = human + synthetic
     return Coverage(
         buckets=int((together > 0).sum()),
-        human=int((tables.human >= THIN).sum()),
-        mixed=int((tables.human + taken >= THIN).sum()),
+        human=int((human >= THIN).sum()),
+        mixed=int((human + taken >= THIN).sum()),
         everything=int((together >= THIN).sum()),
     )

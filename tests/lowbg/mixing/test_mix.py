@@ -375,7 +375,8 @@ def test_novel_takes_what_is_thin_and_copies_once(tmp_path: Path) -> None:
 def test_novel_prefers_many_thin_bigrams_for_few_words(tmp_path: Path) -> None:
     filler = " ".join(["the same words"] * 40)
     h, s = tmp_path / "h.jsonl", tmp_path / "s.jsonl"
-    h.write_text(json.dumps({"text": filler + " x"}) + "\n")
+    # Either would fit, and not both.
+    h.write_text(json.dumps({"text": filler + " x" * 40}) + "\n")
     diluted = filler + " one new thing"
     dense = " ".join(f"{a}{b}" for a in "abcdefghij" for b in "klmnopqrst")
     s.write_text("".join(json.dumps({"text": t}) + "\n" for t in (diluted, dense)))
