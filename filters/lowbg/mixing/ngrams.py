@@ -22,6 +22,8 @@ from lowbg.writers.base import naming
 BITS: Final = 22
 BUCKETS: Final = 1 << BITS
 THIN: Final = 5
+MANY: Final = 255
+"""Counts end here: nothing asks for more than `THIN`, and a byte a bucket holds it."""
 
 NOBODY: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 """The owner of a bucket that no synthetic document has."""
@@ -41,18 +43,22 @@ def bigrams(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return (hashed[inside] >> np.uint64(64 - BITS)).astype(np.int64), document[:-1][inside]
 
 
+def add(counts: NDArray[np.uint8], held: NDArray[Any], more: NDArray[Any]) -> None:
+    """Adds `more` bigrams of the (distinct) buckets `held`; what is above `MANY` stays there."""
+    counts[held] = np.minimum(counts[held].astype(np.int64) + more, MANY)
+
+
 class Grams:
     """The bigrams of a shard by bucket: how many, and for synthetic text which key owns each."""
 
     def __init__(self, *, own_keys: bool) -> None:
-        self.counts = np.zeros(BUCKETS, np.int64)
+        self.counts = np.zeros(BUCKETS, np.uint8)
         self.owners = np.full(BUCKETS, NOBODY, np.uint64) if own_keys else None
 
     def add(self, tokens: Tokens, keys: NDArray[np.uint64]) -> None:
         """Counts the documents of a batch; `keys` has one entry a document."""
         buckets, documents = bigrams(tokens)
-        held, counts = np.unique(buckets, return_counts=True)
-        self.counts[held] += counts
+        add(self.counts, *np.unique(buckets, return_counts=True))
         if self.owners is not None:
             np.minimum.at(self.owners, buckets, keys[documents])
 
@@ -72,23 +78,23 @@ class Grams:
 class Tables:
     """By bucket: bigrams of human and of synthetic text, and the key that owns it."""
 
-    human: NDArray[np.int64]
-    synthetic: NDArray[np.int64]
+    human: NDArray[np.uint8]
+    synthetic: NDArray[np.uint8]
     owners: NDArray[np.uint64]
 
 
 def gather(folder: Path, human: Iterable[str], synthetic: Iterable[str]) -> Tables:
     """The sums over shards, given by their keys; the order doesn't matter."""
     tables = Tables(
-        np.zeros(BUCKETS, np.int64), np.zeros(BUCKETS, np.int64), np.full(BUCKETS, NOBODY, "u8")
+        np.zeros(BUCKETS, np.uint8), np.zeros(BUCKETS, np.uint8), np.full(BUCKETS, NOBODY, "u8")
     )
     for key in human:
         with np.load(folder / f"{key}.grams.npz") as grams:
-            tables.human[grams["held"]] += grams["counts"]
+            add(tables.human, grams["held"], grams["counts"])
     for key in synthetic:
         with np.load(folder / f"{key}.grams.npz") as grams:
             held = grams["held"]
-            tables.synthetic[held] += grams["counts"]
+            add(tables.synthetic, held, grams["counts"])
             tables.owners[held] = np.minimum(tables.owners[held], grams["owners"])
     return tables
 
@@ -149,13 +155,13 @@ class Coverage:
 
 
 def coverage(
-    human: NDArray[np.int64], synthetic: NDArray[np.int64], taken: NDArray[np.int64]
+    human: NDArray[np.uint8], synthetic: NDArray[np.uint8], taken: NDArray[np.uint8]
 ) -> Coverage:
     """The coverage, from the bigrams by bucket: of both inputs, and of what was `taken`."""
-    together = human + synthetic
+    together = human.astype(np.uint16) + synthetic
     return Coverage(
         buckets=int((together > 0).sum()),
         human=int((human >= THIN).sum()),
-        mixed=int((human + taken >= THIN).sum()),
+        mixed=int((human.astype(np.uint16) + taken >= THIN).sum()),
         everything=int((together >= THIN).sum()),
     )

@@ -137,10 +137,10 @@ class CoverageWorker:
         return documents
 
 
-def taken_bigrams(output: Path, names: Sequence[str]) -> NDArray[np.int64]:
+def taken_bigrams(output: Path, names: Sequence[str]) -> NDArray[np.uint8]:
     """The bigrams of what was taken of the shards, by bucket."""
-    counts = np.zeros(ngrams.BUCKETS, np.int64)
+    counts = np.zeros(ngrams.BUCKETS, np.uint8)
     for name in names:
         with np.load(folder(output) / f"{key_of(name)}.taken.grams.npz") as grams:
-            counts[grams["held"]] += grams["counts"]
+            ngrams.add(counts, grams["held"], grams["counts"])
     return counts
