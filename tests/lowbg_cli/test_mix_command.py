@@ -78,6 +78,17 @@ def test_no_human_text_allows_nothing(run: Run, synthetic: Path, tmp_path: Path)
     assert "no human text" in ended.stderr
 
 
+def test_a_wrong_text_field_shows(run: Run, human: Path, synthetic: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mix"
+    args = ["--human", human, "--synthetic", synthetic, "-o", out, "--text-field", "txt"]
+    ended = run("mix", *args)
+    assert ended.exit_code == 3
+    assert "no human record could be read" in ended.stderr
+    assert "no synthetic record could be read" in ended.stderr
+    assert "50 records could not be read" in ended.stderr
+    assert len((out / "quarantine/human/human.jsonl.jsonl").read_text().splitlines()) == 20
+
+
 def test_an_input_that_cannot_be_read_is_named(run: Run, human: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
     ended = run("mix", "--human", human, tmp_path / "bad.parquet", "-o", tmp_path / "mix")

@@ -195,7 +195,7 @@ def mix_command(
     hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
     with if_interrupted(hint), progress_line(read, quiet=quiet) as on_progress:
         outcome = mix_shards(job, on_progress)
-    return _tell(outcome, mix, quiet=quiet)
+    return _tell(outcome, mix, output, quiet=quiet)
 
 
 def _weights(
@@ -226,10 +226,24 @@ def _check(mix: Mix, policy: Path | None, compression: Compression | None) -> No
         raise ConfigError("--compression: no effect with --weights, which copies nothing")
 
 
-def _tell(outcome: MixOutcome, mix: Mix, *, quiet: bool) -> ExitCode:
+def _tell(outcome: MixOutcome, mix: Mix, output: Path, *, quiet: bool) -> ExitCode:
     """What the mix is made of, on stderr; the exit code."""
     for problem in outcome.problems:
         terminal.error(problem)
+    unreadable = [
+        role
+        for role, part in (("human", outcome.human), ("synthetic", outcome.synthetic))
+        if part.quarantined and not part.documents
+    ]
+    where = f"in {output}/quarantine" if mix.weights is None else "without a row"
+    for role in unreadable:
+        terminal.error(
+            f"no {role} record could be read ({where}). Name the field that holds the text with "
+            "--text-field"
+        )
+    quarantined = outcome.human.quarantined + outcome.synthetic.quarantined
+    if quarantined and not quiet:
+        terminal.warning(f"{terminal.plural(quarantined, 'record')} could not be read: {where}")
     if outcome.unsized and not quiet:
         terminal.warning(
             f"{terminal.plural(outcome.unsized, 'document')} without a number of tokens in "
@@ -239,7 +253,8 @@ def _tell(outcome: MixOutcome, mix: Mix, *, quiet: bool) -> ExitCode:
         terminal.show(_table(outcome, mix))
         if not outcome.human.units and mix.min_human > 0:
             terminal.warning("there is no human text, so the floor allows no synthetic text")
-    return ExitCode.FINISHED if outcome.complete else ExitCode.INCOMPLETE
+    whole = outcome.complete and not unreadable
+    return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
 
 def _table(outcome: MixOutcome, mix: Mix) -> str:
@@ -251,8 +266,6 @@ def _table(outcome: MixOutcome, mix: Mix) -> str:
     ]
     if outcome.capped:
         lines.append(f"capped     {terminal.plural(outcome.capped, 'source')}")
-    if outcome.quarantined:
-        lines.append(f"quarantine {terminal.plural(outcome.quarantined, 'record')}")
     if outcome.coverage is not None:
         c = outcome.coverage
         lines.append(

@@ -77,13 +77,15 @@ class MixJob:
 class Part:
     """The documents of a role, and their units: what there is, and what the mix has of it.
 
-    With weights a document counts as often as it would be drawn.
+    With weights a document counts as often as it would be drawn. `quarantined` records could not
+    be read.
     """
 
-    documents: int
-    units: int
-    mixed_documents: int
-    mixed_units: int
+    documents: int = 0
+    units: int = 0
+    mixed_documents: int = 0
+    mixed_units: int = 0
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,6 @@ class MixOutcome:
     synthetic: Part
     share: Fraction | None
     unsized: int
-    quarantined: int
     capped: int
     coverage: ngrams.Coverage | None
     problems: tuple[str, ...]
@@ -390,13 +391,15 @@ class _Mixing:
         rows, parts = [], {}
         problems = [m.problem for m in self._measured.values() if m.problem is not None]
         for role in (HUMAN, SYNTHETIC):
-            part = Part(0, 0, 0, 0)
+            part = Part()
             for shard in self._of(role):
                 measured, result = self._measured[shard.name], results[shard.name]
                 there = bool(result.outputs)
                 mixed = int(counts[shard.name].sum(dtype=np.int64)) if there else 0
                 units = self._units(shard.name, counts[shard.name]) if there else 0
-                own = Part(measured.documents, measured.units, mixed, units)
+                own = Part(
+                    measured.documents, measured.units, mixed, units, measured.quarantined
+                )  # fmt: skip
                 part = _sum(part, own)
                 rows.append(
                     {"shard": shard.name, "source": shard.path, "role": role, **asdict(own)}
@@ -416,7 +419,6 @@ class _Mixing:
             synthetic=parts[SYNTHETIC],
             share=Fraction(human, whole) if whole else None,
             unsized=sum(m.unsized for m in self._measured.values()),
-            quarantined=sum(m.quarantined for m in self._measured.values()),
             capped=capped,
             coverage=coverage,
             problems=tuple(problems),
@@ -464,6 +466,7 @@ def _sum(a: Part, b: Part) -> Part:
     return Part(
         a.documents + b.documents, a.units + b.units,
         a.mixed_documents + b.mixed_documents, a.mixed_units + b.mixed_units,
+        a.quarantined + b.quarantined,
     )  # fmt: skip
 
 

@@ -204,7 +204,7 @@ def test_rows_and_broken_lines(tmp_path: Path) -> None:
     }  # fmt: skip
     kept = (tmp_path / "o/synthetic/s.jsonl").read_bytes()
     assert kept == b'{"text":"a  b" , "z":1e2}\n{"text":"c"}'
-    assert outcome.quarantined == 2
+    assert (outcome.human.quarantined, outcome.synthetic.quarantined) == (1, 1)
     assert outcome.complete
     assert verify(tmp_path / "o") == []
 
