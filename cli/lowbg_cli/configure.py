@@ -6,11 +6,20 @@ import datetime as dt
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from lowbg.config import ExecutorName, FieldNames, FprBound, Policy, Rule, Thresholds, Unscored
+from lowbg.config import (
+    ExecutorName,
+    FieldNames,
+    FprBound,
+    Policy,
+    Provenance,
+    Rule,
+    Thresholds,
+    Unscored,
+)
 from lowbg.errors import ConfigError
 from lowbg_cli import terminal
 
@@ -20,6 +29,39 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenanceOptions:
+    """What the command line says of provenance; it adds to what the policy file says."""
+
+    trust: Sequence[str] | None = None
+    allow_sources: Sequence[str] | None = None
+    deny_sources: Sequence[str] | None = None
+    count_fields: Sequence[str] | None = None
+
+    def resolve(self, provenance: Provenance) -> Provenance:
+        """Both together. Raises `ConfigError` for a --trust without "=", and for a bad source."""
+        if not any((self.trust, self.allow_sources, self.deny_sources, self.count_fields)):
+            return provenance
+        from lowbg.decision.policy import read_sources
+
+        fields = {name: list(globs) for name, globs in provenance.fields.items()}
+        for given in self.trust or ():
+            name, equals, glob = given.partition("=")
+            if not (name and equals and glob):
+                raise ConfigError(
+                    f"--trust {given}: write FIELD=VALUE, such as metadata.license=CC-BY-*"
+                )
+            fields.setdefault(name, []).append(glob)
+        allowed = (*provenance.allow_sources, *read_sources(self.allow_sources or (), Path()))
+        denied = (*provenance.deny_sources, *read_sources(self.deny_sources or (), Path()))
+        return Provenance(
+            fields={name: tuple(globs) for name, globs in fields.items()},
+            allow_sources=tuple(dict.fromkeys(allowed)),
+            deny_sources=tuple(dict.fromkeys(denied)),
+            count_fields=(*provenance.count_fields, *(self.count_fields or ())),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +77,7 @@ class PolicyOptions:
     unscored: Unscored | None = None
     trust_before: dt.date | None = None
     fpr_bound: FprBound | None = None
+    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions)
 
     def resolve(self) -> Policy:
         """The policy file's values (or the defaults) with the options on top.
@@ -60,6 +103,7 @@ class PolicyOptions:
                 max_phrase_hits=_given(self.max_phrase_hits, bounds.max_phrase_hits),
             ),
             trust_before=_given(self.trust_before, policy.trust_before),
+            provenance=self.provenance.resolve(policy.provenance),
         )
 
     def _check(self, policy: Policy, rule: Rule) -> None:

@@ -147,6 +147,36 @@ TrustBefore: TypeAlias = Annotated[
         help="Documents dated earlier are human by provenance.",
     ),
 ]
+Trust: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="FIELD=VALUE",
+        help="Documents whose field has this value (a glob) are human by provenance; repeatable.",
+    ),
+]
+AllowSource: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-source",
+        metavar="SOURCE",
+        help="Host (and those below), glob, host/path, or @FILE of them: human by provenance.",
+    ),
+]
+DenySource: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--deny-source", metavar="SOURCE", help="Likewise: AI, whatever else is known of them."
+    ),
+]
+CountField: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--count-field",
+        metavar="FIELD",
+        help="Count the documents by this field's values (C2PA, sidecars); repeatable.",
+    ),
+]
 AiTo: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -265,6 +295,14 @@ SkipIfRunning: TypeAlias = Annotated[
 LogFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--log-file", metavar="FILE", help="Append a JSON line a shard, and a summary."),
+]
+Reserve: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--reserve",
+        metavar="DIR",
+        help="Keep documents that are human by provenance there too, each text once.",
+    ),
 ]
 Strict: TypeAlias = Annotated[
     bool, typer.Option("--strict", help="Exit 3 also when any record was quarantined.")

@@ -28,7 +28,8 @@ _log = logging.getLogger(__name__)
 SCHEMA: Final = "lowbg.run/1"
 
 OUTPUT_ENTRIES: Final = (
-    "human", "ai", "unscored", "quarantine", "report.json", "report.html", MANIFEST, ".lowbg",
+    "human", "ai", "unscored", "synthetic", "weights", "quarantine", "report.json", "report.html",
+    MANIFEST, ".lowbg",
 )  # fmt: skip
 """What lowbg makes in an output directory, and what `overwrite` removes there."""
 
@@ -117,7 +118,7 @@ def prepare_output(
     incremental run does about those that are others now.
     """
     check_output(output, existing)
-    _remove_leftovers(output)
+    remove_leftovers(output)
     earlier = Earlier()
     inputs = {shard.name: InputState.of(shard) for shard in shards}
     old: Mapping[str, Any] = {}
@@ -150,9 +151,9 @@ def prepare_output(
     return earlier
 
 
-def _remove_leftovers(output: Path) -> None:
+def remove_leftovers(output: Path) -> None:
     """Removes temporary files of runs that were killed."""
-    folders = [output, *(output / name for name in ("human", "ai", "unscored", "quarantine"))]
+    folders = [output, *(output / name for name in OUTPUT_ENTRIES if (output / name).is_dir())]
     for folder in folders:
         for path in folder.glob(".*.tmp") if folder is output else folder.rglob(".*.tmp"):
             if _LEFTOVER.fullmatch(path.name):

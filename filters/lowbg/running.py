@@ -26,6 +26,7 @@ from lowbg.pipeline import OnProgress
 from lowbg.readers import open_reader
 from lowbg.readers.base import Reader
 from lowbg.report import Report, collect, write_html, write_json
+from lowbg.reserve import Reserved
 from lowbg.results import Problem, RunInfo, ShardResult
 from lowbg.resuming import Earlier
 from lowbg.shards import Shard
@@ -62,12 +63,14 @@ class Outcome:
 
     `resumed` of them an earlier run had finished; `notes` is what there is to say of that. Of an
     incremental run `shards` are those that are new, and `resumed` counts the others.
+    `reserved`: what was added to the reserve, where there is one.
     """
 
     report: Report
     shards: tuple[ShardResult, ...]
     resumed: int = 0
     notes: tuple[str, ...] = ()
+    reserved: Reserved | None = None
 
     @property
     def complete(self) -> bool:

@@ -15,6 +15,7 @@ from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
     FieldOptions,
     PolicyOptions,
+    ProvenanceOptions,
     WorkerOptions,
     command_line,
     find_shards,
@@ -28,6 +29,7 @@ from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
+    from lowbg.reserve import Reserved
     from lowbg.running import Outcome
 
 DEFAULTS = RunConfig()
@@ -49,6 +51,7 @@ class DirectoryOptions:
     durability: Durability = DURABILITY
     skip_if_running: bool = False
     log_file: Path | None = None
+    reserve: Path | None = None
 
     def refuse(self) -> None:
         """Raises `ConfigError` where the command line says something."""
@@ -67,6 +70,7 @@ class DirectoryOptions:
             "--check-digests": every.digests,
             "--skip-if-running": self.skip_if_running,
             "--log-file": self.log_file,
+            "--reserve": self.reserve,
         }
         given = [name for name, value in named.items() if value]
         if given:
@@ -114,6 +118,10 @@ def filter_command(
     min_burstiness: options.MinBurstiness = None,
     max_phrase_hits: options.MaxPhraseHits = None,
     trust_before: options.TrustBefore = None,
+    trust: options.Trust = None,
+    allow_source: options.AllowSource = None,
+    deny_source: options.DenySource = None,
+    count_field: options.CountField = None,
     unscored: options.Unscored = None,
     annotate: options.Annotate = False,
     compression: options.Compression = None,
@@ -132,6 +140,7 @@ def filter_command(
     check_digests: options.CheckDigests = False,
     skip_if_running: options.SkipIfRunning = False,
     log_file: options.LogFile = None,
+    reserve: options.Reserve = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
     dry_run: options.DryRun = False,
@@ -150,6 +159,7 @@ def filter_command(
     decision = PolicyOptions(
         policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, unscored,
         trust_before, fpr_bound,
+        ProvenanceOptions(trust, allow_source, deny_source, count_field),
     ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
     config = RunConfig(
@@ -160,6 +170,7 @@ def filter_command(
         WorkerOptions(workers, executor, threads), compression, overwrite, resume, incremental,
         changed, retries,
         Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
+        reserve,
     )  # fmt: skip
     pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
     judgement = Judgement(quiet, strict, fail_above)
@@ -194,6 +205,7 @@ def _into_directory(
     job = FilterJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
         directory.retries, command_line(), found.skipped, directory.changed or Changed.REFUSE,
+        directory.reserve,
     )  # fmt: skip
     log = RunLog(directory.log_file)
     hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
@@ -213,6 +225,8 @@ def _into_directory(
                 terminal.say(_added(outcome, output))
             elif outcome.resumed and not quiet:
                 terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
+            if outcome.reserved is not None and not quiet:
+                terminal.say(_reserved(directory.reserve, outcome.reserved))
             code = ExitCode.FINISHED
             if outcome.shards or not incremental:
                 code = judgement.end(outcome, str(output / "report.json"))
@@ -268,6 +282,14 @@ def _into_stream(
     if outcome.quarantined and pipe.quarantine is None:
         return _lost(outcome)
     return code
+
+
+def _reserved(reserve: Path | None, reserved: Reserved) -> str:
+    removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
+    return (
+        f"{reserve}: {terminal.plural(reserved.added, 'document')} added, {reserved.known:,} were "
+        f"there{removed}"
+    )
 
 
 def _lost(outcome: Outcome) -> ExitCode:

@@ -13,6 +13,7 @@ from lowbg_cli import options
 from lowbg_cli.configure import (
     FieldOptions,
     PolicyOptions,
+    ProvenanceOptions,
     WorkerOptions,
     command_line,
     find_shards,
@@ -52,6 +53,10 @@ def score_command(
     min_burstiness: options.MinBurstiness = None,
     max_phrase_hits: options.MaxPhraseHits = None,
     trust_before: options.TrustBefore = None,
+    trust: options.Trust = None,
+    allow_source: options.AllowSource = None,
+    deny_source: options.DenySource = None,
+    count_field: options.CountField = None,
     strict: options.Strict = False,
     workers: options.Workers = None,
     executor: options.Executor = None,
@@ -69,6 +74,7 @@ def score_command(
     decision = PolicyOptions(
         policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, None,
         trust_before, fpr_bound,
+        ProvenanceOptions(trust, allow_source, deny_source, count_field),
     ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
     config = RunConfig(

@@ -14,6 +14,7 @@ from lowbg.config import FprBound, Policy, Rule
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
+from lowbg.provenance import KnownOrigin
 from lowbg.schema import BURSTINESS, PERPLEXITY, PHRASE_HITS, PHRASE_LOG_ODDS, PHRASES
 from lowbg.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
 
@@ -56,9 +57,10 @@ class Features:
     """What is known of a batch's documents, one entry each.
 
     `languages` indexes `codes`, −1 where not recognised; `words` counts words (characters in zh,
-    ja); `counts` as `tokens.COUNTS`; `columns` are the scorers' features; `trusted` documents are
-    human by their date. `ngrams` gives the n-grams of a document that the learned table knows and
-    the nats that each adds to its log-odds, the heaviest first; worked out when asked for.
+    ja); `counts` as `tokens.COUNTS`; `columns` are the scorers' features; `known` is what
+    provenance says, which goes before any score. `ngrams` gives the n-grams of a document that the
+    learned table knows and the nats that each adds to its log-odds, the heaviest first; worked out
+    when asked for.
     """
 
     languages: NDArray[np.int8]
@@ -66,7 +68,7 @@ class Features:
     words: NDArray[np.int64]
     counts: NDArray[np.int32]
     columns: Mapping[str, pa.Array]
-    trusted: NDArray[np.bool_]
+    known: KnownOrigin
     ngrams: Callable[[int], Sequence[tuple[str, float]]] = field(default=lambda i: (), repr=False)
 
 
@@ -75,7 +77,7 @@ class Decisions:
     """The verdict on each document.
 
     `score` is `ai_score`, null when unscored. `verdicts`: 0 human, 1 AI, 2 unscored. `called_ai`
-    is the verdict by score alone, before trust. `unscored_codes` indexes `unscored_names`, −1
+    is the verdict by score alone, before provenance. `unscored_codes` indexes `unscored_names`, −1
     where scored. `z` is the score before calibration (NaN: none).
     """
 
@@ -154,7 +156,9 @@ class Decider:
         if self.policy.rule is Rule.THRESHOLDS:
             above = self._crosses(f, n)
         called = scored & above
-        verdicts = np.where(called & ~f.trusted, AI, np.where(scored | f.trusted, HUMAN, UNSCORED))
+        trusted, denied = f.known.trusted, f.known.denied
+        verdicts = np.where(scored | trusted, HUMAN, UNSCORED)
+        verdicts = np.where((called & ~trusted) | denied, AI, verdicts)
         return Decisions(
             score=pa.array(score.astype(np.float32), mask=~scored),
             verdicts=verdicts.astype(np.int8),
@@ -211,11 +215,14 @@ class _Explanation:
     z: NDArray[np.float64]
 
     def reasons(self, i: int) -> list[str]:
+        known = self.features.known
+        if known.denied[i]:
+            return [known.reason(i)]
         if self.verdicts[i] == AI:
             by_bounds = self.decider.policy.rule is Rule.THRESHOLDS
             return (self._bounds(i) if by_bounds else self._score(i)) + self._phrases(i)
-        if self.features.trusted[i]:
-            return [f"dated before {self.decider.policy.trust_before}"]
+        if known.trusted[i]:
+            return [known.reason(i)]
         if self.verdicts[i] == UNSCORED:
             return [self._unscored(i)]
         return [self._passed(i)]

@@ -14,7 +14,7 @@ from lowbg.decision.policy import KEYS
 
 def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
     """The TOML of `policy`, every value written out, below `comments`, one line each."""
-    gate = policy.gate
+    gate, provenance = policy.gate, policy.provenance
     tables: dict[str, Mapping[str, Any]] = {
         "decision": {
             "rule": policy.rule,
@@ -28,7 +28,14 @@ def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
             "min_burstiness": policy.thresholds.min_burstiness,
             "max_phrase_hits": policy.thresholds.max_phrase_hits,
         },
-        "trust": {"before": policy.trust_before, "date_field": policy.date_field},
+        "trust": {
+            "before": policy.trust_before,
+            "date_field": policy.date_field,
+            "allow_sources": provenance.allow_sources or None,
+            "deny_sources": provenance.deny_sources or None,
+            "count_fields": provenance.count_fields or None,
+        },
+        "trust.fields": provenance.fields,
         "gate": {
             name: getattr(gate, name)
             for name in KEYS["gate"]
@@ -55,6 +62,8 @@ def _value(value: Any) -> str:
     if isinstance(value, (str, StrEnum)):
         # A JSON string is a TOML basic string, but for DEL.
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dt.date):
         return value.isoformat()
     return repr(value)

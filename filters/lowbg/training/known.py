@@ -13,9 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import RunConfig
-from lowbg.engine import Engine, trusted_by_date
+from lowbg.engine import Engine
 from lowbg.errors import ConfigError
 from lowbg.pipeline import OnProgress, Progress
+from lowbg.provenance import trusted_by_date
 from lowbg.records import Batch
 from lowbg.running import reader_opener
 from lowbg.shards import Shard

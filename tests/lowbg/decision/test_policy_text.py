@@ -13,6 +13,7 @@ from lowbg.config import (
     GateGroup,
     GateStatistic,
     Policy,
+    Provenance,
     Rule,
     Thresholds,
     Unscored,
@@ -22,6 +23,7 @@ from lowbg.decision.policy_text import policy_text
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 SHARES = st.floats(0, 1)
+SOURCES = st.sampled_from(["example.org", "*.example.org", "a.net/x/*", "b.net/"])
 
 
 def gate(by: dict[GateGroup, float], source_field: str, **values: Any) -> Gate:
@@ -60,6 +62,13 @@ POLICIES = st.builds(
     trust_before=st.none() | st.dates(dt.date(1900, 1, 1)),
     date_field=st.none() | NAMES,
     min_ai_scores=st.dictionaries(NAMES, SHARES, max_size=3),
+    provenance=st.builds(
+        Provenance,
+        fields=st.dictionaries(NAMES, st.lists(NAMES, min_size=1, max_size=2).map(tuple)),
+        allow_sources=st.lists(SOURCES, unique=True, max_size=3).map(tuple),
+        deny_sources=st.lists(SOURCES, unique=True, max_size=3).map(tuple),
+        count_fields=st.lists(NAMES, max_size=2).map(tuple),
+    ),
     gate=GATES,
 )
 
