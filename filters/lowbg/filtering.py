@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from lowbg import manifest
 from lowbg.checkpoints import FOLDER, Checkpoint, Journal, encode
 from lowbg.config import Changed, Durability, ExecutorName, Existing, RunConfig
 from lowbg.engine import Engine
@@ -123,16 +124,17 @@ def filter_shards(
         )  # fmt: skip
         if earlier.nothing_new:
             report = read_json(job.output / "report.json")
-            return Outcome(report, (), len(earlier.reported or ()), earlier.notes)
-        run = Run(
-            job.shards, job.output, job.config, job.workers, job.executor, job.command,
-            job.skipped, earlier, job.retries,
-        )  # fmt: skip
-        setup = _FilterSetup(job.config, job.output, job.durability)
-        outcome = run_shards(run, setup, on_progress, on_shard)
+            outcome = Outcome(report, (), len(earlier.reported or ()), earlier.notes)
+        else:
+            run = Run(
+                job.shards, job.output, job.config, job.workers, job.executor, job.command,
+                job.skipped, earlier, job.retries,
+            )  # fmt: skip
+            setup = _FilterSetup(job.config, job.output, job.durability)
+            outcome = run_shards(run, setup, on_progress, on_shard)
         if job.reserve is None:
             return outcome
-        return replace(outcome, reserved=_append_to_reserve(job.reserve, job, outcome))
+        return replace(outcome, reserved=_append_to_reserve(job.reserve, job))
 
 
 def _check_reserve(reserve: Path, job: FilterJob) -> None:
@@ -142,22 +144,23 @@ def _check_reserve(reserve: Path, job: FilterJob) -> None:
         raise ConfigError(f"{reserve}: the reserve and the output {job.output} can't be the same")
 
 
-def _append_to_reserve(reserve: Path, job: FilterJob, outcome: Outcome) -> Reserved:
-    """Adds what is new in the run's human outputs; notes them, so that a resumed run skips them."""
+def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
+    """Adds what is new in the human outputs; notes them, so that a later run skips them.
+
+    All that the manifest lists are looked at, those of earlier incremental runs too: one of them
+    may have been killed before it came to the reserve.
+    """
     note = job.output / FOLDER / "reserved.json"
     try:
         noted = json.loads(note.read_bytes())
     except (OSError, ValueError):
         noted = {}
     place = os.path.realpath(reserve)
-    files = [
-        file
-        for shard in outcome.shards
-        for file in shard.outputs
-        if file.path.startswith(f"{Route.HUMAN}/") and noted.get(file.path) != [place, file.sha256]
-    ]
-    reserved = append(reserve, [(job.output / f.path, f.path) for f in files], job.config)
-    replace_file(note, encode({**noted, **{f.path: [place, f.sha256] for f in files}}))
+    listed = (manifest.read(job.output) or {"files": []})["files"]
+    human = {f["path"]: [place, f["sha256"]] for f in listed if f["kind"] == Route.HUMAN}
+    new = {path: digest for path, digest in human.items() if noted.get(path) != digest}
+    reserved = append(reserve, [(job.output / path, path) for path in new], job.config)
+    replace_file(note, encode({**noted, **new}))
     return reserved
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -347,3 +348,18 @@ def test_a_file_that_was_still_growing_when_the_run_was_killed(run: Run, tmp_pat
     add(incoming, "a.jsonl", 130)
     assert run(*args).exit_code == 0
     same_as_at_once(run, incoming, out, tmp_path / "once")
+
+
+def test_the_reserve_gets_what_a_killed_run_did_not_bring(run: Run, tmp_path: Path) -> None:
+    incoming, out, reserve = (tmp_path / name for name in ("incoming", "out", "reserve"))
+    add(incoming, "a.jsonl")
+    args = ("filter", incoming, "-o", out, "--incremental", "-q")
+    args += ("--trust", "language=en", "--reserve", reserve)
+    assert run(*args).exit_code == 0
+    names = sorted(path.name for path in reserve.glob("names/*"))
+    assert names
+    shutil.rmtree(reserve)
+    (out / ".lowbg" / "reserved.json").unlink()
+    assert run(*args).exit_code == 0  # Nothing new, but for the reserve.
+    assert sorted(path.name for path in reserve.glob("names/*")) == names
+    assert run("verify", reserve).exit_code == 0
