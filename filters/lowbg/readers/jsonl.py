@@ -210,7 +210,7 @@ class JsonlReader:
         self._too_large.append(self._reject(refused, self._record, self._line, self._offset, raw))
         self._record += 1
         self._line += 1
-        self._offset += length + 1
+        self._offset += length + (rest is not None)
         return rest
 
     def _too_large_message(self, length: int, offset: int) -> str:
@@ -253,6 +253,7 @@ class JsonlReader:
         self._offset += int(ends[-1]) if len(lines) else 0
         if final and self._fault is not None and tail:
             blank += self._reject_tail(tail, rejected)
+            self._offset += len(tail)
         self._carry = tail
         if parsed.refused:
             records, starts, ends = records[accepted], starts[accepted], ends[accepted]
