@@ -1,12 +1,14 @@
 """What a run under the chaos harness does beside its work: it dies at a named point.
 
-`python faults.py POINT COUNT lowbg-args…` runs the command line; the process (or worker) that
-passes POINT for the COUNTth time kills itself with SIGKILL, or its parent (`parent`). The product
-knows nothing of this: the points are wrapped from outside.
+`python faults.py lowbg-args…` runs the command line; the process (the run's own or a worker) that
+passes the point CHAOS_POINT for the CHAOS_COUNTth time kills itself with SIGKILL, before it or
+after. First it leaves a file in the folder CHAOS_MARKERS, so that kills are counted that happened,
+not those that were planned. The product knows nothing of this: the points are wrapped from outside.
 """
 
 from __future__ import annotations
 
+import multiprocessing as mp
 import os
 import signal
 import sys
@@ -34,19 +36,25 @@ POINTS: dict[str, list[tuple[Any, str]]] = {
 }
 
 
-def arm(point: str, count: int, *, before: bool) -> None:
+def arm(point: str, count: int, markers: Path, *, before: bool) -> None:
     """Makes this process die at its `count`th passage of `point`, before it or after."""
     left = count
+
+    def die() -> None:
+        role = "run" if mp.parent_process() is None else "worker"
+        (markers / f"{role}-{os.getpid()}").touch(exist_ok=False)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
         def dying(*args: Any, **kwargs: Any) -> Any:
             nonlocal left
             left -= 1
-            if left == 0 and before:
-                os.kill(os.getpid(), signal.SIGKILL)
+            last = left == 0
+            if last and before:
+                die()
             result = original(*args, **kwargs)
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if last:
+                die()
             return result
 
         return dying
@@ -60,6 +68,7 @@ if "CHAOS_POINT" in os.environ:
     arm(
         os.environ["CHAOS_POINT"],
         int(os.environ["CHAOS_COUNT"]),
+        Path(os.environ["CHAOS_MARKERS"]),
         before=os.environ["CHAOS_BEFORE"] == "1",
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,22 +17,40 @@ from lowbg.config import Existing, RunConfig, as_dict
 from lowbg.engine import Engine
 from lowbg.errors import ConfigError, OutputError
 from lowbg.manifest import NAME as MANIFEST
+from lowbg.manifest import inside, listed_files
 from lowbg.results import ShardResult
 from lowbg.shards import InputState, Shard
 from lowbg.writers.base import naming
 
 SCHEMA: Final = "lowbg.run/1"
 
-OUTPUT_ENTRIES: Final = (
-    "human", "ai", "unscored", "quarantine", "report.json", "report.html", MANIFEST, ".lowbg",
-)  # fmt: skip
-"""What lowbg makes in an output directory, and what `overwrite` removes there."""
+COMMON_ENTRIES: Final = ("quarantine", "report.json", "report.html", MANIFEST, checkpoints.FOLDER)
+"""What every command makes at the top of an output directory."""
 
 _LOCKS: Final = ("lock", "workers")
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
 """What `writers.base.AtomicFile` calls a file that has no name yet."""
 
 _NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a command makes in an output directory, and what `overwrite` removes there.
+
+    `entries` are names at its top that are lowbg's with all that lies below them. `target_of`
+    names the output that a shard has outside of these, relative to the directory; null if it has
+    none. `choices` decide, beside the configuration, what the outputs are.
+    """
+
+    command: str
+    entries: tuple[str, ...]
+    target_of: Callable[[str], str] | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+    def targets(self, shards: Sequence[str]) -> list[str]:
+        """The shards' outputs outside of `entries`."""
+        return [self.target_of(name) for name in shards] if self.target_of is not None else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +65,11 @@ class Earlier:
     notes: tuple[str, ...] = ()
 
 
-def check_output(output: Path, existing: Existing) -> None:
+def check_output(output: Path, existing: Existing, layout: Layout) -> None:
     """Makes the directory if it is missing.
 
-    Raises `ConfigError` when it cannot be used, holds files of others, or holds a run and
-    `existing` says to refuse it.
+    Raises `ConfigError` when it cannot be used, holds files of others or a run of another command,
+    or holds a run and `existing` says to refuse it.
     """
     if output.exists() and not output.is_dir():
         raise ConfigError(f"{output} is a file; -o takes a directory")
@@ -60,7 +79,8 @@ def check_output(output: Path, existing: Existing) -> None:
     except OSError as error:
         raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
     present = [name for name in present if not _LEFTOVER.fullmatch(name)]
-    foreign = [name for name in present if name not in OUTPUT_ENTRIES]
+    _check_command(output, layout)
+    foreign = _foreign(output, present, layout)
     if foreign:
         some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
         raise ConfigError(
@@ -81,6 +101,47 @@ def check_output(output: Path, existing: Existing) -> None:
         )
 
 
+def _check_command(output: Path, layout: Layout) -> None:
+    try:
+        record = checkpoints.read_record(output) or {}
+    except OutputError:
+        return  # Said where it is needed; --overwrite does without.
+    command = record.get("command", layout.command)
+    if command != layout.command:
+        raise ConfigError(f"{output} holds a run of lowbg {command}. Choose another -o.")
+
+
+def _foreign(output: Path, present: Sequence[str], layout: Layout) -> list[str]:
+    """What lies in the directory and no run of this command made."""
+    others = [name for name in present if name not in layout.entries]
+    if not others or layout.target_of is None:
+        return others
+    own = {path.relative_to(output).as_posix() for path in _noted(output)}
+    found = [path for name in others for path in _files_at(output / name)]
+    names = [path.relative_to(output).as_posix() for path in found]
+    return [name for name in names if name not in own and not _LEFTOVER.fullmatch(Path(name).name)]
+
+
+def _files_at(path: Path) -> Iterator[Path]:
+    """Every file at or below `path`; links are not followed."""
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    for folder, folders, names in os.walk(path):
+        here = Path(folder)
+        yield from (here / name for name in sorted(names))
+        yield from (here / name for name in folders if (here / name).is_symlink())
+
+
+def _noted(output: Path) -> list[Path]:
+    """The files that an earlier run says are its own, whether or not they are there."""
+    try:
+        targets = (checkpoints.read_record(output) or {}).get("targets", [])
+    except OutputError:
+        targets = []
+    return [*(output / path for path in targets if inside(output, path)), *listed_files(output)]
+
+
 def _is_occupied(output: Path, present: Sequence[str]) -> bool:
     if any(name != checkpoints.FOLDER for name in present):
         return True
@@ -95,6 +156,7 @@ def prepare_output(
     config: RunConfig,
     engine: Engine,
     shards: Sequence[Shard],
+    layout: Layout,
     *,
     digests: bool = False,
 ) -> Earlier:
@@ -103,7 +165,7 @@ def prepare_output(
     Call it under the run's lock. Raises `ConfigError` when an earlier run cannot be gone on with:
     it says what changed. `digests` compares finished inputs by SHA-256.
     """
-    check_output(output, existing)
+    check_output(output, existing, layout)
     _remove_leftovers(output)
     earlier = Earlier()
     inputs = {shard.name: InputState.of(shard) for shard in shards}
@@ -116,14 +178,16 @@ def prepare_output(
                 "Use --overwrite to replace it, or choose another -o."
             )
         old = found or {}
-    new = identity(config, engine)
+    new = identity(config, engine, layout)
     if old:
         earlier = _take_stock(output, old, new, shards, inputs, digests=digests)
     else:
-        clear(output)
+        clear(output, layout)
     with_notes = {name: asdict(state) for name, state in inputs.items()}
     kept = {result.shard: old["inputs"][result.shard] for result in earlier.vanished}
-    checkpoints.write_record(output, {**new, "inputs": {**kept, **with_notes}})
+    noted = {**kept, **with_notes}
+    targets = layout.targets([*noted])
+    checkpoints.write_record(output, {**new, "inputs": noted, "targets": targets})
     # A directory that has a manifest is whole: from now on this one isn't.
     with naming(output / MANIFEST):
         (output / MANIFEST).unlink(missing_ok=True)
@@ -132,21 +196,22 @@ def prepare_output(
 
 def _remove_leftovers(output: Path) -> None:
     """Removes temporary files of runs that were killed."""
-    folders = [output, *(output / name for name in ("human", "ai", "unscored", "quarantine"))]
-    for folder in folders:
-        for path in folder.glob(".*.tmp") if folder is output else folder.rglob(".*.tmp"):
-            if _LEFTOVER.fullmatch(path.name):
-                with naming(path):
-                    path.unlink(missing_ok=True)
+    entries = [entry for entry in sorted(output.iterdir()) if entry.name != checkpoints.FOLDER]
+    for path in (path for entry in entries for path in _files_at(entry)):
+        if _LEFTOVER.fullmatch(path.name):
+            with naming(path):
+                path.unlink(missing_ok=True)
 
 
-def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:
+def identity(config: RunConfig, engine: Engine, layout: Layout) -> dict[str, Any]:
     """Everything that decides what the outputs are, beside the inputs, as plain JSON values."""
     configuration = as_dict(config)
     for name in ("batch_bytes", "threads"):  # They never change a result.
         del configuration[name]
     return {
         "schema": SCHEMA,
+        "command": layout.command,
+        **layout.choices,
         "version": lowbg.__version__,
         "configuration": configuration,
         "models": engine.model_digests(),
@@ -154,10 +219,11 @@ def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:
     }
 
 
-def clear(output: Path) -> None:
-    """Removes what lowbg makes, but for its locks. Raises `OutputError` where it can't."""
+def clear(output: Path, layout: Layout) -> None:
+    """Removes what a run made, but for its locks. Raises `OutputError` where it can't."""
     folder = output / checkpoints.FOLDER
-    paths = [output / name for name in OUTPUT_ENTRIES if name != checkpoints.FOLDER]
+    noted = _noted(output)
+    paths = [*noted, *(output / name for name in layout.entries if name != checkpoints.FOLDER)]
     if folder.is_dir():
         paths += [entry for entry in folder.iterdir() if entry.name not in _LOCKS]
     for path in paths:
@@ -168,6 +234,19 @@ def clear(output: Path) -> None:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error
+    for path in noted:
+        _remove_empty(path.parent, output)
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Removes `folder` and those above it, up to `root`, as far as nothing is in them."""
+    while folder != root:
+        try:
+            folder.rmdir()
+        except OSError:  # There is something in it, or it is gone.
+            if folder.exists():
+                return
+        folder = folder.parent
 
 
 def _take_stock(
@@ -179,7 +258,8 @@ def _take_stock(
     *,
     digests: bool,
 ) -> Earlier:
-    changed = list(differences({k: v for k, v in old.items() if k != "inputs"}, new))
+    before_it = {key: value for key, value in old.items() if key not in ("inputs", "targets")}
+    changed = list(differences(before_it, new))
     if changed:
         raise _refusal(output, changed)
     finished = checkpoints.load_results(output)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowbg.config import Compression, Durability, Existing, RunConfig
-from lowbg.errors import ConfigError, LockedError
+from lowbg.config import Durability, RunConfig
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
     FieldOptions,
@@ -20,8 +19,8 @@ from lowbg_cli.configure import (
     find_shards,
     standard_input,
 )
+from lowbg_cli.directory import DURABILITY, DirectoryOptions, run_in_directory
 from lowbg_cli.exits import ExitCode, if_interrupted
-from lowbg_cli.logfile import RunLog
 from lowbg_cli.outcome import Judgement
 from lowbg_cli.piping import PipeOptions
 from lowbg_cli.plan import check_existing, print_plan
@@ -32,50 +31,6 @@ if TYPE_CHECKING:
 
 DEFAULTS = RunConfig()
 FIELDS = DEFAULTS.fields
-DURABILITY = Durability()
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryOptions:
-    """What only makes sense with -o DIR; null, or the default, where nothing is said."""
-
-    workers: WorkerOptions
-    compression: Compression | None
-    overwrite: bool = False
-    resume: bool = False
-    retries: int = 0
-    durability: Durability = DURABILITY
-    skip_if_running: bool = False
-    log_file: Path | None = None
-
-    def refuse(self) -> None:
-        """Raises `ConfigError` where the command line says something."""
-        every = self.durability
-        named = {
-            "--workers": self.workers.workers,
-            "--executor": self.workers.executor,
-            "--compression": self.compression,
-            "--overwrite": self.overwrite,
-            "--resume": self.resume,
-            "--retries": self.retries,
-            "--checkpoint-seconds": every.seconds != DURABILITY.seconds,
-            "--checkpoint-bytes": every.bytes != DURABILITY.bytes,
-            "--check-digests": every.digests,
-            "--skip-if-running": self.skip_if_running,
-            "--log-file": self.log_file,
-        }
-        given = [name for name, value in named.items() if value]
-        if given:
-            raise ConfigError(f"{', '.join(given)}: only with -o DIR")
-
-    @property
-    def existing(self) -> Existing:
-        """What to do with a run that the directory holds."""
-        if self.overwrite and self.resume:
-            raise ConfigError("--overwrite starts again and --resume goes on; choose one")
-        if self.resume:
-            return Existing.RESUME
-        return Existing.OVERWRITE if self.overwrite else Existing.REFUSE
 
 
 def filter_command(
@@ -141,8 +96,9 @@ def filter_command(
         batch_bytes, max_record_bytes,
     )  # fmt: skip
     directory = DirectoryOptions(
-        WorkerOptions(workers, executor, threads), compression, overwrite, resume, retries,
+        WorkerOptions(workers, executor, threads), overwrite, resume, retries,
         Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
+        compression,
     )  # fmt: skip
     pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
     judgement = Judgement(quiet, strict, fail_above)
@@ -177,28 +133,10 @@ def _into_directory(
         found.shards, output, config, workers, executor, existing, directory.durability,
         directory.retries, command_line(), found.skipped,
     )  # fmt: skip
-    log = RunLog(directory.log_file)
-    hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
-    quiet = judgement.quiet
-    try:
-        with (
-            log.during(command_line(), output=str(output), shards=len(found.shards)),
-            if_interrupted(hint),
-        ):
-            with progress_line(found.shards, quiet=quiet) as on_progress:
-                outcome = filter_shards(job, on_progress, log.shard)
-            for note in outcome.notes:
-                terminal.warning(note)
-            if outcome.resumed and not quiet:
-                terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
-            code = judgement.end(outcome, str(output / "report.json"))
-            log.end(outcome, code, output / "report.json")
-    except LockedError as error:
-        if not directory.skip_if_running:
-            raise
-        terminal.say(f"nothing done: {error}")
-        return ExitCode.FINISHED
-    return code
+    return run_in_directory(
+        lambda on_progress, on_shard: filter_shards(job, on_progress, on_shard),
+        found.shards, output, directory, judgement,
+    )  # fmt: skip
 
 
 def _into_stream(
