@@ -36,6 +36,9 @@ POINTS = ("read", "score", "write", "sync", "seal", "rename", "checkpoint", "dis
 TIMES = ("time", "parent")
 """Kills by the clock: of the whole process group, or of the run without its workers."""
 
+DEADLINE_S = 900.0
+"""A run that takes longer hangs: left alone it takes seconds, on a busy machine a minute."""
+
 ENDS = (0, 3)
 """How a run may end by itself: one input of each kind of lines is cut."""
 
@@ -165,7 +168,7 @@ def run_and_kill(
     with tempfile.TemporaryDirectory() as name:
         markers = Path(name)
         process = start(cell, source, out, kill, markers)
-        timeout = whole_s * kill.count if kill is not None and kill.point in TIMES else 120.0
+        timeout = whole_s * kill.count if kill is not None and kill.point in TIMES else DEADLINE_S
         try:
             _, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

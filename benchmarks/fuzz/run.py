@@ -215,6 +215,8 @@ def read(data: bytes) -> tuple[str, list[str]]:
         places += range(record, record + count)
     if sorted(places) != list(range(len(places))):
         wrong.append(f"records are not 0 … {len(places) - 1}, each once")
+    if seen.end == "CheckpointError":
+        wrong.append("a checkpoint is missed that there is none of")
     if plain and seen.end == "whole":
         wrong += lines_unaccounted(data, seen)
     wrong += [f"record {record}: another text" for record in misread(seen)]
