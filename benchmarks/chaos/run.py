@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,9 @@ EXAMPLES = HERE.parents[1] / "examples"
 COMMANDS = ("filter", "score")
 FORMATS = ("zst", "gz", "parquet")
 POINTS = ("read", "score", "write", "sync", "seal", "rename", "checkpoint", "discard")
+MOST = {"seal": 2, "discard": 4}
+"""How often at most some points are passed: once or twice a shard."""
+
 TIMES = ("time", "parent")
 """Kills by the clock: of the whole process group, or of the run without its workers."""
 
@@ -141,63 +145,80 @@ def outputs(out: Path) -> dict[str, bytes]:
     }
 
 
-def start(
-    cell: Cell, source: Path, out: Path, kill: Kill | None, markers: Path
-) -> subprocess.Popen[bytes]:
-    """A run, in a process group of its own, which dies at `kill`'s point."""
-    env = {**os.environ}
-    if kill is not None and kill.point in POINTS:
-        env |= {"CHAOS_POINT": kill.point, "CHAOS_COUNT": str(int(kill.count))}
-        env |= {"CHAOS_BEFORE": str(int(kill.before)), "CHAOS_MARKERS": str(markers)}
-    command = [
-        sys.executable, str(HERE / "faults.py"), cell.command, str(source), "-o", str(out), "-q",
-        "--resume", "--workers", str(cell.workers), *ARGS,
-    ]  # fmt: skip
-    return subprocess.Popen(
-        command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+class Runs:
+    """Starts runs, one at a time, through `faults.py`."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "faults.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._orders = self._process.stdin
+        self._answers = self._process.stdout
 
-def run_and_kill(
-    cell: Cell, source: Path, out: Path, kill: Kill | None, whole_s: float
-) -> tuple[bool, collections.Counter[str]]:
-    """Runs once: whether the run itself came to its end, and the kills that were delivered.
+    def close(self) -> None:
+        """Ends the process that forks runs."""
+        self._orders.close()
+        self._process.wait()
 
-    A run survives its worker's death by going on with its shard from the checkpoint.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        markers = Path(name)
-        process = start(cell, source, out, kill, markers)
-        timeout = whole_s * kill.count if kill is not None and kill.point in TIMES else DEADLINE_S
-        try:
-            _, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            if kill is None or kill.point not in TIMES:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-            if kill.point == "parent":
-                process.kill()
+    def run_and_kill(
+        self, cell: Cell, source: Path, out: Path, kill: Kill | None, whole_s: float
+    ) -> tuple[bool, collections.Counter[str]]:
+        """Runs once: whether the run came to its end, and the kills that were delivered.
+
+        A run survives its worker's death by going on with its shard from the checkpoint.
+        """
+        markers = self._folder / "markers"
+        shutil.rmtree(markers, ignore_errors=True)
+        markers.mkdir()
+        timed = kill is not None and kill.point in TIMES
+        env = {}
+        if kill is not None and not timed:
+            env = {"CHAOS_POINT": kill.point, "CHAOS_COUNT": str(int(kill.count))}
+            env |= {"CHAOS_BEFORE": str(int(kill.before)), "CHAOS_MARKERS": str(markers)}
+        args = [cell.command, str(source), "-o", str(out), "-q", "--resume"]
+        args += ["--workers", str(cell.workers), *ARGS]
+        stderr = self._folder / "stderr"
+        stderr.write_bytes(b"")
+        self._orders.write(json.dumps({"args": args, "env": env, "stderr": str(stderr)}) + "\n")
+        self._orders.flush()
+        pid = int(self._answers.readline())
+        timeout = whole_s * kill.count if kill is not None and timed else DEADLINE_S
+        ready, _, _ = select.select([self._answers], [], [], timeout)
+        if not ready:
+            if kill is not None and kill.point == "parent":
+                os.kill(pid, signal.SIGKILL)
             else:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return False, collections.Counter({f"{kill.point} (run)": 1})
+                os.killpg(pid, signal.SIGKILL)
+        code = int(self._answers.readline())
+        if not ready and kill is not None and timed:
+            return False, collections.Counter({f"{kill.point} (run)": int(code < 0)})
         died = sorted(path.name.partition("-")[0] for path in markers.iterdir())
-    delivered = collections.Counter(f"{kill.point} ({role})" for role in died if kill is not None)
-    if process.returncode != -signal.SIGKILL and process.returncode not in ENDS:
-        raise SystemExit(f"exit {process.returncode}: {err.decode()}")
-    if (process.returncode == -signal.SIGKILL) != ("run" in died):
-        raise SystemExit(f"exit {process.returncode}, but killed were {died}: {err.decode()}")
-    return process.returncode in ENDS, delivered
+        if (code == -signal.SIGKILL) != ("run" in died) or code not in (*ENDS, -signal.SIGKILL):
+            told = stderr.read_text(encoding="utf-8", errors="replace")
+            raise SystemExit(f"exit {code}; killed were {died}; {told}")
+        return code in ENDS, collections.Counter(
+            f"{kill.point} ({role})" for role in died if kill is not None
+        )
 
 
 def episode(
-    cell: Cell, source: Path, folder: Path, kills: list[Kill], whole_s: float, result: Result
+    runs: Runs,
+    cell: Cell,
+    source: Path,
+    folder: Path,
+    kills: list[Kill],
+    whole_s: float,
+    result: Result,
 ) -> Path:
     """Runs until done, killing on the way, and counts; the output."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     for kill in kills:
-        ended, delivered = run_and_kill(cell, source, out, kill, whole_s)
+        ended, delivered = runs.run_and_kill(cell, source, out, kill, whole_s)
         result.runs += 1
         result.delivered += delivered
         result.by_cell[str(cell)] += delivered.total()
@@ -205,7 +226,7 @@ def episode(
             result.missed[kill.point] += 1
         if ended and not delivered:
             break
-    ended, _ = run_and_kill(cell, source, out, None, whole_s)
+    ended, _ = runs.run_and_kill(cell, source, out, None, whole_s)
     if not ended:
         raise SystemExit("the last run was killed, by nobody here")
     result.runs += 1
@@ -216,7 +237,7 @@ def episode(
 def plan(choice: random.Random) -> Kill:
     """A kill at a random point."""
     point = choice.choice((*POINTS, *TIMES, "write", "checkpoint", "rename"))
-    count = choice.uniform(0.2, 1.0) if point in TIMES else choice.randrange(1, 12)
+    count = choice.uniform(0.1, 0.8) if point in TIMES else choice.randint(1, MOST.get(point, 11))
     return Kill(point, count, choice.random() < 0.5)
 
 
@@ -256,6 +277,7 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
+        runs = Runs(root)
         expected: dict[Cell, dict[str, bytes]] = {}
         whole_s: dict[Cell, float] = {}
         for cell in cells:
@@ -264,7 +286,7 @@ def main() -> None:
                 make_input(source, cell.format, options.documents, 2)
             whole = root / f"whole-{cell.command}-{cell.format}-{cell.workers}"
             clock = time.monotonic()
-            run_and_kill(cell, source, whole, None, 0)
+            runs.run_and_kill(cell, source, whole, None, 0)
             whole_s[cell] = time.monotonic() - clock
             expected[cell] = outputs(whole)
             first = next(c for c in cells if dataclasses.replace(c, workers=cell.workers) == cell)
@@ -274,12 +296,13 @@ def main() -> None:
             cell = cells[result.episodes % len(cells)]
             kills = [plan(choice) for _ in range(choice.randrange(3, 9))]
             folder = root / cell.format
-            out = episode(cell, folder / "in", folder, kills, whole_s[cell], result)
+            out = episode(runs, cell, folder / "in", folder, kills, whole_s[cell], result)
             result.records += check(out, expected[cell], f"{cell}: {kills}")
             values = result.as_dict(options.seed, began)
             print(f"{result.episodes} episodes, {values['kills']} kills ({cell})", flush=True)
             if options.out:
                 options.out.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        runs.close()
     print(json.dumps(result.as_dict(options.seed, began), indent=2))
 
 
