@@ -24,6 +24,12 @@ ENDINGS: tuple[str, ...] = (
 )
 """What is taken from a directory; a file that is named itself may be called anything."""
 
+RUN_FOLDER = ".lowbg"
+"""What marks a directory as one that lowbg wrote."""
+
+_NO_DATA = ("quarantine", "report.json", "manifest.json")
+"""What lies in such a directory beside data, and would pass for it."""
+
 _MAGIC = frozenset("*?[")
 
 
@@ -95,8 +101,9 @@ def survey(inputs: Sequence[str], *, output: Path | None = None) -> Discovery:
     """The shards that `inputs` stand for, in the order of the inputs and sorted within each.
 
     An input is a file, a directory (walked, hidden files left out, files with the `ENDINGS`
-    taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. A file
-    that is named twice is one shard. Where names of different inputs collide, those inputs' names
+    taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. Of an
+    output directory of lowbg, reports and quarantine are left out. A file that is named twice is
+    one shard. Where names of different inputs collide, those inputs' names
     get the input directory's name in front.
 
     Raises `ConfigError` when an input is missing or cannot be listed, when there are no shards,
@@ -247,13 +254,14 @@ def _walk(root: Path, output: Path | None, skipped: list[str]) -> Iterator[Path]
     for directory, names, files in os.walk(root, onerror=refuse, followlinks=True):
         here = Path(directory)
         kept = []
+        no_data = _NO_DATA if RUN_FOLDER in names else ()
         for name in sorted(names):
             child = here / name
             info = child.stat()
             identity = (info.st_dev, info.st_ino)
             if name.startswith(".") or identity in seen:
                 continue
-            if output is not None and _real(child) == output:
+            if name in no_data or (output is not None and _real(child) == output):
                 skipped.append(f"{child}{os.sep}")
                 continue
             seen.add(identity)
@@ -263,7 +271,7 @@ def _walk(root: Path, output: Path | None, skipped: list[str]) -> Iterator[Path]
             file = here / name
             if name.startswith("."):
                 continue
-            if file.is_file():
+            if file.is_file() and name not in no_data:
                 yield file
             else:  # A pipe would block, a broken link would fail.
                 skipped.append(str(file))
@@ -329,9 +337,11 @@ def _list_url(url: str, system: Any, root: str) -> _Input:
     found = _Input(base.rpartition("/")[2])
     names = {file: file[len(base) :].lstrip("/") for file in files}
     shown = [f for f in files if not any(part.startswith(".") for part in names[f].split("/"))]
-    known = [file for file in shown if has_known_ending(file)]
+    wanted = _without_reports(names.values())
+    data = [file for file in shown if names[file] in wanted]
+    known = [file for file in data if has_known_ending(file)]
     # As for local paths: a glob may match files without a known ending, a directory may not.
-    taken = set(known if known or base == root else shown)
+    taken = set(known if known or base == root else data)
     for file in shown:
         address = system.unstrip_protocol(file)
         if file in taken:
@@ -341,6 +351,15 @@ def _list_url(url: str, system: Any, root: str) -> _Input:
             found.skipped.append(address)
     found.shards.sort(key=_order)
     return found
+
+
+def _without_reports(names: Iterable[str]) -> set[str]:
+    """The names but for reports and quarantines in output directories of lowbg."""
+    paths = [f"/{name}" for name in names]
+    mark = f"/{RUN_FOLDER}/"
+    roots = {path.partition(mark)[0] for path in paths if mark in path}
+    no_data = tuple(f"{root}/{name}/" for root in roots for name in _NO_DATA)
+    return {path[1:] for path in paths if not f"{path}/".startswith(no_data)}
 
 
 def _drop_repeated(found: Iterable[_Input]) -> None:

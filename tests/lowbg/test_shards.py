@@ -174,6 +174,20 @@ def test_no_shards_names_what_was_there(tmp_path: Path) -> None:
         discover([])
 
 
+def test_of_an_output_directory_only_the_data_is_read(tmp_path: Path) -> None:
+    run = ("manifest.json", "report.json", "report.html", "quarantine/a.jsonl.jsonl")
+    data = ("human/a.jsonl", "human/manifest.json", "ai/a.jsonl", "manifest.jsonl")
+    make(tmp_path, *(f"old/{name}" for name in (*run, *data)), "b.jsonl", "report.json")
+    (tmp_path / "old" / ".lowbg").mkdir()
+    (tmp_path / "old" / ".lowbg" / "run.json").touch()
+    wanted = ["b.jsonl", *(f"old/{name}" for name in sorted(data)), "report.json"]
+    found = survey([str(tmp_path)])
+    assert [shard.name for shard in found.shards] == wanted
+    assert len(found.skipped) == 4  # The quarantine as a whole.
+    assert sorted(names(str(tmp_path / "old"))) == sorted(data)
+    assert [shard.name for shard in survey([f"file://{tmp_path}"]).shards] == wanted
+
+
 def test_urls() -> None:
     import fsspec
 
