@@ -130,8 +130,8 @@ def survey(inputs: Sequence[str], *, output: Path | None = None) -> Discovery:
 def safe_name(name: str) -> str:
     """`name` as a relative POSIX path that stays below any root it is joined to.
 
-    Leading slashes, empty and "." parts go; ".." and control characters, and bytes that are not
-    UTF-8, are percent-encoded. Never empty.
+    Leading slashes, empty and "." parts go; "..", control characters, what reverses the direction
+    of writing, and bytes that are not UTF-8 are percent-encoded. Never empty.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return "/".join(_safe_part(part) for part in parts) or "shard"
@@ -146,7 +146,9 @@ def _safe_part(part: str) -> str:
 
 
 def _is_plain(c: str) -> bool:
-    return not (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000)
+    control = ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0
+    direction = 0x202A <= ord(c) < 0x202F or 0x2066 <= ord(c) < 0x206A
+    return not (control or direction or 0xD800 <= ord(c) < 0xE000)
 
 
 def _percent(c: str) -> str:

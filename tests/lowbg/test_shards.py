@@ -213,6 +213,8 @@ def test_urls() -> None:
         ("a/./b//c", "a/b/c"),
         ("a\nb", "a%0Ab"),
         ("a\x1b[31mb", "a%1B[31mb"),
+        ("a\u202egpj.exe", "a%E2%80%AEgpj.exe"),
+        ("a\u200db", "a\u200db"),
         ("é 100%", "é 100%"),
         ("a\udcffb", "a%FFb"),
         ("..", "%2E%2E"),
