@@ -7,6 +7,7 @@ quarantine with its reason if that fails as well.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -203,8 +204,9 @@ class JsonlReader:
 
     def _skip_line(self, parts: list[bytes]) -> bytes | None:
         """Rejects the line that `parts` starts; returns what follows its end, null at the end."""
-        raw = b"".join(parts)
-        length = len(raw)
+        length = sum(map(len, parts))
+        # Only the start is kept; joined, a line at the limit would be held twice.
+        raw = bytes(itertools.islice(itertools.chain.from_iterable(parts), RAW_BYTES))
         parts.clear()
         rest: bytes | None = None
         while part := self._read():

@@ -42,7 +42,8 @@ class ParquetReader:
 
     `source` is a path, an fsspec URL or a seekable binary stream; `name` is what messages call
     the shard. All columns are read: kept rows are written again. `schema` is the Arrow schema
-    with its metadata, `layout` what a writer needs to lay an output out alike.
+    with its metadata, view types as the plain ones that Arrow can filter (stored they are alike),
+    `layout` what a writer needs to lay an output out alike.
 
     Raises `FormatError` when the file's footer is missing or damaged, and when the text
     column is absent or holds no strings, `InputError` when the file cannot be read. A row group
@@ -72,7 +73,7 @@ class ParquetReader:
             self._raw = source
         try:
             self._file = _open(self._raw, name)
-            self.schema: pa.Schema = self._file.schema_arrow
+            self.schema: pa.Schema = _without_views(self._file.schema_arrow)
             _check_rows(self._file, name)
             self.layout = _layout(self._file, name)
             _check_text_column(self.schema, fields.text, name)
@@ -182,7 +183,7 @@ class ParquetReader:
             for batch in self._file.iter_batches(portion, row_groups=[group], use_threads=False):
                 done += len(batch)
                 if len(batch):
-                    yield batch
+                    yield batch if batch.schema.equals(self.schema) else _as(batch, self.schema)
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             _check_reading(error, self.name)
             yield " ".join(str(error).split())[:300]
@@ -288,6 +289,24 @@ def _damaged(name: str, error: Exception) -> FormatError:
         f"{name}: not a whole Parquet file, its footer is missing or damaged ({first}); "
         "fetch or write it again"
     )
+
+
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """`schema` with string and binary views as strings and binaries, where they are columns."""
+    for i, field in enumerate(schema):
+        if pa.types.is_string_view(field.type):
+            schema = schema.set(i, field.with_type(pa.large_string()))
+        elif pa.types.is_binary_view(field.type):
+            schema = schema.set(i, field.with_type(pa.large_binary()))
+    return schema
+
+
+def _as(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(rows.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _check_rows(file: pq.ParquetFile, name: str) -> None:
