@@ -202,11 +202,13 @@ class _ShardRun:
 
         Raises `InputError` where reading failed, of an input that can be read again.
         """
+        behind: Position | None = None
         try:
             with closing(judged_in_order(reader, self._engine, self._threads)) as steps:
                 for step in steps:
                     _run_batch(self._name, step, sinks, self._statistics, self._tally)
                     self._report(done=False)
+                    behind = step.position
                     if self._journal is not None and isinstance(sinks, ResumableSinks):
                         if STOP.asked or self._journal.due(self._tally.text_bytes):
                             self._save(self._journal, step.position, sinks)
@@ -217,8 +219,8 @@ class _ShardRun:
                 self._fail(error)
                 return
             # Another run may read on from here: nothing of this one gets a name.
-            if self._tally.records and isinstance(sinks, ResumableSinks):
-                self._save(self._journal, reader, sinks)
+            if behind is not None and isinstance(sinks, ResumableSinks):
+                self._save(self._journal, behind, sinks)
             raise
 
     def _save(self, journal: Journal, position: Position, sinks: ResumableSinks) -> None:

@@ -174,5 +174,7 @@ def test_what_cannot_be_read(what: str, tmp_path: Path) -> None:
 
 
 def test_the_checks_know_what_the_loops_take() -> None:
-    assert checks.LM_PARAMETERS == perplexity._PARAMETERS
-    assert checks.MAX_ORDER == perplexity.MAX_ORDER == odds.MAX_ORDER
+    assert checks.MAX_ORDER == odds.MAX_ORDER
+    # A parameter that the loops take and the checks don't know is a `KeyError`.
+    log_ps, backoffs = perplexity._decoded([dict.fromkeys(checks.LM_PARAMETERS, 1.0)])
+    assert log_ps.shape == backoffs.shape == (1, 258)
