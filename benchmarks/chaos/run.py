@@ -101,7 +101,7 @@ class Result:
             "seconds": round(time.monotonic() - began),
             "machine": {
                 "python": platform.python_version(),
-                "system": platform.platform(),
+                "system": f"{platform.system()} {platform.machine()}",
                 "cores": os.cpu_count(),
             },
             "versions": {"lowbg": lowbg.__version__, "pyarrow": pa.__version__},

@@ -349,7 +349,7 @@ def main() -> None:
         "aborted_within_arrow": aborted,
         "machine": {
             "python": platform.python_version(),
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.machine()}",
             "cores": os.cpu_count(),
         },
         "versions": {

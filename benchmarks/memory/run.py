@@ -156,7 +156,7 @@ def main() -> None:
     result: dict[str, object] = {
         "version": lowbg.__version__,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": f"Python {platform.python_version()}, {platform.platform()}",
+        "machine": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "cases": done,
     }
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
