@@ -1,12 +1,21 @@
 """What a run under the chaos harness does beside its work: it dies at a named point.
 
-`python faults.py POINT COUNT lowbg-args…` runs the command line; the process (or worker) that
-passes POINT for the COUNTth time kills itself with SIGKILL, or its parent (`parent`). The product
-knows nothing of this: the points are wrapped from outside.
+The process (the run's own or a worker) that passes the point CHAOS_POINT for the CHAOS_COUNTth time
+kills itself with SIGKILL, before it or after. First it leaves a file in the folder CHAOS_MARKERS,
+so that kills are counted that happened, not those that were planned. The product knows nothing of
+this: the points are wrapped from outside.
+
+`python faults.py` reads orders on stdin, a JSON object a line: `args` of the command line, `env`,
+and `stderr`, a file. It forks a run for each, prints its pid, and how it ended. Modules and
+compiled kernels are loaded once, so that a run costs what it does and not what Python's start does.
+Workers are started afresh as ever.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
+import multiprocessing as mp
 import os
 import signal
 import sys
@@ -19,8 +28,10 @@ import lowbg.compression
 import lowbg.engine
 import lowbg.pipeline
 import lowbg.writers.base
+from lowbg.config import Policy
 from lowbg.readers.jsonl import JsonlReader
 from lowbg.readers.parquet import ParquetReader
+from lowbg_cli.app import main
 
 POINTS: dict[str, list[tuple[Any, str]]] = {
     "read": [(JsonlReader, "_batch"), (ParquetReader, "_batch")],
@@ -34,19 +45,25 @@ POINTS: dict[str, list[tuple[Any, str]]] = {
 }
 
 
-def arm(point: str, count: int, *, before: bool) -> None:
+def arm(point: str, count: int, markers: Path, *, before: bool) -> None:
     """Makes this process die at its `count`th passage of `point`, before it or after."""
     left = count
+
+    def die() -> None:
+        role = "run" if mp.parent_process() is None else "worker"
+        (markers / f"{role}-{os.getpid()}").touch(exist_ok=False)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
         def dying(*args: Any, **kwargs: Any) -> Any:
             nonlocal left
             left -= 1
-            if left == 0 and before:
-                os.kill(os.getpid(), signal.SIGKILL)
+            last = left == 0
+            if last and before:
+                die()
             result = original(*args, **kwargs)
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if last:
+                die()
             return result
 
         return dying
@@ -55,16 +72,50 @@ def arm(point: str, count: int, *, before: bool) -> None:
         setattr(owner, name, wrapped(getattr(owner, name)))
 
 
-# Workers are started afresh and import this module: they arm themselves.
-if "CHAOS_POINT" in os.environ:
-    arm(
-        os.environ["CHAOS_POINT"],
-        int(os.environ["CHAOS_COUNT"]),
-        before=os.environ["CHAOS_BEFORE"] == "1",
-    )
+def arm_as_told() -> None:
+    """Arms this process where the environment says so."""
+    if "CHAOS_POINT" in os.environ:
+        arm(
+            os.environ["CHAOS_POINT"],
+            int(os.environ["CHAOS_COUNT"]),
+            Path(os.environ["CHAOS_MARKERS"]),
+            before=os.environ["CHAOS_BEFORE"] == "1",
+        )
+
+
+def run(args: list[str], env: dict[str, str], stderr: str) -> None:
+    """Runs the command line in this process, in a group of its own; doesn't return."""
+    code = 70
+    try:
+        os.setsid()
+        os.environ.update(env)
+        for number, path in ((0, os.devnull), (1, os.devnull), (2, stderr)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+        sys.argv = ["lowbg", *args]
+        arm_as_told()
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 70
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def serve() -> None:
+    """Forks a run for every order."""
+    for module in ("lowbg.filtering", "lowbg.scoring", "lowbg.manifest"):
+        importlib.import_module(module)
+    lowbg.engine.Engine(Policy()).warm_up()
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            run(**order)
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
 
 if __name__ == "__main__":
-    from lowbg_cli.app import main
-
-    sys.argv[0] = "lowbg"
-    main()
+    serve()
+else:
+    arm_as_told()  # A worker, which is started afresh, imports this module.

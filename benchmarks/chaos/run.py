@@ -1,4 +1,4 @@
-"""Kills `lowbg filter` with SIGKILL, resumes it, and compares with a run that was left alone.
+"""Kills `lowbg filter` and `score` with SIGKILL, resumes them, and compares with undisturbed runs.
 
 `python benchmarks/chaos/run.py --kills 200 --out results/chaos.json` (see README.md).
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import datetime as dt
 import gzip
 import json
 import os
+import platform
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -24,12 +27,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+import lowbg
+from lowbg.manifest import verify
+
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
+COMMANDS = ("filter", "score")
 FORMATS = ("zst", "gz", "parquet")
 POINTS = ("read", "score", "write", "sync", "seal", "rename", "checkpoint", "discard")
+MOST = {"seal": 2, "discard": 4}
+"""How often at most some points are passed: once or twice a shard."""
+
 TIMES = ("time", "parent")
 """Kills by the clock: of the whole process group, or of the run without its workers."""
+
+DEADLINE_S = 900.0
+"""A run that takes longer hangs: left alone it takes seconds, on a busy machine a minute."""
+
+ENDS = (0, 3)
+"""How a run may end by itself: one input of each kind of lines is cut."""
+
+REPORTS = ("report.json", "report.html", "manifest.json")
+"""What holds times, and so differs between runs."""
 
 ARGS = ("--batch-bytes", "20000", "--checkpoint-seconds", "1e9", "--checkpoint-bytes", "60000")
 
@@ -41,6 +60,52 @@ class Kill:
     point: str
     count: float
     before: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One setting: the command, the format of its input, and the number of workers."""
+
+    command: str
+    format: str
+    workers: int
+
+    def __str__(self) -> str:
+        return f"{self.command}, {self.format}, {self.workers} worker{'s'[: self.workers - 1]}"
+
+
+@dataclasses.dataclass
+class Result:
+    """What happened so far; the harness ends at the first difference, so there are none."""
+
+    delivered: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    missed: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    by_cell: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    episodes: int = 0
+    runs: int = 0
+    records: int = 0
+
+    def as_dict(self, seed: int, began: float) -> dict[str, object]:
+        """Plain JSON values, with where and when."""
+        return {
+            "kills": self.delivered.total(),
+            "by_point": dict(sorted(self.delivered.items())),
+            "by_cell": dict(sorted(self.by_cell.items())),
+            "planned_but_not_reached": dict(sorted(self.missed.items())),
+            "episodes": self.episodes,
+            "runs": self.runs,
+            "records_compared": self.records,
+            "differences": 0,
+            "seed": seed,
+            "date": dt.datetime.now(dt.UTC).date().isoformat(),
+            "seconds": round(time.monotonic() - began),
+            "machine": {
+                "python": platform.python_version(),
+                "system": f"{platform.system()} {platform.machine()}",
+                "cores": os.cpu_count(),
+            },
+            "versions": {"lowbg": lowbg.__version__, "pyarrow": pa.__version__},
+        }
 
 
 def documents(count: int, seed: int) -> list[dict[str, object]]:
@@ -57,7 +122,7 @@ def documents(count: int, seed: int) -> list[dict[str, object]]:
 
 
 def make_input(folder: Path, kind: str, count: int, shards: int) -> None:
-    """Shards of one format."""
+    """Shards of one format, and for lines one more that is cut."""
     folder.mkdir(parents=True)
     for shard in range(shards):
         rows = documents(count // (shard + 1), shard)
@@ -68,99 +133,128 @@ def make_input(folder: Path, kind: str, count: int, shards: int) -> None:
         data = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
         pack = zstandard.compress if kind == "zst" else gzip.compress
         (folder / f"{shard}.jsonl.{kind}").write_bytes(pack(data))
+        if shard == 0:
+            (folder / f"cut.jsonl.{kind}").write_bytes(pack(data[: len(data) // 3])[:-40])
 
 
 def outputs(out: Path) -> dict[str, bytes]:
     """Every output file by its path; compressed bytes, too, are the same."""
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
-        for folder in ("human", "ai", "quarantine")
-        for path in sorted((out / folder).rglob("*"))
-        if path.is_file()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and ".lowbg" not in path.parts and path.name not in REPORTS
     }
 
 
-def start(source: Path, out: Path, workers: int, kill: Kill | None) -> subprocess.Popen[bytes]:
-    """A run, in a process group of its own, which dies at `kill`'s point."""
-    env = {**os.environ}
-    if kill is not None and kill.point in POINTS:
-        env |= {"CHAOS_POINT": kill.point, "CHAOS_COUNT": str(int(kill.count))}
-        env["CHAOS_BEFORE"] = str(int(kill.before))
-    command = [
-        sys.executable, str(HERE / "faults.py"), "filter", str(source), "-o", str(out), "-q",
-        "--resume", "--workers", str(workers), *ARGS,
-    ]  # fmt: skip
-    return subprocess.Popen(
-        command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+class Runs:
+    """Starts runs, one at a time, through `faults.py`."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "faults.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._orders = self._process.stdin
+        self._answers = self._process.stdout
 
-def run_and_kill(source: Path, out: Path, workers: int, kill: Kill | None, whole_s: float) -> int:
-    """Runs once; the exit code, negative where the run itself was killed.
+    def close(self) -> None:
+        """Ends the process that forks runs."""
+        self._orders.close()
+        self._process.wait()
 
-    A run survives its worker's death by going on with its shard from the checkpoint.
-    """
-    process = start(source, out, workers, kill)
-    timeout = whole_s * kill.count if kill is not None and kill.point in TIMES else 120.0
-    try:
-        _, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        if kill is None or kill.point not in TIMES:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-        if kill.point == "parent":
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return -signal.SIGKILL
-    worker_died = kill is not None and kill.point in POINTS and workers > 1
-    if process.returncode == 3 and worker_died:
-        return 3  # The second worker on a shard died as well: the shard waits for the next run.
-    if process.returncode not in (0, -signal.SIGKILL):
-        raise SystemExit(f"exit {process.returncode}: {err.decode()}")
-    return process.returncode
+    def run_and_kill(
+        self, cell: Cell, source: Path, out: Path, kill: Kill | None, whole_s: float
+    ) -> tuple[bool, collections.Counter[str]]:
+        """Runs once: whether the run came to its end, and the kills that were delivered.
+
+        A run survives its worker's death by going on with its shard from the checkpoint.
+        """
+        markers = self._folder / "markers"
+        shutil.rmtree(markers, ignore_errors=True)
+        markers.mkdir()
+        timed = kill is not None and kill.point in TIMES
+        env = {}
+        if kill is not None and not timed:
+            env = {"CHAOS_POINT": kill.point, "CHAOS_COUNT": str(int(kill.count))}
+            env |= {"CHAOS_BEFORE": str(int(kill.before)), "CHAOS_MARKERS": str(markers)}
+        args = [cell.command, str(source), "-o", str(out), "-q", "--resume"]
+        args += ["--workers", str(cell.workers), *ARGS]
+        stderr = self._folder / "stderr"
+        stderr.write_bytes(b"")
+        self._orders.write(json.dumps({"args": args, "env": env, "stderr": str(stderr)}) + "\n")
+        self._orders.flush()
+        pid = int(self._answers.readline())
+        timeout = whole_s * kill.count if kill is not None and timed else DEADLINE_S
+        ready, _, _ = select.select([self._answers], [], [], timeout)
+        if not ready:
+            if kill is not None and kill.point == "parent":
+                os.kill(pid, signal.SIGKILL)
+            else:
+                os.killpg(pid, signal.SIGKILL)
+        code = int(self._answers.readline())
+        if not ready and kill is not None and timed:
+            return False, collections.Counter({f"{kill.point} (run)": int(code < 0)})
+        died = sorted(path.name.partition("-")[0] for path in markers.iterdir())
+        if (code == -signal.SIGKILL) != ("run" in died) or code not in (*ENDS, -signal.SIGKILL):
+            told = stderr.read_text(encoding="utf-8", errors="replace")
+            raise SystemExit(f"exit {code}; killed were {died}; {told}")
+        return code in ENDS, collections.Counter(
+            f"{kill.point} ({role})" for role in died if kill is not None
+        )
 
 
 def episode(
-    source: Path, folder: Path, workers: int, kills: list[Kill], whole_s: float
-) -> tuple[Path, collections.Counter[str]]:
-    """Runs until done, killing on the way; the output, and the kills that hit, by point."""
+    runs: Runs,
+    cell: Cell,
+    source: Path,
+    folder: Path,
+    kills: list[Kill],
+    whole_s: float,
+    result: Result,
+) -> Path:
+    """Runs until done, killing on the way, and counts; the output."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
-    hit: collections.Counter[str] = collections.Counter()
     for kill in kills:
-        code = run_and_kill(source, out, workers, kill, whole_s)
-        if code < 0:
-            hit[kill.point] += 1
-        elif workers > 1 and kill.point in POINTS:
-            hit[f"{kill.point} (worker)"] += 1
-        if code == 0:
+        ended, delivered = runs.run_and_kill(cell, source, out, kill, whole_s)
+        result.runs += 1
+        result.delivered += delivered
+        result.by_cell[str(cell)] += delivered.total()
+        if not delivered:
+            result.missed[kill.point] += 1
+        if ended and not delivered:
             break
-    code = run_and_kill(source, out, workers, None, whole_s)
-    if code != 0:
-        raise SystemExit(f"the last run ended with {code}")
-    return out, hit
+    ended, _ = runs.run_and_kill(cell, source, out, None, whole_s)
+    if not ended:
+        raise SystemExit("the last run was killed, by nobody here")
+    result.runs += 1
+    result.episodes += 1
+    return out
 
 
 def plan(choice: random.Random) -> Kill:
     """A kill at a random point."""
     point = choice.choice((*POINTS, *TIMES, "write", "checkpoint", "rename"))
-    count = choice.uniform(0.2, 1.0) if point in TIMES else choice.randrange(1, 12)
+    count = choice.uniform(0.1, 0.8) if point in TIMES else choice.randint(1, MOST.get(point, 11))
     return Kill(point, count, choice.random() < 0.5)
 
 
-def check(out: Path, expected: dict[str, bytes], where: str) -> None:
-    """Ends the harness where an output differs or a record is not accounted for."""
+def check(out: Path, expected: dict[str, bytes], where: str) -> int:
+    """Ends the harness where an output differs or a record is not accounted for; the records."""
     found = outputs(out)
     if found != expected:
         names = [n for n in {*found, *expected} if found.get(n) != expected.get(n)]
         raise SystemExit(f"{where}: differs: {sorted(names)}")
-    command = [sys.executable, "-m", "lowbg_cli", "verify", str(out), "-q"]
-    subprocess.run(command, check=True)
+    findings = verify(out)
+    if findings:
+        raise SystemExit(f"{where}: {findings}")
     left = list((out / ".lowbg" / "parts").iterdir())
     if left:
         raise SystemExit(f"{where}: parts are left: {left}")
+    return int(json.loads((out / "manifest.json").read_bytes())["totals"]["records"])
 
 
 def main() -> None:
@@ -169,63 +263,49 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--documents", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--commands", default=",".join(COMMANDS))
     parser.add_argument("--formats", default=",".join(FORMATS))
-    parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--workers", default="1,2", help="1,1,2: two of three runs with one")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     choice = random.Random(options.seed)
-    cells = [(f, int(w)) for f in options.formats.split(",") for w in options.workers.split(",")]
-    hits: collections.Counter[str] = collections.Counter()
-    by_cell: collections.Counter[str] = collections.Counter()
-    episodes = 0
+    cells = [
+        Cell(command, kind, int(workers))
+        for command in options.commands.split(",")
+        for kind in options.formats.split(",")
+        for workers in options.workers.split(",")
+    ]
+    result = Result()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        expected, whole_s = {}, {}
-        for kind, workers in cells:
-            if not (root / kind).exists():
-                make_input(root / kind / "in", kind, options.documents, 2)
+        runs = Runs(root)
+        expected: dict[Cell, dict[str, bytes]] = {}
+        whole_s: dict[Cell, float] = {}
+        for cell in cells:
+            source = root / cell.format / "in"
+            if not source.exists():
+                make_input(source, cell.format, options.documents, 2)
+            whole = root / f"whole-{cell.command}-{cell.format}-{cell.workers}"
             clock = time.monotonic()
-            run_and_kill(root / kind / "in", root / kind / f"whole-{workers}", workers, None, 0)
-            whole_s[kind, workers] = time.monotonic() - clock
-            expected[kind, workers] = outputs(root / kind / f"whole-{workers}")
-            if expected[kind, workers] != expected[kind, cells[0][1]]:
-                raise SystemExit(f"{kind}: the number of workers changes the output")
-        while sum(hits.values()) < options.kills:
-            kind, workers = cells[episodes % len(cells)]
+            runs.run_and_kill(cell, source, whole, None, 0)
+            whole_s[cell] = time.monotonic() - clock
+            expected[cell] = outputs(whole)
+            first = next(c for c in cells if dataclasses.replace(c, workers=cell.workers) == cell)
+            if expected[cell] != expected[first]:
+                raise SystemExit(f"{cell}: the number of workers changes the output")
+        while result.delivered.total() < options.kills:
+            cell = cells[result.episodes % len(cells)]
             kills = [plan(choice) for _ in range(choice.randrange(3, 9))]
-            out, hit = episode(
-                root / kind / "in", root / kind, workers, kills, whole_s[kind, workers]
-            )
-            check(out, expected[kind, workers], f"{kind}, {workers} workers, {kills}")
-            hits += hit
-            by_cell[f"{kind}, {workers} workers"] += hit.total()
-            episodes += 1
-            print(f"{episodes} episodes, {hits.total()} kills: {dict(hit)}", flush=True)
+            folder = root / cell.format
+            out = episode(runs, cell, folder / "in", folder, kills, whole_s[cell], result)
+            result.records += check(out, expected[cell], f"{cell}: {kills}")
+            values = result.as_dict(options.seed, began)
+            print(f"{result.episodes} episodes, {values['kills']} kills ({cell})", flush=True)
             if options.out:
-                result = summary(hits, by_cell, episodes, options.seed, began)
-                options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(summary(hits, by_cell, episodes, options.seed, began), indent=2))
-
-
-def summary(
-    hits: collections.Counter[str],
-    by_cell: collections.Counter[str],
-    episodes: int,
-    seed: int,
-    began: float,
-) -> dict[str, object]:
-    """What is stored: the harness ends at the first difference, so there are none."""
-    return {
-        "kills": hits.total(),
-        "episodes": episodes,
-        "by_point": dict(sorted(hits.items())),
-        "by_cell": dict(sorted(by_cell.items())),
-        "differences": 0,
-        "seed": seed,
-        "seconds": round(time.monotonic() - began),
-        "python": sys.version.split()[0],
-    }
+                options.out.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        runs.close()
+    print(json.dumps(result.as_dict(options.seed, began), indent=2))
 
 
 if __name__ == "__main__":

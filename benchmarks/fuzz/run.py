@@ -9,18 +9,22 @@ from __future__ import annotations
 import argparse
 import bz2
 import collections
+import datetime as dt
 import gzip
 import io
 import json
 import lzma
 import mmap
 import os
+import platform
 import random
+import re
 import signal
 import struct
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -29,16 +33,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+import lowbg
 from lowbg.config import RunConfig
 from lowbg.errors import LowbgError
 from lowbg.readers import open_reader
-from lowbg.records import LinePayload
+from lowbg.records import Batch, LinePayload, Position
 
 SECONDS = 10.0
 """An input that takes longer is a hang: they have a few hundred bytes."""
 
 CHUNK = 2000
 """Inputs that are read in one process: Arrow ends some by `std::terminate`."""
+
+AGAIN = 3
+"""Every so many-th input is read in larger batches, too, and by a reader that goes on."""
+
+MARK = b"\xef\xbb\xbf"
 
 CONFIG = RunConfig(batch_bytes=64, max_record_bytes=400)
 
@@ -133,47 +143,125 @@ def make(seed: int) -> tuple[str, bytes]:
     return kind, mutate(packed, choice) if kind != "none" and choice.random() < 0.7 else packed
 
 
-def read(data: bytes) -> tuple[str, list[str]]:
-    """How reading ended, and what is wrong with what was read; empty when nothing is."""
-    wrong: list[str] = []
-    seen: list[int] = []
-    count = 0
-    lines = 0
-    stored = bytearray()
+@dataclass
+class Seen:
+    """What reading an input came to: records with their texts and stored lines, the rejected
+    ones, the counts, and how it ended."""
+
+    records: list[tuple[int, str, bytes]] = field(default_factory=list)
+    rejected: list[tuple[int, int, int | None, int | None, str, bytes]] = field(
+        default_factory=list
+    )
+    blank: int = 0
+    lenient: int = 0
+    end: str = "whole"
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, batch: Batch) -> None:
+        """Adds a batch, and what is wrong with its form."""
+        if not len(batch.text) == len(batch.sizes) == len(batch) == len(batch.metadata.id):
+            self.wrong.append("columns of different lengths")
+        if batch.text.null_count:
+            self.wrong.append("a text is null")
+        batch.text.validate(full=True)
+        lines = [b""] * len(batch)
+        if isinstance(batch.payload, LinePayload):
+            payload = batch.payload
+            spans = zip(payload.starts.tolist(), payload.ends.tolist(), strict=True)
+            lines = [payload.buffer[start:stop] for start, stop in spans]
+        elif len(batch.payload.rows) != len(batch):
+            self.wrong.append("rows of another number than records")
+        self.records += zip(batch.records.tolist(), batch.text.to_pylist(), lines, strict=True)
+        self.rejected += [
+            (r.record, r.count, r.line, r.offset, r.reason.value, r.raw) for r in batch.rejected
+        ]
+        self.blank += batch.blank
+        self.lenient += batch.lenient
+
+
+def run_reader(
+    data: bytes, config: RunConfig, stop: int | None = None, start: Position | None = None
+) -> tuple[Seen, Position | None, bool]:
+    """Reads from `start` on; at most `stop` batches. What was seen, where the reader stood then
+    (null if it never opened), and whether the content is lines that are stored as they are."""
+    seen = Seen()
     try:
-        reader = open_reader(io.BytesIO(data), CONFIG, "input")
+        reader = open_reader(io.BytesIO(data), config, "input")
     except LowbgError as error:
-        return type(error).__name__, wrong
-    end = "whole"
+        seen.end = type(error).__name__
+        return seen, None, False
+    if start is not None:
+        reader.start_at(start)
+    plain = reader.format == "jsonl" and reader.compression == "none"
     try:
-        for batch in reader:
-            places = batch.records.tolist()
-            if not len(batch.text) == len(batch.sizes) == len(places) == len(batch.metadata.id):
-                wrong.append("columns of different lengths")
-            if batch.text.null_count:
-                wrong.append("a text is null")
-            batch.text.validate(full=True)
-            seen += places
-            for rejected in batch.rejected:
-                seen += range(rejected.record, rejected.record + rejected.count)
-            count += len(batch) + sum(rejected.count for rejected in batch.rejected)
-            if isinstance(batch.payload, LinePayload):
-                payload = batch.payload
-                lines += len(places) + len(batch.rejected) + batch.blank
-                spans = zip(payload.starts.tolist(), payload.ends.tolist(), strict=True)
-                for start, stop in spans:
-                    stored += payload.buffer[start:stop]
+        for count, batch in enumerate(reader, 1):
+            seen.add(batch)
+            if count == stop:
+                seen.end = "stopped"
+                break
     except LowbgError as error:
-        end = type(error).__name__
+        seen.end = type(error).__name__
     finally:
         reader.close()
-    if sorted(seen) != list(range(count)):
-        wrong.append(f"records are not 0 … {count - 1}, each once")
-    if end == "whole" and data[:4] != b"PAR1" and getattr(reader, "compression", "") == "none":
-        expected = data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
-        if reader.format == "jsonl" and lines != expected:
-            wrong.append(f"{lines} lines of {expected} are accounted for")
-    return end, wrong
+    return seen, reader.position(), plain
+
+
+def read(data: bytes) -> tuple[str, list[str]]:
+    """How reading ended, and what is wrong with what was read; empty when nothing is."""
+    seen, _, plain = run_reader(data, CONFIG)
+    wrong = seen.wrong
+    places = [record for record, _, _ in seen.records]
+    for record, count, *_ in seen.rejected:
+        places += range(record, record + count)
+    if sorted(places) != list(range(len(places))):
+        wrong.append(f"records are not 0 … {len(places) - 1}, each once")
+    if seen.end == "CheckpointError":
+        wrong.append("a checkpoint is missed that there is none of")
+    if plain and seen.end == "whole":
+        wrong += lines_unaccounted(data, seen)
+    wrong += [f"record {record}: another text" for record in misread(seen)]
+    return seen.end, wrong
+
+
+def lines_unaccounted(data: bytes, seen: Seen) -> Iterator[str]:
+    """Every line of the input must be a record, a rejected one or blank, and keep its bytes."""
+    lines = len(seen.records) + len(seen.rejected) + seen.blank
+    expected = data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+    if lines != expected:
+        yield f"{lines} lines of {expected} are accounted for"
+    for _, _, _, offset, reason, raw in seen.rejected:
+        assert offset is not None
+        if data[offset : offset + len(raw)] != raw:
+            yield f"{reason} at {offset}: other bytes than the input's"
+
+
+def misread(seen: Seen) -> Iterator[int]:
+    """The records whose text isn't what Python's json finds in their stored lines."""
+    for record, text, line in seen.records:
+        if line:
+            # The mark is taken off once a file and once more in front of what is no strict JSON.
+            bare = line.removeprefix(MARK).removeprefix(MARK)
+            value = json.loads(bare)["text"]
+            if re.sub("[\ud800-\udfff]", "\ufffd", value) != text:
+                yield record
+
+
+def again(data: bytes, seed: int) -> Iterator[str]:
+    """What differs in larger batches, and in a reader that goes on where another was stopped."""
+    seen, _, _ = run_reader(data, CONFIG)
+    larger, _, _ = run_reader(data, replace(CONFIG, batch_bytes=1 << 20))
+    if larger != seen:
+        yield "larger batches read something else"
+    head, position, _ = run_reader(data, CONFIG, stop=1 + seed % 3)
+    if position is None or head.end != "stopped":
+        return
+    rest, _, _ = run_reader(data, CONFIG, start=position)
+    joined = Seen(
+        head.records + rest.records, head.rejected + rest.rejected, head.blank + rest.blank,
+        head.lenient + rest.lenient, rest.end,
+    )  # fmt: skip
+    if joined != seen:
+        yield f"going on after batch {1 + seed % 3} reads something else"
 
 
 def hang(number: int, frame: FrameType | None) -> None:
@@ -187,6 +275,8 @@ def check(seed: int) -> tuple[str, str, str]:
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         end, wrong = read(data)
+        if seed % AGAIN == 0:
+            wrong += again(data, seed)
     except Hang:
         end, wrong = "hang", [f"took more than {SECONDS:g} s"]
     except Exception as error:
@@ -251,11 +341,23 @@ def main() -> None:
     result = {
         "inputs": done,
         "first_seed": options.first,
+        "read_again": -(-done // AGAIN),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "seconds": round(time.monotonic() - began, 1),
         "ends": {kind: dict(sorted(counts.items())) for kind, counts in sorted(ends.items())},
         "found": found,
         "aborted_within_arrow": aborted,
-        "versions": {"pyarrow": pa.__version__, "numpy": np.__version__},
+        "machine": {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+        },
+        "versions": {
+            "lowbg": lowbg.__version__,
+            "numpy": np.__version__,
+            "pyarrow": pa.__version__,
+            "zstandard": zstandard.__version__,
+        },
     }
     print(json.dumps(result, indent=2))
     if options.out:

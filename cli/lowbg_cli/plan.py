@@ -20,9 +20,10 @@ def check_existing(output: Path, existing: Existing) -> None:
     """
     # The library's check makes a directory that is missing.
     if output.exists():
+        from lowbg.filtering import LAYOUT
         from lowbg.resuming import check_output
 
-        check_output(output, existing)
+        check_output(output, existing, LAYOUT)
 
 
 def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[Shard]) -> None:

@@ -38,8 +38,7 @@ from lowbg.writers.base import (
 FOLDER: Final = ".lowbg"
 SCHEMA: Final = "lowbg.checkpoint/1"
 
-LASTING_PROBLEMS: Final = ("cutstream", "format")
-"""What is wrong with an input's bytes: reading them again gives the same."""
+_LASTING_PROBLEMS: Final = ("cutstream", "format")
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +145,7 @@ class Journal:
         """
         if self._durability.digests:
             result = replace(result, input_sha256=input_digest(self.shard))
-        lasting = all(p.count or p.kind in LASTING_PROBLEMS for p in result.problems)
+        lasting = all(p.count or is_lasting(p.kind) for p in result.problems)
         if not result.outputs or not lasting:
             return result
         values = {
@@ -165,6 +164,11 @@ class Journal:
         """Removes the parts: they were published, or are of no use."""
         with naming(self.folder), suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
+
+
+def is_lasting(kind: str) -> bool:
+    """Whether a problem is of the input's bytes: reading them again gives the same."""
+    return kind in _LASTING_PROBLEMS
 
 
 def key_of(name: str) -> str:

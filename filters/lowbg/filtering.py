@@ -7,134 +7,65 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from lowbg import manifest
-from lowbg.checkpoints import FOLDER, Checkpoint, Journal, encode
-from lowbg.config import Changed, Durability, ExecutorName, Existing, RunConfig
+from lowbg.checkpoints import FOLDER, encode
+from lowbg.config import RunConfig
 from lowbg.engine import Engine
 from lowbg.errors import ConfigError
-from lowbg.locks import run_lock, share_of_worker
+from lowbg.jobs import Job, Place, run_job
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
-from lowbg.report import collect, read_json
+from lowbg.report import collect
 from lowbg.reserve import Reserved, append, check_policy
-from lowbg.results import ShardResult
-from lowbg.resuming import check_output, prepare_output
+from lowbg.resuming import COMMON_ENTRIES, Layout
 from lowbg.routing import Route
-from lowbg.running import (
-    OnShard,
-    Outcome,
-    Run,
-    check_names,
-    reader_opener,
-    run_info,
-    run_shards,
-)
+from lowbg.running import OnShard, Outcome, reader_opener, run_info
 from lowbg.shards import Shard
 from lowbg.sinks import DirectorySinks, StreamSinks
 from lowbg.writers import output_name
-from lowbg.writers.base import Part, replace_file
+from lowbg.writers.base import replace_file
+
+LAYOUT: Final = Layout("filter", ("human", "ai", "unscored", *COMMON_ENTRIES), grows=True)
+"""What `filter` makes in an output directory."""
 
 
 @dataclass(frozen=True, slots=True)
-class FilterJob:
+class FilterJob(Job):
     """One run of `lowbg filter` into a directory.
 
-    `workers` processes are used where there is more than one shard; `command` is the command
-    line for the report; `skipped` names files that discovery passed over. `changed` is for
-    incremental runs. `reserve` is where documents that are human by provenance are kept as well.
+    `reserve` is where documents that are human by provenance are kept as well.
     """
 
-    shards: tuple[Shard, ...]
-    output: Path
-    config: RunConfig
-    workers: int = 1
-    executor: ExecutorName = ExecutorName.PROCESSES
-    existing: Existing = Existing.REFUSE
-    durability: Durability = field(default_factory=Durability)
-    retries: int = 0
-    command: str = ""
-    skipped: tuple[str, ...] = ()
-    changed: Changed = Changed.REFUSE
     reserve: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _FilterSetup:
-    """Makes a worker; pickles, so that it can be sent to a fresh process."""
-
-    config: RunConfig
-    output: Path
-    durability: Durability
-
-    def __call__(self) -> _FilterWorker:
-        share_of_worker(self.output)
-        return _FilterWorker(Engine(self.config.policy).setup(), self)
-
-
-class _FilterWorker:
-    def __init__(self, engine: Engine, setup: _FilterSetup) -> None:
-        self._engine = engine
-        self._setup = setup
-
-    def __call__(self, task: Shard, on_progress: OnProgress | None) -> ShardResult:
-        setup = self._setup
-        # What can't be read again can't be gone on with either.
-        journal = Journal(setup.output, task, setup.durability) if task.resumable else None
-
-        def sinks(reader: Reader, checkpoint: Checkpoint | None) -> DirectorySinks:
-            def part_of(name: str) -> Part | None:
-                return journal.part(name, checkpoint) if journal is not None else None
-
-            return DirectorySinks(task.name, setup.output, reader, setup.config, part_of)
-
-        return run_shard(
-            task.name,
-            task.path,
-            reader_opener(task, None, setup.config),
-            sinks,
-            self._engine,
-            on_progress,
-            journal,
-            setup.config.threads,
-        )
 
 
 def filter_shards(
     job: FilterJob, on_progress: OnProgress | None = None, on_shard: OnShard | None = None
 ) -> Outcome:
-    """Runs the job and returns its outcome; the report and the manifest are on disk then.
+    """Runs the job; outputs, report and manifest are on disk when it returns.
 
-    Raises `ConfigError` when the output directory holds something that `job.existing` doesn't
-    allow for, `LockedError` when another run is at work there, and `StoppedError` when it was
-    asked to stop. A shard that fails doesn't stop the others: it is in the outcome.
+    Raises what `jobs.run_job` does.
     """
-    check_names(job.shards, lambda name: output_name(name, job.config.compression))
     if job.reserve is not None:
         _check_reserve(job.reserve, job)
-    check_output(job.output, job.existing)
-    with run_lock(job.output):
-        engine = Engine(job.config.policy)
-        earlier = prepare_output(
-            job.output, job.existing, job.config, engine, job.shards,
-            digests=job.durability.digests, changed=job.changed,
-        )  # fmt: skip
-        if earlier.nothing_new:
-            report = read_json(job.output / "report.json")
-            outcome = Outcome(report, (), len(earlier.reported or ()), earlier.notes)
-        else:
-            run = Run(
-                job.shards, job.output, job.config, job.workers, job.executor, job.command,
-                job.skipped, earlier, job.retries,
-            )  # fmt: skip
-            setup = _FilterSetup(job.config, job.output, job.durability)
-            outcome = run_shards(run, setup, on_progress, on_shard)
+
+    def name_of(shard: str) -> str:
+        return output_name(shard, job.config.compression)
+
+    def keep(outcome: Outcome) -> Outcome:
         if job.reserve is None:
             return outcome
         return replace(outcome, reserved=_append_to_reserve(job.reserve, job))
+
+    return run_job(job, LAYOUT, name_of, _open_sinks, on_progress, on_shard, keep)
+
+
+def _open_sinks(place: Place, reader: Reader) -> DirectorySinks:
+    return DirectorySinks(place.shard, place.root, reader, place.config, place.part_of)
 
 
 def _check_reserve(reserve: Path, job: FilterJob) -> None:

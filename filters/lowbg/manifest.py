@@ -181,7 +181,7 @@ def listed_files(root: Path) -> list[Path]:
     """The files that the manifest of `root` lists and that lie below it; none without one."""
     content, _ = _load(root)
     listed = [] if content is None else content["files"]
-    return [root / file["path"] for file in listed if _inside(root, file["path"])]
+    return [root / file["path"] for file in listed if inside(root, file["path"])]
 
 
 def _is_unfinished(content: Mapping[str, Any], path: str) -> bool:
@@ -208,7 +208,7 @@ def listed_of_kind(root: Path, kinds: Sequence[str]) -> list[Path]:
     paths = [
         root / file["path"]
         for file in (content or {"files": []})["files"]
-        if file["kind"] in kinds and _inside(root, file["path"])
+        if file["kind"] in kinds and inside(root, file["path"])
     ]
     for path in paths:
         if not path.is_file():
@@ -271,8 +271,8 @@ def _fault(content: object) -> str | None:
     return None
 
 
-def _inside(root: Path, path: str) -> bool:
-    """Whether a path of a manifest stays below `root`, symbolic links followed."""
+def inside(root: Path, path: str) -> bool:
+    """Whether a path that a file notes stays below `root`, symbolic links followed."""
     pure = PurePosixPath(path)
     if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts:
         return False
@@ -281,7 +281,7 @@ def _inside(root: Path, path: str) -> bool:
 
 def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
     name = file["path"]
-    if not _inside(root, name):
+    if not inside(root, name):
         message = f"{name!r} points outside the directory; it wasn't opened"
         return [Finding("manifest", name, message)]
     path = root / name

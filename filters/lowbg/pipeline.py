@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from lowbg.checkpoints import Checkpoint, Journal, Tally
+from lowbg.checkpoints import Checkpoint, Journal, Tally, is_lasting
 from lowbg.engine import Judge, Judged
 from lowbg.errors import (
     CheckpointError,
@@ -198,19 +198,30 @@ class _ShardRun:
             raise CheckpointError(str(error)) from error
 
     def _read(self, reader: Reader, sinks: Sinks) -> None:
-        """Every batch; an input that breaks off is noted, and what came before it stays."""
+        """Every batch; an input that breaks off is noted, and what came before it stays.
+
+        Raises `InputError` where reading failed, of an input that can be read again.
+        """
+        behind: Position | None = None
         try:
             with closing(judged_in_order(reader, self._engine, self._threads)) as steps:
                 for step in steps:
                     _run_batch(self._name, step, sinks, self._statistics, self._tally)
                     self._report(done=False)
+                    behind = step.position
                     if self._journal is not None and isinstance(sinks, ResumableSinks):
                         if STOP.asked or self._journal.due(self._tally.text_bytes):
                             self._save(self._journal, step.position, sinks)
                         if STOP.asked:
                             raise StoppedError(f"{self._name}: stopped after {self._tally.records}")
         except InputError as error:
-            self._fail(error)
+            if self._journal is None or is_lasting(_kind(error)):
+                self._fail(error)
+                return
+            # Another run may read on from here: nothing of this one gets a name.
+            if behind is not None and isinstance(sinks, ResumableSinks):
+                self._save(self._journal, behind, sinks)
+            raise
 
     def _save(self, journal: Journal, position: Position, sinks: ResumableSinks) -> None:
         self._turn += 1

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from lowbg.config import Changed, Existing, RunConfig, as_dict
 from lowbg.engine import Engine
 from lowbg.errors import ConfigError, LowbgError, OutputError
 from lowbg.manifest import NAME as MANIFEST
+from lowbg.manifest import inside, listed_files
 from lowbg.report import read_json
 from lowbg.results import ShardResult
 from lowbg.shards import InputState, Shard
@@ -27,11 +28,8 @@ _log = logging.getLogger(__name__)
 
 SCHEMA: Final = "lowbg.run/1"
 
-OUTPUT_ENTRIES: Final = (
-    "human", "ai", "unscored", "synthetic", "weights", "quarantine", "report.json", "report.html",
-    MANIFEST, ".lowbg",
-)  # fmt: skip
-"""What lowbg makes in an output directory, and what `overwrite` removes there."""
+COMMON_ENTRIES: Final = ("quarantine", "report.json", "report.html", MANIFEST, checkpoints.FOLDER)
+"""What every command makes at the top of an output directory."""
 
 _LOCKS: Final = ("lock", "workers")
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
@@ -39,6 +37,27 @@ _LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
 
 _GOES_ON: Final = (Existing.RESUME, Existing.INCREMENTAL)
 _NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a command makes in an output directory, and what `overwrite` removes there.
+
+    `entries` are names at its top that are lowbg's with all that lies below them. `target_of`
+    names the output that a shard has outside of these, relative to the directory; null if it has
+    none. `choices` decide, beside the configuration, what the outputs are. `grows`: incremental
+    runs may add to it.
+    """
+
+    command: str
+    entries: tuple[str, ...]
+    target_of: Callable[[str], str] | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
+    grows: bool = False
+
+    def targets(self, shards: Sequence[str]) -> list[str]:
+        """The shards' outputs outside of `entries`."""
+        return [self.target_of(name) for name in shards] if self.target_of is not None else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +77,11 @@ class Earlier:
     nothing_new: bool = False
 
 
-def check_output(output: Path, existing: Existing) -> None:
+def check_output(output: Path, existing: Existing, layout: Layout) -> None:
     """Makes the directory if it is missing.
 
-    Raises `ConfigError` when it cannot be used, holds files of others, or holds a run and
-    `existing` says to refuse it.
+    Raises `ConfigError` when it cannot be used, holds files of others or a run of another command,
+    or holds a run and `existing` says to refuse it.
     """
     if output.exists() and not output.is_dir():
         raise ConfigError(f"{output} is a file; -o takes a directory")
@@ -72,7 +91,8 @@ def check_output(output: Path, existing: Existing) -> None:
     except OSError as error:
         raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
     present = [name for name in present if not _LEFTOVER.fullmatch(name)]
-    foreign = [name for name in present if name not in OUTPUT_ENTRIES]
+    _check_command(output, layout)
+    foreign = _foreign(output, present, layout)
     if foreign:
         some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
         raise ConfigError(
@@ -81,9 +101,10 @@ def check_output(output: Path, existing: Existing) -> None:
         )
     if _is_occupied(output, present) and existing is Existing.REFUSE:
         what = "a run" if MANIFEST in present else "an unfinished run"
+        more = "--incremental to add what is new, " if layout.grows else ""
         raise ConfigError(
-            f"{output} already holds {what}. Use --resume to go on with it, --incremental to add "
-            "what is new, --overwrite to replace it, or choose another -o."
+            f"{output} already holds {what}. Use --resume to go on with it, {more}--overwrite to "
+            "replace it, or choose another -o."
         )
     links = [name for name in present if (output / name).is_symlink()]
     if links and existing in _GOES_ON:
@@ -91,6 +112,47 @@ def check_output(output: Path, existing: Existing) -> None:
             f"{output / links[0]} is a symbolic link; lowbg doesn't write through it. "
             "Choose another -o."
         )
+
+
+def _check_command(output: Path, layout: Layout) -> None:
+    try:
+        record = checkpoints.read_record(output) or {}
+    except OutputError:
+        return  # Said where it is needed; --overwrite does without.
+    command = record.get("command", layout.command)
+    if command != layout.command:
+        raise ConfigError(f"{output} holds a run of lowbg {command}. Choose another -o.")
+
+
+def _foreign(output: Path, present: Sequence[str], layout: Layout) -> list[str]:
+    """What lies in the directory and no run of this command made."""
+    others = [name for name in present if name not in layout.entries]
+    if not others or layout.target_of is None:
+        return others
+    own = {path.relative_to(output).as_posix() for path in _noted(output)}
+    found = [path for name in others for path in _files_at(output / name)]
+    names = [path.relative_to(output).as_posix() for path in found]
+    return [name for name in names if name not in own and not _LEFTOVER.fullmatch(Path(name).name)]
+
+
+def _files_at(path: Path) -> Iterator[Path]:
+    """Every file at or below `path`; links are not followed."""
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    for folder, folders, names in os.walk(path):
+        here = Path(folder)
+        yield from (here / name for name in sorted(names))
+        yield from (here / name for name in folders if (here / name).is_symlink())
+
+
+def _noted(output: Path) -> list[Path]:
+    """The files that an earlier run says are its own, whether or not they are there."""
+    try:
+        targets = (checkpoints.read_record(output) or {}).get("targets", [])
+    except OutputError:
+        targets = []
+    return [*(output / path for path in targets if inside(output, path)), *listed_files(output)]
 
 
 def _is_occupied(output: Path, present: Sequence[str]) -> bool:
@@ -107,6 +169,7 @@ def prepare_output(
     config: RunConfig,
     engine: Engine,
     shards: Sequence[Shard],
+    layout: Layout,
     *,
     digests: bool = False,
     changed: Changed = Changed.REFUSE,
@@ -117,7 +180,7 @@ def prepare_output(
     it says what changed. `digests` compares finished inputs by SHA-256; `changed` is what an
     incremental run does about those that are others now.
     """
-    check_output(output, existing)
+    check_output(output, existing, layout)
     remove_leftovers(output)
     earlier = Earlier()
     inputs = {shard.name: InputState.of(shard) for shard in shards}
@@ -130,7 +193,7 @@ def prepare_output(
                 "Use --overwrite to replace it, or choose another -o."
             )
         old = found or {}
-    new = identity(config, engine)
+    new = identity(config, engine, layout)
     if old:
         stock = _Stock(output, old, shards, inputs, digests=digests)
         stock.take(new)
@@ -141,10 +204,12 @@ def prepare_output(
             if earlier.nothing_new:
                 return earlier
     else:
-        clear(output)
+        clear(output, layout)
     with_notes = {name: asdict(state) for name, state in inputs.items()}
     kept = {result.shard: old["inputs"][result.shard] for result in earlier.vanished}
-    checkpoints.write_record(output, {**new, "inputs": {**kept, **with_notes}})
+    noted = {**kept, **with_notes}
+    targets = layout.targets([*noted])
+    checkpoints.write_record(output, {**new, "inputs": noted, "targets": targets})
     # A directory that has a manifest is whole: from now on this one isn't.
     with naming(output / MANIFEST):
         (output / MANIFEST).unlink(missing_ok=True)
@@ -153,15 +218,14 @@ def prepare_output(
 
 def remove_leftovers(output: Path) -> None:
     """Removes temporary files of runs that were killed."""
-    folders = [output, *(output / name for name in OUTPUT_ENTRIES if (output / name).is_dir())]
-    for folder in folders:
-        for path in folder.glob(".*.tmp") if folder is output else folder.rglob(".*.tmp"):
-            if _LEFTOVER.fullmatch(path.name):
-                with naming(path):
-                    path.unlink(missing_ok=True)
+    entries = [entry for entry in sorted(output.iterdir()) if entry.name != checkpoints.FOLDER]
+    for path in (path for entry in entries for path in _files_at(entry)):
+        if _LEFTOVER.fullmatch(path.name):
+            with naming(path):
+                path.unlink(missing_ok=True)
 
 
-def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:
+def identity(config: RunConfig, engine: Engine, layout: Layout) -> dict[str, Any]:
     """Everything that decides what the outputs are, beside the inputs, as plain JSON values."""
     configuration = as_dict(config)
     for name in ("batch_bytes", "threads"):  # Neither they nor the gate ever change a result.
@@ -169,6 +233,8 @@ def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:
     del configuration["policy"]["gate"]
     return {
         "schema": SCHEMA,
+        "command": layout.command,
+        **layout.choices,
         "version": lowbg.__version__,
         "configuration": configuration,
         "models": engine.model_digests(),
@@ -176,10 +242,11 @@ def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:
     }
 
 
-def clear(output: Path) -> None:
-    """Removes what lowbg makes, but for its locks. Raises `OutputError` where it can't."""
+def clear(output: Path, layout: Layout) -> None:
+    """Removes what a run made, but for its locks. Raises `OutputError` where it can't."""
     folder = output / checkpoints.FOLDER
-    paths = [output / name for name in OUTPUT_ENTRIES if name != checkpoints.FOLDER]
+    noted = _noted(output)
+    paths = [*noted, *(output / name for name in layout.entries if name != checkpoints.FOLDER)]
     if folder.is_dir():
         paths += [entry for entry in folder.iterdir() if entry.name not in _LOCKS]
     for path in paths:
@@ -190,6 +257,19 @@ def clear(output: Path) -> None:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error
+    for path in noted:
+        _remove_empty(path.parent, output)
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Removes `folder` and those above it, up to `root`, as far as nothing is in them."""
+    while folder != root:
+        try:
+            folder.rmdir()
+        except OSError:  # There is something in it, or it is gone.
+            if folder.exists():
+                return
+        folder = folder.parent
 
 
 class _Stock:
@@ -214,7 +294,7 @@ class _Stock:
 
     def take(self, new: Mapping[str, Any]) -> None:
         """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
-        old = {key: value for key, value in self._old.items() if key != "inputs"}
+        old = {key: value for key, value in self._old.items() if key not in ("inputs", "targets")}
         changed = list(differences(old, new))
         if changed:
             raise _refusal(self._output, changed)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import lowbg
-from lowbg.checkpoints import LASTING_PROBLEMS
+from lowbg.checkpoints import is_lasting
 from lowbg.config import ExecutorName, RunConfig, as_dict
 from lowbg.engine import Engine, policy_digest
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, OutputError
 from lowbg.executors.base import Executor, Finished, Result, Worker
 from lowbg.executors.processes import ProcessExecutor
 from lowbg.executors.serial import SerialExecutor
@@ -31,6 +31,8 @@ from lowbg.results import Problem, RunInfo, ShardResult
 from lowbg.resuming import Earlier
 from lowbg.shards import Shard
 from lowbg.statistics import Statistics
+
+_FAILURES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,13 @@ def run_shards(
     )  # fmt: skip
     whole = [*shards, *run.earlier.vanished]
     report = collect(info, whole, run.earlier.runs)
-    write_json(report, run.output / "report.json")
-    write_html(report, run.output / "report.html")
-    write_manifest(run.output, info, whole, ["report.json", "report.html"])
+    try:
+        write_json(report, run.output / "report.json")
+        write_html(report, run.output / "report.html")
+        write_manifest(run.output, info, whole, ["report.json", "report.html"])
+    except OutputError as error:
+        # What the report would have said: on a full disk shards fail first.
+        raise OutputError("; ".join([str(error), *_failures(shards)])) from error
     reported = run.earlier.reported
     if reported is None:
         return Outcome(report, tuple(shards), len(run.earlier.finished), run.earlier.notes)
@@ -141,9 +147,16 @@ def run_shards(
     return Outcome(report, new, len(reported), run.earlier.notes)
 
 
+def _failures(shards: Sequence[ShardResult]) -> list[str]:
+    """What went wrong with whole shards, the first few of them."""
+    messages = [p.message for shard in shards for p in shard.problems if not p.count]
+    more = len(messages) - _FAILURES_NAMED
+    return messages[:_FAILURES_NAMED] + ([f"and {more:,} more"] if more > 0 else [])
+
+
 def _may_be_retried(shard: Shard, result: ShardResult) -> bool:
     """Whether another try may end better: not where the input's bytes themselves are damaged."""
-    failed = [p for p in result.problems if not p.count and p.kind not in LASTING_PROBLEMS]
+    failed = [p for p in result.problems if not p.count and not is_lasting(p.kind)]
     return not result.complete and bool(failed) and shard.resumable
 
 

@@ -7,90 +7,65 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from lowbg import manifest, schema
+from lowbg import schema
 from lowbg.checkpoints import Checkpoint
-from lowbg.config import ExecutorName, RunConfig, ScoreFormat
+from lowbg.config import RunConfig, ScoreFormat
 from lowbg.engine import Engine, Judged
-from lowbg.errors import ConfigError, OutputError
+from lowbg.errors import OutputError
+from lowbg.jobs import Job, Place, run_job
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
 from lowbg.records import Batch, LinePayload, ParquetLayout, Payload, Rejected, RowPayload
 from lowbg.report import collect
-from lowbg.results import ShardResult
+from lowbg.resuming import COMMON_ENTRIES, Layout
 from lowbg.routing import VERDICT_NAMES
-from lowbg.running import Outcome, Run, check_names, reader_opener, run_info, run_shards
+from lowbg.running import OnShard, Outcome, reader_opener, run_info
 from lowbg.shards import Shard
-from lowbg.sinks import float32_values
+from lowbg.sinks import QUARANTINE, check_inside, float32_values
 from lowbg.writers import stem
-from lowbg.writers.base import Writer, WrittenFile
+from lowbg.writers.base import PartState, Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
 from lowbg.writers.parquet import ParquetWriter
 from lowbg.writers.quarantine import QuarantineWriter, quarantine_path
 
-MARK = ".lowbg"
-"""The folder that marks an output directory as lowbg's own."""
+ROWS: Final = "rows"
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreJob:
-    """One run of `lowbg score` into a directory; see `running.Run`."""
+class ScoreJob(Job):
+    """One run of `lowbg score` into a directory, with rows in `format`."""
 
-    shards: tuple[Shard, ...]
-    output: Path
-    config: RunConfig
     format: ScoreFormat = ScoreFormat.JSONL
-    workers: int = 1
-    executor: ExecutorName = ExecutorName.PROCESSES
-    overwrite: bool = False
-    command: str = ""
-    skipped: tuple[str, ...] = ()
 
 
-def score_shards(job: ScoreJob, on_progress: OnProgress | None = None) -> Outcome:
+def score_shards(
+    job: ScoreJob, on_progress: OnProgress | None = None, on_shard: OnShard | None = None
+) -> Outcome:
     """Runs the job; rows, report and manifest are on disk when it returns.
 
-    Raises `ConfigError` when the output directory holds something already and `overwrite` is not
-    set; with it, what an earlier run wrote there is removed first.
+    Raises what `jobs.run_job` does.
     """
-    check_names(job.shards, stem)
-    _claim(job.output, overwrite=job.overwrite)
-    run = Run(
-        job.shards, job.output, job.config, job.workers, job.executor, job.command, job.skipped
-    )
-    return run_shards(run, _ScoreSetup(job.config, job.output, job.format), on_progress)
+    target_of = partial(rows_path, job.format)
+    layout = Layout("score", COMMON_ENTRIES, target_of, {"format": job.format.value})
+    open_sinks = partial(_open_sinks, job.format)
+    return run_job(job, layout, target_of, open_sinks, on_progress, on_shard)
 
 
-def _claim(output: Path, *, overwrite: bool) -> None:
-    """Makes the directory this run's own: what an earlier run of lowbg wrote there is removed.
-
-    Raises `ConfigError` where it holds something and `overwrite` isn't set, or something that
-    lowbg did not make.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        present = {entry.name for entry in output.iterdir()}
-        if present and not overwrite:
-            raise ConfigError(
-                f"{output} is not empty. Use --overwrite to replace its scores, or choose another "
-                "-o."
-            )
-        if present and not present & {manifest.NAME, MARK}:
-            raise ConfigError(
-                f"{output} holds files that lowbg did not make ({', '.join(sorted(present)[:3])}). "
-                "Choose an empty directory for -o."
-            )
-        for path in manifest.listed_files(output):
-            path.unlink(missing_ok=True)
-        (output / MARK).mkdir(exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
+def rows_path(form: ScoreFormat, shard: str) -> str:
+    """Where a shard's rows lie, relative to the output directory."""
+    if form is ScoreFormat.PARQUET:
+        return f"{stem(shard)}.parquet"
+    if form is ScoreFormat.JSONL:
+        return f"{stem(shard)}.jsonl"
+    # dolma pairs files by name, and reads only .json.gz and .jsonl.gz.
+    name = shard if shard.endswith((".json.gz", ".jsonl.gz")) else f"{stem(shard)}.jsonl.gz"
+    return f"attributes/lowbg/{name}"
 
 
 def score_stream(
@@ -111,7 +86,7 @@ def score_stream(
     results = []
     for shard in shards:
         opener = reader_opener(shard, stdin, config)
-        sinks = _RowSinks(shard.name, writer, json_rows, None)
+        sinks = _RowStream(shard.name, writer)
         results.append(
             run_shard(shard.name, shard.path, opener, partial(_same, sinks), engine, on_progress)
         )
@@ -119,118 +94,117 @@ def score_stream(
     return Outcome(collect(info, results), tuple(results))
 
 
-def _same(sinks: _RowSinks, reader: Reader, checkpoint: Checkpoint | None) -> _RowSinks:
+def _same(sinks: _RowStream, reader: Reader, checkpoint: Checkpoint | None) -> _RowStream:
     return sinks
 
 
-@dataclass(frozen=True, slots=True)
-class _ScoreSetup:
-    """Makes a worker; pickles, so that it can be sent to a fresh process."""
-
-    config: RunConfig
-    output: Path
-    format: ScoreFormat
-
-    def __call__(self) -> _ScoreWorker:
-        return _ScoreWorker(Engine(self.config.policy).setup(), self)
-
-
-class _ScoreWorker:
-    def __init__(self, engine: Engine, setup: _ScoreSetup) -> None:
-        self._engine = engine
-        self._setup = setup
-
-    def __call__(self, task: Shard, on_progress: OnProgress | None) -> ShardResult:
-        setup = self._setup
-        return run_shard(
-            task.name,
-            task.path,
-            reader_opener(task, None, setup.config),
-            lambda reader, checkpoint: _open_sinks(task.name, setup),
-            self._engine,
-            on_progress,
-        )
-
-
-def _open_sinks(name: str, setup: _ScoreSetup) -> _RowSinks:
-    root = setup.output
-    quarantine = QuarantineWriter(quarantine_path(root, name), root)
-    if setup.format is ScoreFormat.PARQUET:
-        target = root / f"{stem(name)}.parquet"
-        parquet = ParquetWriter(target, root, schema.score_schema(), ParquetLayout())
-        return _RowSinks(name, parquet, table_rows, quarantine)
-    if setup.format is ScoreFormat.DOLMA:
-        # dolma pairs files by name, and reads only .json.gz and .jsonl.gz.
-        target = root / "attributes" / "lowbg" / f"{stem(name)}.jsonl.gz"
-        if name.endswith((".json.gz", ".jsonl.gz")):
-            target = root / "attributes" / "lowbg" / name
-        return _RowSinks(name, JsonlWriter(target, root, "gzip"), dolma_rows, quarantine)
-    target = root / f"{stem(name)}.jsonl"
-    return _RowSinks(name, JsonlWriter(target, root, "none"), json_rows, quarantine)
+def _open_sinks(form: ScoreFormat, place: Place, reader: Reader) -> _RowFiles:
+    root, target = place.root, place.root / rows_path(form, place.shard)
+    check_inside(root, target)
+    quarantine = quarantine_path(root, place.shard)
+    check_inside(root, quarantine)
+    rejected = QuarantineWriter(quarantine, root, place.part_of(QUARANTINE))
+    part = place.part_of(ROWS)
+    try:
+        if form is ScoreFormat.PARQUET:
+            layout = ParquetLayout()
+            parquet = ParquetWriter(target, root, schema.score_schema(), layout, part=part)
+            return _RowFiles(place, parquet, table_rows, rejected)
+        codec = "gzip" if form is ScoreFormat.DOLMA else "none"
+        rows = dolma_rows if form is ScoreFormat.DOLMA else json_rows
+        return _RowFiles(place, JsonlWriter(target, root, codec, part), rows, rejected)
+    except BaseException:
+        rejected.abort()
+        raise
 
 
 RowMaker: TypeAlias = Callable[[str, Batch, Judged], Payload]
 """Turns a judged batch of a shard into rows to write."""
 
 
-class _RowSinks:
-    """Every document becomes a row, whatever its verdict."""
+class _RowStream:
+    """Every document of a shard becomes a line of a stream, whatever its verdict."""
+
+    def __init__(self, shard: str, writer: StreamWriter) -> None:
+        self._shard = shard
+        self._writer = writer
+
+    def write(self, batch: Batch, judged: Judged) -> int:
+        """Appends one line a document."""
+        self._writer.write(json_rows(self._shard, batch, judged), np.ones(len(batch), np.bool_))
+        return len(batch)
+
+    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
+        """Nothing: records that could not be read have no line; they are counted."""
+
+    def end_shard(self) -> dict[str, WrittenFile]:
+        """Flushes the stream."""
+        self._writer.flush()
+        return {}
+
+    def publish(self) -> None:
+        """Nothing: a stream has no name."""
+
+    def abort(self) -> None:
+        """Nothing: what was written is out."""
+
+
+class _RowFiles:
+    """Every document of a shard becomes a row of its file; what could not be read has another."""
 
     def __init__(
         self,
-        name: str,
-        writer: Writer | StreamWriter,
+        place: Place,
+        writer: Writer,
         rows: RowMaker,
-        quarantine: QuarantineWriter | None,
+        quarantine: QuarantineWriter,
     ) -> None:
-        self._name = name
+        self._shard = place.shard
         self._writer = writer
         self._rows = rows
         self._quarantine = quarantine
-        self._gaps = 0
+        before = place.checkpoint
+        self._gaps = before.tally.blank + before.tally.quarantined if before is not None else 0
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one row a document."""
         self._gaps += batch.blank
         keep = np.ones(len(batch), np.bool_)
-        self._writer.write(self._rows(self._name, batch, judged), keep)
+        self._writer.write(self._rows(self._shard, batch, judged), keep)
         return len(batch)
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
-        """Appends records that could not be read, where there is a place for them."""
+        """Appends records that could not be read."""
         self._gaps += sum(record.count for record in rejected)
-        if self._quarantine is not None:
-            self._quarantine.write(shard, rejected)
+        self._quarantine.write(shard, rejected)
+
+    def checkpoint(self, turn: int) -> dict[str, PartState]:
+        """Makes what was written durable, and says by output how far it is."""
+        parts = {ROWS: self._writer.checkpoint(turn)}
+        quarantine = self._quarantine.checkpoint(turn)
+        return {**parts, QUARANTINE: quarantine} if quarantine is not None else parts
 
     def end_shard(self) -> dict[str, WrittenFile]:
-        """Finishes the shard's files; a stream is only flushed."""
-        if isinstance(self._writer, StreamWriter):
-            self._writer.flush()
-            return {}
+        """Finishes the shard's files; the quarantine only where it holds something."""
         if self._rows is dolma_rows and self._gaps:
             raise OutputError(
-                f"{self._name}: {self._gaps} of its lines are no readable records, and dolma pairs "
-                "attributes with documents line by line. Nothing of this shard was written; take "
-                "out those lines, or score it with --as jsonl."
+                f"{self._shard}: {self._gaps} of its lines are no readable records, and dolma "
+                "pairs attributes with documents line by line. Nothing of this shard was written; "
+                "take out those lines, or score it with --as jsonl."
             )
-        files = {"rows": self._writer.finish()}
-        quarantine = self._quarantine.finish() if self._quarantine is not None else None
-        return {**files, "quarantine": quarantine} if quarantine is not None else files
+        files = {ROWS: self._writer.finish()}
+        quarantine = self._quarantine.finish()
+        return {**files, QUARANTINE: quarantine} if quarantine is not None else files
 
     def publish(self) -> None:
         """Gives the shard's files their names."""
-        if isinstance(self._writer, StreamWriter):
-            return
         self._writer.publish()
-        if self._quarantine is not None:
-            self._quarantine.publish()
+        self._quarantine.publish()
 
     def abort(self) -> None:
-        """Removes what was not committed."""
-        if not isinstance(self._writer, StreamWriter):
-            self._writer.abort()
-        if self._quarantine is not None:
-            self._quarantine.abort()
+        """Removes what was not committed; parts stay."""
+        self._writer.abort()
+        self._quarantine.abort()
 
 
 def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:

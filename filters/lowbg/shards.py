@@ -24,6 +24,12 @@ ENDINGS: tuple[str, ...] = (
 )
 """What is taken from a directory; a file that is named itself may be called anything."""
 
+RUN_FOLDER = ".lowbg"
+"""What marks a directory as one that lowbg wrote."""
+
+_NO_DATA = ("quarantine", "report.json", "manifest.json")
+"""What lies in such a directory beside data, and would pass for it."""
+
 _MAGIC = frozenset("*?[")
 
 
@@ -97,8 +103,9 @@ def survey(
     """The shards that `inputs` stand for, in the order of the inputs and sorted within each.
 
     An input is a file, a directory (walked, hidden files left out, files with the `ENDINGS`
-    taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. A file
-    that is named twice is one shard. Where names of different inputs collide, those inputs' names
+    taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. Of an
+    output directory of lowbg, reports and quarantine are left out. A file that is named twice is
+    one shard. Where names of different inputs collide, those inputs' names
     get the input directory's name in front.
 
     Raises `ConfigError` when an input is missing or cannot be listed, when there are no shards,
@@ -126,8 +133,8 @@ def survey(
 def safe_name(name: str) -> str:
     """`name` as a relative POSIX path that stays below any root it is joined to.
 
-    Leading slashes, empty and "." parts go; ".." and control characters, and bytes that are not
-    UTF-8, are percent-encoded. Never empty.
+    Leading slashes, empty and "." parts go; "..", control characters, what reverses the direction
+    of writing, and bytes that are not UTF-8 are percent-encoded. Never empty.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return "/".join(_safe_part(part) for part in parts) or "shard"
@@ -142,7 +149,9 @@ def _safe_part(part: str) -> str:
 
 
 def _is_plain(c: str) -> bool:
-    return not (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000)
+    control = ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0
+    direction = 0x202A <= ord(c) < 0x202F or 0x2066 <= ord(c) < 0x206A
+    return not (control or direction or 0xD800 <= ord(c) < 0xE000)
 
 
 def _percent(c: str) -> str:
@@ -252,13 +261,14 @@ def _walk(root: Path, output: Path | None, skipped: list[str]) -> Iterator[Path]
     for directory, names, files in os.walk(root, onerror=refuse, followlinks=True):
         here = Path(directory)
         kept = []
+        no_data = _NO_DATA if RUN_FOLDER in names else ()
         for name in sorted(names):
             child = here / name
             info = child.stat()
             identity = (info.st_dev, info.st_ino)
             if name.startswith(".") or identity in seen:
                 continue
-            if output is not None and _real(child) == output:
+            if name in no_data or (output is not None and _real(child) == output):
                 skipped.append(f"{child}{os.sep}")
                 continue
             seen.add(identity)
@@ -268,7 +278,7 @@ def _walk(root: Path, output: Path | None, skipped: list[str]) -> Iterator[Path]
             file = here / name
             if name.startswith("."):
                 continue
-            if file.is_file():
+            if file.is_file() and name not in no_data:
                 yield file
             else:  # A pipe would block, a broken link would fail.
                 skipped.append(str(file))
@@ -334,9 +344,11 @@ def _list_url(url: str, system: Any, root: str) -> _Input:
     found = _Input(base.rpartition("/")[2])
     names = {file: file[len(base) :].lstrip("/") for file in files}
     shown = [f for f in files if not any(part.startswith(".") for part in names[f].split("/"))]
-    known = [file for file in shown if has_known_ending(file)]
+    wanted = _without_reports(names.values())
+    data = [file for file in shown if names[file] in wanted]
+    known = [file for file in data if has_known_ending(file)]
     # As for local paths: a glob may match files without a known ending, a directory may not.
-    taken = set(known if known or base == root else shown)
+    taken = set(known if known or base == root else data)
     for file in shown:
         address = system.unstrip_protocol(file)
         if file in taken:
@@ -346,6 +358,15 @@ def _list_url(url: str, system: Any, root: str) -> _Input:
             found.skipped.append(address)
     found.shards.sort(key=_order)
     return found
+
+
+def _without_reports(names: Iterable[str]) -> set[str]:
+    """The names but for reports and quarantines in output directories of lowbg."""
+    paths = [f"/{name}" for name in names]
+    mark = f"/{RUN_FOLDER}/"
+    roots = {path.partition(mark)[0] for path in paths if mark in path}
+    no_data = tuple(f"{root}/{name}/" for root in roots for name in _NO_DATA)
+    return {path[1:] for path in paths if not f"{path}/".startswith(no_data)}
 
 
 def _drop_repeated(found: Iterable[_Input]) -> None:

@@ -231,6 +231,19 @@ def test_parquet_rows_keep_schema_nesting_metadata_and_compression(tmp_path: Pat
     assert outcome.shards[0].records == 10
 
 
+def test_rows_with_views_are_kept_and_quarantined_as_others_are(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    texts = pa.array([PROSE, None, PROSE], pa.string_view())
+    extra = pa.array([b"a" * 20, None, b"b"], pa.binary_view())
+    pq.write_table(pa.table({"text": texts, "extra": extra}), tmp_path / "in" / "part.parquet")
+    outcome = run(tmp_path / "in", tmp_path / "out")
+    assert outcome.complete
+    kept = pq.read_table(tmp_path / "out" / "human" / "part.parquet")
+    assert kept.to_pylist() == [{"text": PROSE, "extra": b} for b in (b"a" * 20, b"b")]
+    [row] = quarantined(tmp_path / "out", "part.parquet")
+    assert row["reason"] == "null_text"
+
+
 def test_an_output_inside_the_input_is_not_read_again(tmp_path: Path) -> None:
     (tmp_path / "part.jsonl").write_bytes(b"".join(GOOD))
     out = tmp_path / "out"

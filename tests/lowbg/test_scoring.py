@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lowbg import schema
-from lowbg.config import ExecutorName, RunConfig, ScoreFormat
+from lowbg.config import ExecutorName, Existing, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
 from lowbg.manifest import verify
 from lowbg.running import Outcome
@@ -42,7 +42,7 @@ def source(tmp_path: Path) -> Path:
 def run(source: Path, out: Path, form: ScoreFormat, **options: object) -> Outcome:
     shards = tuple(discover([str(source)], output=out))
     return score_shards(
-        ScoreJob(shards, out, RunConfig(), form, executor=ExecutorName.SERIAL, **options)  # type: ignore[arg-type]
+        ScoreJob(shards, out, RunConfig(), format=form, executor=ExecutorName.SERIAL, **options)  # type: ignore[arg-type]
     )
 
 
@@ -111,14 +111,14 @@ def test_overwriting_removes_the_last_run_s_files_and_no_others(
 ) -> None:
     out = tmp_path / "out"
     run(source, out, ScoreFormat.JSONL)
-    run(source, out, ScoreFormat.PARQUET, overwrite=True)
+    run(source, out, ScoreFormat.PARQUET, existing=Existing.OVERWRITE)
     assert not (out / "a.jsonl").exists()
     assert verify(out) == []
     own = tmp_path / "own"
     own.mkdir()
     (own / "a.jsonl").write_text("keep")
     with pytest.raises(ConfigError, match=r"a\.jsonl"):
-        run(source, own, ScoreFormat.JSONL, overwrite=True)
+        run(source, own, ScoreFormat.JSONL, existing=Existing.OVERWRITE)
     assert (own / "a.jsonl").read_text() == "keep"
 
 
@@ -126,7 +126,7 @@ def test_an_output_that_is_not_empty_is_refused(source: Path, tmp_path: Path) ->
     run(source, tmp_path / "out", ScoreFormat.JSONL)
     with pytest.raises(ConfigError, match="--overwrite"):
         run(source, tmp_path / "out", ScoreFormat.JSONL)
-    run(source, tmp_path / "out", ScoreFormat.JSONL, overwrite=True)
+    run(source, tmp_path / "out", ScoreFormat.JSONL, existing=Existing.OVERWRITE)
 
 
 def test_shards_that_would_share_a_name_are_refused(source: Path, tmp_path: Path) -> None:

@@ -174,6 +174,20 @@ def test_no_shards_names_what_was_there(tmp_path: Path) -> None:
         discover([])
 
 
+def test_of_an_output_directory_only_the_data_is_read(tmp_path: Path) -> None:
+    run = ("manifest.json", "report.json", "report.html", "quarantine/a.jsonl.jsonl")
+    data = ("human/a.jsonl", "human/manifest.json", "ai/a.jsonl", "manifest.jsonl")
+    make(tmp_path, *(f"old/{name}" for name in (*run, *data)), "b.jsonl", "report.json")
+    (tmp_path / "old" / ".lowbg").mkdir()
+    (tmp_path / "old" / ".lowbg" / "run.json").touch()
+    wanted = ["b.jsonl", *(f"old/{name}" for name in sorted(data)), "report.json"]
+    found = survey([str(tmp_path)])
+    assert [shard.name for shard in found.shards] == wanted
+    assert len(found.skipped) == 4  # The quarantine as a whole.
+    assert sorted(names(str(tmp_path / "old"))) == sorted(data)
+    assert [shard.name for shard in survey([f"file://{tmp_path}"]).shards] == wanted
+
+
 def test_urls() -> None:
     import fsspec
 
@@ -199,6 +213,8 @@ def test_urls() -> None:
         ("a/./b//c", "a/b/c"),
         ("a\nb", "a%0Ab"),
         ("a\x1b[31mb", "a%1B[31mb"),
+        ("a\u202egpj.exe", "a%E2%80%AEgpj.exe"),
+        ("a\u200db", "a\u200db"),
         ("é 100%", "é 100%"),
         ("a\udcffb", "a%FFb"),
         ("..", "%2E%2E"),

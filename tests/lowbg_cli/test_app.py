@@ -26,8 +26,10 @@ COMMANDS = [
     "eval",
     "calibrate",
     "gate",
+    "mix",
     "scorers",
     "drift",
+    "reserve",
 ]
 
 

@@ -353,8 +353,8 @@ def test_a_file_that_was_still_growing_when_the_run_was_killed(run: Run, tmp_pat
 def test_the_reserve_gets_what_a_killed_run_did_not_bring(run: Run, tmp_path: Path) -> None:
     incoming, out, reserve = (tmp_path / name for name in ("incoming", "out", "reserve"))
     add(incoming, "a.jsonl")
-    args = ("filter", incoming, "-o", out, "--incremental", "-q")
-    args += ("--trust", "language=en", "--reserve", reserve)
+    kept = ("--trust", "language=en", "--reserve", reserve)
+    args = ("filter", incoming, "-o", out, "--incremental", "-q", *kept)
     assert run(*args).exit_code == 0
     names = sorted(path.name for path in reserve.glob("names/*"))
     assert names

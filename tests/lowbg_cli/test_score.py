@@ -55,7 +55,8 @@ def test_parquet_and_dolma(run: Run, shard: Path, tmp_path: Path) -> None:
     [
         (["-o", "-", "--as", "parquet"], "-o - takes jsonl only"),
         (["-o", "-", "--workers", "2"], "only with -o DIR"),
-        (["-o", "{dir}"], "--overwrite"),
+        (["-o", "{dir}"], "lowbg did not make (dump.jsonl)"),
+        (["-o", "-", "--resume"], "--resume: only with -o DIR"),
     ],
 )
 def test_contradictions(args: list[str], message: str, run: Run, shard: Path) -> None:

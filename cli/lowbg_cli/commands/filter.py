@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowbg.config import Changed, Compression, Durability, Existing, RunConfig
-from lowbg.errors import ConfigError, LockedError
+from lowbg.config import Changed, Durability, Existing, RunConfig
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
     FieldOptions,
@@ -21,78 +20,18 @@ from lowbg_cli.configure import (
     find_shards,
     standard_input,
 )
+from lowbg_cli.directory import DURABILITY, DirectoryOptions, run_in_directory
 from lowbg_cli.exits import ExitCode, if_interrupted
-from lowbg_cli.logfile import RunLog
 from lowbg_cli.outcome import Judgement
 from lowbg_cli.piping import PipeOptions
 from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.reserve import Reserved
     from lowbg.running import Outcome
 
 DEFAULTS = RunConfig()
 FIELDS = DEFAULTS.fields
-DURABILITY = Durability()
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryOptions:
-    """What only makes sense with -o DIR; null, or the default, where nothing is said."""
-
-    workers: WorkerOptions
-    compression: Compression | None
-    overwrite: bool = False
-    resume: bool = False
-    incremental: bool = False
-    changed: Changed | None = None
-    retries: int = 0
-    durability: Durability = DURABILITY
-    skip_if_running: bool = False
-    log_file: Path | None = None
-    reserve: Path | None = None
-
-    def refuse(self) -> None:
-        """Raises `ConfigError` where the command line says something."""
-        every = self.durability
-        named = {
-            "--workers": self.workers.workers,
-            "--executor": self.workers.executor,
-            "--compression": self.compression,
-            "--overwrite": self.overwrite,
-            "--resume": self.resume,
-            "--incremental": self.incremental,
-            "--changed": self.changed,
-            "--retries": self.retries,
-            "--checkpoint-seconds": every.seconds != DURABILITY.seconds,
-            "--checkpoint-bytes": every.bytes != DURABILITY.bytes,
-            "--check-digests": every.digests,
-            "--skip-if-running": self.skip_if_running,
-            "--log-file": self.log_file,
-            "--reserve": self.reserve,
-        }
-        given = [name for name, value in named.items() if value]
-        if given:
-            raise ConfigError(f"{', '.join(given)}: only with -o DIR")
-
-    @property
-    def existing(self) -> Existing:
-        """What to do with a run that the directory holds."""
-        asked = {
-            Existing.OVERWRITE: self.overwrite,
-            Existing.RESUME: self.resume,
-            Existing.INCREMENTAL: self.incremental,
-        }
-        chosen = [existing for existing, is_asked in asked.items() if is_asked]
-        if len(chosen) > 1:
-            raise ConfigError(
-                "--overwrite starts again, --resume goes on, --incremental adds what is new; "
-                "choose one"
-            )
-        if self.changed is not None and not self.incremental:
-            raise ConfigError("--changed: only with --incremental")
-        return chosen[0] if chosen else Existing.REFUSE
 
 
 def filter_command(
@@ -167,10 +106,9 @@ def filter_command(
         batch_bytes, max_record_bytes,
     )  # fmt: skip
     directory = DirectoryOptions(
-        WorkerOptions(workers, executor, threads), compression, overwrite, resume, incremental,
-        changed, retries,
+        WorkerOptions(workers, executor, threads), overwrite, resume, retries,
         Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
-        reserve,
+        compression, incremental, changed, reserve,
     )  # fmt: skip
     pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
     judgement = Judgement(quiet, strict, fail_above)
@@ -207,44 +145,10 @@ def _into_directory(
         directory.retries, command_line(), found.skipped, directory.changed or Changed.REFUSE,
         directory.reserve,
     )  # fmt: skip
-    log = RunLog(directory.log_file)
-    hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
-    if incremental:
-        hint = "The same command goes on."
-    quiet = judgement.quiet
-    try:
-        with (
-            log.during(command_line(), output=str(output), shards=len(found.shards)),
-            if_interrupted(hint),
-        ):
-            with progress_line(found.shards, quiet=quiet) as on_progress:
-                outcome = filter_shards(job, on_progress, log.shard)
-            for note in outcome.notes:
-                terminal.warning(note)
-            if incremental and not quiet:
-                terminal.say(_added(outcome, output))
-            elif outcome.resumed and not quiet:
-                terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
-            if outcome.reserved is not None and not quiet:
-                terminal.say(_reserved(directory.reserve, outcome.reserved))
-            code = ExitCode.FINISHED
-            if outcome.shards or not incremental:
-                code = judgement.end(outcome, str(output / "report.json"))
-            log.end(outcome, code, output / "report.json")
-    except LockedError as error:
-        if not directory.skip_if_running:
-            raise
-        terminal.say(f"nothing done: {error}")
-        return ExitCode.FINISHED
-    return code
-
-
-def _added(outcome: Outcome, output: Path) -> str:
-    """What an incremental run came upon."""
-    earlier = f"{terminal.plural(outcome.resumed, 'shard')} processed before"
-    if not outcome.shards:
-        return f"nothing new; {output} stays as it is ({earlier})"
-    return f"{terminal.plural(len(outcome.shards), 'new shard')}; {earlier}"
+    return run_in_directory(
+        lambda on_progress, on_shard: filter_shards(job, on_progress, on_shard),
+        found.shards, output, directory, judgement,
+    )  # fmt: skip
 
 
 def _into_stream(
@@ -282,14 +186,6 @@ def _into_stream(
     if outcome.quarantined and pipe.quarantine is None:
         return _lost(outcome)
     return code
-
-
-def _reserved(reserve: Path | None, reserved: Reserved) -> str:
-    removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
-    return (
-        f"{reserve}: {terminal.plural(reserved.added, 'document')} added, {reserved.known:,} were "
-        f"there{removed}"
-    )
 
 
 def _lost(outcome: Outcome) -> ExitCode:

@@ -20,8 +20,8 @@ from lowbg.config import (
 )
 from lowbg.errors import ConfigError
 from lowbg_cli import options, terminal
-from lowbg_cli.commands.filter import DirectoryOptions
 from lowbg_cli.configure import FieldOptions, PolicyOptions, WorkerOptions, command_line
+from lowbg_cli.directory import DirectoryOptions
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.progress import progress_line
 
@@ -179,7 +179,7 @@ def mix_command(
     )  # fmt: skip
     durability = Durability(checkpoint_seconds, checkpoint_bytes)
     directory = DirectoryOptions(
-        WorkerOptions(workers, executor), compression, overwrite, resume, durability=durability
+        WorkerOptions(workers, executor), overwrite, resume, durability=durability
     )
     existing = directory.existing
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lowbg.config import RunConfig, ScoreFormat
+from lowbg.config import Durability, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
 from lowbg_cli import options
 from lowbg_cli.configure import (
@@ -20,6 +20,7 @@ from lowbg_cli.configure import (
     standard_input,
     standard_output,
 )
+from lowbg_cli.directory import DURABILITY, DirectoryOptions, run_in_directory
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.outcome import Judgement
 from lowbg_cli.progress import progress_line
@@ -61,6 +62,13 @@ def score_command(
     workers: options.Workers = None,
     executor: options.Executor = None,
     overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+    retries: options.Retries = 0,
+    checkpoint_seconds: options.CheckpointSeconds = DURABILITY.seconds,
+    checkpoint_bytes: options.CheckpointBytes = DURABILITY.bytes,
+    check_digests: options.CheckDigests = False,
+    skip_if_running: options.SkipIfRunning = False,
+    log_file: options.LogFile = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
     quiet: options.Quiet = False,
@@ -84,38 +92,40 @@ def score_command(
         max_record_bytes=max_record_bytes,
     )
     judgement = Judgement(quiet, strict)
-    who = WorkerOptions(workers, executor)
+    directory = DirectoryOptions(
+        WorkerOptions(workers, executor), overwrite, resume, retries,
+        Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
+    )  # fmt: skip
     if output == "-":
         if row_format is not ScoreFormat.JSONL:
             raise ConfigError(f"--as {row_format} needs a directory; -o - takes jsonl only")
-        if workers or executor or overwrite:
-            raise ConfigError("--workers, --executor, --overwrite: only with -o DIR")
+        directory.refuse()
         return _into_stream(inputs, config, judgement)
-    return _into_directory(inputs, Path(output), row_format, who, config, judgement, overwrite)
+    return _into_directory(inputs, Path(output), row_format, directory, config, judgement)
 
 
 def _into_directory(
     inputs: list[str],
     output: Path,
     row_format: ScoreFormat,
-    who: WorkerOptions,
+    directory: DirectoryOptions,
     config: RunConfig,
     judgement: Judgement,
-    overwrite: bool,
 ) -> ExitCode:
     from lowbg.scoring import ScoreJob, score_shards
 
+    existing = directory.existing
     found = find_shards(inputs, output, quiet=judgement.quiet)
     standard_input(found.shards)
-    workers, executor = who.resolve(found.shards)
+    workers, executor = directory.workers.resolve(found.shards)
     job = ScoreJob(
-        found.shards, output, config, row_format, workers, executor, overwrite,
-        command_line(), found.skipped,
+        found.shards, output, config, workers, executor, existing, directory.durability,
+        directory.retries, command_line(), found.skipped, format=row_format,
     )  # fmt: skip
-    hint = f"Nothing half-written was left in {output}; --overwrite starts again."
-    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
-        outcome = score_shards(job, on_progress)
-    return judgement.end(outcome, str(output / "report.json"))
+    return run_in_directory(
+        lambda on_progress, on_shard: score_shards(job, on_progress, on_shard),
+        found.shards, output, directory, judgement,
+    )  # fmt: skip
 
 
 def _into_stream(inputs: list[str], config: RunConfig, judgement: Judgement) -> ExitCode:

@@ -47,13 +47,23 @@ from lowbg.mixing.selection import (
 )
 from lowbg.pipeline import OnProgress
 from lowbg.results import RunInfo, ShardResult
-from lowbg.resuming import check_output, clear, differences, remove_leftovers
+from lowbg.resuming import (
+    COMMON_ENTRIES,
+    Layout,
+    check_output,
+    clear,
+    differences,
+    remove_leftovers,
+)
 from lowbg.running import check_names, choose_executor, executor_name, failed_shard, largest_first
 from lowbg.shards import InputState, Shard
 from lowbg.writers import output_name
 from lowbg.writers.base import naming
 
 SCHEMA: Final = "lowbg.mix/1"
+
+LAYOUT: Final = Layout("mix", ("human", "synthetic", "weights", *COMMON_ENTRIES))
+"""What `mix` makes in an output directory."""
 
 Result = TypeVar("Result")
 
@@ -125,7 +135,7 @@ def mix_shards(job: MixJob, on_progress: OnProgress | None = None) -> MixOutcome
         job.shards,
         weights.output_path if by_weights else lambda n: output_name(n, job.config.compression),
     )
-    check_output(job.output, job.existing)
+    check_output(job.output, job.existing, LAYOUT)
     with run_lock(job.output):
         _prepare(job)
         return _Mixing(job, on_progress).run()
@@ -133,13 +143,14 @@ def mix_shards(job: MixJob, on_progress: OnProgress | None = None) -> MixOutcome
 
 def _prepare(job: MixJob) -> None:
     """Clears the directory, or makes sure that what it holds is this mix, and notes which it is."""
-    check_output(job.output, job.existing)
+    check_output(job.output, job.existing, LAYOUT)
     remove_leftovers(job.output)
     states = {shard.name: asdict(InputState.of(shard)) for shard in job.shards}
     configuration = as_dict(job.config)
     del configuration["batch_bytes"]  # It never changes a result.
     new = {
         "schema": SCHEMA,
+        "command": LAYOUT.command,
         "version": lowbg.__version__,
         "mix": as_dict(job.mix),
         "configuration": configuration,
@@ -147,7 +158,7 @@ def _prepare(job: MixJob) -> None:
     }
     old = checkpoints.read_record(job.output) if job.existing is Existing.RESUME else None
     if old is None:
-        clear(job.output)
+        clear(job.output, LAYOUT)
     elif changed := list(differences(old, new)):
         some = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" * (len(changed) > 5))
         raise ConfigError(

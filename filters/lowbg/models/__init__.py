@@ -23,6 +23,9 @@ from lowbg.errors import ModelError
 MAX_BYTES = 64 << 20
 """A model file above this size is refused: the embedded ones are under 4 MiB."""
 
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+"""How pickles start, and the zip archives of them that torch writes."""
+
 METADATA_KEY = "lowbg"
 """The one metadata entry of a model file, a JSON object: several would be written in any order."""
 
@@ -56,32 +59,49 @@ def embedded_names() -> tuple[str, ...]:
 def open_model(path: Path, sha256: str | None = None) -> ModelFile:
     """Reads a safetensors file whole.
 
-    Raises `ModelError` when it is missing, too large, not safetensors, cut, or when its digest is
-    not `sha256`.
+    Raises `ModelError` when it is missing, too large, not safetensors, cut, when its digest is
+    not `sha256`, and when its arrays or metadata are not what the scorers' compiled loops take.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    from lowbg.models.checks import check_tables
+
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ModelError(f"{path}: {size} bytes; a model file has at most {MAX_BYTES}")
-        blob = path.read_bytes()
+        with path.open("rb") as file:
+            # Not by the size that the system tells: a device has none.
+            blob = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(blob) > MAX_BYTES:
+        raise ModelError(f"{path}: too large; a model file has at most {MAX_BYTES:,} bytes")
     digest = hashlib.sha256(blob).hexdigest()
     if sha256 is not None and digest != sha256:
         raise ModelError(
             f"{path}: SHA-256 is {digest}, expected {sha256}: the file is damaged or was replaced. "
             "Reinstall lowbg."
         )
+    if blob.startswith(_PICKLES):
+        raise ModelError(f"{path}: a pickle, which could run code; lowbg loads safetensors only")
     try:
         arrays = load(blob)
-        with safe_open(str(path), framework="numpy") as opened:
-            metadata = dict(json.loads((opened.metadata() or {})[METADATA_KEY]))
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path}: not a whole safetensors file ({error})") from error
+    metadata = _metadata(path, blob)
+    check_tables(path, metadata, arrays)
     return ModelFile(path, digest, metadata, arrays)
+
+
+def _metadata(path: Path, blob: bytes) -> dict[str, Any]:
+    """The JSON object that lowbg keeps in the header of a sound safetensors file."""
+    size = int.from_bytes(blob[:8], "little")
+    try:
+        value = json.loads(json.loads(blob[8 : 8 + size])["__metadata__"][METADATA_KEY])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: no metadata of lowbg in it ({error!r})") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: its metadata is no JSON object")
+    return value
 
 
 @functools.cache

@@ -7,6 +7,7 @@ quarantine with its reason if that fails as well.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from lowbg.compression import SNIFF_BYTES, InputStream, open_input, sniff
 from lowbg.config import FieldNames
 from lowbg.decompression import STEP_BYTES
-from lowbg.errors import CheckpointError, FormatError, InputError
+from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputError
 from lowbg.records import (
     LIST,
     OBJECT,
@@ -101,7 +102,8 @@ class JsonlReader:
     `max_record_bytes` (without its line end) is rejected and never held in memory.
     `seen_fields` gathers the top-level fields of the first 100 records, to explain a wrong field
     option. Iterating raises `CutStreamError` or `InputError` after the last batch before the
-    fault, and `FormatError` when the content is not lines of text.
+    fault, and `FormatError` when the content is not lines of text. The line that a cut stream ends
+    in is rejected; the one in which reading failed is left for another try.
     """
 
     format = "jsonl"
@@ -204,10 +206,19 @@ class JsonlReader:
             self._fault = fault
             return b""
 
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the stored bytes end early or are damaged.
+
+        Where reading itself failed nothing is known of the line it failed in: it may be whole.
+        """
+        return isinstance(self._fault, (CutStreamError, FormatError))
+
     def _skip_line(self, parts: list[bytes]) -> bytes | None:
         """Rejects the line that `parts` starts; returns what follows its end, null at the end."""
-        raw = b"".join(parts)
-        length = len(raw)
+        length = sum(map(len, parts))
+        # Only the start is kept; joined, a line at the limit would be held twice.
+        raw = bytes(itertools.islice(itertools.chain.from_iterable(parts), RAW_BYTES))
         parts.clear()
         rest: bytes | None = None
         while part := self._read():
@@ -218,11 +229,13 @@ class JsonlReader:
                 rest = part[end + 1 :]
                 break
             length += len(part)
+        if rest is None and self._fault is not None and not self._is_cut:
+            return None
         refused = _Refused(RejectReason.TOO_LARGE, self._too_large_message(length, self._offset))
         self._too_large.append(self._reject(refused, self._record, self._line, self._offset, raw))
         self._record += 1
         self._line += 1
-        self._offset += length + 1
+        self._offset += length + (rest is not None)
         return rest
 
     def _too_large_message(self, length: int, offset: int) -> str:
@@ -263,8 +276,9 @@ class JsonlReader:
         self._record += len(lines) - blank
         self._line += len(lines)
         self._offset += int(ends[-1]) if len(lines) else 0
-        if final and self._fault is not None and tail:
+        if final and tail and self._is_cut:
             blank += self._reject_tail(tail, rejected)
+            self._offset += len(tail)
         self._carry = tail
         if parsed.refused:
             records, starts, ends = records[accepted], starts[accepted], ends[accepted]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lowbg.compression import open_binary
 from lowbg.config import FieldNames
-from lowbg.errors import CheckpointError, FormatError
+from lowbg.errors import CheckpointError, FormatError, InputError
 from lowbg.records import (
     LIST,
     OBJECT,
@@ -44,10 +44,11 @@ class ParquetReader:
 
     `source` is a path, an fsspec URL or a seekable binary stream; `name` is what messages call
     the shard. All columns are read: kept rows are written again. `schema` is the Arrow schema
-    with its metadata, `layout` what a writer needs to lay an output out alike.
+    with its metadata, view types as the plain ones that Arrow can filter (stored they are alike),
+    `layout` what a writer needs to lay an output out alike.
 
     Raises `FormatError` when the file's footer is missing or damaged, and when the text
-    column is absent or holds no strings, `InputError` when the file cannot be opened. A row group
+    column is absent or holds no strings, `InputError` when the file cannot be read. A row group
     that cannot be decoded becomes one `Rejected` that counts its remaining rows; the other groups
     are read, and iterating raises `FormatError` after the last batch.
     """
@@ -74,16 +75,20 @@ class ParquetReader:
             self._raw = source
         try:
             self._file = _open(self._raw, name)
-            self.schema: pa.Schema = self._file.schema_arrow
-            self.layout = _layout(self._file)
+            self.schema: pa.Schema = _without_views(self._file.schema_arrow)
+            _check_rows(self._file, name)
+            self.layout = _layout(self._file, name)
             _check_text_column(self.schema, fields.text, name)
         except (pa.ArrowException, OSError, ValueError) as error:
             # Names in a damaged footer need not be UTF-8, types need not exist.
             self._raw.close()
+            _check_reading(error, name)
             raise _damaged(name, error) from error
         except BaseException:
             self._raw.close()
             raise
+        columns = self._file.schema
+        self._flat = [i for i in range(len(columns)) if not columns.column(i).max_repetition_level]
         self.seen_fields: set[str] = set(self.schema.names)
         self._record = 0
         self._consumed = 0
@@ -111,10 +116,12 @@ class ParquetReader:
         self._damaged = list(position.damaged)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._skip > self._file.metadata.num_rows:
+        groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
+        # Not the file's own count: a damaged footer may contradict its row groups.
+        rows = sum(metadata.num_rows for metadata in groups)
+        if self._skip > rows:
             raise CheckpointError(f"{self.name}: has fewer rows than its checkpoint")
-        for group in range(self._file.metadata.num_row_groups):
-            metadata = self._file.metadata.row_group(group)
+        for group, metadata in enumerate(groups):
             if self._skip and metadata.num_rows <= self._skip:
                 self._skip -= metadata.num_rows
                 self._record += metadata.num_rows
@@ -123,10 +130,15 @@ class ParquetReader:
                 continue
             yield from self._group(group)
         if self._damaged:
-            groups = ", ".join(map(str, self._damaged))
+            damaged = ", ".join(map(str, self._damaged))
             raise FormatError(
-                f"{self.name}: row group {groups} of {self._file.metadata.num_row_groups} cannot "
+                f"{self.name}: row group {damaged} of {len(groups)} cannot "
                 "be decoded; its rows are quarantined, the others were processed."
+            )
+        if rows != self._file.metadata.num_rows:
+            raise FormatError(
+                f"{self.name}: its row groups have {rows} rows, its index says "
+                f"{self._file.metadata.num_rows}: it is damaged. The {rows} were processed."
             )
 
     def _group(self, group: int) -> Iterator[Batch]:
@@ -142,7 +154,9 @@ class ParquetReader:
                 yield self._unreadable(group, rows - done, decoded, before + stored)
                 break
             # Not before a part was decoded: see `_is_sound`.
-            stored = stored or _stored_bytes(metadata)
+            if not stored:
+                self._check_values(group, metadata)
+                stored = _stored_bytes(metadata)
             behind = min(self._skip, len(decoded))
             self._skip -= behind
             self._record += behind
@@ -152,6 +166,17 @@ class ParquetReader:
                 yield self._batch(part, before + stored * done // max(done, rows))
         self._consumed = before + stored
 
+    def _check_values(self, group: int, metadata: Any) -> None:
+        """Raises `FormatError` where columns hold more rows than the index says: they'd be lost."""
+        for i in self._flat:
+            values = metadata.column(i).num_values
+            if values > metadata.num_rows:
+                raise FormatError(
+                    f"{self.name}: row group {group}: {values} values in a column, but "
+                    f"{metadata.num_rows} rows by the file's index, which is damaged. The row "
+                    "groups before it were processed; fetch or write the file again."
+                )
+
     def _decode(self, group: int, rows: int, size: int) -> Iterator[pa.RecordBatch | str]:
         """One row group in portions of about `DECODE_BYTES`; what is wrong, where it breaks off."""
         portion = max(1, min(rows, rows * DECODE_BYTES // max(1, size)))
@@ -160,8 +185,9 @@ class ParquetReader:
             for batch in self._file.iter_batches(portion, row_groups=[group], use_threads=False):
                 done += len(batch)
                 if len(batch):
-                    yield batch
+                    yield batch if batch.schema.equals(self.schema) else _as(batch, self.schema)
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            _check_reading(error, self.name)
             yield " ".join(str(error).split())[:300]
             return
         if done < rows:
@@ -250,7 +276,14 @@ def _open(raw: BinaryIO, name: str) -> pq.ParquetFile:
             raw, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True
         )
     except (pa.ArrowException, OSError, ValueError) as error:
+        _check_reading(error, name)
         raise _damaged(name, error) from error
+
+
+def _check_reading(error: Exception, name: str) -> None:
+    """Raises `InputError` where reading failed; Arrow's own errors have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise InputError(f"{name}: reading failed ({error.strerror})") from error
 
 
 def _damaged(name: str, error: Exception) -> FormatError:
@@ -261,11 +294,36 @@ def _damaged(name: str, error: Exception) -> FormatError:
     )
 
 
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """`schema` with string and binary views as strings and binaries, where they are columns."""
+    for i, field in enumerate(schema):
+        if pa.types.is_string_view(field.type):
+            schema = schema.set(i, field.with_type(pa.large_string()))
+        elif pa.types.is_binary_view(field.type):
+            schema = schema.set(i, field.with_type(pa.large_binary()))
+    return schema
+
+
+def _as(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(rows.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _check_rows(file: pq.ParquetFile, name: str) -> None:
+    for i in range(file.num_row_groups):
+        rows = file.metadata.row_group(i).num_rows
+        if rows < 0:
+            raise _damaged(name, ValueError(f"row group {i} has {rows} rows"))
+
+
 def _stored_bytes(group: Any) -> int:
     return sum(group.column(i).total_compressed_size for i in range(group.num_columns))
 
 
-def _is_sound(file: pq.ParquetFile, group: int) -> bool:
+def _is_sound(file: pq.ParquetFile, group: int, name: str) -> bool:
     """Whether a row group's column metadata may be looked at.
 
     Where it is damaged pyarrow ends the process (`std::terminate`: its accessors let a C++
@@ -273,17 +331,18 @@ def _is_sound(file: pq.ParquetFile, group: int) -> bool:
     """
     try:
         next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
-    except (pa.ArrowException, OSError, ValueError, MemoryError):
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        _check_reading(error, name)
         return False
     return True
 
 
-def _layout(file: pq.ParquetFile) -> ParquetLayout:
+def _layout(file: pq.ParquetFile, name: str) -> ParquetLayout:
     """The layout that an output of this file gets."""
     metadata = file.metadata
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     codecs: tuple[str, ...] = ()
-    sound = next((group for i, group in enumerate(groups) if _is_sound(file, i)), None)
+    sound = next((group for i, group in enumerate(groups) if _is_sound(file, i, name)), None)
     if sound is not None:
         columns = [sound.column(i).compression for i in range(sound.num_columns)]
         codecs = tuple(_codec(codec) for codec in columns)

@@ -157,7 +157,7 @@ class StreamWriter(_LineWriter):
     becomes an `OutputError`.
     """
 
-    def __init__(self, stream: BinaryIO, compression: str = "none", name: str = "-") -> None:
+    def __init__(self, stream: BinaryIO, compression: str = "none", name: str = "stdout") -> None:
         self._name = name
         self._sink = _CountingSink(stream, name)
         super().__init__(open_output(self._sink, compression))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -400,3 +401,40 @@ def test_consumed_rises_to_the_stored_size() -> None:
     assert consumed == sorted(consumed)
     assert consumed[-1] == len(stored)
     assert len(set(consumed)) > 3
+
+
+def outcome(batches: list[Batch]) -> tuple[list[int], list[Rejected], int]:
+    records = [record for batch in batches for record in batch.records.tolist()]
+    rejected = [each for batch in batches for each in batch.rejected]
+    return records, rejected, sum(batch.blank for batch in batches)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(gzip.compress(b'{"text":"a"}\n' * 9 + b'{"text":"cut')[:-9], id="cut"),
+        pytest.param(gzip.compress(b'{"text":"a"}\n' * 9 + b"  ")[:-9], id="cut after blanks"),
+        pytest.param(b'{"text":"a"}\n' + b"x" * 500, id="too large, without a line end"),
+        pytest.param(gzip.compress(b'{"text":"a"}\n' + b"x" * 500)[:-9], id="too large, and cut"),
+        pytest.param(b'{"text":"a"}\n' + b"x" * 500 + b"\n\n{}", id="too large, and more"),
+    ],
+)
+def test_going_on_after_any_batch_misses_and_repeats_nothing(data: bytes) -> None:
+    """Found by benchmarks/fuzz: after the last batch of a cut stream its tail came again."""
+
+    def reader() -> JsonlReader:
+        stream = io.BytesIO(data)
+        return JsonlReader(stream, FieldNames(), batch_bytes=20, max_record_bytes=100, name="s")
+
+    batches: list[Batch] = []
+    positions = [reader().position()]
+    with reader() as whole, contextlib.suppress(CutStreamError):
+        for batch in whole:
+            batches.append(batch)
+            positions.append(whole.position())
+    for done, position in enumerate(positions):
+        rest: list[Batch] = []
+        with reader() as second, contextlib.suppress(CutStreamError):
+            second.start_at(position)
+            rest.extend(second)
+        assert outcome(batches[:done] + rest) == outcome(batches)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 from pathlib import Path
@@ -302,3 +303,27 @@ def test_open_reader_reads_lines_from_a_pipe_and_parquet_from_a_url() -> None:
         file.write(stored(big_table(3)))
     with open_reader("memory://readers/a.parquet", RunConfig(), "a.parquet") as reader:
         assert sum(len(b) for b in reader) == 3
+
+
+ROWS = 777
+
+
+@pytest.mark.parametrize("claimed", [-777, 0, 1, 778, 8191])
+def test_a_footer_that_lies_about_its_rows(claimed: int) -> None:
+    """Row counts stand in several places of a footer; each of them is falsified in turn."""
+    data = stored(pa.table({"text": ["a"] * ROWS}))
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    places = [at for at in range(footer, len(data) - 9) if data[at : at + 2] == count(ROWS)]
+    assert len(places) > 2
+    for at in places:
+        lying = data[:at] + count(claimed) + data[at + 2 :]
+        with contextlib.suppress(FormatError):  # Refused whole: nothing is lost in silence.
+            batches, fault = read(lying)
+            kept = sum(map(len, batches))
+            assert fault is not None or kept == ROWS
+
+
+def count(rows: int) -> bytes:
+    """A number as a footer stores it, in two bytes: zigzag, seven bits a byte."""
+    zigzag = rows * 2 if rows >= 0 else -rows * 2 - 1
+    return bytes([zigzag & 0x7F | 0x80, zigzag >> 7])

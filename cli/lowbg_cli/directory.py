@@ -1,0 +1,141 @@
+"""Runs into a directory: what `filter` and `score` ask for there, and how such a run is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from lowbg.config import Changed, Compression, Durability, Existing
+from lowbg.errors import ConfigError, LockedError
+from lowbg_cli import terminal
+from lowbg_cli.configure import WorkerOptions, command_line
+from lowbg_cli.exits import ExitCode, if_interrupted
+from lowbg_cli.logfile import RunLog
+from lowbg_cli.outcome import Judgement
+from lowbg_cli.progress import progress_line
+
+if TYPE_CHECKING:
+    from lowbg.pipeline import OnProgress
+    from lowbg.reserve import Reserved
+    from lowbg.running import OnShard, Outcome
+    from lowbg.shards import Shard
+
+    Start: TypeAlias = Callable[[OnProgress | None, OnShard], Outcome]
+
+DURABILITY = Durability()
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryOptions:
+    """What only makes sense with -o DIR; null, or the default, where nothing is said."""
+
+    workers: WorkerOptions
+    overwrite: bool = False
+    resume: bool = False
+    retries: int = 0
+    durability: Durability = DURABILITY
+    skip_if_running: bool = False
+    log_file: Path | None = None
+    compression: Compression | None = None
+    incremental: bool = False
+    changed: Changed | None = None
+    reserve: Path | None = None
+
+    def refuse(self) -> None:
+        """Raises `ConfigError` where the command line says something."""
+        every = self.durability
+        named = {
+            "--workers": self.workers.workers,
+            "--executor": self.workers.executor,
+            "--compression": self.compression,
+            "--overwrite": self.overwrite,
+            "--resume": self.resume,
+            "--incremental": self.incremental,
+            "--changed": self.changed,
+            "--retries": self.retries,
+            "--checkpoint-seconds": every.seconds != DURABILITY.seconds,
+            "--checkpoint-bytes": every.bytes != DURABILITY.bytes,
+            "--check-digests": every.digests,
+            "--skip-if-running": self.skip_if_running,
+            "--log-file": self.log_file,
+            "--reserve": self.reserve,
+        }
+        given = [name for name, value in named.items() if value]
+        if given:
+            raise ConfigError(f"{', '.join(given)}: only with -o DIR")
+
+    @property
+    def existing(self) -> Existing:
+        """What to do with a run that the directory holds."""
+        asked = {
+            Existing.OVERWRITE: self.overwrite,
+            Existing.RESUME: self.resume,
+            Existing.INCREMENTAL: self.incremental,
+        }
+        chosen = [existing for existing, is_asked in asked.items() if is_asked]
+        if len(chosen) > 1:
+            raise ConfigError(
+                "--overwrite starts again, --resume goes on, --incremental adds what is new; "
+                "choose one"
+            )
+        if self.changed is not None and not self.incremental:
+            raise ConfigError("--changed: only with --incremental")
+        return chosen[0] if chosen else Existing.REFUSE
+
+
+def run_in_directory(
+    start: Start,
+    shards: Sequence[Shard],
+    output: Path,
+    directory: DirectoryOptions,
+    judgement: Judgement,
+) -> ExitCode:
+    """Runs `start` with progress, log and summary; the exit code."""
+    log = RunLog(directory.log_file)
+    hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
+    if directory.incremental:
+        hint = "The same command goes on."
+    quiet = judgement.quiet
+    try:
+        with (
+            log.during(command_line(), output=str(output), shards=len(shards)),
+            if_interrupted(hint),
+        ):
+            with progress_line(shards, quiet=quiet) as on_progress:
+                outcome = start(on_progress, log.shard)
+            for note in outcome.notes:
+                terminal.warning(note)
+            if directory.incremental and not quiet:
+                terminal.say(_added(outcome, output))
+            elif outcome.resumed and not quiet:
+                terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
+            if outcome.reserved is not None and not quiet:
+                terminal.say(_reserved(directory.reserve, outcome.reserved))
+            code = ExitCode.FINISHED
+            if outcome.shards or not directory.incremental:
+                code = judgement.end(outcome, str(output / "report.json"))
+            log.end(outcome, code, output / "report.json")
+    except LockedError as error:
+        if not directory.skip_if_running:
+            raise
+        terminal.say(f"nothing done: {error}")
+        return ExitCode.FINISHED
+    return code
+
+
+def _added(outcome: Outcome, output: Path) -> str:
+    """What an incremental run came upon."""
+    earlier = f"{terminal.plural(outcome.resumed, 'shard')} processed before"
+    if not outcome.shards:
+        return f"nothing new; {output} stays as it is ({earlier})"
+    return f"{terminal.plural(len(outcome.shards), 'new shard')}; {earlier}"
+
+
+def _reserved(reserve: Path | None, reserved: Reserved) -> str:
+    removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
+    return (
+        f"{reserve}: {terminal.plural(reserved.added, 'document')} added, {reserved.known:,} were "
+        f"there{removed}"
+    )
