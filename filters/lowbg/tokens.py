@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from lowbg.characters import (
@@ -30,6 +29,7 @@ from lowbg.characters import (
     TERMINATOR,
     folding_tables,
 )
+from lowbg.kernels import njit
 
 COUNTS = ("letters", "digits", "symbols", "word_bytes", "ideographs")
 """What `Tokens.counts` counts a document: folded letters, digits, other visible characters,
