@@ -59,8 +59,35 @@ def as_markdown(result: Result) -> str:
                 for row in result["scale"]
             ],
         ),
+        "## 100 TB on 64 nodes\n",
+        _plan(result),
     ]  # fmt: skip
     return "\n".join(parts)
+
+
+NODES, CORES, CONTENT_TB, PRICE = 64, 32, 100, 0.04
+"""Of the plan: nodes, cores a node, decompressed TB, and an assumed price of a core-hour in $."""
+
+
+def _plan(result: Result) -> str:
+    """What the measured figures come to on a cluster, on paper: one worker a core, no start-up."""
+    stages = {name: ms for name, ms in result["stages_ms_per_mb"].items() if "(" not in name}
+    rate = 1e3 / sum(stages.values())  # MB of content per CPU-second
+    stored = result["corpus"]["stored_bytes"] / result["corpus"]["content_bytes"]
+    hours = CONTENT_TB * 1e6 / (rate * NODES * CORES) / 3600
+    memory = result["contenders"]["lowbg, jsonl.zst"]["peak_mb"]["max"] * CORES / 1e3
+    network = CONTENT_TB * 1e6 * stored / NODES / (hours * 3600)
+    rows = [
+        ("content, and stored as jsonl.zst", f"{CONTENT_TB} TB, {CONTENT_TB * stored:.0f} TB"),
+        ("MB of content per CPU-second (sum of the stages)", f"{rate:.1f}"),
+        (f"time with {NODES} × {CORES} cores", f"{hours:.1f} hours"),
+        ("core-hours, and their price at an assumed $0.04",
+         f"{hours * NODES * CORES:.0f}, ${hours * NODES * CORES * PRICE:.0f}"),
+        ("bytes read, and as many written", f"{CONTENT_TB * stored:.0f} TB"),
+        ("network or disk a node, each way", f"{network:.0f} MB/s"),
+        ("memory a node", f"{memory:.0f} GB"),
+    ]  # fmt: skip
+    return _table(("", "on paper"), rows)
 
 
 def _wall(name: str, costs: dict[str, dict[str, float]]) -> str:

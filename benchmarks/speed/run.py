@@ -231,7 +231,10 @@ def main(argv: list[str]) -> int:
         "machine": measuring.machine(),
         "load_before_and_after": [before, measuring.load()],
         "commit": _commit(),
-        "corpus": json.loads((bench.work / "corpus.json").read_text()),
+        "corpus": {
+            **json.loads((bench.work / "corpus.json").read_text()),
+            "stored_bytes": sum(path.stat().st_size for path in bench.shards("jsonl.zst")),
+        },
         "rounds": given.rounds,
         "contenders": {
             name: {key: spread([run[key] for run in runs]) for key in runs[0]}

@@ -264,6 +264,16 @@ def _tokenize(
                 h = (h ^ np.uint64(folded)) * PRIME
                 length += 1
                 word_bytes += _utf8_length(folded)
+                # Letters mostly come in a row, and in ASCII: the same again, and nothing asked.
+                while pos < end and data[pos] < 0x80:
+                    entry = np.int64(table[data[pos]])
+                    if entry >> 24 != LETTER:
+                        break
+                    folded = entry & 0xFFFF
+                    h = (h ^ np.uint64(folded)) * PRIME
+                    length += 1
+                    word_bytes += _utf8_length(folded)
+                    pos += 1
                 continue
             if cls == IGNORE:
                 continue

@@ -57,7 +57,9 @@ def test_a_killed_worker_costs_only_its_own_task() -> None:
     assert "killed" in str(ends[1].error)
 
 
-def test_any_number_of_workers_and_threads_and_any_batch_size_give_the_same_bytes(tmp_path: Path) -> None:
+def test_any_number_of_workers_and_threads_and_any_batch_size_give_the_same_bytes(
+    tmp_path: Path,
+) -> None:
     source = tmp_path / "in"
     source.mkdir()
     for shard in range(3):
