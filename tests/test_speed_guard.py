@@ -36,7 +36,8 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Words of the prose that every Python has, in documents of some kilobytes."""
     random = Random(1)
     words = " ".join(topics.values()).split()
-    lines, size = [], 0
+    lines: list[bytes] = []
+    size = 0
     while size < CONTENT_BYTES:
         # Shuffled: text that repeats compresses for nothing, and the copy is all compression.
         text = " ".join(random.choices(words, k=random.randint(60, 900)))
