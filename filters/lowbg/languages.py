@@ -18,10 +18,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
 from lowbg.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER, folding_tables
+from lowbg.kernels import njit
 from lowbg.tokens import PRIME, SEED, mix, text_buffer, tokenize
 
 CODES: Final[tuple[str, ...]] = (

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from lowbg.characters import (
@@ -30,6 +29,7 @@ from lowbg.characters import (
     TERMINATOR,
     folding_tables,
 )
+from lowbg.kernels import njit
 
 COUNTS = ("letters", "digits", "symbols", "word_bytes", "ideographs")
 """What `Tokens.counts` counts a document: folded letters, digits, other visible characters,
@@ -264,6 +264,16 @@ def _tokenize(
                 h = (h ^ np.uint64(folded)) * PRIME
                 length += 1
                 word_bytes += _utf8_length(folded)
+                # Letters mostly come in a row, and in ASCII: the same again, and nothing asked.
+                while pos < end and data[pos] < 0x80:
+                    entry = np.int64(table[data[pos]])
+                    if entry >> 24 != LETTER:
+                        break
+                    folded = entry & 0xFFFF
+                    h = (h ^ np.uint64(folded)) * PRIME
+                    length += 1
+                    word_bytes += _utf8_length(folded)
+                    pos += 1
                 continue
             if cls == IGNORE:
                 continue

@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import Final, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from lowbg.kernels import njit
 from lowbg.tokens import MIX_1, MIX_2
 
 BLOCK: Final = 4 << 20

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
+from lowbg.kernels import njit
 from lowbg.models import ModelFile
 from lowbg.schema import BURSTINESS, Column
 from lowbg.scorers.base import Documents, Scorer

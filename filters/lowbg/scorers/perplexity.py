@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
+from lowbg.kernels import njit
 from lowbg.models import ModelFile
 from lowbg.schema import BITS_PER_BYTE, PERPLEXITY, SENTENCE_PERPLEXITY_SPREAD, Column
 from lowbg.scorers.base import Documents

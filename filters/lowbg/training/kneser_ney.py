@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from lowbg.kernels import njit
 from lowbg.scorers.perplexity import BEGIN
 from lowbg.tables import build, probe
 from lowbg.tokens import extend

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from lowbg.kernels import njit
 from lowbg.scorers.phrases.odds import WINDOW
 from lowbg.tokens import extend
 from lowbg.training.regression import Sparse

@@ -57,7 +57,9 @@ def test_a_killed_worker_costs_only_its_own_task() -> None:
     assert "killed" in str(ends[1].error)
 
 
-def test_any_number_of_workers_and_any_batch_size_give_the_same_bytes(tmp_path: Path) -> None:
+def test_any_number_of_workers_and_threads_and_any_batch_size_give_the_same_bytes(
+    tmp_path: Path,
+) -> None:
     source = tmp_path / "in"
     source.mkdir()
     for shard in range(3):
@@ -67,9 +69,14 @@ def test_any_number_of_workers_and_any_batch_size_give_the_same_bytes(tmp_path: 
         ]
         (source / f"part-{shard}.jsonl").write_text("".join(lines) + "{broken\n")
     files: list[dict[str, bytes]] = []
-    for name, workers, batch in (("serial", 1, 4 << 20), ("two", 2, 1000), ("three", 3, 4 << 20)):
+    for name, workers, threads, batch in (
+        ("serial", 1, 1, 4 << 20),
+        ("two", 2, 1, 1000),
+        ("three", 3, 2, 4 << 20),
+        ("threads", 1, 3, 1000),
+    ):
         out = tmp_path / name
-        config = RunConfig(batch_bytes=batch)
+        config = RunConfig(batch_bytes=batch, threads=threads)
         job = FilterJob(
             tuple(discover([str(source)], output=out)),
             out,
@@ -82,5 +89,5 @@ def test_any_number_of_workers_and_any_batch_size_give_the_same_bytes(tmp_path: 
         files.append(
             {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*.jsonl"))}
         )
-    assert files[0] == files[1] == files[2]
+    assert files[0] == files[1] == files[2] == files[3]
     assert len(files[0]) == 9

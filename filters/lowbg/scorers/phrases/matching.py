@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from lowbg.characters import APOSTROPHE, EXPAND, IDEOGRAPH, IGNORE, LETTER
+from lowbg.kernels import njit
 from lowbg.tokens import SEED, Tokens, extend, mix
 
 MAX_WORDS = 16

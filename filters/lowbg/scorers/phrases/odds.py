@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from lowbg.kernels import njit
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Documents
 from lowbg.tables import fetch_ahead, locate

@@ -1,0 +1,69 @@
+"""numba's `njit`, with a place for what it compiles wherever lowbg is installed.
+
+numba keeps compiled kernels beside the module, or else in the user's cache directory, and refuses
+to compile where neither can be written: in a read-only image whose user has no home. There they
+go to a private directory for temporary files; where even that can't be had they aren't kept.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import numba
+
+
+def _usable(folder: Path) -> bool:
+    """Whether files can be made in `folder`, which is made if it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _private(folder: Path) -> bool:
+    """Whether `folder` is this user's alone: code is loaded from it."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def choose_cache(package: Path, home: Path, temporary: Path) -> Path | bool:
+    """Where compiled kernels are kept: true where numba finds a place itself, false for nowhere.
+
+    `package` is the folder of the installed package, `home` that of the user's caches, and
+    `temporary` that of temporary files.
+    """
+    if os.environ.get("NUMBA_CACHE_DIR") or _usable(package / "__pycache__") or _usable(home):
+        return True
+    folder = temporary / f"lowbg-kernels-{os.getuid()}"
+    return folder if _private(folder) and _usable(folder) else False
+
+
+def _user_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return Path(base) / "numba"  # Path.expanduser would raise where there is no home.
+
+
+_KEPT = choose_cache(Path(__file__).parent, _user_cache(), Path(tempfile.gettempdir()))
+
+njit = numba.njit
+"""`numba.njit`; its `cache=True` holds where there is a place to keep the kernel."""
+
+
+def _not_kept(**options: Any) -> Any:
+    return numba.njit(**{**options, "cache": False})
+
+
+if isinstance(_KEPT, Path):
+    numba.config.CACHE_DIR = str(_KEPT)  # type: ignore[attr-defined]
+elif not _KEPT:
+    njit = cast(Any, _not_kept)
