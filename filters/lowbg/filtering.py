@@ -63,7 +63,7 @@ class _FilterSetup:
 
     def __call__(self) -> _FilterWorker:
         share_of_worker(self.output)
-        return _FilterWorker(Engine(self.config.policy).setup(), self)
+        return _FilterWorker(Engine(self.config.policy, self.config.extras).setup(), self)
 
 
 class _FilterWorker:
@@ -104,9 +104,10 @@ def filter_shards(
     asked to stop. A shard that fails doesn't stop the others: it is in the outcome.
     """
     check_names(job.shards, lambda name: output_name(name, job.config.compression))
+    engine = Engine(job.config.policy, job.config.extras)
+    engine.prepare()
     check_output(job.output, job.existing)
     with run_lock(job.output):
-        engine = Engine(job.config.policy)
         earlier = prepare_output(
             job.output, job.existing, job.config, engine, job.shards,
             digests=job.durability.digests,
@@ -134,7 +135,7 @@ def filter_stream(
     AI lines go to the file `ai`, compressed as its name says, or nowhere when it is null: the
     caller must have been told to discard them. `BrokenPipeError` passes through.
     """
-    engine = Engine(config.policy)
+    engine = Engine(config.policy, config.extras)
     engine.prepare()
     engine.setup()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()

@@ -145,6 +145,8 @@ def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:
     configuration = as_dict(config)
     for name in ("batch_bytes", "threads"):  # They never change a result.
         del configuration[name]
+    if configuration["extras"]["lm"] is not None:
+        del configuration["extras"]["lm"]["batch_tokens"]  # Nor does this.
     return {
         "schema": SCHEMA,
         "version": lowbg.__version__,

@@ -98,7 +98,7 @@ def run_shards(
     A shard that fails doesn't stop the others: it is in the outcome. Results, report and files
     are the same at any number of workers, but for the times.
     """
-    engine = Engine(run.config.policy)
+    engine = Engine(run.config.policy, run.config.extras)
     engine.prepare()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     results = dict(run.earlier.finished)

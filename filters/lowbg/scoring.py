@@ -60,6 +60,7 @@ def score_shards(job: ScoreJob, on_progress: OnProgress | None = None) -> Outcom
     set; with it, what an earlier run wrote there is removed first.
     """
     check_names(job.shards, stem)
+    Engine(job.config.policy, job.config.extras).prepare()
     _claim(job.output, overwrite=job.overwrite)
     run = Run(
         job.shards, job.output, job.config, job.workers, job.executor, job.command, job.skipped
@@ -105,7 +106,9 @@ def score_stream(
 
     Records that cannot be read have no row; they are counted and named in the outcome.
     """
-    engine = Engine(config.policy).setup()
+    engine = Engine(config.policy, config.extras)
+    engine.prepare()
+    engine.setup()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     writer = StreamWriter(out)
     results = []
@@ -132,7 +135,7 @@ class _ScoreSetup:
     format: ScoreFormat
 
     def __call__(self) -> _ScoreWorker:
-        return _ScoreWorker(Engine(self.config.policy).setup(), self)
+        return _ScoreWorker(Engine(self.config.policy, self.config.extras).setup(), self)
 
 
 class _ScoreWorker:
@@ -146,18 +149,20 @@ class _ScoreWorker:
             task.name,
             task.path,
             reader_opener(task, None, setup.config),
-            lambda reader, checkpoint: _open_sinks(task.name, setup),
+            lambda reader, checkpoint: _open_sinks(
+                task.name, setup, self._engine.cascade.columns
+            ),
             self._engine,
             on_progress,
         )
 
 
-def _open_sinks(name: str, setup: _ScoreSetup) -> _RowSinks:
+def _open_sinks(name: str, setup: _ScoreSetup, optional: Sequence[str]) -> _RowSinks:
     root = setup.output
     quarantine = QuarantineWriter(quarantine_path(root, name), root)
     if setup.format is ScoreFormat.PARQUET:
         target = root / f"{stem(name)}.parquet"
-        parquet = ParquetWriter(target, root, schema.score_schema(), ParquetLayout())
+        parquet = ParquetWriter(target, root, schema.score_schema(optional), ParquetLayout())
         return _RowSinks(name, parquet, table_rows, quarantine)
     if setup.format is ScoreFormat.DOLMA:
         # dolma pairs files by name, and reads only .json.gz and .jsonl.gz.
@@ -234,7 +239,7 @@ class _RowSinks:
 
 
 def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
-    """The rows of a judged batch, in the columns of `schema.SCORE_COLUMNS`."""
+    """The rows of a judged batch: `schema.SCORE_COLUMNS`, then the optional ones that there are."""
     decisions = judged.decisions
     codes = pa.array([*judged.documents.language_codes], pa.string())
     language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
@@ -250,7 +255,7 @@ def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
         "reasons": decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}
-    wanted = schema.score_schema()
+    wanted = schema.score_schema(judged.columns)
     return pa.RecordBatch.from_arrays(
         [columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted
     )

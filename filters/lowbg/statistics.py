@@ -52,7 +52,7 @@ HISTOGRAMS: Final[tuple[Bins, ...]] = (
 _SCORED = 3  # human, ai, unscored: the verdicts of what could be read
 _FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
                   "phrases", "phrase_categories", "artifacts", "rejected",
-                  "unscored")  # fmt: skip
+                  "unscored", "second_look")  # fmt: skip
 _VERDICT_DOCUMENTS: Final = tuple(range(0, _SCORED * len(MEASURES), len(MEASURES)))
 
 
@@ -64,7 +64,8 @@ class StatisticsBatch:
     `languages` indexes `codes`, −1 where not recognised. `trusted` documents are human by their
     date; `called_ai` is the verdict by score alone, before trust. `columns` holds the features by
     name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
-    `unscored_codes` indexes `unscored_names`, −1 where a document is scored.
+    `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `second_look` counts
+    what a causal LM did, by name.
     """
 
     verdicts: NDArray[np.int8]
@@ -79,6 +80,7 @@ class StatisticsBatch:
     columns: Mapping[str, pa.Array] = field(default_factory=dict)
     unscored_codes: NDArray[np.int8] | None = None
     unscored_names: tuple[str, ...] = ()
+    second_look: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -94,7 +96,9 @@ class Statistics:
     `TRUST_COUNTS` by "language/year"; `trust_scores`, there, the trusted documents with a score by
     `SCORE_BINS` (below, the bins, above), then those that are not trusted; `host_languages` has, by
     "language/host", `TRUST_COUNTS` and then the scores of what is not trusted. `histograms` are
-    `HISTOGRAMS`: a row a verdict; below, the bins, above.
+    `HISTOGRAMS`: a row a verdict; below, the bins, above. `second_look` counts
+    documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it had no
+    say (`without_say`), and verdicts that it changed (`human_to_ai` …).
     """
 
     def __init__(self) -> None:
@@ -112,6 +116,7 @@ class Statistics:
         self.artifacts = CountTable(_SCORED)
         self.rejected = CountTable(2)
         self.unscored = CountTable(1)
+        self.second_look = CountTable(1)
         self.histograms = {
             bins.name: np.zeros((_SCORED, len(bins.edges) + 1), np.int64) for bins in HISTOGRAMS
         }
@@ -147,6 +152,9 @@ class Statistics:
             codes = batch.unscored_codes[batch.unscored_codes >= 0].astype(np.int64)
             counts = np.bincount(codes, minlength=len(batch.unscored_names))
             _add_present(self.unscored, list(batch.unscored_names), counts[:, None])
+        if batch.second_look:
+            counts = np.array(list(batch.second_look.values()), np.int64)
+            self.second_look.add(list(batch.second_look), counts[:, None])
 
     def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         phrases = batch.columns.get("phrases")
@@ -221,7 +229,8 @@ class Statistics:
         new = cls()
         new.totals += np.array(values["totals"], np.int64)
         for name in _FIELDS:
-            getattr(new, name).update(values[name])
+            # Reports of runs before there was a second look have no count of it.
+            getattr(new, name).update(values.get(name, {}) if name == "second_look" else values[name])
         for name, counts in values["histograms"].items():
             new.histograms[name] += np.array(counts, np.int64)
         return new

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowbg.config import Compression, Durability, Existing, RunConfig
+from lowbg.config import Compression, Durability, Existing, LmDtype, RunConfig
 from lowbg.errors import ConfigError, LockedError
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
+    ExtraOptions,
     FieldOptions,
     PolicyOptions,
     WorkerOptions,
+    batch_bytes,
     command_line,
     find_shards,
     standard_input,
@@ -102,6 +104,17 @@ def filter_command(
     max_phrase_hits: options.MaxPhraseHits = None,
     trust_before: options.TrustBefore = None,
     unscored: options.Unscored = None,
+    lm: options.Lm = None,
+    lm_performer: options.LmPerformer = None,
+    lm_band: options.LmBand = None,
+    lm_context: options.LmContext = None,
+    lm_dtype: options.LmType = LmDtype.AUTO,
+    lm_device: options.LmDevice = "auto",
+    lm_batch_tokens: options.LmBatchTokens = None,
+    kenlm: options.Kenlm = None,
+    kenlm_sentencepiece: options.KenlmSentencepiece = None,
+    kenlm_normalise: options.KenlmNormalise = False,
+    watermark: options.Watermark = None,
     annotate: options.Annotate = False,
     compression: options.Compression = None,
     fail_above: options.FailAbove = None,
@@ -118,7 +131,7 @@ def filter_command(
     skip_if_running: options.SkipIfRunning = False,
     log_file: options.LogFile = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
+    batch_size: options.BatchBytes = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
@@ -135,10 +148,14 @@ def filter_command(
         policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, unscored,
         trust_before, fpr_bound,
     ).resolve()  # fmt: skip
+    extras = ExtraOptions(
+        lm, lm_performer, lm_band, lm_context, lm_dtype, lm_device, lm_batch_tokens, kenlm,
+        kenlm_sentencepiece, kenlm_normalise, watermark,
+    ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
     config = RunConfig(
         fields.resolve(decision), decision, compression or DEFAULTS.compression, annotate,
-        batch_bytes, max_record_bytes,
+        batch_bytes(batch_size, extras), max_record_bytes, extras=extras,
     )  # fmt: skip
     directory = DirectoryOptions(
         WorkerOptions(workers, executor, threads), compression, overwrite, resume, retries,
@@ -164,8 +181,9 @@ def _into_directory(
     existing = directory.existing
     found = find_shards(inputs, output, quiet=judgement.quiet)
     standard_input(found.shards)
-    workers, executor = directory.workers.resolve(found.shards)
-    config = replace(config, threads=directory.workers.threads_each(workers, found.shards))
+    workers, executor = directory.workers.resolve(found.shards, config.extras)
+    threads = directory.workers.threads_each(workers, found.shards)
+    config = replace(config, threads=threads)
     if dry_run:
         check_existing(output, existing)
         where = {"output": output, "workers": workers, "executor": executor}
@@ -212,7 +230,8 @@ def _into_stream(
 ) -> ExitCode:
     directory.refuse()
     found = find_shards(inputs, None, quiet=judgement.quiet)
-    config = replace(config, threads=directory.workers.threads_each(1, found.shards))
+    threads = directory.workers.threads_each(1, found.shards)
+    config = replace(config, threads=threads)
     pipe.check(found.shards)
     stdin = standard_input(found.shards)
     if dry_run:

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from lowbg.config import RunConfig, ScoreFormat
+from lowbg.config import LmDtype, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
 from lowbg_cli import options
 from lowbg_cli.configure import (
+    ExtraOptions,
     FieldOptions,
     PolicyOptions,
     WorkerOptions,
+    batch_bytes,
     command_line,
     find_shards,
     standard_input,
@@ -52,12 +54,23 @@ def score_command(
     min_burstiness: options.MinBurstiness = None,
     max_phrase_hits: options.MaxPhraseHits = None,
     trust_before: options.TrustBefore = None,
+    lm: options.Lm = None,
+    lm_performer: options.LmPerformer = None,
+    lm_band: options.LmBand = None,
+    lm_context: options.LmContext = None,
+    lm_dtype: options.LmType = LmDtype.AUTO,
+    lm_device: options.LmDevice = "auto",
+    lm_batch_tokens: options.LmBatchTokens = None,
+    kenlm: options.Kenlm = None,
+    kenlm_sentencepiece: options.KenlmSentencepiece = None,
+    kenlm_normalise: options.KenlmNormalise = False,
+    watermark: options.Watermark = None,
     strict: options.Strict = False,
     workers: options.Workers = None,
     executor: options.Executor = None,
     overwrite: options.Overwrite = False,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
+    batch_size: options.BatchBytes = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Write one row of features, score and verdict a document; nothing is routed.
@@ -71,11 +84,16 @@ def score_command(
         trust_before, fpr_bound,
     ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
+    extras = ExtraOptions(
+        lm, lm_performer, lm_band, lm_context, lm_dtype, lm_device, lm_batch_tokens, kenlm,
+        kenlm_sentencepiece, kenlm_normalise, watermark,
+    ).resolve()  # fmt: skip
     config = RunConfig(
         fields=fields.resolve(decision),
         policy=decision,
-        batch_bytes=batch_bytes,
+        batch_bytes=batch_bytes(batch_size, extras),
         max_record_bytes=max_record_bytes,
+        extras=extras,
     )
     judgement = Judgement(quiet, strict)
     who = WorkerOptions(workers, executor)
@@ -101,7 +119,7 @@ def _into_directory(
 
     found = find_shards(inputs, output, quiet=judgement.quiet)
     standard_input(found.shards)
-    workers, executor = who.resolve(found.shards)
+    workers, executor = who.resolve(found.shards, config.extras)
     job = ScoreJob(
         found.shards, output, config, row_format, workers, executor, overwrite,
         command_line(), found.skipped,
