@@ -24,7 +24,7 @@ def prose(seed: int, sentences: int = 14) -> str:
     """Plain English sentences, the same for a seed."""
     own = random.Random(seed)
     return " ".join(
-        f"The {own.choice(NOUNS)} {own.choice(VERBS)} the {own.choice(NOUNS)} in {seed + i}."
+        f"In {seed + i} the {own.choice(NOUNS)} {own.choice(VERBS)} the {own.choice(NOUNS)}."
         for i in range(sentences)
     )
 

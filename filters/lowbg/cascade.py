@@ -76,7 +76,7 @@ class Cascade:
             why = f"the policy was calibrated with {_band(known.band)}, not {_band(lm.band)}"
         else:
             return None
-        return f"{why}; lowbg calibrate INPUT… --lm … -o policy.toml makes one"
+        return f"{why}; lowbg calibrate with these --lm options makes a policy that fits"
 
     def identity(self, lm: LmSettings) -> str:
         """SHA-256 (hex) of everything that decides the LM's figures: models, their roles, context.
@@ -92,9 +92,7 @@ class Cascade:
         text = f"{' '.join(digests)} {lm.context or ''}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def look(
-        self, documents: Documents, decisions: Decisions, make: MakeDocuments
-    ) -> Look:
+    def look(self, documents: Documents, decisions: Decisions, make: MakeDocuments) -> Look:
         """Scores the documents; `make` makes documents of some of their texts and languages."""
         with self._alone:
             return self._look(documents, decisions, make)

@@ -221,7 +221,9 @@ class LmSettings:
     def __post_init__(self) -> None:
         if self.band is not None and not 0.0 <= self.band[0] <= self.band[1] <= 1.0:
             low, high = self.band
-            raise ConfigError(f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first")
+            raise ConfigError(
+                f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first"
+            )
         if self.context is not None and self.context < 2:
             raise ConfigError(f"a context of {self.context} tokens; it must be 2 or more")
 

@@ -132,7 +132,11 @@ def run_shards(
     write_json(report, run.output / "report.json")
     write_html(report, run.output / "report.html")
     write_manifest(run.output, info, whole, ["report.json", "report.html"])
-    return Outcome(report, tuple(shards), len(run.earlier.finished), run.earlier.notes)
+    silent = engine.cascade.why_silent(engine.policy)
+    notes = () if silent is None else (f"the LM changed no verdict: {silent}",)
+    return Outcome(
+        report, tuple(shards), len(run.earlier.finished), (*run.earlier.notes, *notes)
+    )
 
 
 def _may_be_retried(shard: Shard, result: ShardResult) -> bool:

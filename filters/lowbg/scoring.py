@@ -149,9 +149,7 @@ class _ScoreWorker:
             task.name,
             task.path,
             reader_opener(task, None, setup.config),
-            lambda reader, checkpoint: _open_sinks(
-                task.name, setup, self._engine.cascade.columns
-            ),
+            lambda reader, checkpoint: _open_sinks(task.name, setup, self._engine.cascade.columns),
             self._engine,
             on_progress,
         )

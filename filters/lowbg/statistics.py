@@ -230,7 +230,9 @@ class Statistics:
         new.totals += np.array(values["totals"], np.int64)
         for name in _FIELDS:
             # Reports of runs before there was a second look have no count of it.
-            getattr(new, name).update(values.get(name, {}) if name == "second_look" else values[name])
+            getattr(new, name).update(
+                values.get(name, {}) if name == "second_look" else values[name]
+            )
         for name, counts in values["histograms"].items():
             new.histograms[name] += np.array(counts, np.int64)
         return new

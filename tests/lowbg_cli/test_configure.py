@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowbg.config import Extras, ExecutorName, Policy, Rule, Unscored
+from lowbg.config import ExecutorName, Extras, Policy, Rule, Unscored
 from lowbg.errors import ConfigError
 from lowbg.shards import Shard
 from lowbg_cli.configure import FieldOptions, PolicyOptions, WorkerOptions

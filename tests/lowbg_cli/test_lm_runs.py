@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ from typer.testing import Result
 pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
 pytest.importorskip("transformers", reason="needs the extra lm: pip install 'lowbg[lm]'")
 
-from lowbg.config import (  # noqa: E402
+from tests.tiny_lm import prose, save_model
+
+from lowbg.config import (
     Durability,
     ExecutorName,
     Existing,
@@ -22,13 +25,12 @@ from lowbg.config import (  # noqa: E402
     LmSettings,
     RunConfig,
 )
-from lowbg.decision.policy import load_policy  # noqa: E402
-from lowbg.errors import StoppedError  # noqa: E402
-from lowbg.filtering import FilterJob, filter_shards  # noqa: E402
-from lowbg.neural.store import locate  # noqa: E402
-from lowbg.shards import discover  # noqa: E402
-from lowbg.stopping import STOP  # noqa: E402
-from tests.tiny_lm import prose, save_model  # noqa: E402
+from lowbg.decision.policy import load_policy
+from lowbg.errors import StoppedError
+from lowbg.filtering import FilterJob, filter_shards
+from lowbg.neural.store import locate
+from lowbg.shards import discover
+from lowbg.stopping import STOP
 
 Run = Callable[..., Result]
 
@@ -55,9 +57,7 @@ def rows(run: Run, *args: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in got.stdout.splitlines()]
 
 
-def test_rows_have_the_figures_last_whatever_the_batch(
-    run: Run, shard: Path, model: Path
-) -> None:
+def test_rows_have_the_figures_last_whatever_the_batch(run: Run, shard: Path, model: Path) -> None:
     plain = rows(run, shard)
     whole = rows(run, shard, "--lm", model, "--lm-performer", model)
     small = rows(run, shard, "--lm", model, "--batch-bytes", 3000, "--lm-batch-tokens", 90)
@@ -71,7 +71,6 @@ def test_rows_have_the_figures_last_whatever_the_batch(
             assert (b[name] is None) == (c[name] is None)
             assert b[name] is None or b[name] == pytest.approx(c[name], rel=1e-4)
         # A model that looks at itself: surprisal over its own entropy.
-        import math
 
         assert b["binoculars"] == pytest.approx(
             math.log(b["lm_perplexity"]) / b["lm_entropy"], rel=1e-4
@@ -159,9 +158,10 @@ def test_a_calibrated_lm_has_a_say_for_its_own_model_and_band_only(
         (["--lm-context", "32"], "another context"),
     ):
         other = tmp_path / why
-        assert run(
-            "filter", shard, "-o", other, "--policy", policy, "--lm", model, *options
-        ).exit_code == 0
+        assert (
+            run("filter", shard, "-o", other, "--policy", policy, "--lm", model, *options).exit_code
+            == 0
+        )
         look = report_of(other)["second_look"]
         assert look["changed"] == {}
         assert look["without_say"] == look["sent"] > 0

@@ -81,9 +81,7 @@ def _finite(values: Floats) -> Floats:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _spread(
-    surprisal: Floats, starts: NDArray[np.int64], sentences: NDArray[np.int64]
-) -> Floats:
+def _spread(surprisal: Floats, starts: NDArray[np.int64], sentences: NDArray[np.int64]) -> Floats:
     """Standard deviation across a document's sentences of their means; NaN below two."""
     spread = np.full(len(starts) - 1, np.nan)
     for i in range(len(spread)):

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -159,7 +160,7 @@ class Inference:
         figures = np.empty((int(starts[-1]), len(FIGURES)), np.float32)
         for values, places in done:
             figures[places] = values.cpu().numpy()
-        return [figures[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        return [figures[a:b] for a, b in pairwise(starts.tolist())]
 
     def _shrink(self, batch: _Batch) -> None:
         """Halves the budget and the chunk after memory ran out on `batch`."""

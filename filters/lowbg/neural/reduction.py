@@ -10,9 +10,7 @@ import torch
 
 _log = logging.getLogger(__name__)
 
-Reduce: TypeAlias = Callable[
-    [torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor
-]
+Reduce: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 
 def reduce_logits(

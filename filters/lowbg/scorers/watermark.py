@@ -52,7 +52,7 @@ def read_keys(path: Path) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"--watermark {path}: cannot be read as TOML ({error})") from error
-    scheme = values.get("scheme")
+    scheme = str(values.get("scheme"))
     if scheme not in _KEYS:
         raise ConfigError(f"--watermark {path}: scheme is {scheme!r}; it must be kgw or synthid")
     needed, optional = _KEYS[scheme]

@@ -59,6 +59,8 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
     scores: dict[str, float] = {}
     results = []
     for code in sorted(set(known.lm.language[known.lm.is_human].tolist())):
+        if engine.threshold(code) is None:
+            continue  # Without tables there is no score to join.
         own = _only(known.lm, known.lm.language == code)
         spread = _spread(own, engine, code, calibrated.min_documents)
         threshold = None
@@ -69,8 +71,8 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
             results.append(LmResult(code, read, None, False))
             continue
         spreads[code], scores[code] = spread, threshold
-        short = engine.min_words(code)
-        results.append(LmResult(code, read, threshold, spread.min_words < short))
+        judges_short = spread.min_words < engine.min_words(code)
+        results.append(LmResult(code, read, threshold, judges_short))
     if not spreads:
         raise ConfigError(_refusal(results, settings, calibrated.min_documents))
     lm = LmCalibration(

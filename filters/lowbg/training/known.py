@@ -88,9 +88,7 @@ class Known:
 class _Gathered:
     """What was read so far: columns in parts, and counts."""
 
-    columns: dict[str, list[NDArray[np.generic]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=lambda: defaultdict(list))
     feature: str | None = None
     seen: set[bytes] = field(default_factory=set)
     counts: dict[str, int] = field(
@@ -194,7 +192,9 @@ def _evidence(gathered: _Gathered, judged: Judged) -> NDArray[np.float64] | None
     gathered.feature = features[0]
     words = judged.documents.tokens.words_per_document
     x = lm.evidence(judged.columns, features[0], words)
-    return np.where(words >= lm.MIN_WORDS, x, np.nan)
+    decisions = judged.decisions
+    can_be_judged = decisions.too_short | _bools(decisions.score.is_valid())
+    return np.where(can_be_judged & (words >= lm.MIN_WORDS), x, np.nan)
 
 
 def _fresh(

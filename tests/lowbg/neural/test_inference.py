@@ -14,6 +14,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
 pytest.importorskip("transformers", reason="needs the extra lm: pip install 'lowbg[lm]'")
 
+from tests.tiny_lm import ARCHITECTURES, Architecture, prose, save_model  # noqa: E402
+
 from lowbg.config import LmDtype  # noqa: E402
 from lowbg.errors import ConfigError, ModelError  # noqa: E402
 from lowbg.neural.figures import DocumentFigures, sum_up  # noqa: E402
@@ -26,7 +28,6 @@ from lowbg.neural.models import (  # noqa: E402
 )
 from lowbg.neural.reduction import _CompiledReduction, reduce_logits  # noqa: E402
 from lowbg.neural.store import ModelFolder  # noqa: E402
-from tests.tiny_lm import ARCHITECTURES, Architecture, prose, save_model  # noqa: E402
 
 CPU = torch.device("cpu")
 CONTEXT = 64
@@ -129,7 +130,9 @@ def test_bfloat16_stays_within_its_bound(
     for i, text in enumerate(texts):
         wanted = reference(text, model.tokenizer, plain)
         assert wanted is not None
-        assert math.log(got.perplexity[i]) == pytest.approx(math.log(wanted["perplexity"]), rel=0.05)
+        assert math.log(got.perplexity[i]) == pytest.approx(
+            math.log(wanted["perplexity"]), rel=0.05
+        )
         for name in ("log_rank", "entropy", "lrr"):
             assert getattr(got, name)[i] == pytest.approx(wanted[name], rel=0.05), name
 
@@ -272,9 +275,7 @@ def test_a_reduction_that_cannot_be_compiled_runs_plain(
     reduce = _CompiledReduction()
     logits, tokens = torch.randn(4, 9), torch.tensor([0, 1, 2, 3])
     for _ in range(2):
-        assert torch.equal(
-            reduce(logits, tokens, logits), reduce_logits(logits, tokens, logits)
-        )
+        assert torch.equal(reduce(logits, tokens, logits), reduce_logits(logits, tokens, logits))
     assert caplog.text.count("can't be compiled") == 1
 
 

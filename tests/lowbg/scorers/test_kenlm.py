@@ -56,7 +56,9 @@ def scored(settings: KenlmSettings, *texts: str) -> list[float | None]:
 
 
 def test_text_as_ccnet_prepares_it() -> None:
-    assert normalise("  Ça va — «Élan» №１２, 34…\u0007\nnext ") == 'ca va  -  "elan" №00, 00...next'
+    assert (
+        normalise("  Ça va — «Élan» №１２, 34…\u0007\nnext ") == 'ca va  -  "elan" №00, 00...next'
+    )
     assert normalise("你好，世界。（１）") == "你好,世界.(0)"
     assert normalise(" ") == ""
 

@@ -48,24 +48,22 @@ def test_only_the_right_keys_find_it(scheme: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="needs the extra lm")
     from tests.tiny_lm import save_model, word_tokenizer
 
-    folder = save_model(tmp_path / "model", context=256)
+    folder = save_model(tmp_path / "model", context=512)
     word_tokenizer().save_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     settings = (
         transformers.WatermarkingConfig(hashing_key=15485863, bias=6.0)
         if scheme == "kgw"
-        else transformers.SynthIDTextWatermarkingConfig(
-            ngram_len=5, keys=[15485863, 7, 11, 13, 17]
-        )
+        else transformers.SynthIDTextWatermarkingConfig(ngram_len=5, keys=[15485863, 7, 11, 13, 17])
     )
     start = tokenizer("w7 w8", return_tensors="pt")["input_ids"]
     texts = []
     for watermark in (settings, None):
         torch.manual_seed(1)
         ids = model.generate(
-            start, do_sample=True, top_k=0, temperature=2.0, max_new_tokens=200,
-            pad_token_id=1, watermarking_config=watermark, min_new_tokens=200,
+            start, do_sample=True, top_k=0, temperature=2.0, max_new_tokens=400,
+            pad_token_id=1, watermarking_config=watermark, min_new_tokens=400,
             attention_mask=torch.ones_like(start),
         )  # fmt: skip
         texts.append(tokenizer.decode(ids[0, 2:]))
@@ -75,7 +73,8 @@ def test_only_the_right_keys_find_it(scheme: str, tmp_path: Path) -> None:
     assert marked is not None
     assert plain is not None
     assert p is not None
-    assert marked > 4 > 2.5 > abs(plain)
+    assert marked > 4.0
+    assert abs(plain) < 3.0
     assert p < 1e-4
     assert all(z is not None and abs(z) < 3.5 for z, _ in wrong)
     assert right[2:] == [(None, None), (None, None)]

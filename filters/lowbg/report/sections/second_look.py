@@ -77,7 +77,9 @@ def _lines(look: Any) -> Sequence[Line]:
     ]
     lines = [Line("read by LM", items)]
     if look["without_say"]:
-        lines.append(Line("", ["LM not calibrated: no say in verdicts; lowbg calibrate --lm"], "warning"))
+        lines.append(
+            Line("LM", ["not calibrated: changes no verdict", "see lowbg calibrate --lm"], "warning")
+        )
     return lines
 
 
