@@ -134,9 +134,7 @@ def run_shards(
     write_manifest(run.output, info, whole, ["report.json", "report.html"])
     silent = engine.cascade.why_silent(engine.policy)
     notes = () if silent is None else (f"the LM changed no verdict: {silent}",)
-    return Outcome(
-        report, tuple(shards), len(run.earlier.finished), (*run.earlier.notes, *notes)
-    )
+    return Outcome(report, tuple(shards), len(run.earlier.finished), (*run.earlier.notes, *notes))
 
 
 def _may_be_retried(shard: Shard, result: ShardResult) -> bool:

@@ -78,7 +78,9 @@ def _lines(look: Any) -> Sequence[Line]:
     lines = [Line("read by LM", items)]
     if look["without_say"]:
         lines.append(
-            Line("LM", ["not calibrated: changes no verdict", "see lowbg calibrate --lm"], "warning")
+            Line(
+                "LM", ["not calibrated: changes no verdict", "see lowbg calibrate --lm"], "warning"
+            )
         )
     return lines
 
