@@ -73,7 +73,9 @@ class Cascade:
         elif known.model != self.identity(lm):
             why = "the policy was calibrated with another LM or --lm-context"
         elif known.band != lm.band:
-            why = f"the policy was calibrated with {_band(known.band)}, not {_band(lm.band)}"
+            why = (
+                f"the policy was calibrated with {_band(known.band)}, this run has {_band(lm.band)}"
+            )
         else:
             return None
         return f"{why}; lowbg calibrate with these --lm options makes a policy that fits"
@@ -116,11 +118,11 @@ class Cascade:
         band = self.extras.lm.band if self.extras.lm is not None else None
         if band is None:
             return np.full(len(decisions), ALL, np.int8)
-        score = np.asarray(
-            decisions.score.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64
-        )
+        # In single precision, as scores are told: a bound taken from a row includes that row.
+        low, high = np.float32(band[0]), np.float32(band[1])
+        score = decisions.score.fill_null(np.nan).to_numpy(zero_copy_only=False)
         sent = np.full(len(decisions), -1, np.int8)
-        sent[(score >= band[0]) & (score <= band[1])] = BAND
+        sent[(score >= low) & (score <= high)] = BAND
         sent[decisions.too_short] = SHORT
         return sent
 

@@ -14,7 +14,7 @@ from lowbg.scorers.watermark import configured, read_keys
 
 SCHEMES = {
     "kgw": 'scheme = "kgw"\nhashing_key = {key}\n',
-    "synthid": 'scheme = "synthid"\nngram_len = 5\nkeys = [{key}, 7, 11, 13, 17]\n',
+    "synthid": 'scheme = "synthid"\nngram_len = 5\nkeys = [{key}, {key}1, {key}2, {key}3, {key}4]\n',
 }
 
 
@@ -55,7 +55,9 @@ def test_only_the_right_keys_find_it(scheme: str, tmp_path: Path) -> None:
     settings = (
         transformers.WatermarkingConfig(hashing_key=15485863, bias=6.0)
         if scheme == "kgw"
-        else transformers.SynthIDTextWatermarkingConfig(ngram_len=5, keys=[15485863, 7, 11, 13, 17])
+        else transformers.SynthIDTextWatermarkingConfig(
+            ngram_len=5, keys=[15485863, *range(154858631, 154858635)]
+        )
     )
     start = tokenizer("w7 w8", return_tensors="pt")["input_ids"]
     texts = []
