@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lowbg import cascade
 from lowbg.config import Extras, LmCalibration, LmSettings, LmSpread, Policy, Rule
 from lowbg.engine import Engine
 from lowbg.pipeline import second_look_counts
+from lowbg.records import Metadata
 from lowbg.schema import LM_CURVATURE, LM_TOKENS, Column
 from lowbg.scorers.base import Documents
 
@@ -21,11 +23,7 @@ SHORT = (
     "The mill by the river was sold to a teacher from the town who kept bees and painted the "
     "garden wall white each spring before the fair came by again"
 )
-HUMAN = " ".join(
-    f"Old {a} went to {b} with his brother's {c}, and nobody minded."
-    for a, b in (("Tom", "sea"), ("Ned", "mass"), ("Jack", "court"), ("Sam", "market"))
-    for c in ("goat", "lantern", "boots", "fiddle")
-)
+HUMAN = topics["naming"]
 AI = (
     "Furthermore, it is important to note that renewable energy plays a crucial role in fostering "
     "a sustainable future. Additionally, it enhances overall well-being and promotes innovation. "
@@ -66,7 +64,7 @@ class StandIn:
 @pytest.fixture
 def lm(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     scorer = StandIn()
-    monkeypatch.setattr(cascade, "optional_scorers", lambda extras: (scorer,))
+    monkeypatch.setattr(cascade, "optional_scorers", lambda extras: (scorer,) if extras.lm else ())
     return scorer
 
 
@@ -84,12 +82,16 @@ def policy_for(extras: Extras) -> Policy:
     )
 
 
-def judge(policy: Policy, extras: Extras) -> Any:
-    return Engine(policy, extras).setup().judge(pa.array(TEXTS, pa.large_string()))
+def judge(policy: Policy, extras: Extras | None = None) -> Any:
+    nothing = pa.nulls(len(TEXTS), pa.string())
+    english = pa.array(["en"] * len(TEXTS), pa.string())
+    metadata = Metadata(id=nothing, language=english, date=nothing, url=nothing)
+    engine = Engine(policy, extras or Extras()).setup()
+    return engine.judge(pa.array(TEXTS, pa.large_string()), metadata)
 
 
 def test_only_the_band_and_what_is_too_short_is_sent(lm: StandIn) -> None:
-    scores = Engine(Policy()).setup().judge(pa.array(TEXTS, pa.large_string())).decisions.score
+    scores = judge(Policy()).decisions.score
     of_ai = scores[2].as_py()
     judged = judge(Policy(), settings((of_ai - 1e-6, of_ai + 1e-6)))
     assert lm.seen == [[SHORT, AI, "too few"]]
@@ -105,7 +107,7 @@ def test_only_the_band_and_what_is_too_short_is_sent(lm: StandIn) -> None:
 
 
 def test_without_a_calibration_nothing_changes(lm: StandIn) -> None:
-    plain = Engine(Policy()).setup().judge(pa.array(TEXTS, pa.large_string()))
+    plain = judge(Policy())
     judged = judge(Policy(), settings(None))
     assert judged.decisions.score == plain.decisions.score
     assert (
@@ -126,7 +128,7 @@ def test_with_one_it_decides(lm: StandIn) -> None:
     assert second_look_counts(judged)["unscored_to_ai"] == 1
     assert "without_say" not in second_look_counts(judged)
     # Evidence of none halves what the tables say, over √2.
-    plain = Engine(Policy()).setup().judge(pa.array(TEXTS, pa.large_string()))
+    plain = judge(Policy())
     np.testing.assert_allclose(
         judged.decisions.z[[0, 2]], plain.decisions.z[[0, 2]] / np.sqrt(2), rtol=1e-6
     )

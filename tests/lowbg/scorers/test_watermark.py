@@ -14,7 +14,8 @@ from lowbg.scorers.watermark import configured, read_keys
 
 SCHEMES = {
     "kgw": 'scheme = "kgw"\nhashing_key = {key}\n',
-    "synthid": 'scheme = "synthid"\nngram_len = 5\nkeys = [{key}, {key}1, {key}2, {key}3, {key}4]\n',
+    "synthid": 'scheme = "synthid"\nngram_len = 5\n'
+    "keys = [{key}, {key}1, {key}2, {key}3, {key}4]\n",
 }
 
 
