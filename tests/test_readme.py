@@ -31,8 +31,7 @@ def test_every_option_in_the_readme_exists(command: str) -> None:
             continue
         source = ROOT / "cli" / "lowbg_cli" / "commands" / f"{name}.py"
         assert source.exists(), name
-        known = source.read_text(encoding="utf-8") + (
-            ROOT / "cli" / "lowbg_cli" / "options.py"
-        ).read_text(encoding="utf-8")
+        shared = sorted((ROOT / "cli" / "lowbg_cli").glob("*options.py"))
+        known = "".join(path.read_text(encoding="utf-8") for path in (source, *shared))
         for option in re.findall(r"--[a-z-]+", rest):
             assert f'"{option}"' in known or f"/{option}" in known, option

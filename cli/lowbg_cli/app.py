@@ -11,10 +11,14 @@ import typer
 
 import lowbg
 from lowbg_cli.commands.calibrate import calibrate_command
+from lowbg_cli.commands.drift import drift_app
 from lowbg_cli.commands.eval import eval_command
 from lowbg_cli.commands.explain import explain_command
 from lowbg_cli.commands.filter import filter_command
+from lowbg_cli.commands.gate import gate_command
+from lowbg_cli.commands.mix import mix_command
 from lowbg_cli.commands.report import report_command
+from lowbg_cli.commands.reserve import reserve_app
 from lowbg_cli.commands.score import score_command
 from lowbg_cli.commands.scorers import scorers_command
 from lowbg_cli.commands.train import train_command
@@ -41,11 +45,15 @@ app = typer.Typer(
 app.command("filter")(guarded(filter_command))
 app.command("score")(guarded(score_command))
 app.command("explain")(guarded(explain_command))
+app.command("mix", cls=TakesSeveral)(guarded(mix_command))
 app.command("report")(guarded(report_command))
 app.command("verify")(guarded(verify_command))
 app.command("train", cls=TakesSeveral)(guarded(train_command))
 app.command("eval")(guarded(eval_command))
 app.command("calibrate")(guarded(calibrate_command))
+app.command("gate")(guarded(gate_command))
+app.add_typer(drift_app)
+app.add_typer(reserve_app, name="reserve")
 app.command("scorers")(guarded(scorers_command))
 
 

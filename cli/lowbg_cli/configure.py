@@ -6,7 +6,7 @@ import datetime as dt
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -19,6 +19,7 @@ from lowbg.config import (
     LmDtype,
     LmSettings,
     Policy,
+    Provenance,
     Rule,
     RunConfig,
     Thresholds,
@@ -36,6 +37,39 @@ STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
+class ProvenanceOptions:
+    """What the command line says of provenance; it adds to what the policy file says."""
+
+    trust: Sequence[str] | None = None
+    allow_sources: Sequence[str] | None = None
+    deny_sources: Sequence[str] | None = None
+    count_fields: Sequence[str] | None = None
+
+    def resolve(self, provenance: Provenance) -> Provenance:
+        """Both together. Raises `ConfigError` for a --trust without "=", and for a bad source."""
+        if not any((self.trust, self.allow_sources, self.deny_sources, self.count_fields)):
+            return provenance
+        from lowbg.decision.policy import read_sources
+
+        fields = {name: list(globs) for name, globs in provenance.fields.items()}
+        for given in self.trust or ():
+            name, equals, glob = given.partition("=")
+            if not (name and equals and glob):
+                raise ConfigError(
+                    f"--trust {given}: write FIELD=VALUE, such as metadata.license=CC-BY-*"
+                )
+            fields.setdefault(name, []).append(glob)
+        allowed = (*provenance.allow_sources, *read_sources(self.allow_sources or (), Path()))
+        denied = (*provenance.deny_sources, *read_sources(self.deny_sources or (), Path()))
+        return Provenance(
+            fields={name: tuple(globs) for name, globs in fields.items()},
+            allow_sources=tuple(dict.fromkeys(allowed)),
+            deny_sources=tuple(dict.fromkeys(denied)),
+            count_fields=(*provenance.count_fields, *(self.count_fields or ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyOptions:
     """What the command line says of the decision; null where it says nothing."""
 
@@ -48,6 +82,7 @@ class PolicyOptions:
     unscored: Unscored | None = None
     trust_before: dt.date | None = None
     fpr_bound: FprBound | None = None
+    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions)
 
     def resolve(self) -> Policy:
         """The policy file's values (or the defaults) with the options on top.
@@ -73,6 +108,7 @@ class PolicyOptions:
                 max_phrase_hits=_given(self.max_phrase_hits, bounds.max_phrase_hits),
             ),
             trust_before=_given(self.trust_before, policy.trust_before),
+            provenance=self.provenance.resolve(policy.provenance),
         )
 
     def _check(self, policy: Policy, rule: Rule) -> None:
@@ -247,11 +283,13 @@ class WorkerOptions:
         return self.threads or max(1, min(available_cores() // busy, MOST_THREADS))
 
 
-def find_shards(inputs: Sequence[str], output: Path | None, *, quiet: bool) -> Discovery:
+def find_shards(
+    inputs: Sequence[str], output: Path | None, *, quiet: bool, may_be_empty: bool = False
+) -> Discovery:
     """The shards that the inputs stand for; says what lies among them and isn't read."""
     from lowbg.shards import survey
 
-    found = survey(inputs, output=output)
+    found = survey(inputs, output=output, may_be_empty=may_be_empty)
     if found.skipped and not quiet:
         some = ", ".join(found.skipped[:3]) + (", …" if len(found.skipped) > 3 else "")
         terminal.say(f"{terminal.plural(len(found.skipped), 'other file')} left out: {some}")

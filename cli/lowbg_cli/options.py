@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from lowbg.config import Changed as IfChanged
 from lowbg.config import Compression as Codec
 from lowbg.config import ExecutorName, FprBound, LmDtype, Rule
 from lowbg.config import Unscored as UnscoredTo
@@ -146,6 +147,36 @@ TrustBefore: TypeAlias = Annotated[
         help="Documents dated earlier are human by provenance.",
     ),
 ]
+Trust: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="FIELD=VALUE",
+        help="Documents whose field has this value (a glob) are human by provenance; repeatable.",
+    ),
+]
+AllowSource: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-source",
+        metavar="SOURCE",
+        help="Host (and those below), glob, host/path, or @FILE of them: human by provenance.",
+    ),
+]
+DenySource: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--deny-source", metavar="SOURCE", help="Likewise: AI, whatever else is known of them."
+    ),
+]
+CountField: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--count-field",
+        metavar="FIELD",
+        help="Count the documents by this field's values (C2PA, sidecars); repeatable.",
+    ),
+]
 Lm: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -276,6 +307,17 @@ Overwrite: TypeAlias = Annotated[
 Resume: TypeAlias = Annotated[
     bool, typer.Option("--resume", help="Go on with the run that the output holds, if any.")
 ]
+Incremental: TypeAlias = Annotated[
+    bool,
+    typer.Option("--incremental", help="Add what is new since the last run to the output, if any."),
+]
+Changed: TypeAlias = Annotated[
+    IfChanged | None,
+    typer.Option(
+        "--changed",
+        help="With --incremental: what becomes of inputs that changed. [default: refuse]",
+    ),
+]
 Retries: TypeAlias = Annotated[
     int,
     typer.Option("--retries", metavar="N", min=0, help="Try a shard that failed N times more."),
@@ -311,6 +353,14 @@ SkipIfRunning: TypeAlias = Annotated[
 LogFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--log-file", metavar="FILE", help="Append a JSON line a shard, and a summary."),
+]
+Reserve: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--reserve",
+        metavar="DIR",
+        help="Keep documents that are human by provenance there too, each text once.",
+    ),
 ]
 Strict: TypeAlias = Annotated[
     bool, typer.Option("--strict", help="Exit 3 also when any record was quarantined.")

@@ -36,7 +36,7 @@ class Judgement:
         if not self.quiet:
             # Problems are told below, a line each, for grep.
             terminal.show(summary(outcome.report, sys.stderr, leave_out=("problems",)))
-        tell_problems(outcome, report, quiet=self.quiet, strict=self.strict)
+        tell_problems(outcome.shards, report, quiet=self.quiet, strict=self.strict)
         code = exit_code(outcome, strict=self.strict)
         if self.fail_above is None:
             return code
@@ -68,13 +68,15 @@ def _scored(shard: ShardResult) -> int:
     return documents["human"] + documents["ai"]
 
 
-def tell_problems(outcome: Outcome, report: str | None, *, quiet: bool, strict: bool) -> None:
+def tell_problems(
+    shards: Sequence[ShardResult], report: str | None, *, quiet: bool, strict: bool
+) -> None:
     """Says what went wrong with shards, and unless `quiet` what was quarantined.
 
     `report` is where the whole of it is written down, null where nowhere. Under `strict` a
     quarantined record is an error like any other.
     """
-    found = [problem for shard in outcome.shards for problem in shard.problems]
+    found = [problem for shard in shards for problem in shard.problems]
     of_shards = [problem for problem in found if problem.count == 0]
     of_records = [problem for problem in found if problem.count > 0]
     for problems, speak, silent in (
@@ -85,7 +87,7 @@ def tell_problems(outcome: Outcome, report: str | None, *, quiet: bool, strict: 
             for kind in dict.fromkeys(problem.kind for problem in problems):
                 for message in _messages([p for p in problems if p.kind == kind], report):
                     speak(message)
-    hint = text_field_hint(outcome.shards)
+    hint = text_field_hint(shards)
     if hint:
         terminal.error(hint)
 

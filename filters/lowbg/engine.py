@@ -6,15 +6,15 @@ batches; it neither reads nor writes.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg import languages
@@ -23,10 +23,12 @@ from lowbg.characters import folding_of
 from lowbg.config import Extras, Policy, Rule, as_dict
 from lowbg.decision.decide import Decider, Decisions, Features
 from lowbg.models import ModelFile, embedded_names, open_embedded
+from lowbg.provenance import KnownOrigin, ProvenanceJudge, counted_values
 from lowbg.records import Metadata
 from lowbg.schema import LM_TOKENS
 from lowbg.scorers import default_scorers
 from lowbg.scorers.base import Documents, Scorer
+from lowbg.scorers.phrases import Phrases
 from lowbg.tokens import tokenize
 
 NO_EXTRAS = Extras()
@@ -36,15 +38,16 @@ NO_EXTRAS = Extras()
 class Judged:
     """A batch of documents with everything that is known of them, in their order.
 
-    `columns` holds every scorer's features; `trusted` says which documents are human by their
-    date; `decisions` the verdicts and scores. `second` is what a second look came to, null where
-    no causal LM runs.
+    `columns` holds every scorer's features; `known` what provenance says of them; `decisions` the
+    verdicts and scores; `counted` the values of the policy's `count_fields`, by field.
+    `second` is what a second look came to, null where no causal LM runs.
     """
 
     documents: Documents
     columns: Mapping[str, pa.Array]
-    trusted: NDArray[np.bool_]
+    known: KnownOrigin
     decisions: Decisions
+    counted: Mapping[str, list[str]] = field(default_factory=dict)
     second: SecondLook | None = None
 
 
@@ -63,6 +66,14 @@ class SecondLook:
     seconds: float
 
 
+class Judge(Protocol):
+    """What says of documents what they are; an `Engine` is the usual one."""
+
+    def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
+        """Everything that is known of a batch of documents, in their order; from any thread."""
+        ...
+
+
 class Engine:
     """Judges batches of text under one policy, with the optional scorers that `extras` asks for."""
 
@@ -73,8 +84,10 @@ class Engine:
             code: open_embedded(code) for code in embedded_names() if code in languages.CODES
         }
         self.scorers: tuple[Scorer, ...] = default_scorers(self.models)
+        self.phrases = next(scorer for scorer in self.scorers if isinstance(scorer, Phrases))
         self._decider = Decider(policy, self.models)
         self._second: Decider | None = None
+        self._provenance = ProvenanceJudge(policy)
         self._foldings = np.array(
             [folding_of(code) for code in languages.CODES] + [folding_of(None)], np.uint8
         )
@@ -105,8 +118,8 @@ class Engine:
     def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
         """Scores and decides every document; pure, and independent of how text is batched.
 
-        `metadata` (one entry a document) gives the documents' own language and date; without it
-        the language is identified and nothing is trusted.
+        `metadata` (one entry a document) gives the documents' own language and origin; without it
+        the language is identified and nothing is known of their provenance.
         """
         own = metadata.language if metadata is not None else None
         language = languages.detect(text, own)
@@ -114,16 +127,18 @@ class Engine:
         columns: dict[str, pa.Array] = {}
         for scorer in self.scorers:
             columns.update(scorer.score(documents))
-        trusted = trusted_by_date(metadata, self.policy.trust_before, len(text))
+        known = self._provenance.know(metadata, len(text))
         features = Features(
             languages=language,
             codes=languages.CODES,
             words=documents.tokens.words_per_document,
             counts=documents.tokens.counts,
             columns=columns,
-            trusted=trusted,
+            known=known,
+            ngrams=partial(self.phrases.ngrams, documents),
         )
-        first = Judged(documents, columns, trusted, self._decider.decide(features))
+        counted = counted_values(metadata, self.policy.provenance.count_fields)
+        first = Judged(documents, columns, known, self._decider.decide(features), counted)
         return self._look_again(first, features) if self.cascade.scorers else first
 
     def _look_again(self, first: Judged, features: Features) -> Judged:
@@ -187,33 +202,11 @@ class Engine:
         return {scorer.name: scorer.version for scorer in ran}
 
 
-def trusted_by_date(metadata: Metadata | None, before: dt.date | None, n: int) -> NDArray[np.bool_]:
-    """Which documents are dated earlier than `before`: human by provenance.
-
-    A date counts when it starts with YYYY-MM-DD (ISO 8601), or YYYY-MM or YYYY, which stand for
-    their last day; anything else is not trusted.
-    """
-    if before is None or metadata is None:
-        return np.zeros(n, np.bool_)
-    iso = pc.fill_null(
-        pc.extract_regex(
-            metadata.date, r"^(?P<date>(?:19|20)\d\d(?:-\d\d(?:-\d\d)?)?)(?:[T ].*)?$"
-        ).field("date"),
-        "",
-    )
-    # "2022" and "2022-11" stand for their last day. Comparing text compares dates.
-    lengths = pc.utf8_length(iso)
-    full = pc.case_when(
-        pc.make_struct(pc.equal(lengths, 4), pc.equal(lengths, 7)),
-        pc.binary_join_element_wise(iso, "12-31", "-"),
-        pc.binary_join_element_wise(iso, "31", "-"),
-        iso,
-    )
-    is_date = pc.greater(lengths, 0)
-    earlier = pc.less(full, before.isoformat())
-    return np.asarray(pc.and_(is_date, earlier).to_numpy(zero_copy_only=False), np.bool_)
-
-
 def policy_digest(policy: Policy) -> str:
-    """SHA-256 (hex) of a policy's values, whatever the layout of its file."""
-    return hashlib.sha256(json.dumps(as_dict(policy), sort_keys=True).encode()).hexdigest()
+    """SHA-256 (hex) of a policy's values, whatever the layout of its file.
+
+    The gate's limits aren't in it: they change no verdict.
+    """
+    values = as_dict(policy)
+    del values["gate"]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

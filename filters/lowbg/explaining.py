@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -19,7 +17,6 @@ from lowbg.errors import ConfigError, InputError
 from lowbg.readers import open_reader
 from lowbg.records import Metadata
 from lowbg.routing import VERDICT_NAMES
-from lowbg.scorers.phrases import Phrases
 
 FEATURES = (
     schema.PERPLEXITY,
@@ -128,7 +125,7 @@ def explain(text: str, *, language: str | None = None, policy: Policy | None = N
             FeatureValue(c.name, _value(judged.columns.get(c.name), 0), c.unit, c.meaning)
             for c in FEATURES
         ),
-        ngrams=_ngrams(_phrases(engine).odds.contributions(judged.documents), judged),
+        ngrams=_ngrams(engine.phrases.ngrams(judged.documents, 0)),
         sentences=_sentences(engine, judged, code),
     )
 
@@ -172,27 +169,11 @@ def _value(column: pa.Array | None, i: int) -> float | None:
     return None if value is None else float(value)
 
 
-def _phrases(engine: Engine) -> Phrases:
-    return next(scorer for scorer in engine.scorers if isinstance(scorer, Phrases))
-
-
-def _ngrams(
-    contributions: Sequence[tuple[int, int, float, float]], judged: Judged
-) -> tuple[NgramNote, ...]:
+def _ngrams(found: Sequence[tuple[str, float]]) -> tuple[NgramNote, ...]:
     """The n-grams that speak most for AI, heaviest first, then those for a human."""
-    tokens = judged.documents.tokens
-    nats: defaultdict[str, float] = defaultdict(float)
-    for offset, length, bayes, logistic in contributions:
-        first = int(np.searchsorted(tokens.word_offsets, offset))
-        last = first + length
-        end = int(tokens.word_offsets[last]) if last < len(tokens.words) else len(tokens.data)
-        raw = bytes(tokens.data[offset:end]).decode("utf-8", "replace")
-        text = " ".join(re.findall(r"\w+(?:['’]\w+)*", raw.lower()))
-        nats[text] += (bayes + logistic) / 2
-    ordered = sorted(nats.items(), key=lambda item: (-item[1], item[0]))
-    ai = [item for item in ordered if item[1] > 0][: NGRAMS[0]]
-    human = [item for item in reversed(ordered) if item[1] < 0][: NGRAMS[1]]
-    return tuple(NgramNote(text, value) for text, value in (*ai, *human))
+    ai = [item for item in found if item[1] > 0][: NGRAMS[0]]
+    human = [item for item in reversed(found) if item[1] < 0][: NGRAMS[1]]
+    return tuple(NgramNote(text, nats) for text, nats in (*ai, *human))
 
 
 def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[SentenceNote, ...]:
@@ -206,7 +187,7 @@ def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[Senten
         bytes(tokens.data[start:end]).decode("utf-8", "replace") for start, end in pairwise(cuts)
     ]
     alone = _judge(engine, texts, code or "und")
-    matcher = _phrases(engine).matcher
+    matcher = engine.phrases.matcher
     hits = matcher.find(alone.documents)
     patterns = matcher.patterns
     starts = alone.documents.tokens.text_starts

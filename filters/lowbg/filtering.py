@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from lowbg.checkpoints import Checkpoint, Journal
-from lowbg.config import Durability, ExecutorName, Existing, RunConfig
+from lowbg import manifest
+from lowbg.checkpoints import FOLDER, Checkpoint, Journal, encode
+from lowbg.config import Changed, Durability, ExecutorName, Existing, RunConfig
 from lowbg.engine import Engine
+from lowbg.errors import ConfigError
 from lowbg.locks import run_lock, share_of_worker
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
-from lowbg.report import collect
+from lowbg.report import collect, read_json
+from lowbg.reserve import Reserved, append, check_policy
 from lowbg.results import ShardResult
 from lowbg.resuming import check_output, prepare_output
+from lowbg.routing import Route
 from lowbg.running import (
     OnShard,
     Outcome,
@@ -30,7 +36,7 @@ from lowbg.running import (
 from lowbg.shards import Shard
 from lowbg.sinks import DirectorySinks, StreamSinks
 from lowbg.writers import output_name
-from lowbg.writers.base import Part
+from lowbg.writers.base import Part, replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,8 @@ class FilterJob:
     """One run of `lowbg filter` into a directory.
 
     `workers` processes are used where there is more than one shard; `command` is the command
-    line for the report; `skipped` names files that discovery passed over.
+    line for the report; `skipped` names files that discovery passed over. `changed` is for
+    incremental runs. `reserve` is where documents that are human by provenance are kept as well.
     """
 
     shards: tuple[Shard, ...]
@@ -51,6 +58,8 @@ class FilterJob:
     retries: int = 0
     command: str = ""
     skipped: tuple[str, ...] = ()
+    changed: Changed = Changed.REFUSE
+    reserve: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +113,56 @@ def filter_shards(
     asked to stop. A shard that fails doesn't stop the others: it is in the outcome.
     """
     check_names(job.shards, lambda name: output_name(name, job.config.compression))
+    if job.reserve is not None:
+        _check_reserve(job.reserve, job)
     engine = Engine(job.config.policy, job.config.extras)
     engine.prepare()
     check_output(job.output, job.existing)
     with run_lock(job.output):
         earlier = prepare_output(
             job.output, job.existing, job.config, engine, job.shards,
-            digests=job.durability.digests,
+            digests=job.durability.digests, changed=job.changed,
         )  # fmt: skip
-        run = Run(
-            job.shards, job.output, job.config, job.workers, job.executor, job.command,
-            job.skipped, earlier, job.retries,
-        )  # fmt: skip
-        setup = _FilterSetup(job.config, job.output, job.durability)
-        return run_shards(run, setup, on_progress, on_shard)
+        if earlier.nothing_new:
+            report = read_json(job.output / "report.json")
+            outcome = Outcome(report, (), len(earlier.reported or ()), earlier.notes)
+        else:
+            run = Run(
+                job.shards, job.output, job.config, job.workers, job.executor, job.command,
+                job.skipped, earlier, job.retries,
+            )  # fmt: skip
+            setup = _FilterSetup(job.config, job.output, job.durability)
+            outcome = run_shards(run, setup, on_progress, on_shard)
+        if job.reserve is None:
+            return outcome
+        return replace(outcome, reserved=_append_to_reserve(job.reserve, job))
+
+
+def _check_reserve(reserve: Path, job: FilterJob) -> None:
+    check_policy(job.config)
+    ours, theirs = (Path(os.path.realpath(path)) for path in (reserve, job.output))
+    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+        raise ConfigError(f"{reserve}: the reserve and the output {job.output} can't be the same")
+
+
+def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
+    """Adds what is new in the human outputs; notes them, so that a later run skips them.
+
+    All that the manifest lists are looked at, those of earlier incremental runs too: one of them
+    may have been killed before it came to the reserve.
+    """
+    note = job.output / FOLDER / "reserved.json"
+    try:
+        noted = json.loads(note.read_bytes())
+    except (OSError, ValueError):
+        noted = {}
+    place = os.path.realpath(reserve)
+    listed = (manifest.read(job.output) or {"files": []})["files"]
+    human = {f["path"]: [place, f["sha256"]] for f in listed if f["kind"] == Route.HUMAN}
+    new = {path: digest for path, digest in human.items() if noted.get(path) != digest}
+    reserved = append(reserve, [(job.output / path, path) for path in new], job.config)
+    replace_file(note, encode({**noted, **new}))
+    return reserved
 
 
 def filter_stream(

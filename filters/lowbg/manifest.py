@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from lowbg.compression import open_input
 from lowbg.config import as_dict
-from lowbg.errors import LowbgError, OutputError
+from lowbg.errors import ConfigError, LowbgError, OutputError
 from lowbg.results import RunInfo, ShardResult
 from lowbg.statistics import VERDICTS
 from lowbg.writers.base import AtomicFile
@@ -28,7 +28,7 @@ NAME: Final = "manifest.json"
 EXEMPT: Final = (".lowbg", NAME)
 """What may lie in an output directory without being in its manifest."""
 
-_KINDS: Final = ("human", "ai", "unscored", "quarantine")
+_KINDS: Final = ("human", "ai", "unscored", "synthetic", "quarantine")
 _CHUNK = 1 << 20
 
 FindingKind = Literal["missing", "changed", "extra", "count", "manifest"]
@@ -48,14 +48,16 @@ def write_manifest(
     info: RunInfo,
     shards: Sequence[ShardResult],
     extra_files: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes `manifest.json` atomically; call it when everything else is in place.
 
-    `extra_files` are paths below `root` that belong to no shard, such as the report. Raises
+    `extra_files` are paths below `root` that belong to no shard, such as the report; `more` is
+    written beside the rest, as plain JSON values. Raises
     `OutputError` where one of them can't be read or the manifest not written.
     """
     content = {
-        "schema": SCHEMA,
+        **(more or {}),
         "version": info.version,
         "command": info.command,
         "started": info.started,
@@ -76,10 +78,16 @@ def write_manifest(
             *(_extra_file(root, path) for path in extra_files),
         ],
     }
-    content["content_sha256"] = _content_digest(content)
+    write(root, content)
+
+
+def write(root: Path, content: Mapping[str, Any]) -> None:
+    """Writes a manifest of `content` atomically; schema and digest are added."""
+    whole = {**content, "schema": SCHEMA}
+    whole["content_sha256"] = _content_digest(whole)
     file = AtomicFile(root / NAME)
     try:
-        file.write(_encode(content, indent=2))
+        file.write(_encode(whole, indent=2))
         file.commit()
     finally:
         file.abort()
@@ -164,7 +172,7 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
     findings += [
         Finding("extra", path, f"{path}: not in {NAME}; it was added after the run")
         for path in _files_below(root)
-        if path not in known
+        if path not in known and not _is_unfinished(content, path)
     ]
     return findings + _check_sums(content)
 
@@ -174,6 +182,38 @@ def listed_files(root: Path) -> list[Path]:
     content, _ = _load(root)
     listed = [] if content is None else content["files"]
     return [root / file["path"] for file in listed if _inside(root, file["path"])]
+
+
+def _is_unfinished(content: Mapping[str, Any], path: str) -> bool:
+    """Whether a file that isn't listed is what a killed append to a reserve left: no part of it."""
+    return "reserve" in content and path.startswith(("packs/", "names/"))
+
+
+def read(root: Path) -> dict[str, Any] | None:
+    """The manifest of `root`; null without one. Raises `ConfigError` where it can't be used."""
+    if not (root / NAME).exists():
+        return None
+    content, findings = _load(root)
+    if content is None or findings:
+        raise ConfigError(findings[0].message)
+    return content
+
+
+def listed_of_kind(root: Path, kinds: Sequence[str]) -> list[Path]:
+    """The files of `kinds` that the manifest of `root` lists, in its order.
+
+    Raises `ConfigError` where the manifest can't be used, or one of the files is gone.
+    """
+    content = read(root)
+    paths = [
+        root / file["path"]
+        for file in (content or {"files": []})["files"]
+        if file["kind"] in kinds and _inside(root, file["path"])
+    ]
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(f"{path}: listed in {root / NAME}, but missing")
+    return paths
 
 
 def _load(root: Path) -> tuple[dict[str, Any] | None, list[Finding]]:

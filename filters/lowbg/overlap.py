@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lowbg.engine import Engine, Judged
+from lowbg.engine import Judge, Judged
 from lowbg.readers.base import Reader
 from lowbg.records import Batch, Position
 
@@ -34,7 +34,7 @@ class Step:
     position: Position
 
 
-def judged_in_order(reader: Reader, engine: Engine, threads: int) -> Generator[Step, None, None]:
+def judged_in_order(reader: Reader, engine: Judge, threads: int) -> Generator[Step, None, None]:
     """Every batch of the shard with its judgement; close it before the reader.
 
     Raises what reading or judging raises, after the batches before it.
@@ -46,14 +46,14 @@ def judged_in_order(reader: Reader, engine: Engine, threads: int) -> Generator[S
         yield from _overlapping(reader, engine, threads)
 
 
-def _judge(engine: Engine, batch: Batch) -> Judged | None:
+def _judge(engine: Judge, batch: Batch) -> Judged | None:
     return engine.judge(batch.text, batch.metadata) if len(batch) else None
 
 
 _Ahead: TypeAlias = tuple[Batch, "Future[Judged | None]", Position]
 
 
-def _overlapping(reader: Reader, engine: Engine, threads: int) -> Generator[Step, None, None]:
+def _overlapping(reader: Reader, engine: Judge, threads: int) -> Generator[Step, None, None]:
     # One batch waits here for each that is judged; the bound keeps memory flat.
     ahead: queue.Queue[_Ahead | BaseException | None] = queue.Queue(threads)
     stopped = threading.Event()

@@ -18,7 +18,7 @@ import numpy as np
 
 from lowbg.cascade import SENT_NAMES
 from lowbg.checkpoints import Checkpoint, Journal, Tally
-from lowbg.engine import Engine, Judged
+from lowbg.engine import Judge, Judged
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
@@ -96,7 +96,7 @@ def run_shard(
     source: str,
     open_reader: Callable[[], Reader],
     open_sinks: OpenSinks,
-    engine: Engine,
+    engine: Judge,
     on_progress: OnProgress | None = None,
     journal: Journal | None = None,
     threads: int = 1,
@@ -131,7 +131,7 @@ class _ShardRun:
         self,
         name: str,
         source: str,
-        engine: Engine,
+        engine: Judge,
         threads: int,
         on_progress: OnProgress | None,
         journal: Journal | None,
@@ -305,12 +305,14 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         codes=judged.documents.language_codes,
         dates=batch.metadata.date,
         urls=batch.metadata.url,
-        trusted=judged.trusted,
+        trusted=judged.known.trusted,
         called_ai=decisions.called_ai,
         columns={**judged.columns, "ai_score": decisions.score},
         unscored_codes=decisions.unscored_codes,
         unscored_names=decisions.unscored_names,
         second_look=second_look_counts(judged),
+        origin=judged.known,
+        counted=judged.counted,
     )
 
 

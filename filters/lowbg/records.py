@@ -6,9 +6,10 @@ that a writer can put back exactly what was read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -68,19 +69,25 @@ class RowPayload:
 
 Payload = LinePayload | RowPayload
 
+OBJECT: Final = "(object)"
+LIST: Final = "(list)"
+"""What stands in a column of `Metadata.others` for a value that is no single one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """What the records say of themselves, as strings; null where a record says nothing.
 
     Each column is a `pa.StringArray` with one entry a record. A number is given as its decimal
-    text.
+    text. `others` holds further fields by name, in which a boolean is "true" or "false", and an
+    object or a list is just `OBJECT` or `LIST`.
     """
 
     id: pa.StringArray
     language: pa.StringArray
     date: pa.StringArray
     url: pa.StringArray
+    others: Mapping[str, pa.StringArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

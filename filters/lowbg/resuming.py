@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import lowbg
 from lowbg import checkpoints
 from lowbg.checkpoints import input_digest, key_of
-from lowbg.config import Existing, RunConfig, as_dict
+from lowbg.config import Changed, Existing, RunConfig, as_dict
 from lowbg.engine import Engine
-from lowbg.errors import ConfigError, OutputError
+from lowbg.errors import ConfigError, LowbgError, OutputError
 from lowbg.manifest import NAME as MANIFEST
+from lowbg.report import read_json
 from lowbg.results import ShardResult
 from lowbg.shards import InputState, Shard
 from lowbg.writers.base import naming
 
+_log = logging.getLogger(__name__)
+
 SCHEMA: Final = "lowbg.run/1"
 
 OUTPUT_ENTRIES: Final = (
-    "human", "ai", "unscored", "quarantine", "report.json", "report.html", MANIFEST, ".lowbg",
+    "human", "ai", "unscored", "synthetic", "weights", "quarantine", "report.json", "report.html",
+    MANIFEST, ".lowbg",
 )  # fmt: skip
 """What lowbg makes in an output directory, and what `overwrite` removes there."""
 
@@ -31,6 +37,7 @@ _LOCKS: Final = ("lock", "workers")
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
 """What `writers.base.AtomicFile` calls a file that has no name yet."""
 
+_GOES_ON: Final = (Existing.RESUME, Existing.INCREMENTAL)
 _NAMED = 5
 
 
@@ -38,12 +45,17 @@ _NAMED = 5
 class Earlier:
     """What an earlier run left: results of finished shards by name, and what to say of them.
 
-    `vanished` are finished shards whose inputs are gone: their outputs stay.
+    `vanished` are finished shards whose inputs are gone: their outputs stay. For an incremental
+    run, `reported` are the shards of the last report (null for any other run) and `runs` its
+    entries "runs"; `nothing_new` says that the directory is whole and nothing is to be added.
     """
 
     finished: Mapping[str, ShardResult] = field(default_factory=dict)
     vanished: tuple[ShardResult, ...] = ()
     notes: tuple[str, ...] = ()
+    reported: frozenset[str] | None = None
+    runs: tuple[Mapping[str, Any], ...] = ()
+    nothing_new: bool = False
 
 
 def check_output(output: Path, existing: Existing) -> None:
@@ -70,11 +82,11 @@ def check_output(output: Path, existing: Existing) -> None:
     if _is_occupied(output, present) and existing is Existing.REFUSE:
         what = "a run" if MANIFEST in present else "an unfinished run"
         raise ConfigError(
-            f"{output} already holds {what}. Use --resume to go on with it, --overwrite to replace "
-            "it, or choose another -o."
+            f"{output} already holds {what}. Use --resume to go on with it, --incremental to add "
+            "what is new, --overwrite to replace it, or choose another -o."
         )
     links = [name for name in present if (output / name).is_symlink()]
-    if links and existing is Existing.RESUME:
+    if links and existing in _GOES_ON:
         raise ConfigError(
             f"{output / links[0]} is a symbolic link; lowbg doesn't write through it. "
             "Choose another -o."
@@ -97,18 +109,20 @@ def prepare_output(
     shards: Sequence[Shard],
     *,
     digests: bool = False,
+    changed: Changed = Changed.REFUSE,
 ) -> Earlier:
     """Clears the directory or takes stock of it, and notes which run it holds from now on.
 
     Call it under the run's lock. Raises `ConfigError` when an earlier run cannot be gone on with:
-    it says what changed. `digests` compares finished inputs by SHA-256.
+    it says what changed. `digests` compares finished inputs by SHA-256; `changed` is what an
+    incremental run does about those that are others now.
     """
     check_output(output, existing)
-    _remove_leftovers(output)
+    remove_leftovers(output)
     earlier = Earlier()
     inputs = {shard.name: InputState.of(shard) for shard in shards}
     old: Mapping[str, Any] = {}
-    if existing is Existing.RESUME:
+    if existing in _GOES_ON:
         found = checkpoints.read_record(output)
         if found is None and _is_occupied(output, [entry.name for entry in output.iterdir()]):
             raise ConfigError(
@@ -118,7 +132,14 @@ def prepare_output(
         old = found or {}
     new = identity(config, engine)
     if old:
-        earlier = _take_stock(output, old, new, shards, inputs, digests=digests)
+        stock = _Stock(output, old, shards, inputs, digests=digests)
+        stock.take(new)
+        if existing is Existing.RESUME:
+            earlier = stock.to_resume()
+        else:
+            earlier = stock.to_add_to(changed)
+            if earlier.nothing_new:
+                return earlier
     else:
         clear(output)
     with_notes = {name: asdict(state) for name, state in inputs.items()}
@@ -130,9 +151,9 @@ def prepare_output(
     return earlier
 
 
-def _remove_leftovers(output: Path) -> None:
+def remove_leftovers(output: Path) -> None:
     """Removes temporary files of runs that were killed."""
-    folders = [output, *(output / name for name in ("human", "ai", "unscored", "quarantine"))]
+    folders = [output, *(output / name for name in OUTPUT_ENTRIES if (output / name).is_dir())]
     for folder in folders:
         for path in folder.glob(".*.tmp") if folder is output else folder.rglob(".*.tmp"):
             if _LEFTOVER.fullmatch(path.name):
@@ -143,10 +164,11 @@ def _remove_leftovers(output: Path) -> None:
 def identity(config: RunConfig, engine: Engine) -> dict[str, Any]:
     """Everything that decides what the outputs are, beside the inputs, as plain JSON values."""
     configuration = as_dict(config)
-    for name in ("batch_bytes", "threads"):  # They never change a result.
+    for name in ("batch_bytes", "threads"):  # Neither they nor the gate ever change a result.
         del configuration[name]
     if configuration["extras"]["lm"] is not None:
         del configuration["extras"]["lm"]["batch_tokens"]  # Nor does this.
+    del configuration["policy"]["gate"]
     return {
         "schema": SCHEMA,
         "version": lowbg.__version__,
@@ -172,46 +194,165 @@ def clear(output: Path) -> None:
             raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error
 
 
-def _take_stock(
-    output: Path,
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
-    shards: Sequence[Shard],
-    inputs: Mapping[str, InputState],
-    *,
-    digests: bool,
-) -> Earlier:
-    changed = list(differences({k: v for k, v in old.items() if k != "inputs"}, new))
-    if changed:
-        raise _refusal(output, changed)
-    finished = checkpoints.load_results(output)
-    before = {name: InputState(**state) for name, state in old["inputs"].items()}
-    by_name = {shard.name: shard for shard in shards}
-    for name, (result, state) in finished.items():
-        if name in inputs and not _same(by_name[name], inputs[name], state, result, digests):
-            changed.append(_changed_input(by_name[name], state, inputs[name]))
-    for name in sorted(before.keys() & inputs.keys() - finished.keys()):
-        begun = (output / checkpoints.FOLDER / "parts" / key_of(name)).exists()
-        if begun and before[name] != inputs[name]:
-            changed.append(_changed_input(by_name[name], before[name], inputs[name]))
-    if changed:
-        raise _refusal(output, changed)
-    gone = sorted(before.keys() - inputs.keys())
-    for name in gone:
-        if name not in finished:
-            checkpoints.forget(output, name)
-    notes = []
-    if gone:
-        kept = sum(name in finished for name in gone)
-        notes.append(
-            f"{_some(gone)}: no longer among the inputs; {kept} of {len(gone)} had been finished, "
-            "and their outputs stay"
+class _Stock:
+    """What an earlier run left in the directory, against the inputs that there are now."""
+
+    def __init__(
+        self,
+        output: Path,
+        old: Mapping[str, Any],
+        shards: Sequence[Shard],
+        inputs: Mapping[str, InputState],
+        *,
+        digests: bool,
+    ) -> None:
+        self._output = output
+        self._old = old
+        self._shards = {shard.name: shard for shard in shards}
+        self._inputs = inputs
+        self._digests = digests
+        self._finished: dict[str, tuple[ShardResult, InputState]] = {}
+        self._before = {name: InputState(**state) for name, state in old["inputs"].items()}
+
+    def take(self, new: Mapping[str, Any]) -> None:
+        """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
+        old = {key: value for key, value in self._old.items() if key != "inputs"}
+        changed = list(differences(old, new))
+        if changed:
+            raise _refusal(self._output, changed)
+        self._finished = checkpoints.load_results(self._output)
+
+    def to_resume(self) -> Earlier:
+        """What to go on with. Raises `ConfigError` where an input isn't what it was."""
+        changed = list(self._changed().values())
+        for name in sorted(self._before.keys() & self._inputs.keys() - self._finished.keys()):
+            begun = (self._output / checkpoints.FOLDER / "parts" / key_of(name)).exists()
+            if begun and self._before[name] != self._inputs[name]:
+                changed.append(
+                    _changed_input(self._shards[name], self._before[name], self._inputs[name])
+                )
+        if changed:
+            raise _refusal(self._output, changed)
+        gone = self._forget_gone()
+        notes = []
+        if gone:
+            kept = sum(name in self._finished for name in gone)
+            notes.append(
+                f"{_some(gone)}: no longer among the inputs; {kept} of {len(gone)} had been "
+                "finished, and their outputs stay"
+            )
+        return self._earlier(gone, notes)
+
+    def to_add_to(self, changed: Changed) -> Earlier:
+        """What to add to. Raises `ConfigError` as `changed` says, and for names that clash.
+
+        An input that was begun and is another now starts over: nothing of it was published.
+        """
+        self._check_names()
+        others = self._changed()
+        if others and changed is Changed.REFUSE:
+            raise ConfigError(
+                f"changed after they were processed: {_some(list(others.values()))}. Give new data "
+                "names of their own; or use --changed redo to process these again, --changed keep "
+                "to leave what came of them"
+            )
+        notes = []
+        if others and changed is Changed.REDO:
+            # Without these a directory isn't whole, and one with a manifest is.
+            with naming(self._output / MANIFEST):
+                (self._output / MANIFEST).unlink(missing_ok=True)
+            for name in others:
+                self._undo(name)
+        if others:
+            did = "processed again" if changed is Changed.REDO else "left as they were"
+            notes.append(f"{_some(list(others.values()))}: {did}")
+        gone = self._forget_gone()
+        lost = [name for name in gone if name not in self._finished]
+        if lost:
+            notes.append(f"{_some(lost)}: no longer among the inputs, and not processed before")
+        earlier = self._earlier(gone, notes)
+        reported, runs = _last_report(self._output)
+        waiting = self._inputs.keys() - earlier.finished.keys()
+        whole = (self._output / MANIFEST).is_file() and reported >= self._finished.keys()
+        return replace(
+            earlier,
+            # What is done again is new again.
+            reported=frozenset(reported & self._finished.keys()),
+            runs=runs,
+            nothing_new=whole and not waiting and not lost,
         )
-    return Earlier(
-        {name: result for name, (result, _) in finished.items() if name in inputs},
-        tuple(finished[name][0] for name in gone if name in finished),
-        tuple(notes),
-    )
+
+    def _changed(self) -> dict[str, str]:
+        """Finished shards whose inputs are others now, and how."""
+        changed = {}
+        for name, (result, then) in self._finished.items():
+            now = self._inputs.get(name)
+            if now is not None and not _same(self._shards[name], now, then, result, self._digests):
+                changed[name] = _changed_input(self._shards[name], then, now)
+        return changed
+
+    def _check_names(self) -> None:
+        """Raises `ConfigError` where an input has the name of another, or came under another."""
+        names = {os.path.realpath(r.source): r.shard for r, _ in self._finished.values()}
+        for name, shard in self._shards.items():
+            real = os.path.realpath(shard.path)
+            earlier = names.get(real, name)
+            if not shard.resumable:
+                raise ConfigError(
+                    f"--incremental: {shard.path} can be read only once, so that what is new in it "
+                    "can't be told; write it to a file"
+                )
+            if earlier != name and name not in self._finished:
+                raise ConfigError(
+                    f"{shard.path} was processed as {earlier} and would be {name} now; give "
+                    "the inputs in the same way as before"
+                )
+            if name not in self._finished:
+                continue
+            source = self._finished[name][0].source
+            # A file that was moved here is the same one; one that is still there isn't.
+            if os.path.realpath(source) != real and Path(source).is_file():
+                raise ConfigError(
+                    f"{shard.path} would be written over what came of {source}: both are {name} in "
+                    "the output. Give the folder above them as input, or rename one"
+                )
+
+    def _undo(self, name: str) -> None:
+        """Removes what came of a shard, so that it is done again."""
+        result, _ = self._finished.pop(name)
+        for file in result.outputs:
+            with naming(self._output / file.path):
+                (self._output / file.path).unlink(missing_ok=True)
+        checkpoints.forget(self._output, name)
+
+    def _forget_gone(self) -> list[str]:
+        """Names of inputs that are no longer there; what was not finished of them is removed."""
+        gone = sorted(self._before.keys() - self._inputs.keys())
+        for name in gone:
+            if name not in self._finished:
+                checkpoints.forget(self._output, name)
+        return gone
+
+    def _earlier(self, gone: Sequence[str], notes: Sequence[str]) -> Earlier:
+        finished = {name: result for name, (result, _) in self._finished.items()}
+        return Earlier(
+            {name: result for name, result in finished.items() if name in self._inputs},
+            tuple(finished[name] for name in gone if name in finished),
+            tuple(notes),
+        )
+
+
+def _last_report(output: Path) -> tuple[set[str], tuple[Mapping[str, Any], ...]]:
+    """The shards and runs of the last report; nothing where there is none that can be read."""
+    path = output / "report.json"
+    if not path.is_file():
+        return set(), ()
+    try:
+        report = read_json(path)
+    except LowbgError as error:
+        _log.warning("%s; the report goes on without its runs", error)
+        return set(), ()
+    return {shard["shard"] for shard in report["shards"]}, tuple(report["runs"])
 
 
 def _same(

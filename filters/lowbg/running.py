@@ -18,7 +18,7 @@ from lowbg.checkpoints import LASTING_PROBLEMS
 from lowbg.config import ExecutorName, RunConfig, as_dict
 from lowbg.engine import Engine, policy_digest
 from lowbg.errors import ConfigError
-from lowbg.executors.base import Executor, Finished, Worker
+from lowbg.executors.base import Executor, Finished, Result, Worker
 from lowbg.executors.processes import ProcessExecutor
 from lowbg.executors.serial import SerialExecutor
 from lowbg.manifest import write_manifest
@@ -26,6 +26,7 @@ from lowbg.pipeline import OnProgress
 from lowbg.readers import open_reader
 from lowbg.readers.base import Reader
 from lowbg.report import Report, collect, write_html, write_json
+from lowbg.reserve import Reserved
 from lowbg.results import Problem, RunInfo, ShardResult
 from lowbg.resuming import Earlier
 from lowbg.shards import Shard
@@ -60,13 +61,16 @@ OnShard: TypeAlias = Callable[[ShardResult], None]
 class Outcome:
     """What a run came to: its report, and every shard's result in the shards' order.
 
-    `resumed` of them an earlier run had finished; `notes` is what there is to say of that.
+    `resumed` of them an earlier run had finished; `notes` is what there is to say of that. Of an
+    incremental run `shards` are those that are new, and `resumed` counts the others.
+    `reserved`: what was added to the reserve, where there is one.
     """
 
     report: Report
     shards: tuple[ShardResult, ...]
     resumed: int = 0
     notes: tuple[str, ...] = ()
+    reserved: Reserved | None = None
 
     @property
     def complete(self) -> bool:
@@ -103,16 +107,14 @@ def run_shards(
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     results = dict(run.earlier.finished)
     waiting = [shard for shard in run.shards if shard.name not in results]
-    # Only this process has its standard input and what a shell's <(…) stands for.
-    alone = any(shard.path.startswith(("-", "/dev/fd/", "/proc/self/")) for shard in waiting)
     executor, workers = choose_executor(
-        ExecutorName.SERIAL if alone else run.executor, run.workers, len(waiting)
+        ExecutorName.SERIAL if own_streams(waiting) else run.executor, run.workers, len(waiting)
     )
     if workers > 1:
         engine.warm_up()
     for _ in range(1 + run.retries):
         ordered = largest_first(waiting)
-        with _closing(executor.run(setup, ordered, on_progress)) as ends:
+        with closing(executor.run(setup, ordered, on_progress)) as ends:
             for end in ends:
                 shard = ordered[end.index]
                 result = end.result or failed_shard(shard, end.error)
@@ -128,13 +130,19 @@ def run_shards(
         executor_name(executor), run.skipped,
     )  # fmt: skip
     whole = [*shards, *run.earlier.vanished]
-    report = collect(info, whole)
+    report = collect(info, whole, run.earlier.runs)
     write_json(report, run.output / "report.json")
     write_html(report, run.output / "report.html")
     write_manifest(run.output, info, whole, ["report.json", "report.html"])
     silent = engine.cascade.why_silent(engine.policy)
-    notes = () if silent is None else (f"the LM changed no verdict: {silent}",)
-    return Outcome(report, tuple(shards), len(run.earlier.finished), (*run.earlier.notes, *notes))
+    notes = run.earlier.notes
+    if silent is not None:
+        notes = (*notes, f"the LM changed no verdict: {silent}")
+    reported = run.earlier.reported
+    if reported is None:
+        return Outcome(report, tuple(shards), len(run.earlier.finished), notes)
+    new = tuple(shard for shard in shards if shard.shard not in reported)
+    return Outcome(report, new, len(reported), notes)
 
 
 def _may_be_retried(shard: Shard, result: ShardResult) -> bool:
@@ -166,6 +174,11 @@ def check_names(shards: Sequence[Shard], output_of: Callable[[str], str]) -> Non
 def largest_first(shards: Sequence[Shard]) -> tuple[Shard, ...]:
     """The shards in the order in which they are handed out: the last one to end is a small one."""
     return tuple(sorted(shards, key=lambda shard: (-shard.size, shard.name)))
+
+
+def own_streams(shards: Sequence[Shard]) -> bool:
+    """Whether a shard is standard input or what a shell's <(…) stands for: no worker has it."""
+    return any(shard.path.startswith(("-", "/dev/fd/", "/proc/self/")) for shard in shards)
 
 
 def choose_executor(name: ExecutorName, workers: int, shards: int) -> tuple[Executor, int]:
@@ -235,7 +248,7 @@ def run_info(
 
 
 @contextlib.contextmanager
-def _closing(ends: Iterator[Finished[ShardResult]]) -> Iterator[Iterator[Finished[ShardResult]]]:
+def closing(ends: Iterator[Finished[Result]]) -> Iterator[Iterator[Finished[Result]]]:
     """Ends the executor when its caller is interrupted."""
     try:
         yield ends

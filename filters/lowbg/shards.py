@@ -91,7 +91,9 @@ def discover(inputs: Sequence[str], *, output: Path | None = None) -> list[Shard
     return list(survey(inputs, output=output).shards)
 
 
-def survey(inputs: Sequence[str], *, output: Path | None = None) -> Discovery:
+def survey(
+    inputs: Sequence[str], *, output: Path | None = None, may_be_empty: bool = False
+) -> Discovery:
     """The shards that `inputs` stand for, in the order of the inputs and sorted within each.
 
     An input is a file, a directory (walked, hidden files left out, files with the `ENDINGS`
@@ -101,17 +103,18 @@ def survey(inputs: Sequence[str], *, output: Path | None = None) -> Discovery:
 
     Raises `ConfigError` when an input is missing or cannot be listed, when there are no shards,
     when names still collide, and when an input is the output directory or lies inside it. An
-    output directory inside an input is left out, and reported as skipped.
+    output directory inside an input is left out, and reported as skipped. With `may_be_empty`
+    a directory without shards, and a glob in a directory that there is, stand for nothing.
     """
     root = None if output is None else _real(output)
-    found = [_expand(given, root) for given in inputs]
+    found = [_expand(given, root, may_be_empty=may_be_empty) for given in inputs]
     for shard in (shard for each in found for shard in each.shards):
         _check_shard_outside(shard, root)
     _drop_repeated(found)
     _disambiguate(found)
     shards = tuple(shard for each in found for shard in each.shards)
     skipped = tuple(dict.fromkeys(path for each in found for path in each.skipped))
-    if not shards:
+    if not shards and not may_be_empty:
         others = f" ({len(skipped)} other files, such as {skipped[0]})" if skipped else ""
         raise ConfigError(
             f"no shards in {', '.join(inputs) or 'no inputs'}{others}; a directory is searched for "
@@ -151,7 +154,7 @@ def has_known_ending(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def _expand(given: str, output: Path | None) -> _Input:
+def _expand(given: str, output: Path | None, *, may_be_empty: bool) -> _Input:
     if given == STDIN:
         return _Input("stdin", [Shard(STDIN, "stdin", 0)])
     if "://" in given:
@@ -164,7 +167,7 @@ def _expand(given: str, output: Path | None) -> _Input:
     if exists:
         return _expand_path(path, output)
     if _MAGIC & set(given):
-        return _expand_glob(given, output)
+        return _expand_glob(given, output, may_be_empty=may_be_empty)
     raise ConfigError(f"{given}: no such file or directory")
 
 
@@ -203,7 +206,7 @@ def _expand_path(path: Path, output: Path | None) -> _Input:
     return found
 
 
-def _expand_glob(given: str, output: Path | None) -> _Input:
+def _expand_glob(given: str, output: Path | None, *, may_be_empty: bool) -> _Input:
     base = _literal_base(given)
     found = _Input(_real(base).name)
     files: list[Path] = []
@@ -213,6 +216,8 @@ def _expand_glob(given: str, output: Path | None) -> _Input:
         files.extend(_walk(path, output, found.skipped) if path.is_dir() else [path])
     files = [file for file in dict.fromkeys(files) if file.exists()]
     if not files:
+        if may_be_empty and base.is_dir():
+            return found
         raise ConfigError(f"{given}: nothing matches")
     # `data/*` also matches a README; `data/part-*` may well match files without any ending.
     known = [file for file in files if has_known_ending(file.name)]

@@ -49,7 +49,7 @@ class DirectorySinks:
             for route in routes(config.policy.unscored):
                 check_inside(root, root / route / name)
                 part = part_of(route.value)
-                self._writers[route] = _open_writer(route, name, root, reader, config, part)
+                self._writers[route] = open_writer(f"{route}/{name}", root, reader, config, part)
             check_inside(root, target)
         except BaseException:
             self.abort()
@@ -101,15 +101,14 @@ def check_inside(root: Path, path: Path) -> None:
         raise OutputError(f"{path}: a symbolic link leads out of the output directory, to {real}")
 
 
-def _open_writer(
-    route: Route, name: str, root: Path, reader: Reader, config: RunConfig, part: Part | None
+def open_writer(
+    name: str, root: Path, reader: Reader, config: RunConfig, part: Part | None
 ) -> Writer:
+    """The writer of `root`/`name` for what `reader` reads: rows as rows, lines as lines."""
     if isinstance(reader, ParquetReader):
-        return ParquetWriter(
-            root / route / name, root, reader.schema, reader.layout, config.annotate, part
-        )
+        return ParquetWriter(root / name, root, reader.schema, reader.layout, config.annotate, part)
     codec = codec_of(config.compression, reader.compression)
-    return JsonlWriter(root / route / output_name(name, config.compression), root, codec, part)
+    return JsonlWriter(root / output_name(name, config.compression), root, codec, part)
 
 
 class StreamSinks:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lowbg.counting import Bins, CountTable, linear_bins, log_bins
 from lowbg.origins import NO_HOST, Coded, hosts, to_numpy, years
+from lowbg.provenance import KnownOrigin
 
 VERDICTS: Final = ("human", "ai", "unscored", "quarantined")
 MEASURES: Final = ("documents", "bytes", "words")
@@ -33,6 +34,8 @@ SCORE_BINS: Final = Bins(
 """Where documents are counted by score for the estimate: half a unit of ln(s / (1 − s)) each."""
 
 UNKNOWN_LANGUAGE: Final = "und"
+MAX_VALUES: Final = 1_000
+"""Distinct rules, and values of counted fields, that are kept apart in a shard, likewise."""
 MAX_HOSTS: Final = 50_000
 MAX_HOST_LANGUAGES: Final = 20_000
 """Distinct hosts, and hosts by language, that are counted apart in a shard, first come first
@@ -51,8 +54,8 @@ HISTOGRAMS: Final[tuple[Bins, ...]] = (
 
 _SCORED = 3  # human, ai, unscored: the verdicts of what could be read
 _FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
-                  "phrases", "phrase_categories", "artifacts", "rejected",
-                  "unscored", "second_look")  # fmt: skip
+                  "phrases", "phrase_categories", "artifacts", "rejected", "unscored", "rules",
+                  "values", "second_look")  # fmt: skip
 _VERDICT_DOCUMENTS: Final = tuple(range(0, _SCORED * len(MEASURES), len(MEASURES)))
 
 
@@ -62,10 +65,12 @@ class StatisticsBatch:
 
     `verdicts` is 0 (human), 1 (AI) or 2 (unscored); `words` in words; `sizes` in stored bytes;
     `languages` indexes `codes`, −1 where not recognised. `trusted` documents are human by their
-    date; `called_ai` is the verdict by score alone, before trust. `columns` holds the features by
-    name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
-    `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `second_look` counts
-    what a causal LM did, by name.
+    provenance; `called_ai` is the verdict by score alone, before that. `columns` holds the features
+    by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
+    `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
+    documents are known by provenance and by which rule; `counted` holds, a counted field, the
+    values of all documents. `second_look` counts what a
+    causal LM did, by name.
     """
 
     verdicts: NDArray[np.int8]
@@ -81,6 +86,8 @@ class StatisticsBatch:
     unscored_codes: NDArray[np.int8] | None = None
     unscored_names: tuple[str, ...] = ()
     second_look: Mapping[str, int] = field(default_factory=dict)
+    origin: KnownOrigin | None = None
+    counted: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -91,14 +98,15 @@ class Statistics:
 
     `totals` has a row a verdict of `VERDICTS` and a column a measure of `MEASURES`. `languages`,
     `years` and `hosts` have, a name, the three measures of human, then of AI, then of unscored
-    documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict;
-    `unscored` documents by reason; `rejected` records and bytes by reason. `trust` has
-    `TRUST_COUNTS` by "language/year"; `trust_scores`, there, the trusted documents with a score by
-    `SCORE_BINS` (below, the bins, above), then those that are not trusted; `host_languages` has, by
-    "language/host", `TRUST_COUNTS` and then the scores of what is not trusted. `histograms` are
-    `HISTOGRAMS`: a row a verdict; below, the bins, above. `second_look` counts
-    documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it had no
-    say (`without_say`), and verdicts that it changed (`human_to_ai` …).
+    documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict, as do
+    `rules` (of provenance) and `values` (of counted fields); `unscored` documents by reason;
+    `rejected` records and bytes by reason. `trust` has `TRUST_COUNTS` by "language/year", where
+    documents of denied sources count as neither; `trust_scores`, there, the trusted documents with
+    a score by `SCORE_BINS` (below, the bins, above), then those that are not trusted;
+    `host_languages` has, by "language/host", `TRUST_COUNTS` and then the scores of what is not
+    trusted. `histograms` are `HISTOGRAMS`: a row a verdict; below, the bins, above. `second_look`
+    counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
+    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …).
     """
 
     def __init__(self) -> None:
@@ -117,6 +125,8 @@ class Statistics:
         self.rejected = CountTable(2)
         self.unscored = CountTable(1)
         self.second_look = CountTable(1)
+        self.rules = CountTable(_SCORED, MAX_VALUES)
+        self.values = CountTable(_SCORED, MAX_VALUES)
         self.histograms = {
             bins.name: np.zeros((_SCORED, len(bins.edges) + 1), np.int64) for bins in HISTOGRAMS
         }
@@ -146,6 +156,7 @@ class Statistics:
         counts, scores, names = _by_trust(batch, languages, language_names, host, but=NO_HOST)
         untrusted = scores[:, scores.shape[1] // 2 :]
         self.host_languages.add(names, np.concatenate([counts, untrusted], axis=1))
+        self._add_origin(batch, verdicts)
         self._add_found(batch, verdicts)
         self._add_histograms(batch, verdicts)
         if batch.unscored_codes is not None and batch.unscored_names:
@@ -155,6 +166,14 @@ class Statistics:
         if batch.second_look:
             counts = np.array(list(batch.second_look.values()), np.int64)
             self.second_look.add(list(batch.second_look), counts[:, None])
+
+    def _add_origin(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
+        if batch.origin is not None and (known := batch.origin.rules >= 0).any():
+            keys = batch.origin.rules[known].astype(np.int64) * _SCORED + verdicts[known]
+            counts = np.bincount(keys, minlength=len(batch.origin.names) * _SCORED)
+            _add_present(self.rules, list(batch.origin.names), counts.reshape(-1, _SCORED))
+        for spelled in batch.counted.values():
+            self.values.add(spelled, np.eye(_SCORED, dtype=np.int64)[verdicts])
 
     def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         phrases = batch.columns.get("phrases")
@@ -264,12 +283,13 @@ def _by_trust(
     """
     judged = _judged(batch)
     trusted = batch.trusted
+    others = ~trusted if batch.origin is None else ~(trusted | batch.origin.denied)
     flags = (
         trusted,
         trusted & judged,
         trusted & judged & batch.called_ai,
-        ~trusted & (batch.verdicts != 2),
-        ~trusted & (batch.verdicts == 1),
+        others & (batch.verdicts != 2),
+        others & (batch.verdicts == 1),
     )
     counted = flags[0] | flags[3]
     if but in origin.names:

@@ -11,7 +11,8 @@ import pytest
 
 from lowbg import languages
 from lowbg.config import Policy, Unscored
-from lowbg.engine import Engine, policy_digest, trusted_by_date
+from lowbg.engine import Engine, policy_digest
+from lowbg.provenance import trusted_by_date
 from lowbg.records import Metadata
 from lowbg.routing import Route, masks, routes
 

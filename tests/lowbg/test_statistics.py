@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lowbg import statistics
 from lowbg.counting import CountTable, linear_bins
 from lowbg.origins import NO_HOST, UNKNOWN_YEAR, hosts, years
+from lowbg.provenance import KnownOrigin
 from lowbg.statistics import HISTOGRAMS, SCORE_BINS, Statistics, StatisticsBatch
 
 CODES = ("en", "ru", "zh")
@@ -336,3 +337,19 @@ def test_shards_add_up_the_same_in_any_order(order: list[int]) -> None:
         patch.setattr(statistics, "HOSTS_KEPT", 2)
         patch.setattr(statistics, "HOST_LANGUAGES_KEPT", 2)
         assert total(order) == total(range(5))
+
+
+def test_denied_sources_count_neither_as_trusted_nor_as_others() -> None:
+    rows = [document(verdict=1, score=0.9), document(verdict=1, score=0.9), document(score=0.1)]
+    denied = np.array([True, False, False])
+    rules = np.where(denied, 0, -1).astype(np.int32)
+    origin = KnownOrigin(np.zeros(3, np.bool_), denied, rules, ["denied source: x"])
+    values = {"c2pa": ["c2pa is absent", "c2pa = (object)", "c2pa is absent"]}
+    counted = Statistics()
+    counted.add(dataclasses.replace(batch(rows), origin=origin, counted=values))
+    assert counted.documents()["ai"] == 2
+    assert counted.trust.counts[:, 3:].sum(axis=0).tolist() == [2, 1]
+    assert int(counted.trust_scores.counts.sum()) == 2
+    assert counted.rules.to_dict() == {"denied source: x": [0, 1, 0]}
+    assert counted.values.to_dict() == {"c2pa is absent": [1, 1, 0], "c2pa = (object)": [0, 1, 0]}
+    assert Statistics.from_dict(counted.to_dict()) == counted

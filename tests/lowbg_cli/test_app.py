@@ -25,7 +25,9 @@ COMMANDS = [
     "train",
     "eval",
     "calibrate",
+    "gate",
     "scorers",
+    "drift",
 ]
 
 

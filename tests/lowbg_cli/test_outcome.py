@@ -34,7 +34,7 @@ CUT = Problem("cutstream", "b: ends early", 0)
 
 def told(capsys: pytest.CaptureFixture[str], *shards: ShardResult, **how: bool) -> list[str]:
     settings = {"quiet": False, "strict": False, **how}
-    tell_problems(outcome(*shards), "out/report.json", **settings)
+    tell_problems(shards, "out/report.json", **settings)
     captured = capsys.readouterr()
     assert captured.out == ""
     return captured.err.splitlines()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowbg.config import Compression, Durability, Existing, LmDtype, RunConfig
+from lowbg.config import Changed, Compression, Durability, Existing, LmDtype, RunConfig
 from lowbg.errors import ConfigError, LockedError
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
     ExtraOptions,
     FieldOptions,
     PolicyOptions,
+    ProvenanceOptions,
     WorkerOptions,
     batch_bytes,
     command_line,
@@ -30,6 +31,7 @@ from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
+    from lowbg.reserve import Reserved
     from lowbg.running import Outcome
 
 DEFAULTS = RunConfig()
@@ -45,10 +47,13 @@ class DirectoryOptions:
     compression: Compression | None
     overwrite: bool = False
     resume: bool = False
+    incremental: bool = False
+    changed: Changed | None = None
     retries: int = 0
     durability: Durability = DURABILITY
     skip_if_running: bool = False
     log_file: Path | None = None
+    reserve: Path | None = None
 
     def refuse(self) -> None:
         """Raises `ConfigError` where the command line says something."""
@@ -59,12 +64,15 @@ class DirectoryOptions:
             "--compression": self.compression,
             "--overwrite": self.overwrite,
             "--resume": self.resume,
+            "--incremental": self.incremental,
+            "--changed": self.changed,
             "--retries": self.retries,
             "--checkpoint-seconds": every.seconds != DURABILITY.seconds,
             "--checkpoint-bytes": every.bytes != DURABILITY.bytes,
             "--check-digests": every.digests,
             "--skip-if-running": self.skip_if_running,
             "--log-file": self.log_file,
+            "--reserve": self.reserve,
         }
         given = [name for name, value in named.items() if value]
         if given:
@@ -73,11 +81,20 @@ class DirectoryOptions:
     @property
     def existing(self) -> Existing:
         """What to do with a run that the directory holds."""
-        if self.overwrite and self.resume:
-            raise ConfigError("--overwrite starts again and --resume goes on; choose one")
-        if self.resume:
-            return Existing.RESUME
-        return Existing.OVERWRITE if self.overwrite else Existing.REFUSE
+        asked = {
+            Existing.OVERWRITE: self.overwrite,
+            Existing.RESUME: self.resume,
+            Existing.INCREMENTAL: self.incremental,
+        }
+        chosen = [existing for existing, is_asked in asked.items() if is_asked]
+        if len(chosen) > 1:
+            raise ConfigError(
+                "--overwrite starts again, --resume goes on, --incremental adds what is new; "
+                "choose one"
+            )
+        if self.changed is not None and not self.incremental:
+            raise ConfigError("--changed: only with --incremental")
+        return chosen[0] if chosen else Existing.REFUSE
 
 
 def filter_command(
@@ -103,6 +120,10 @@ def filter_command(
     min_burstiness: options.MinBurstiness = None,
     max_phrase_hits: options.MaxPhraseHits = None,
     trust_before: options.TrustBefore = None,
+    trust: options.Trust = None,
+    allow_source: options.AllowSource = None,
+    deny_source: options.DenySource = None,
+    count_field: options.CountField = None,
     unscored: options.Unscored = None,
     lm: options.Lm = None,
     lm_performer: options.LmPerformer = None,
@@ -124,12 +145,15 @@ def filter_command(
     executor: options.Executor = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
+    incremental: options.Incremental = False,
+    changed: options.Changed = None,
     retries: options.Retries = 0,
     checkpoint_seconds: options.CheckpointSeconds = DURABILITY.seconds,
     checkpoint_bytes: options.CheckpointBytes = DURABILITY.bytes,
     check_digests: options.CheckDigests = False,
     skip_if_running: options.SkipIfRunning = False,
     log_file: options.LogFile = None,
+    reserve: options.Reserve = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     batch_size: options.BatchBytes = None,
     dry_run: options.DryRun = False,
@@ -142,11 +166,13 @@ def filter_command(
 
     \b
       lowbg filter dump/ -o OUT
+      lowbg filter incoming/ -o OUT --incremental
       zstd -dc dump.jsonl.zst | lowbg filter - --ai-to ai.jsonl.zst > human.jsonl
     """
     decision = PolicyOptions(
         policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, unscored,
         trust_before, fpr_bound,
+        ProvenanceOptions(trust, allow_source, deny_source, count_field),
     ).resolve()  # fmt: skip
     extras = ExtraOptions(
         lm, lm_performer, lm_band, lm_context, lm_dtype, lm_device, lm_batch_tokens, kenlm,
@@ -158,8 +184,10 @@ def filter_command(
         batch_bytes(batch_size, extras), max_record_bytes, extras=extras,
     )  # fmt: skip
     directory = DirectoryOptions(
-        WorkerOptions(workers, executor, threads), compression, overwrite, resume, retries,
+        WorkerOptions(workers, executor, threads), compression, overwrite, resume, incremental,
+        changed, retries,
         Durability(checkpoint_seconds, checkpoint_bytes, check_digests), skip_if_running, log_file,
+        reserve,
     )  # fmt: skip
     pipe = PipeOptions(ai_to, discard_ai, quarantine_to, report)
     judgement = Judgement(quiet, strict, fail_above)
@@ -179,7 +207,8 @@ def _into_directory(
     dry_run: bool,
 ) -> ExitCode:
     existing = directory.existing
-    found = find_shards(inputs, output, quiet=judgement.quiet)
+    incremental = existing is Existing.INCREMENTAL
+    found = find_shards(inputs, output, quiet=judgement.quiet, may_be_empty=incremental)
     standard_input(found.shards)
     workers, executor = directory.workers.resolve(found.shards, config.extras)
     threads = directory.workers.threads_each(workers, found.shards)
@@ -193,10 +222,13 @@ def _into_directory(
 
     job = FilterJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
-        directory.retries, command_line(), found.skipped,
+        directory.retries, command_line(), found.skipped, directory.changed or Changed.REFUSE,
+        directory.reserve,
     )  # fmt: skip
     log = RunLog(directory.log_file)
     hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
+    if incremental:
+        hint = "The same command goes on."
     quiet = judgement.quiet
     try:
         with (
@@ -207,9 +239,15 @@ def _into_directory(
                 outcome = filter_shards(job, on_progress, log.shard)
             for note in outcome.notes:
                 terminal.warning(note)
-            if outcome.resumed and not quiet:
+            if incremental and not quiet:
+                terminal.say(_added(outcome, output))
+            elif outcome.resumed and not quiet:
                 terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
-            code = judgement.end(outcome, str(output / "report.json"))
+            if outcome.reserved is not None and not quiet:
+                terminal.say(_reserved(directory.reserve, outcome.reserved))
+            code = ExitCode.FINISHED
+            if outcome.shards or not incremental:
+                code = judgement.end(outcome, str(output / "report.json"))
             log.end(outcome, code, output / "report.json")
     except LockedError as error:
         if not directory.skip_if_running:
@@ -217,6 +255,14 @@ def _into_directory(
         terminal.say(f"nothing done: {error}")
         return ExitCode.FINISHED
     return code
+
+
+def _added(outcome: Outcome, output: Path) -> str:
+    """What an incremental run came upon."""
+    earlier = f"{terminal.plural(outcome.resumed, 'shard')} processed before"
+    if not outcome.shards:
+        return f"nothing new; {output} stays as it is ({earlier})"
+    return f"{terminal.plural(len(outcome.shards), 'new shard')}; {earlier}"
 
 
 def _into_stream(
@@ -255,6 +301,14 @@ def _into_stream(
     if outcome.quarantined and pipe.quarantine is None:
         return _lost(outcome)
     return code
+
+
+def _reserved(reserve: Path | None, reserved: Reserved) -> str:
+    removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
+    return (
+        f"{reserve}: {terminal.plural(reserved.added, 'document')} added, {reserved.known:,} were "
+        f"there{removed}"
+    )
 
 
 def _lost(outcome: Outcome) -> ExitCode:

@@ -14,6 +14,7 @@ from lowbg_cli.configure import (
     ExtraOptions,
     FieldOptions,
     PolicyOptions,
+    ProvenanceOptions,
     WorkerOptions,
     batch_bytes,
     command_line,
@@ -54,6 +55,10 @@ def score_command(
     min_burstiness: options.MinBurstiness = None,
     max_phrase_hits: options.MaxPhraseHits = None,
     trust_before: options.TrustBefore = None,
+    trust: options.Trust = None,
+    allow_source: options.AllowSource = None,
+    deny_source: options.DenySource = None,
+    count_field: options.CountField = None,
     lm: options.Lm = None,
     lm_performer: options.LmPerformer = None,
     lm_band: options.LmBand = None,
@@ -82,6 +87,7 @@ def score_command(
     decision = PolicyOptions(
         policy, rule, target_fpr, min_perplexity, min_burstiness, max_phrase_hits, None,
         trust_before, fpr_bound,
+        ProvenanceOptions(trust, allow_source, deny_source, count_field),
     ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
     extras = ExtraOptions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
+from lowbg.provenance import KnownOrigin
 from lowbg.schema import BURSTINESS, PERPLEXITY, PHRASE_HITS, PHRASE_LOG_ODDS, PHRASES
 from lowbg.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
 
@@ -45,6 +46,9 @@ CATEGORIES = (
 )
 """Categories of phrases, the most telling first."""
 
+MAX_NGRAMS = 3
+"""N-grams of the learned table that a document's reasons name."""
+
 MAX_PHRASES = 3
 """Phrase patterns that a document's reasons name."""
 
@@ -54,8 +58,10 @@ class Features:
     """What is known of a batch's documents, one entry each.
 
     `languages` indexes `codes`, −1 where not recognised; `words` counts words (characters in zh,
-    ja); `counts` as `tokens.COUNTS`; `columns` are the scorers' features; `trusted` documents are
-    human by their date.
+    ja); `counts` as `tokens.COUNTS`; `columns` are the scorers' features; `known` is what
+    provenance says, which goes before any score. `ngrams` gives the n-grams of a document that the
+    learned table knows and the nats that each adds to its log-odds, the heaviest first; worked out
+    when asked for.
     """
 
     languages: NDArray[np.int8]
@@ -63,7 +69,8 @@ class Features:
     words: NDArray[np.int64]
     counts: NDArray[np.int32]
     columns: Mapping[str, pa.Array]
-    trusted: NDArray[np.bool_]
+    known: KnownOrigin
+    ngrams: Callable[[int], Sequence[tuple[str, float]]] = field(default=lambda i: (), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,9 @@ class Decisions:
     """The verdict on each document.
 
     `score` is `ai_score`, null when unscored. `verdicts`: 0 human, 1 AI, 2 unscored. `called_ai`
-    is the verdict by score alone, before trust. `unscored_codes` indexes `unscored_names`, −1
-    where scored or trusted. `z` is the score before calibration (NaN: none); `too_short`, which
-    documents have too few words for it.
+    is the verdict by score alone, before provenance. `unscored_codes` indexes `unscored_names`, −1
+    where scored or known by provenance. `z` is the score before calibration (NaN: none);
+    `too_short`, which documents have too few words for it.
     """
 
     score: pa.FloatArray
@@ -163,7 +170,9 @@ class Decider:
         if self.policy.rule is Rule.THRESHOLDS:
             above = self._crosses(f, n)
         called = scored & above
-        verdicts = np.where(called & ~f.trusted, AI, np.where(scored | f.trusted, HUMAN, UNSCORED))
+        trusted, denied = f.known.trusted, f.known.denied
+        verdicts = np.where(scored | trusted, HUMAN, UNSCORED)
+        verdicts = np.where((called & ~trusted) | denied, AI, verdicts)
         return Decisions(
             score=pa.array(score.astype(np.float32), mask=~scored),
             verdicts=verdicts.astype(np.int8),
@@ -230,11 +239,14 @@ class _Explanation:
     z: NDArray[np.float64]
 
     def reasons(self, i: int) -> list[str]:
+        known = self.features.known
+        if known.denied[i]:
+            return [known.reason(i)]
         if self.verdicts[i] == AI:
             by_bounds = self.decider.policy.rule is Rule.THRESHOLDS
             return (self._bounds(i) if by_bounds else self._score(i)) + self._phrases(i)
-        if self.features.trusted[i]:
-            return [f"dated before {self.decider.policy.trust_before}"]
+        if known.trusted[i]:
+            return [known.reason(i)]
         if self.verdicts[i] == UNSCORED:
             return [self._unscored(i)]
         return [self._passed(i)]
@@ -254,10 +266,16 @@ class _Explanation:
         share = 100.0 * (1.0 - human_share_above(calibration, float(self.z[i])))
         value = self._value(PHRASE_LOG_ODDS.name, i)
         like = "length and perplexity" if calibration.perplexity_slope else "length"
-        return [
+        reasons = [
             f"phrase_log_odds {value:.2f} nats/word, "
             f"above {share:.1f} % of human text of its {like}"
         ]
+        heaviest = _apart(self.features.ngrams(i))
+        if heaviest:
+            listed = ", ".join(f"'{text}' {nats:+.1f}" for text, nats in heaviest)
+            total = value * int(self.features.words[i])
+            reasons.append(f"n-grams {listed} of {total:+.1f} nats in all")
+        return reasons
 
     def _lm_evidence(self, i: int) -> str | None:
         """What the LM contributed; null where it had no say."""
@@ -316,6 +334,18 @@ class _Explanation:
                 return "language not recognised"
             return f"no tables of the language {self.features.codes[index]!r}"
         return "no words"
+
+
+def _apart(ngrams: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The heaviest n-grams that speak for AI, none of them a part of another."""
+    chosen: list[tuple[str, float]] = []
+    for text, nats in ngrams:
+        if nats <= 0.0 or len(chosen) == MAX_NGRAMS:
+            break
+        padded = f" {text} "
+        if not any(padded in f" {other} " or f" {other} " in padded for other, _ in chosen):
+            chosen.append((text, nats))
+    return chosen
 
 
 def _telling(phrase: tuple[str, str, str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,40 @@ from typing import Any
 from lowbg.config import (
     FprBound,
     Gate,
+    GateGroup,
     GateStatistic,
     LmCalibration,
     LmSpread,
     Policy,
+    Provenance,
     Rule,
     Thresholds,
     Unscored,
 )
 from lowbg.decision.lm import FEATURES
 from lowbg.errors import ConfigError
+from lowbg.provenance import SourcePatterns
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "": ("decision", "thresholds", "trust", "calibration", "gate"),
     "decision": ("rule", "target_fpr", "fpr_bound", "unscored"),
     "thresholds": ("min_perplexity", "min_burstiness", "max_phrase_hits"),
-    "trust": ("before", "date_field"),
+    "trust": (
+        "before",
+        "date_field",
+        "fields",
+        "allow_sources",
+        "deny_sources",
+        "count_fields",
+    ),
     "calibration": ("min_ai_scores", "lm"),
     "calibration.lm": ("model", "feature", "band", "min_ai_scores", "languages"),
-    "gate": ("max_ai_share", "statistic", "max_phrase_hits"),
+    "gate": (
+        *("max_ai_share", "statistic", "max_ai_share_by", "source_field", "min_group_documents"),
+        *("max_phrase_hits", "max_quarantined_share", "min_human_token_share"),
+        "min_scored_documents",
+    ),
+    "gate.max_ai_share_by": tuple(GateGroup),
 }
 """The keys of each table of a policy file; the empty name is the file itself."""
 
@@ -46,11 +61,11 @@ def load_policy(path: Path) -> Policy:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: the policy cannot be read ({error})") from error
-    return parse_policy(text, str(path))
+    return parse_policy(text, str(path), path.parent)
 
 
-def parse_policy(text: str, name: str = "policy") -> Policy:
-    """The policy in `text`; `name` stands in messages."""
+def parse_policy(text: str, name: str = "policy", folder: Path = Path()) -> Policy:
+    """The policy in `text`; `name` stands in messages, `folder` is where lists of sources lie."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -61,7 +76,7 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         tables["calibration.lm"] = _table(tables["calibration"], "lm", name, "calibration.")
     for key, table in tables.items():
         _check_keys(table, key, name)
-    read = _Reader(name)
+    read = _Reader(name, folder)
     policy = Policy(gate=_gate(tables["gate"], read))
     decision, thresholds, trust = tables["decision"], tables["thresholds"], tables["trust"]
     changes: dict[str, Any] = {
@@ -85,6 +100,7 @@ def parse_policy(text: str, name: str = "policy") -> Policy:
         ),
     }
     dates = read.given(trust, "trust", before=_date, date_field=_text)
+    changes["provenance"] = _provenance(trust, read)
     if "before" in dates:
         changes["trust_before"] = dates.pop("before")
     changes["min_ai_scores"] = _scores(tables["calibration"], "calibration.", read)
@@ -137,14 +153,72 @@ def _spread(languages: Mapping[str, Any], code: str, read: _Reader) -> LmSpread:
 
 def _gate(table: Mapping[str, Any], read: _Reader) -> Gate:
     hits = _table(table, "max_phrase_hits", read.name, "gate.")
-    return replace(
-        Gate(),
-        **read.given(table, "gate", max_ai_share=_share, statistic=GateStatistic),
-        max_phrase_hits={
-            category: read.value(most, f"gate.max_phrase_hits.{category}", _whole)
-            for category, most in hits.items()
-        },
+    parts = _table(table, "max_ai_share_by", read.name, "gate.")
+    _check_keys(parts, "gate.max_ai_share_by", read.name)
+    given = read.given(
+        table,
+        "gate",
+        max_ai_share=_share,
+        statistic=GateStatistic,
+        source_field=_text,
+        min_group_documents=_positive,
+        max_quarantined_share=_share,
+        min_human_token_share=_share,
+        min_scored_documents=_whole,
     )
+    shares = {
+        GateGroup(group): read.value(most, f"gate.max_ai_share_by.{group}", _share)
+        for group, most in parts.items()
+    }
+    counts = {
+        category: read.value(most, f"gate.max_phrase_hits.{category}", _whole)
+        for category, most in hits.items()
+    }
+    try:
+        return Gate(max_ai_share_by=shares, max_phrase_hits=counts, **given)
+    except ConfigError as error:
+        raise ConfigError(f"{read.name}: {error}") from error
+
+
+def _provenance(table: Mapping[str, Any], read: _Reader) -> Provenance:
+    fields = _table(table, "fields", read.name, "trust.")
+
+    def sources(value: Any) -> tuple[str, ...]:
+        return read_sources(_texts(value), read.folder)
+
+    return replace(
+        Provenance(
+            fields={
+                name: read.value(globs, f"trust.fields.{name}", _texts)
+                for name, globs in fields.items()
+            }
+        ),
+        **read.given(
+            table, "trust", allow_sources=sources, deny_sources=sources, count_fields=_texts
+        ),
+    )
+
+
+def read_sources(patterns: Sequence[str], folder: Path) -> tuple[str, ...]:
+    """The patterns, with `@FILE` replaced by those in the file: one a line, `#` for comments.
+
+    A relative path is looked for in `folder`. Raises `ConfigError` where a file can't be read or
+    a pattern is none.
+    """
+    read: list[str] = []
+    for pattern in patterns:
+        if not pattern.startswith("@"):
+            read.append(pattern)
+            continue
+        path = folder / pattern[1:]
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: the list of sources cannot be read ({error})") from error
+        bare = (line.partition("#")[0].strip() for line in lines)
+        read += [line for line in bare if line]
+    SourcePatterns(read)
+    return tuple(dict.fromkeys(read))
 
 
 def _table(values: Mapping[str, Any], key: str, name: str, prefix: str = "") -> dict[str, Any]:
@@ -171,8 +245,9 @@ def _check_keys(table: Mapping[str, Any], where: str, name: str) -> None:
 class _Reader:
     """Values of a file, converted; a wrong one is a `ConfigError` that names file and key."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         self.name = name
+        self.folder = folder
 
     def given(
         self, table: Mapping[str, Any], where: str, **converters: Callable[[Any], Any]
@@ -188,6 +263,8 @@ class _Reader:
         """One value, converted."""
         try:
             return convert(value)
+        except ConfigError as error:
+            raise ConfigError(f"{self.name}: {where}: {error}") from error
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{self.name}: {where} is {value!r}; {error}") from error
 
@@ -223,10 +300,23 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _positive(value: Any) -> int:
+    if _whole(value) < 1:
+        raise ValueError("it must be a whole number, 1 or more")
+    return int(value)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("it must be text")
     return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
+        raise ValueError("it must be text, or a list of texts")
+    return tuple(values)
 
 
 def _date(value: Any) -> dt.date:

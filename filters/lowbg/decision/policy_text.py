@@ -10,11 +10,12 @@ from enum import StrEnum
 from typing import Any
 
 from lowbg.config import LmCalibration, Policy
+from lowbg.decision.policy import KEYS
 
 
 def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
     """The TOML of `policy`, every value written out, below `comments`, one line each."""
-    gate = policy.gate
+    gate, provenance = policy.gate, policy.provenance
     tables: dict[str, Mapping[str, Any]] = {
         "decision": {
             "rule": policy.rule,
@@ -29,8 +30,20 @@ def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
             "min_burstiness": policy.thresholds.min_burstiness,
             "max_phrase_hits": policy.thresholds.max_phrase_hits,
         },
-        "trust": {"before": policy.trust_before, "date_field": policy.date_field},
-        "gate": {"max_ai_share": gate.max_ai_share, "statistic": gate.statistic},
+        "trust": {
+            "before": policy.trust_before,
+            "date_field": policy.date_field,
+            "allow_sources": provenance.allow_sources or None,
+            "deny_sources": provenance.deny_sources or None,
+            "count_fields": provenance.count_fields or None,
+        },
+        "trust.fields": provenance.fields,
+        "gate": {
+            name: getattr(gate, name)
+            for name in KEYS["gate"]
+            if name not in ("max_ai_share_by", "max_phrase_hits")
+        },
+        "gate.max_ai_share_by": dict(sorted(gate.max_ai_share_by.items())),
         "gate.max_phrase_hits": dict(sorted(gate.max_phrase_hits.items())),
     }
     lines = [f"# {line}".rstrip() for comment in comments for line in comment.split("\n")]
@@ -64,6 +77,8 @@ def _value(value: Any) -> str:
     if isinstance(value, (str, StrEnum)):
         # A JSON string is a TOML basic string, but for DEL.
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dt.date):
         return value.isoformat()
     if isinstance(value, tuple):

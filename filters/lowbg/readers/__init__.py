@@ -38,7 +38,7 @@ def open_reader(
         if is_parquet(head):
             return ParquetReader(
                 raw,
-                config.fields,
+                config.read_fields,
                 batch_bytes=config.batch_bytes,
                 max_record_bytes=config.max_record_bytes,
                 name=name,
@@ -48,7 +48,7 @@ def open_reader(
             raise FormatError(f"{name}: not a Parquet file (its first bytes are {head!r})")
         return JsonlReader(
             stream,
-            config.fields,
+            config.read_fields,
             batch_bytes=config.batch_bytes,
             max_record_bytes=config.max_record_bytes,
             name=name,

@@ -23,7 +23,16 @@ from lowbg.compression import SNIFF_BYTES, InputStream, open_input, sniff
 from lowbg.config import FieldNames
 from lowbg.decompression import STEP_BYTES
 from lowbg.errors import CheckpointError, FormatError, InputError
-from lowbg.records import Batch, LinePayload, Metadata, Position, Rejected, RejectReason
+from lowbg.records import (
+    LIST,
+    OBJECT,
+    Batch,
+    LinePayload,
+    Metadata,
+    Position,
+    Rejected,
+    RejectReason,
+)
 
 RAW_BYTES = 64 << 10
 """How much is kept of a line that is too large."""
@@ -45,6 +54,7 @@ class _Columns:
     language: list[Any] = field(default_factory=list)
     date: list[Any] = field(default_factory=list)
     url: list[Any] = field(default_factory=list)
+    others: dict[str, list[Any]] = field(default_factory=dict)
 
     def append(self, text: str, doc: dict[str, Any], fields: FieldNames) -> None:
         """Adds one record, slowly; dotted paths are followed."""
@@ -53,6 +63,8 @@ class _Columns:
         self.language.append(_look_up(doc, fields.language))
         self.date.append(_look_up(doc, fields.date))
         self.url.append(_look_up(doc, fields.url))
+        for name in fields.others:
+            self.others[name].append(_look_up(doc, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +282,7 @@ class JsonlReader:
 
     def _parse(self, lines: list[bytes], lengths: NDArray[np.int64]) -> _Parsed:
         """The columns of the lines that are records, and what is wrong with the others."""
-        columns = _Columns()
+        columns = _Columns(others={name: [] for name in self._fields.others})
         refused: dict[int, _Refused] = {}
         lenient = 0
         if len(lines) and int(lengths.max()) > self._max_record_bytes:
@@ -346,7 +358,8 @@ def _check_content(stream: InputStream, name: str) -> None:
 
 
 def _any_dotted(fields: FieldNames) -> bool:
-    return any("." in f for f in (fields.text, fields.id, fields.language, fields.date, fields.url))
+    named = (fields.text, fields.id, fields.language, fields.date, fields.url)
+    return bool(fields.others) or any("." in f for f in named)
 
 
 def _collect_plain(docs: Iterable[Any], fields: FieldNames, columns: _Columns) -> None:
@@ -372,7 +385,7 @@ def _collect_plain(docs: Iterable[Any], fields: FieldNames, columns: _Columns) -
 
 
 def _collect_dotted(docs: Iterable[Any], fields: FieldNames, columns: _Columns) -> None:
-    """The same where a field is a dotted path."""
+    """The same where a field is a dotted path, or there are others to read."""
     for doc in docs:
         if type(doc) is not dict:
             raise TypeError
@@ -460,6 +473,10 @@ def _metadata(columns: _Columns) -> Metadata:
         language=_strings(columns.language),
         date=_strings(columns.date),
         url=_strings(columns.url),
+        others={
+            name: pa.array([_other(value) for value in values], pa.string())
+            for name, values in columns.others.items()
+        },
     )
 
 
@@ -469,6 +486,17 @@ def _strings(values: list[Any]) -> pa.StringArray:
         return pa.array(values, pa.string())
     except (ValueError, TypeError):  # Not all are strings or null, or one holds lone surrogates.
         return pa.array([_string(value) for value in values], pa.string())
+
+
+def _other(value: Any) -> str | None:
+    """A value of `Metadata.others`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return OBJECT
+    return LIST if isinstance(value, list) else _string(value)
 
 
 def _string(value: Any) -> str | None:

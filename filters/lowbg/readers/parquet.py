@@ -21,6 +21,8 @@ from lowbg.compression import open_binary
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError
 from lowbg.records import (
+    LIST,
+    OBJECT,
     Batch,
     Metadata,
     ParquetLayout,
@@ -232,6 +234,7 @@ class ParquetReader:
             language=_strings(_column(rows, self._fields.language), len(rows)),
             date=_strings(_column(rows, self._fields.date), len(rows)),
             url=_strings(_column(rows, self._fields.url), len(rows)),
+            others={name: _other(_column(rows, name), len(rows)) for name in self._fields.others},
         )
 
 
@@ -423,6 +426,22 @@ def _strings(column: pa.Array | None, rows: int) -> pa.StringArray:
             values = column.cast(pa.large_binary()).to_pylist()
             return pa.array([_lossy(value) for value in values], pa.string())
     return pa.nulls(rows, pa.string())
+
+
+def _other(column: pa.Array | None, rows: int) -> pa.StringArray:
+    """A column of `Metadata.others`."""
+    if column is None:
+        return pa.nulls(rows, pa.string())
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        return column.cast(pa.string())
+    if pa.types.is_floating(kind):
+        values = column.cast(pa.float64()).to_pylist()
+        return pa.array([None if v is None else repr(v) for v in values], pa.string())
+    if pa.types.is_nested(kind):
+        name = OBJECT if pa.types.is_struct(kind) or pa.types.is_map(kind) else LIST
+        return pc.if_else(column.is_valid(), name, pa.scalar(None, pa.string()))
+    return _strings(column, rows)
 
 
 def _lossy(value: bytes | None) -> str | None:

@@ -32,13 +32,20 @@ HOST_LANGUAGES_KEPT: Final = 300
 """Hosts (by language) that a report's counters keep apart; a merge of reports knows no others."""
 
 
-def collect(info: RunInfo, shards: Sequence[ShardResult]) -> Report:
-    """The report of a run; its shards stay in their order."""
+def collect(
+    info: RunInfo,
+    shards: Sequence[ShardResult],
+    earlier_runs: Sequence[Mapping[str, Any]] = (),
+) -> Report:
+    """The report of a run; its shards stay in their order.
+
+    `earlier_runs` are the entries "runs" of a report that this one goes on from.
+    """
     statistics = Statistics()
     for shard in shards:
         statistics.merge(shard.statistics)
     rows = [_shard_row(shard) for shard in shards]
-    return _build(Material([as_dict(info)], rows, statistics))
+    return _build(Material([*earlier_runs, as_dict(info)], rows, statistics))
 
 
 def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Report:

@@ -42,7 +42,7 @@ def share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def wilson(part: int, whole: int) -> list[float] | None:
+def wilson(part: float, whole: float) -> list[float] | None:
     """The 95 % interval of a share, [low, high]; null where there is nothing to share.
 
     Wilson 1927, without continuity correction.

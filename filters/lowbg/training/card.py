@@ -53,9 +53,9 @@ AI 91 %, left out 89 %. Human text that the language model finds unusual is call
 evens that out (about 2 % and 0.5 %). What did not pay: skeleton n-grams (the 800 commonest words,
 and endings in place of all others), keeping only n-grams that two or three collections share, and
 in French keeping only n-grams of the 3,000, 1,000 or 300 commonest words (69 % → 65, 57, 40 %).
-With a whole kind of AI text held out, such as stories, recall falls to 49 % (46 % with a ridge three
-times as strong and Naive Bayes at one half). Under 75 words left-out human text is called AI at
-4–9 %: hence the least length.
+With a whole kind of AI text held out, such as stories, recall falls to 49 % (46 % with a ridge
+three times as strong and Naive Bayes at one half). Under 75 words left-out human text is called AI
+at 4–9 %: hence the least length.
 
 Why `ai_score` is made of the log-odds and perplexity alone: a logistic regression on top, fitted
 without the collection that it judges, lost recall with every further feature (English: log-odds and

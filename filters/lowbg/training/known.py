@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from lowbg.config import RunConfig
 from lowbg.decision import lm
-from lowbg.engine import Engine, Judged, trusted_by_date
+from lowbg.engine import Engine, Judged
 from lowbg.errors import ConfigError
 from lowbg.pipeline import OnProgress, Progress
+from lowbg.provenance import trusted_by_date
 from lowbg.records import Batch
 from lowbg.running import reader_opener
 from lowbg.shards import Shard

@@ -15,6 +15,7 @@ from lowbg.decision.calibration import Calibration
 from lowbg.decision.decide import Decider, Decisions, Features, human_share_above
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
+from lowbg.provenance import KnownOrigin
 
 CALIBRATION = Calibration(
     mean=-0.4,
@@ -47,8 +48,15 @@ def features(*documents: Mapping[str, Any], trusted: tuple[bool, ...] | None = N
             "phrase_hits": column("hits", 0, pa.int64()),
             "phrases": column("phrases", [], pa.list_(pa.string())),
         },
-        trusted=np.array(trusted or [False] * len(documents), np.bool_),
+        known=known(trusted or (False,) * len(documents)),
     )
+
+
+def known(trusted: tuple[bool, ...], denied: tuple[bool, ...] | None = None) -> KnownOrigin:
+    by_date = np.array(trusted, np.bool_)
+    by_source = np.array(denied or [False] * len(trusted), np.bool_)
+    rules = np.where(by_date, 0, np.where(by_source, 1, -1)).astype(np.int32)
+    return KnownOrigin(by_date, by_source, rules, ["dated before 2022-11-30", "denied source: x"])
 
 
 def decide(policy: Policy, f: Features) -> Decisions:
@@ -112,6 +120,16 @@ def test_a_trusted_date_is_human_but_keeps_its_score() -> None:
     assert decisions.called_ai.tolist() == [True, True, False]
     assert decisions.score[0].as_py() == decisions.score[1].as_py()
     assert decisions.reasons(0) == ["dated before 2022-11-30"]
+
+
+def test_a_denied_source_is_ai_whatever_the_score_says() -> None:
+    f = features(at_z(-3.0), at_z(5.0), {"words": 3}, {"words": 3})
+    f = replace(f, known=known((False,) * 4, denied=(True, True, True, False)))
+    decisions = decide(Policy(), f)
+    assert decisions.verdicts.tolist() == [1, 1, 1, 2]
+    assert decisions.called_ai.tolist() == [False, True, False, False]
+    assert [decisions.reasons(i) for i in range(3)] == [["denied source: x"]] * 3
+    assert decisions.unscored_codes.tolist() == [-1, -1, -1, 1]
 
 
 def test_reasons_name_feature_share_and_phrases() -> None:
@@ -192,3 +210,15 @@ def test_a_bound_on_every_collection_is_stricter_and_needs_collections() -> None
     assert decide(Policy(), f).verdicts.tolist() == [1, 1]
     with pytest.raises(ConfigError, match="'en' know no human collection"):
         decide(policy, f)
+
+
+def test_reasons_name_the_heaviest_ngrams_none_within_another() -> None:
+    ngrams = [("it is important", 3.0), ("is important", 2.5), ("delve", 2.0), ("art", 1.5)]
+    weak = [("very important", 1.0), ("tapestry", -0.5)]
+    f = replace(features(at_z(5.0)), ngrams=lambda i: [*ngrams, *weak])
+    named = "n-grams 'it is important' +3.0, 'delve' +2.0, 'art' +1.5 of "
+    assert decide(Policy(), f).reasons(0)[1].startswith(named)
+    few = replace(f, ngrams=lambda i: weak)
+    assert decide(Policy(), few).reasons(0)[1].startswith("n-grams 'very important' +1.0 of ")
+    human = replace(features(at_z(0.0)), ngrams=lambda i: ngrams)
+    assert len(decide(Policy(), human).reasons(0)) == 1

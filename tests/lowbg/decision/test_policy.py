@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowbg.config import FprBound, GateStatistic, Policy, Rule, Unscored
+from lowbg.config import FprBound, Gate, GateGroup, GateStatistic, Policy, Rule, Unscored
 from lowbg.decision.policy import load_policy, parse_policy
 from lowbg.errors import ConfigError
 
@@ -26,7 +26,15 @@ date_field = "date"
 en = 0.97
 [gate]
 max_ai_share = 0.05
-statistic = "estimate"
+statistic = "raw"
+source_field = "meta.source"
+min_group_documents = 50
+max_quarantined_share = 0.001
+min_human_token_share = 0.9
+min_scored_documents = 500
+[gate.max_ai_share_by]
+language = 0.1
+source = 1
 [gate.max_phrase_hits]
 assistant_self_reference = 0
 """
@@ -44,9 +52,17 @@ def test_everything_is_read() -> None:
     assert policy.trust_before == dt.date(2022, 11, 30)
     assert policy.date_field == "date"
     assert policy.min_ai_scores == {"en": 0.97}
-    assert policy.gate.max_ai_share == 0.05
-    assert policy.gate.statistic is GateStatistic.ESTIMATE
-    assert policy.gate.max_phrase_hits == {"assistant_self_reference": 0}
+    assert policy.gate == Gate(
+        max_ai_share=0.05,
+        statistic=GateStatistic.RAW,
+        max_ai_share_by={GateGroup.LANGUAGE: 0.1, GateGroup.SOURCE: 1.0},
+        source_field="meta.source",
+        min_group_documents=50,
+        max_phrase_hits={"assistant_self_reference": 0},
+        max_quarantined_share=0.001,
+        min_human_token_share=0.9,
+        min_scored_documents=500,
+    )
 
 
 def test_an_empty_file_is_the_default() -> None:
@@ -69,6 +85,14 @@ def test_an_empty_file_is_the_default() -> None:
         ("[thresholds]\nmax_phrase_hits = -1", r"max_phrase_hits is -1; it must be a whole"),
         ("[gate]\nmax_ai_share = 5", r"gate\.max_ai_share is 5; it must be between 0 and 1"),
         ("[gate]\nmax_phrase_hits = 3", r"gate\.max_phrase_hits is 3; it must be a table"),
+        ("[gate]\nmin_group_documents = 0", r"min_group_documents is 0; .* 1 or more"),
+        ("[gate]\nsource_field = 'x'", r"p\.toml: gate\.max_ai_share_by\.source and .* together"),
+        ("[gate.max_ai_share_by]\nhosts = 0.1", r"\[gate\.max_ai_share_by\] .* 'host'"),
+        ("[gate.max_ai_share_by]\nhost = 2", r"max_ai_share_by\.host is 2; it must be between"),
+        (
+            "[gate]\nstatistic = 'estimate'\n[gate.max_ai_share_by]\nshard = 0.1",
+            r"p\.toml: gate\.statistic is 'estimate', and there are no estimates by shard",
+        ),
         ("[calibration.min_ai_scores]\nen = 2", r"min_ai_scores\.en is 2"),
         ("[decision", r"p\.toml: not valid TOML"),
     ],

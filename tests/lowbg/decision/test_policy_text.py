@@ -1,17 +1,51 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowbg.config import FprBound, Gate, GateStatistic, Policy, Rule, Thresholds, Unscored
+from lowbg.config import (
+    FprBound,
+    Gate,
+    GateGroup,
+    GateStatistic,
+    Policy,
+    Provenance,
+    Rule,
+    Thresholds,
+    Unscored,
+)
 from lowbg.decision.policy import parse_policy
 from lowbg.decision.policy_text import policy_text
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 SHARES = st.floats(0, 1)
+SOURCES = st.sampled_from(["example.org", "*.example.org", "a.net/x/*", "b.net/"])
+
+
+def gate(by: dict[GateGroup, float], source_field: str, **values: Any) -> Gate:
+    """A gate in which what must go together does."""
+    if values["statistic"] is GateStatistic.ESTIMATE:
+        by = {group: share for group, share in by.items() if group.estimated}
+    field = source_field if GateGroup.SOURCE in by else None
+    return Gate(max_ai_share_by=by, source_field=field, **values)
+
+
+GATES = st.builds(
+    gate,
+    st.dictionaries(st.sampled_from(GateGroup), SHARES, max_size=3),
+    NAMES,
+    max_ai_share=st.none() | SHARES,
+    statistic=st.sampled_from(GateStatistic),
+    min_group_documents=st.integers(1, 999),
+    max_phrase_hits=st.dictionaries(NAMES, st.integers(0, 9), max_size=3),
+    max_quarantined_share=st.none() | SHARES,
+    min_human_token_share=st.none() | SHARES,
+    min_scored_documents=st.integers(0, 999),
+)
 
 POLICIES = st.builds(
     Policy,
@@ -28,12 +62,14 @@ POLICIES = st.builds(
     trust_before=st.none() | st.dates(dt.date(1900, 1, 1)),
     date_field=st.none() | NAMES,
     min_ai_scores=st.dictionaries(NAMES, SHARES, max_size=3),
-    gate=st.builds(
-        Gate,
-        max_ai_share=st.none() | SHARES,
-        statistic=st.sampled_from(GateStatistic),
-        max_phrase_hits=st.dictionaries(NAMES, st.integers(0, 9), max_size=3),
+    provenance=st.builds(
+        Provenance,
+        fields=st.dictionaries(NAMES, st.lists(NAMES, min_size=1, max_size=2).map(tuple)),
+        allow_sources=st.lists(SOURCES, unique=True, max_size=3).map(tuple),
+        deny_sources=st.lists(SOURCES, unique=True, max_size=3).map(tuple),
+        count_fields=st.lists(NAMES, max_size=2).map(tuple),
     ),
+    gate=GATES,
 )
 
 

@@ -113,18 +113,22 @@ def test_known_counts_distinct_ngrams_by_length(model: ModelFile) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_contributions_add_up_to_the_score(model: ModelFile, text: str) -> None:
     odds = create_odds({"en": model})
-    one = documents(text)
-    listed = odds.contributions(one)
-    words = len(one.tokens.words)
-    scored = odds.score(one)
-    assert sum(entry[2] for entry in listed) / words == pytest.approx(scored["nb"][0], abs=1e-6)
-    assert sum(entry[3] for entry in listed) / words == pytest.approx(scored["lr"][0], abs=1e-6)
+    batch = documents("the tapestry delve", text, "delve into")
+    listed = odds.contributions(batch, 1)
+    words = batch.tokens.words_per_document[1]
+    scored = odds.score(batch)
+    for name, column in (("naive_bayes", "nb"), ("logistic", "lr")):
+        total = sum(getattr(entry, name) for entry in listed)
+        assert total / words == pytest.approx(scored[column][1], rel=1e-6, abs=1e-6)
 
 
 def test_contributions_point_at_the_text(model: ModelFile) -> None:
     text = "Ünïcode first; then delve into it"
-    listed = create_odds({"en": model}).contributions(documents(text))
-    places = {(text.encode()[at:].split()[0].decode(), n) for at, n, _, _ in listed}
+    batch = documents("into", text)
+    listed = create_odds({"en": model}).contributions(batch, 1)
+    raw = bytes(batch.tokens.data)
+    offsets = batch.tokens.word_offsets
+    places = {(raw[offsets[found.at] :].split()[0].decode(), found.length) for found in listed}
     assert places == {("delve", 1), ("delve", 2)}
 
 

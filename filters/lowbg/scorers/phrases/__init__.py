@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +26,9 @@ from lowbg.schema import (
 from lowbg.scorers.base import Documents, Scorer
 from lowbg.scorers.phrases.odds import MAX_ORDER, Odds, create_odds
 from lowbg.scorers.phrases.patterns import Hits, Matcher, list_digests
+from lowbg.tokens import Tokens
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 class Phrases:
@@ -111,6 +116,27 @@ class Phrases:
                 pa.array(odds["known"].reshape(-1), pa.int32()), MAX_ORDER
             ),
         }
+
+    def ngrams(self, documents: Documents, i: int) -> list[tuple[str, float]]:
+        """The n-grams of document i that the learned table knows, as text in lower case.
+
+        With each the nats that it adds to the document's log-odds, all its counted places
+        together; those that speak most for AI first.
+        """
+        tokens = documents.tokens
+        nats: defaultdict[str, float] = defaultdict(float)
+        for found in self.odds.contributions(documents, i):
+            nats[_spelled(tokens, i, found.at, found.length)] += found.nats
+        return sorted(nats.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _spelled(tokens: Tokens, i: int, first: int, length: int) -> str:
+    """The words from `first` on, of document i, as they stand in its text."""
+    last = first + length
+    inside = last < int(tokens.word_starts[i + 1])
+    end = int(tokens.word_offsets[last]) if inside else int(tokens.text_starts[i + 1])
+    raw = bytes(tokens.data[int(tokens.word_offsets[first]) : end]).decode("utf-8", "replace")
+    return " ".join(_WORD.findall(raw.lower()))
 
 
 def _nullable(values: NDArray[Any]) -> pa.Array:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -49,6 +49,23 @@ class OddsTables:
     starts: NDArray[np.int64]
     orders: NDArray[np.int64]
     scales: NDArray[np.float32]
+
+
+class Contribution(NamedTuple):
+    """An n-gram of `length` words from word `at` of the batch on, and the nats that it adds.
+
+    `naive_bayes` and `logistic` are the two weights; `nats` is their mean, as in the score.
+    """
+
+    at: int
+    length: int
+    naive_bayes: float
+    logistic: float
+
+    @property
+    def nats(self) -> float:
+        """What the n-gram adds to the sum that `phrase_log_odds` is a mean of."""
+        return (self.naive_bayes + self.logistic) / 2
 
 
 @njit(cache=True, nogil=True)
@@ -231,32 +248,28 @@ class Odds:
             "known": known,
         }
 
-    def contributions(self, documents: Documents) -> list[tuple[int, int, float, float]]:
-        """What the n-grams of one document add, in text order.
-
-        Byte offset, length in words, and the nats of Naive Bayes and of the regression.
-        """
-        if len(documents) != 1:
-            raise ValueError(f"{len(documents)} documents; contributions are listed for one")
-        language = int(self._indices(documents)[0])
+    def contributions(self, documents: Documents, i: int) -> list[Contribution]:
+        """What each n-gram of document i adds to its log-odds, in text order."""
+        language = int(self._indices(documents)[i])
         if language < 0:
             return []
         tables = self.tables
         table = tables.slots[tables.starts[language] : tables.starts[language + 1]]
         tokens = documents.tokens
+        own = slice(int(tokens.word_starts[i]), int(tokens.word_starts[i + 1]))
+        words = tokens.words[own]
         order = int(tables.orders[language])
-        room = len(tokens.words) * order
+        room = len(words) * order
         at = np.empty(room, np.int64)
         length = np.empty(room, np.int64)
         payloads = np.empty(room, np.int64)
-        found = _listed(tokens.words, table, order, at, length, payloads)
+        found = _listed(words, table, order, at, length, payloads)
         nb = ((payloads[:found] >> 8) - 128) * float(tables.scales[language, 0])
         steps = (payloads[:found] & 0xFF) - 128
         lr = steps * np.abs(steps) * float(tables.scales[language, 1])
-        offsets = tokens.word_offsets[at[:found]]
         return [
-            (int(o), int(k), float(a), float(b))
-            for o, k, a, b in zip(offsets, length[:found], nb, lr, strict=True)
+            Contribution(own.start + int(t), int(k), float(a), float(b))
+            for t, k, a, b in zip(at[:found], length[:found], nb, lr, strict=True)
         ]
 
     def _indices(self, documents: Documents) -> NDArray[np.int64]:

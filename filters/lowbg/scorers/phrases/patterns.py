@@ -118,6 +118,12 @@ def list_digests() -> dict[str, str]:
     }
 
 
+def categories() -> tuple[str, ...]:
+    """The categories of the installed lists, sorted."""
+    found = (load_list(path) for path in list_paths().values())
+    return tuple(sorted({pattern.category for patterns in found for pattern in patterns}))
+
+
 def load_list(path: Path) -> tuple[Pattern, ...]:
     """The patterns of one list. Raises `ModelError` where it isn't what the format says.
 

@@ -1,0 +1,53 @@
+"""`lowbg reserve`: take documents out of a reserve, by name. `lowbg filter --reserve` fills it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lowbg.config import FieldNames, RunConfig
+from lowbg_cli import options, terminal
+from lowbg_cli.exits import ExitCode, guarded
+
+FIELDS = FieldNames()
+
+reserve_app = typer.Typer(
+    help="Take documents out of a reserve; filter --reserve fills it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def remove_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The reserve.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME", help="SHA-256 of a document's text (UTF-8), in hex."),
+    ],
+    text_field: options.TextField = FIELDS.text,
+    quiet: options.Quiet = False,
+) -> ExitCode:
+    """Remove documents for good, by name; they aren't added again.
+
+    A name is the SHA-256 of the text. Where one isn't there, nothing is removed.
+
+    \b
+      jq -j .text record.json | sha256sum
+      lowbg reserve remove reserve/ 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
+    """
+    from lowbg.reserve import remove
+
+    removed = remove(directory, names, RunConfig(FieldNames(text=text_field)))
+    if not quiet:
+        terminal.say(f"{directory}: {terminal.plural(removed, 'document')} removed")
+    return ExitCode.FINISHED
+
+
+@reserve_app.callback()
+def _reserve() -> None:
+    """Take documents out of a reserve; filter --reserve fills it."""
+
+
+reserve_app.command("remove")(guarded(remove_command))

@@ -1,0 +1,486 @@
+"""Runs a mix: measure, select, copy, and say in the manifest what it is made of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lowbg
+from lowbg import checkpoints, manifest
+from lowbg.checkpoints import key_of
+from lowbg.config import (
+    Durability,
+    ExecutorName,
+    Existing,
+    Mix,
+    MixSelect,
+    MixWeights,
+    RunConfig,
+    as_dict,
+)
+from lowbg.engine import Engine, policy_digest
+from lowbg.errors import ConfigError, ConservationError, LowbgError, OutputError
+from lowbg.executors.base import Worker
+from lowbg.locks import run_lock
+from lowbg.mixing import ngrams, weights
+from lowbg.mixing.copying import CopySetup
+from lowbg.mixing.inputs import HUMAN, SYNTHETIC, Role, role_of
+from lowbg.mixing.measure import Measured, MeasureSetup, folder, load, rows_of
+from lowbg.mixing.novelty import CoverageSetup, NoveltySetup, ranks_of, taken_bigrams
+from lowbg.mixing.selection import (
+    CHUNK,
+    UNLIMITED,
+    Chunk,
+    allowance,
+    floor_holds,
+    record_keys,
+    select,
+)
+from lowbg.pipeline import OnProgress
+from lowbg.results import RunInfo, ShardResult
+from lowbg.resuming import check_output, clear, differences, remove_leftovers
+from lowbg.running import check_names, choose_executor, executor_name, failed_shard, largest_first
+from lowbg.shards import InputState, Shard
+from lowbg.writers import output_name
+from lowbg.writers.base import naming
+
+SCHEMA: Final = "lowbg.mix/1"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class MixJob:
+    """One mix into a directory; `shards` as `inputs.find` names them."""
+
+    shards: tuple[Shard, ...]
+    output: Path
+    config: RunConfig
+    mix: Mix = field(default_factory=Mix)
+    workers: int = 1
+    executor: ExecutorName = ExecutorName.PROCESSES
+    existing: Existing = Existing.REFUSE
+    durability: Durability = field(default_factory=Durability)
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The documents of a role, and their units: what there is, and what the mix has of it.
+
+    With weights a document counts as often as it would be drawn. `quarantined` records could not
+    be read.
+    """
+
+    documents: int = 0
+    units: int = 0
+    mixed_documents: int = 0
+    mixed_units: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MixOutcome:
+    """What a mix came to. `share` is the human share of its units; null of an empty mix.
+
+    `unsized` documents are without the token field: such a human document counts as 0 tokens, such
+    a synthetic one isn't taken. `capped` sources reached their cap. `problems` say which inputs
+    could not be read, or outputs written, whole.
+    """
+
+    human: Part
+    synthetic: Part
+    share: Fraction | None
+    unsized: int
+    capped: int
+    coverage: ngrams.Coverage | None
+    problems: tuple[str, ...]
+    resumed: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every input was read to its end and every output written."""
+        return not self.problems
+
+
+def mix_shards(job: MixJob, on_progress: OnProgress | None = None) -> MixOutcome:
+    """Builds the mix and returns what it came to; files and manifest are on disk then.
+
+    Raises `ConfigError` when the output directory holds something that `job.existing` doesn't
+    allow for, `LockedError` when another run is at work there, `StoppedError` when it was asked to
+    stop, and `OutputError` when a human shard could not be copied: then nothing synthetic is taken
+    beside it, and there is no manifest.
+    """
+    by_weights = job.mix.weights is not None
+    check_names(
+        job.shards,
+        weights.output_path if by_weights else lambda n: output_name(n, job.config.compression),
+    )
+    check_output(job.output, job.existing)
+    with run_lock(job.output):
+        _prepare(job)
+        return _Mixing(job, on_progress).run()
+
+
+def _prepare(job: MixJob) -> None:
+    """Clears the directory, or makes sure that what it holds is this mix, and notes which it is."""
+    check_output(job.output, job.existing)
+    remove_leftovers(job.output)
+    states = {shard.name: asdict(InputState.of(shard)) for shard in job.shards}
+    configuration = as_dict(job.config)
+    del configuration["batch_bytes"]  # It never changes a result.
+    new = {
+        "schema": SCHEMA,
+        "version": lowbg.__version__,
+        "mix": as_dict(job.mix),
+        "configuration": configuration,
+        "inputs": states,
+    }
+    old = checkpoints.read_record(job.output) if job.existing is Existing.RESUME else None
+    if old is None:
+        clear(job.output)
+    elif changed := list(differences(old, new)):
+        some = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" * (len(changed) > 5))
+        raise ConfigError(
+            f"{job.output} holds a run that can't be gone on with: {some}. "
+            "Use --overwrite to start again, or choose another -o."
+        )
+    checkpoints.write_record(job.output, new)
+    with naming(job.output):
+        (job.output / manifest.NAME).unlink(missing_ok=True)
+        folder(job.output).mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """The synthetic documents of a shard, for `selection.select`."""
+
+    shard: str
+    seed: int
+    rows: NDArray[Any]
+    sources: NDArray[np.int64]
+    ranks: NDArray[np.uint64] | None
+    wanted: NDArray[np.uint8] | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def chunk(self, start: int, stop: int) -> Chunk:
+        rows = self.rows[start:stop]
+        units = rows["units"].astype(np.int64)
+        if self.ranks is None:
+            order = record_keys(self.seed, self.shard, rows["record"])
+        else:
+            order = np.asarray(self.ranks[start:stop])
+            units[order == ngrams.NOBODY] = 0
+        wanted = np.ones(len(rows), np.int64)
+        if self.wanted is not None:
+            wanted = self.wanted[start:stop].astype(np.int64)
+        return Chunk(order, units, self.sources[rows["source"]], wanted)
+
+
+class _Mixing:
+    """One run of `mix_shards`, after its output was prepared."""
+
+    def __init__(self, job: MixJob, on_progress: OnProgress | None) -> None:
+        self._job = job
+        self._mix = job.mix
+        self._on_progress = on_progress
+        self._started, self._clock = dt.datetime.now(dt.UTC), time.perf_counter()
+        self._measured: dict[str, Measured] = {}
+        self._workers, self._executor = 1, "serial"
+
+    def run(self) -> MixOutcome:
+        """Every step; see `mix_shards`."""
+        mix, output = self._mix, self._job.output
+        self._measured = self._measure()
+        if mix.select is MixSelect.NOVEL:
+            ngrams.save_owners(folder(output), self._gathered())
+            waiting = [s for s in self._readable() if ranks_of(output, s.name) is None]
+            self._map(NoveltySetup(self._job.config, mix, output), waiting)
+        counts, capped = self._select()
+        results, resumed = self._write(counts)
+        coverage = None
+        if mix.select is MixSelect.NOVEL:
+            self._map(CoverageSetup(self._job.config, output), self._readable())
+            taken = taken_bigrams(output, [s.name for s in self._readable()])
+            tables = self._gathered()
+            coverage = ngrams.coverage(tables.human, tables.synthetic, taken)
+        return self._finish(counts, capped, results, resumed, coverage)
+
+    def _of(self, role: Role) -> list[Shard]:
+        return [shard for shard in self._job.shards if role_of(shard) == role]
+
+    def _gathered(self) -> ngrams.Tables:
+        """The bigrams of all inputs; read anew each time rather than kept in between."""
+        keys = [[key_of(s.name) for s in self._of(role)] for role in (HUMAN, SYNTHETIC)]
+        return ngrams.gather(folder(self._job.output), *keys)
+
+    def _readable(self) -> list[Shard]:
+        """The synthetic shards that have documents."""
+        return [s for s in self._of(SYNTHETIC) if self._measured[s.name].documents]
+
+    def _map(
+        self, setup: Callable[[], Worker[Shard, Result]], shards: Sequence[Shard]
+    ) -> dict[str, Result]:
+        """The results by shard. Raises what a worker raised, or `LowbgError` where one died."""
+        results = {}
+        for shard, result, error in self._ends(setup, shards):
+            if result is None:
+                if isinstance(error, LowbgError):
+                    raise error
+                raise LowbgError(f"{shard.name}: {error}") from error
+            results[shard.name] = result
+        return results
+
+    def _ends(
+        self, setup: Callable[[], Worker[Shard, Result]], shards: Sequence[Shard]
+    ) -> Iterator[tuple[Shard, Result | None, BaseException | None]]:
+        executor, workers = choose_executor(self._job.executor, self._job.workers, len(shards))
+        if workers > self._workers:
+            self._workers, self._executor = workers, executor_name(executor)
+        ordered = largest_first(shards)
+        if not ordered:
+            return
+        ends: Any = executor.run(setup, ordered, self._on_progress)
+        with closing(ends):
+            for end in ends:
+                yield ordered[end.index], end.result, end.error
+
+    def _measure(self) -> dict[str, Measured]:
+        job = self._job
+        if self._mix.weights is not None:
+            Engine(job.config.policy).prepare()
+        found = {shard.name: load(job.output, shard) for shard in job.shards}
+        waiting = [shard for shard in job.shards if found[shard.name] is None]
+        measured = self._map(MeasureSetup(job.config, self._mix, job.output), waiting)
+        known = {name: value for name, value in found.items() if value is not None}
+        return {**known, **measured}
+
+    def _select(self) -> tuple[dict[str, NDArray[np.uint8]], int]:
+        """How often each document is in the mix, by shard, and how many sources are capped."""
+        job, mix = self._job, self._mix
+        counts = {}
+        for shard in job.shards:
+            path = folder(job.output) / f"{key_of(shard.name)}.taken"
+            size = self._measured[shard.name].documents
+            counts[shard.name] = _array_on_disk(path, size, int(role_of(shard) == HUMAN))
+        wanted: dict[str, NDArray[np.uint8]] = {}
+        if mix.weights is not None:
+            wanted = self._repeats(mix.weights)
+            for shard in self._of(HUMAN):
+                counts[shard.name][:] = wanted[shard.name]
+        human = sum(self._units(shard.name, counts[shard.name]) for shard in self._of(HUMAN))
+        numbers: dict[str, int] = {}
+        documents = [self._documents(s, numbers, wanted) for s in self._of(SYNTHETIC)]
+        cap = UNLIMITED if mix.max_per_source is None else mix.max_per_source
+        left = np.full(max(1, len(numbers)), cap, np.int64)
+        taken = [counts[shard.name] for shard in self._of(SYNTHETIC)]
+        select(documents, taken, allowance(human, mix.min_human), left)
+        return counts, self._capped(numbers, left) if mix.max_per_source is not None else 0
+
+    def _documents(
+        self, shard: Shard, numbers: dict[str, int], wanted: dict[str, NDArray[np.uint8]]
+    ) -> _Documents:
+        output = self._job.output
+        own = self._measured[shard.name].sources
+        sources = [numbers.setdefault(name, len(numbers)) for name in own] or [0]
+        ranks = ranks_of(output, shard.name) if self._mix.select is MixSelect.NOVEL else None
+        return _Documents(
+            shard.name, self._mix.seed, rows_of(output, shard.name), np.array(sources, np.int64),
+            ranks, wanted.get(shard.name),
+        )  # fmt: skip
+
+    def _capped(self, numbers: dict[str, int], left: NDArray[np.int64]) -> int:
+        """How many sources have more than their cap."""
+        units = np.zeros(max(1, len(numbers)), np.int64)
+        for shard in self._of(SYNTHETIC):
+            names = self._measured[shard.name].sources
+            sources = np.array([numbers[name] for name in names] or [0], np.int64)
+            for rows in _chunks(rows_of(self._job.output, shard.name)):
+                np.add.at(units, sources[rows["source"]], np.maximum(rows["units"], 0))
+        assert self._mix.max_per_source is not None
+        return int((units > self._mix.max_per_source).sum())
+
+    def _repeats(self, by: MixWeights) -> dict[str, NDArray[np.uint8]]:
+        """How often each document would be drawn, by shard."""
+        output, total, documents = self._job.output, 0, 0
+        for shard in self._job.shards:
+            human = role_of(shard) == HUMAN
+            for rows in _chunks(rows_of(output, shard.name)):
+                total += int(weights.weigh(rows["score"], by, human=human).sum())
+                documents += len(rows)
+        wanted = {}
+        for shard in self._job.shards:
+            human = role_of(shard) == HUMAN
+            rows = rows_of(output, shard.name)
+            path = folder(output) / f"{key_of(shard.name)}.wanted"
+            wanted[shard.name] = drawn = _array_on_disk(path, len(rows), 0)
+            for start in range(0, len(rows), CHUNK):
+                part = rows[start : start + CHUNK]
+                drawn[start : start + CHUNK] = weights.repeats(
+                    weights.weigh(part["score"], by, human=human), total, documents,
+                    record_keys(self._mix.seed, shard.name, part["record"]), by, human=human,
+                )  # fmt: skip
+        return wanted
+
+    def _units(self, name: str, counts: NDArray[np.uint8]) -> int:
+        """The units that a shard has in the mix."""
+        rows = rows_of(self._job.output, name)
+        total = 0
+        for start in range(0, len(rows), CHUNK):
+            units = np.maximum(rows["units"][start : start + CHUNK], 0)
+            total += int((units * counts[start : start + CHUNK]).sum())
+        return total
+
+    def _write(self, counts: dict[str, NDArray[np.uint8]]) -> tuple[dict[str, ShardResult], int]:
+        """Every shard's output: human ones first, since what is beside them depends on them."""
+        job = self._job
+        if self._mix.weights is not None:
+            return {
+                shard.name: weights.write_rows(
+                    job.output, shard, rows_of(job.output, shard.name), counts[shard.name],
+                    self._mix.weights, human=role_of(shard) == HUMAN,
+                )
+                for shard in job.shards
+            }, 0  # fmt: skip
+        noted = checkpoints.load_results(job.output)
+        finished = {name: result for name, (result, _) in noted.items()}
+        results = dict(finished)
+        setup = CopySetup(job.config, job.output, job.durability)
+        for role in (HUMAN, SYNTHETIC):
+            waiting = [shard for shard in self._of(role) if shard.name not in finished]
+            for shard, result, error in self._ends(setup, waiting):
+                results[shard.name] = result or failed_shard(shard, error)
+            for shard in self._of(role):
+                self._check(shard, results[shard.name], counts[shard.name])
+        return results, len(finished)
+
+    def _check(self, shard: Shard, result: ShardResult, counts: NDArray[np.uint8]) -> None:
+        """Raises `OutputError` where a human shard's copy isn't what was measured."""
+        measured = self._measured[shard.name]
+        wanted = int(counts.sum()) + measured.quarantined
+        copied = result.records if result.outputs else 0
+        if copied == wanted or (role_of(shard) != HUMAN and not result.complete):
+            return
+        why = "; ".join(p.message for p in result.problems if not p.count)
+        raise OutputError(
+            f"{shard.path}: {copied:,} of {wanted:,} records were copied"
+            f"{f' ({why})' if why else '; it was changed meanwhile'}. Nothing was put beside what "
+            "it lacks; --resume goes on."
+        )
+
+    def _finish(
+        self,
+        counts: dict[str, NDArray[np.uint8]],
+        capped: int,
+        results: dict[str, ShardResult],
+        resumed: int,
+        coverage: ngrams.Coverage | None,
+    ) -> MixOutcome:
+        """Checks the floor on what is there, and writes the manifest."""
+        rows, parts = [], {}
+        problems = [m.problem for m in self._measured.values() if m.problem is not None]
+        for role in (HUMAN, SYNTHETIC):
+            part = Part()
+            for shard in self._of(role):
+                measured, result = self._measured[shard.name], results[shard.name]
+                there = bool(result.outputs)
+                mixed = int(counts[shard.name].sum(dtype=np.int64)) if there else 0
+                units = self._units(shard.name, counts[shard.name]) if there else 0
+                own = Part(
+                    measured.documents, measured.units, mixed, units, measured.quarantined
+                )  # fmt: skip
+                part = _sum(part, own)
+                rows.append(
+                    {"shard": shard.name, "source": shard.path, "role": role, **asdict(own)}
+                )
+                if measured.problem is None:
+                    problems += [p.message for p in result.problems if not p.count]
+            parts[role] = part
+        human, synthetic = parts[HUMAN].mixed_units, parts[SYNTHETIC].mixed_units
+        if not floor_holds(human, synthetic, self._mix.min_human):
+            raise ConservationError(
+                f"{human:,} human and {synthetic:,} synthetic {self._mix.unit}: below the floor of "
+                f"{self._mix.min_human}. This is a defect of lowbg; there is no manifest."
+            )
+        whole = human + synthetic
+        outcome = MixOutcome(
+            human=parts[HUMAN],
+            synthetic=parts[SYNTHETIC],
+            share=Fraction(human, whole) if whole else None,
+            unsized=sum(m.unsized for m in self._measured.values()),
+            capped=capped,
+            coverage=coverage,
+            problems=tuple(problems),
+            resumed=resumed,
+        )
+        self._write_manifest(outcome, rows, results)
+        for path in folder(self._job.output).glob("*.np[yz]"):
+            path.unlink()
+        return outcome
+
+    def _write_manifest(
+        self, outcome: MixOutcome, rows: list[dict[str, Any]], results: dict[str, ShardResult]
+    ) -> None:
+        job = self._job
+        seconds = time.perf_counter() - self._clock
+        engine = Engine(job.config.policy) if self._mix.weights is not None else None
+        info = RunInfo(
+            version=lowbg.__version__,
+            command=job.command,
+            started=self._started.isoformat(timespec="seconds"),
+            finished=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            seconds=seconds,
+            workers=self._workers,
+            executor=self._executor,
+            configuration=as_dict(job.config),
+            policy=as_dict(job.config.policy),
+            policy_sha256=policy_digest(job.config.policy),
+            models=engine.model_digests() if engine is not None else {},
+            scorers=engine.scorer_versions() if engine is not None else {},
+        )
+        mix = {
+            **as_dict(self._mix),
+            "human_share": None if outcome.share is None else float(outcome.share),
+            "human": asdict(outcome.human),
+            "synthetic": asdict(outcome.synthetic),
+            "capped_sources": outcome.capped,
+            "coverage": None if outcome.coverage is None else asdict(outcome.coverage),
+            "shards": rows,
+        }
+        shards = [results[shard.name] for shard in job.shards]
+        manifest.write_manifest(job.output, info, shards, more={"mix": mix})
+
+
+def _sum(a: Part, b: Part) -> Part:
+    return Part(
+        a.documents + b.documents, a.units + b.units,
+        a.mixed_documents + b.mixed_documents, a.mixed_units + b.mixed_units,
+        a.quarantined + b.quarantined,
+    )  # fmt: skip
+
+
+def _chunks(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+
+
+def _array_on_disk(path: Path, size: int, value: int) -> NDArray[np.uint8]:
+    """An array of `size` small numbers, all `value`, in a new file: memory for none of it."""
+    with naming(path):
+        if not size:
+            path.write_bytes(b"")
+            return np.empty(0, np.uint8)
+        array = np.memmap(path, np.uint8, "w+", shape=(size,))
+    if value:
+        array[:] = value
+    return array

@@ -1,0 +1,52 @@
+"""What a user sets: the size of the sample, and how far a figure may move. Loads nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+JUDGED_DISTANCES: Final = ("words", "sentence_lengths", "languages")
+"""Distributions whose distance may alert; hosts change from crawl to crawl, and are reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a sample is, and the seed that draws it."""
+
+    documents: int = 2_000
+    words: int = 100_000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far a figure may move. The defaults are beyond what random halves of a corpus differ by.
+
+    `max_perplexity_rise`: of the hold-out, relative. `min_unique_tokens`: of the baseline's.
+    `max_entropy_fall`: of unigrams and of bigrams, bits. `max_js_distance`: of the words, sentence
+    lengths and languages. `max_ai_share_rise`, `max_tail_fall`: as shares, 0 … 1.
+    """
+
+    max_perplexity_rise: float = 0.10
+    min_unique_tokens: float = 0.85
+    max_entropy_fall: float = 0.05
+    max_js_distance: float = 0.05
+    max_ai_share_rise: float = 0.05
+    max_tail_fall: float = 0.05
+
+    def of(self, name: str) -> float | None:
+        """The limit on the change that is called `name`, as `Change` states it; null: none."""
+        if name.startswith("entropy_"):
+            return -self.max_entropy_fall
+        if name.removeprefix("js_") in JUDGED_DISTANCES:
+            return self.max_js_distance
+        return {
+            "holdout_perplexity": self.max_perplexity_rise,
+            "unique_tokens": self.min_unique_tokens - 1.0,
+            "ai_share": self.max_ai_share_rise,
+            "tail_share": -self.max_tail_fall,
+        }.get(name)
+
+
+FALLING: Final = frozenset({"unique_tokens", "entropy_unigrams", "entropy_bigrams", "tail_share"})
+"""Figures whose fall is the bad news; with the others it is the rise."""
