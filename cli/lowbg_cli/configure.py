@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STDIN = "-"
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,9 @@ class WorkerOptions:
     executor: ExecutorName | None = None
     threads: int | None = None
 
-    def resolve(self, shards: Sequence[Shard], extras: Extras) -> tuple[int, ExecutorName]:
+    def resolve(
+        self, shards: Sequence[Shard], extras: Extras = NO_EXTRAS
+    ) -> tuple[int, ExecutorName]:
         """How many workers, and what runs them.
 
         With a causal LM there is one a GPU, or a single one, which uses all cores.

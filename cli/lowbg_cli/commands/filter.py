@@ -155,7 +155,7 @@ def filter_command(
     log_file: options.LogFile = None,
     reserve: options.Reserve = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    batch_size: options.BatchBytes = None,
+    batch_size: options.BatchBytesByLm = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:

@@ -75,7 +75,7 @@ def score_command(
     executor: options.Executor = None,
     overwrite: options.Overwrite = False,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    batch_size: options.BatchBytes = None,
+    batch_size: options.BatchBytesByLm = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Write one row of features, score and verdict a document; nothing is routed.
