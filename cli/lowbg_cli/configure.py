@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from lowbg.config import (
     ExecutorName,
+    Extras,
     FieldNames,
     FprBound,
+    KenlmSettings,
+    LmDtype,
+    LmSettings,
     Policy,
     Provenance,
     Rule,
+    RunConfig,
     Thresholds,
     Unscored,
 )
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STDIN = "-"
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,86 @@ class FieldOptions:
         return FieldNames(self.text, self.id, self.language, date, self.url)
 
 
+@dataclass(frozen=True, slots=True)
+class ExtraOptions:
+    """What the command line says of the optional scorers; null where it says nothing."""
+
+    lm: str | None = None
+    performer: str | None = None
+    band: str | None = None
+    context: int | None = None
+    dtype: LmDtype = LmDtype.AUTO
+    device: str = "auto"
+    batch_tokens: int | None = None
+    kenlm: str | None = None
+    kenlm_sentencepiece: str | None = None
+    kenlm_normalise: bool = False
+    watermark: str | None = None
+
+    def resolve(self) -> Extras:
+        """Their settings. Raises `ConfigError` for an option without the one that it belongs to."""
+        self._check()
+        lm = kenlm = None
+        if self.lm is not None:
+            lm = LmSettings(
+                self.lm, self.performer, _band(self.band), self.context, self.dtype, self.device,
+                self.batch_tokens,
+            )  # fmt: skip
+        if self.kenlm is not None:
+            kenlm = KenlmSettings(self.kenlm, self.kenlm_sentencepiece, self.kenlm_normalise)
+        return Extras(lm, kenlm, self.watermark)
+
+    def _check(self) -> None:
+        of_lm = {
+            "--lm-performer": self.performer,
+            "--lm-band": self.band,
+            "--lm-context": self.context,
+            "--lm-dtype": self.dtype is not LmDtype.AUTO,
+            "--lm-device": self.device != "auto",
+            "--lm-batch-tokens": self.batch_tokens,
+        }
+        of_kenlm = {
+            "--kenlm-sentencepiece": self.kenlm_sentencepiece,
+            "--kenlm-normalise": self.kenlm_normalise,
+        }
+        for owner, value, options in (
+            ("--lm MODEL", self.lm, of_lm),
+            ("--kenlm FILE", self.kenlm, of_kenlm),
+        ):
+            given = [option for option, said in options.items() if said]
+            if given and value is None:
+                raise ConfigError(f"{', '.join(given)}: only with {owner}")
+
+
+def _band(text: str | None) -> tuple[float, float] | None:
+    """`0.2:0.9` as a pair."""
+    if text is None:
+        return None
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise ConfigError(f"--lm-band {text}: write it LOW:HIGH, like 0.2:0.9") from None
+
+
+LM_BATCH_BYTES = 128 << 10
+"""Input read at a time where a causal LM runs on the CPU: a run can only stop between batches."""
+
+
+def batch_bytes(given: int | None, extras: Extras) -> int:
+    """How much input is read at a time."""
+    if given is not None:
+        return given
+    return LM_BATCH_BYTES if extras.lm is not None and not _gpus() else RunConfig().batch_bytes
+
+
+def _gpus() -> int:
+    from lowbg.neural import extras
+
+    models = extras.load("lowbg.neural.models", extra="lm", wanted_by="--lm")
+    return int(models.gpus())
+
+
 def _given(value: T | None, default: T) -> T:
     return default if value is None else value
 
@@ -169,8 +255,12 @@ class WorkerOptions:
     executor: ExecutorName | None = None
     threads: int | None = None
 
-    def resolve(self, shards: Sequence[Shard]) -> tuple[int, ExecutorName]:
+    def resolve(
+        self, shards: Sequence[Shard], extras: Extras = NO_EXTRAS
+    ) -> tuple[int, ExecutorName]:
         """How many workers, and what runs them.
+
+        With a causal LM there is one a GPU, or a single one, which uses all cores.
 
         Standard input belongs to this process, so a run that reads it is serial. Unless told
         otherwise, another worker is used for every `BYTES_A_WORKER` of stored input: below that,
@@ -183,6 +273,8 @@ class WorkerOptions:
             executor = ExecutorName.SERIAL
         if self.executor is ExecutorName.SERIAL and (self.workers or 1) > 1:
             raise ConfigError(f"--executor serial has one worker, not {self.workers}")
+        if extras.lm is not None:
+            return self.workers or max(1, _gpus()), executor
         worth = 1 + sum(shard.size for shard in shards) // BYTES_A_WORKER
         return self.workers or min(available_cores(), worth), executor
 

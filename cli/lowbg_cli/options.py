@@ -12,7 +12,7 @@ import typer
 
 from lowbg.config import Changed as IfChanged
 from lowbg.config import Compression as Codec
-from lowbg.config import ExecutorName, FprBound, Rule
+from lowbg.config import ExecutorName, FprBound, LmDtype, Rule
 from lowbg.config import Unscored as UnscoredTo
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
@@ -177,6 +177,64 @@ CountField: TypeAlias = Annotated[
         help="Count the documents by this field's values (C2PA, sidecars); repeatable.",
     ),
 ]
+Lm: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--lm",
+        metavar="MODEL",
+        help="A causal LM reads documents too: a folder or a Hugging Face name (NAME@REVISION).",
+    ),
+]
+LmPerformer: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--lm-performer", metavar="MODEL", help="A second one for Binoculars."),
+]
+LmBand: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--lm-band",
+        metavar="LOW:HIGH",
+        help="It reads only documents whose ai_score lies here, and too short ones. [default: all]",
+    ),
+]
+LmContext: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--lm-context", metavar="N", min=2, help="Tokens it reads at once. [default: the model's]"
+    ),
+]
+LmType: TypeAlias = Annotated[
+    LmDtype, typer.Option("--lm-dtype", help="Its numbers; auto: float32, on a GPU bfloat16.")
+]
+LmDevice: TypeAlias = Annotated[
+    str, typer.Option("--lm-device", metavar="DEVICE", help="auto, cpu, cuda, or cuda:N.")
+]
+LmBatchTokens: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--lm-batch-tokens",
+        metavar="N",
+        min=1,
+        help="Tokens in a batch; halved when memory runs out. [default: 2048, on a GPU 65536]",
+    ),
+]
+Kenlm: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--kenlm", metavar="FILE", help="A KenLM model (.bin, .arpa): kenlm_perplexity."),
+]
+KenlmSentencepiece: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--kenlm-sentencepiece", metavar="FILE", help="The SentencePiece model of its words."
+    ),
+]
+KenlmNormalise: TypeAlias = Annotated[
+    bool, typer.Option("--kenlm-normalise", help="Prepare text for it as CCNet does.")
+]
+Watermark: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--watermark", metavar="FILE", help="Look for a watermark, with these keys."),
+]
 AiTo: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -319,6 +377,16 @@ MaxRecordBytes: TypeAlias = Annotated[
 ]
 BatchBytes: TypeAlias = Annotated[
     int,
+    typer.Option(
+        "--batch-bytes",
+        metavar="SIZE",
+        parser=parse_size,
+        help="How much is read at a time; changes memory and speed, never a result.",
+        hidden=True,
+    ),
+]
+BatchBytesByLm: TypeAlias = Annotated[
+    int | None,
     typer.Option(
         "--batch-bytes",
         metavar="SIZE",

@@ -55,6 +55,7 @@ class Tally:
     routed: int = 0
     ai: int = 0
     quarantined: int = 0
+    lm_seconds: float = 0.0
     problems: dict[str, Problem] = field(default_factory=dict)
 
     def add_problem(self, kind: str, message: str, count: int) -> None:

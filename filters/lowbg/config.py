@@ -75,6 +75,15 @@ class ExecutorName(StrEnum):
     PROCESSES = "processes"
 
 
+class LmDtype(StrEnum):
+    """The number type that a causal LM is run in; `auto` goes by the device."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 class Existing(StrEnum):
     """What to do with the run that an output directory holds."""
 
@@ -218,6 +227,35 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class LmSpread:
+    """How an LM's evidence x spreads over human text of a language: mean, variance parts τ² and
+    σ² of τ² + σ²/words, correlation of its z with the tables' z, and the fewest words it judges.
+    """
+
+    mean: float
+    between: float
+    within: float
+    correlation: float
+    min_words: int
+
+
+@dataclass(frozen=True, slots=True)
+class LmCalibration:
+    """What lets a causal LM take part in the decision; `lowbg calibrate --lm` makes it.
+
+    It holds for one model (`model`: SHA-256 of its files, and of the performer's if there is one)
+    and one `band` (null: all documents). `feature` is the column that is evidence; `languages` and
+    `min_ai_scores` are by language, the latter in place of the policy's where the LM has a say.
+    """
+
+    model: str
+    feature: str
+    band: tuple[float, float] | None
+    languages: Mapping[str, LmSpread]
+    min_ai_scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The decision, as a policy file states it.
 
@@ -228,6 +266,7 @@ class Policy:
     that holds the date. `provenance`: what else tells who wrote. `min_ai_scores`: by language, the
     `ai_score` from which a document is called AI, in place of the shipped threshold (what
     `lowbg calibrate` writes).
+    `lm`: what a causal LM needs to take part; null: it is only reported.
     """
 
     rule: Rule = Rule.CALIBRATED
@@ -240,10 +279,69 @@ class Policy:
     min_ai_scores: Mapping[str, float] = field(default_factory=dict)
     gate: Gate = field(default_factory=Gate)
     provenance: Provenance = field(default_factory=Provenance)
+    lm: LmCalibration | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.target_fpr <= 0.5:
             raise ConfigError(f"target_fpr is {self.target_fpr}; it must be above 0, at most 0.5")
+
+
+@dataclass(frozen=True, slots=True)
+class LmSettings:
+    """Which causal LM reads which documents, and how.
+
+    `model` and `performer` are folders or names on the Hugging Face Hub (`NAME@REVISION`). `band`:
+    only documents whose `ai_score` lies in it, and those too short for the tables; null: all.
+    `context` lowers the tokens read at once. `batch_tokens`, null for the device's default, never
+    changes a figure beyond rounding.
+    """
+
+    model: str
+    performer: str | None = None
+    band: tuple[float, float] | None = None
+    context: int | None = None
+    dtype: LmDtype = LmDtype.AUTO
+    device: str = "auto"
+    batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.band is not None and not 0.0 <= self.band[0] <= self.band[1] <= 1.0:
+            low, high = self.band
+            raise ConfigError(
+                f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first"
+            )
+        if self.context is not None and self.context < 2:
+            raise ConfigError(f"a context of {self.context} tokens; it must be 2 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class KenlmSettings:
+    """A KenLM model (`.bin` or `.arpa`), and how text is prepared for it.
+
+    `sentencepiece`: the SentencePiece model that its training text was cut with; `normalise`: as
+    CCNet did before that.
+    """
+
+    model: str
+    sentencepiece: str | None = None
+    normalise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What the optional scorers need; one that is null doesn't run.
+
+    `watermark` is the path of a file with the user's keys.
+    """
+
+    lm: LmSettings | None = None
+    kenlm: KenlmSettings | None = None
+    watermark: str | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether an optional scorer runs."""
+        return self != Extras()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +360,7 @@ class RunConfig:
     batch_bytes: int = 4 << 20
     max_record_bytes: int = 64 << 20
     threads: int = 1
+    extras: Extras = field(default_factory=Extras)
 
     @property
     def read_fields(self) -> FieldNames:

@@ -9,24 +9,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from lowbg import languages
+from lowbg.cascade import Cascade
 from lowbg.characters import folding_of
-from lowbg.config import Policy, Rule, as_dict
+from lowbg.config import Extras, Policy, Rule, as_dict
 from lowbg.decision.decide import Decider, Decisions, Features
 from lowbg.models import ModelFile, embedded_names, open_embedded
 from lowbg.provenance import KnownOrigin, ProvenanceJudge, counted_values
 from lowbg.records import Metadata
+from lowbg.schema import LM_TOKENS
 from lowbg.scorers import default_scorers
 from lowbg.scorers.base import Documents, Scorer
 from lowbg.scorers.phrases import Phrases
 from lowbg.tokens import tokenize
+
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Judged:
 
     `columns` holds every scorer's features; `known` what provenance says of them; `decisions` the
     verdicts and scores; `counted` the values of the policy's `count_fields`, by field.
+    `second` is what a second look came to, null where no causal LM runs.
     """
 
     documents: Documents
@@ -42,6 +48,22 @@ class Judged:
     known: KnownOrigin
     decisions: Decisions
     counted: Mapping[str, list[str]] = field(default_factory=dict)
+    second: SecondLook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What a causal LM added to a batch.
+
+    `sent` as in `cascade.Look`, `tokens` those that it judged of each document, `before` the
+    verdicts without it, `has_say` whether they could change. `seconds` is what it took.
+    """
+
+    sent: NDArray[np.int8]
+    tokens: NDArray[np.int64]
+    before: NDArray[np.int8]
+    has_say: bool
+    seconds: float
 
 
 class Judge(Protocol):
@@ -53,16 +75,18 @@ class Judge(Protocol):
 
 
 class Engine:
-    """Judges batches of text under one policy."""
+    """Judges batches of text under one policy, with the optional scorers that `extras` asks for."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, extras: Extras = NO_EXTRAS) -> None:
         self.policy = policy
+        self.cascade = Cascade(extras)
         self.models: Mapping[str, ModelFile] = {
             code: open_embedded(code) for code in embedded_names() if code in languages.CODES
         }
         self.scorers: tuple[Scorer, ...] = default_scorers(self.models)
         self.phrases = next(scorer for scorer in self.scorers if isinstance(scorer, Phrases))
         self._decider = Decider(policy, self.models)
+        self._second: Decider | None = None
         self._provenance = ProvenanceJudge(policy)
         self._foldings = np.array(
             [folding_of(code) for code in languages.CODES] + [folding_of(None)], np.uint8
@@ -70,20 +94,26 @@ class Engine:
 
     def setup(self) -> Engine:
         """Loads what the scorers need in this process; returns itself."""
-        for scorer in self.scorers:
+        for scorer in (*self.scorers, *self.cascade.scorers):
             scorer.setup()
+        lm = self.cascade.calibration(self.policy)
+        self._second = Decider(self.policy, self.models, lm) if lm is not None else None
         return self
 
     def prepare(self) -> None:
         """Fetches what the scorers need on this machine."""
-        for scorer in self.scorers:
+        for scorer in (*self.scorers, *self.cascade.scorers):
             scorer.prepare()
 
     def warm_up(self) -> None:
-        """Compiles every kernel into the cache on disk, so that workers don't each do it."""
+        """Compiles every kernel into the cache on disk, so that workers don't each do it.
+
+        Optional scorers have none, and are loaded by the workers alone.
+        """
         nothing = pa.array([None], pa.string())
         metadata = Metadata(id=nothing, language=nothing, date=nothing, url=nothing)
-        self.setup().judge(pa.array(["Some text, to be read once."], pa.large_string()), metadata)
+        plain = Engine(self.policy).setup()
+        plain.judge(pa.array(["Some text, to be read once."], pa.large_string()), metadata)
 
     def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
         """Scores and decides every document; pure, and independent of how text is batched.
@@ -93,25 +123,49 @@ class Engine:
         """
         own = metadata.language if metadata is not None else None
         language = languages.detect(text, own)
-        tokens = tokenize(text, self._foldings[language])
-        documents = Documents(text, tokens, language, languages.CODES)
+        documents = self._documents(text, language)
         columns: dict[str, pa.Array] = {}
         for scorer in self.scorers:
             columns.update(scorer.score(documents))
         known = self._provenance.know(metadata, len(text))
-        decisions = self._decider.decide(
-            Features(
-                languages=language,
-                codes=languages.CODES,
-                words=tokens.words_per_document,
-                counts=tokens.counts,
-                columns=columns,
-                known=known,
-                ngrams=partial(self.phrases.ngrams, documents),
-            )
+        features = Features(
+            languages=language,
+            codes=languages.CODES,
+            words=documents.tokens.words_per_document,
+            counts=documents.tokens.counts,
+            columns=columns,
+            known=known,
+            ngrams=partial(self.phrases.ngrams, documents),
         )
         counted = counted_values(metadata, self.policy.provenance.count_fields)
-        return Judged(documents, columns, known, decisions, counted)
+        first = Judged(documents, columns, known, self._decider.decide(features), counted)
+        return self._look_again(first, features) if self.cascade.scorers else first
+
+    def _look_again(self, first: Judged, features: Features) -> Judged:
+        """With the optional scorers' columns; decided anew where a causal LM has a say."""
+        look = self.cascade.look(first.documents, first.decisions, self._documents)
+        columns = {**first.columns, **look.columns}
+        decisions = first.decisions
+        if self._second is not None:
+            decisions = self._second.decide(replace(features, columns=columns))
+        judged = replace(first, columns=columns, decisions=decisions)
+        tokens = look.columns.get(LM_TOKENS.name)
+        if tokens is None:
+            return judged
+        return replace(
+            judged,
+            second=SecondLook(
+                sent=look.sent,
+                tokens=tokens.fill_null(0).to_numpy(zero_copy_only=False),
+                before=first.decisions.verdicts,
+                has_say=self._second is not None,
+                seconds=look.seconds,
+            ),
+        )
+
+    def _documents(self, text: pa.LargeStringArray, language: NDArray[np.int8]) -> Documents:
+        tokens = tokenize(text, self._foldings[language])
+        return Documents(text, tokens, language, languages.CODES)
 
     def threshold(self, language: str | None) -> float | None:
         """The `ai_score` from which a document of `language` is called AI.
@@ -124,19 +178,28 @@ class Engine:
         z = np.array([self._decider.thresholds[language or ""]])
         return float(calibration.score(z)[0])
 
+    def min_words(self, language: str) -> int:
+        """The fewest words of a document of `language` that its tables judge."""
+        return self._decider.calibrations[language].min_words
+
+    def score_of(self, language: str, z: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The `ai_score` of documents of `language` with these z."""
+        return self._decider.calibrations[language].score(z).astype(np.float32)
+
     def model_digests(self) -> dict[str, str]:
         """Everything that influences a score, name → SHA-256 (hex)."""
         digests = {
             "characters": open_embedded("characters").sha256,
             **{code: model.sha256 for code, model in self.models.items()},
         }
-        for scorer in self.scorers:
+        for scorer in (*self.scorers, *self.cascade.scorers):
             digests.update(scorer.models)
         return dict(sorted(digests.items()))
 
     def scorer_versions(self) -> dict[str, int]:
         """The scorers that ran and their versions."""
-        return {scorer.name: scorer.version for scorer in self.scorers}
+        ran = (*self.scorers, *self.cascade.scorers)
+        return {scorer.name: scorer.version for scorer in ran}
 
 
 def policy_digest(policy: Policy) -> str:

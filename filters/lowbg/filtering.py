@@ -110,7 +110,7 @@ def filter_stream(
     AI lines go to the file `ai`, compressed as its name says, or nowhere when it is null: the
     caller must have been told to discard them. `BrokenPipeError` passes through.
     """
-    engine = Engine(config.policy)
+    engine = Engine(config.policy, config.extras)
     engine.prepare()
     engine.setup()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()

@@ -53,7 +53,8 @@ class Job:
 class Place:
     """Where a shard's outputs go: below `root`, from its `checkpoint` on if it has one.
 
-    `part_of` says where each of them is kept until it is whole.
+    `part_of` says where each of them is kept until it is whole; `columns` are those that optional
+    scorers add to score rows.
     """
 
     shard: str
@@ -61,6 +62,7 @@ class Place:
     config: RunConfig
     part_of: PartOf
     checkpoint: Checkpoint | None
+    columns: tuple[str, ...]
 
 
 OpenPlace: TypeAlias = Callable[[Place, Reader], Sinks]
@@ -85,9 +87,10 @@ def run_job(
     fails doesn't stop the others: it is in the outcome.
     """
     check_names(job.shards, name_of)
+    engine = Engine(job.config.policy, job.config.extras)
+    engine.prepare()
     check_output(job.output, job.existing, layout)
     with run_lock(job.output):
-        engine = Engine(job.config.policy)
         earlier = prepare_output(
             job.output, job.existing, job.config, engine, job.shards, layout,
             digests=job.durability.digests, changed=job.changed,
@@ -114,7 +117,7 @@ class _Setup:
 
     def __call__(self) -> _Worker:
         share_of_worker(self.output)
-        return _Worker(Engine(self.config.policy).setup(), self)
+        return _Worker(Engine(self.config.policy, self.config.extras).setup(), self)
 
 
 class _Worker:
@@ -125,13 +128,14 @@ class _Worker:
     def __call__(self, task: Shard, on_progress: OnProgress | None) -> ShardResult:
         setup = self._setup
         # What can't be read again can't be gone on with either.
+        columns = tuple(self._engine.cascade.columns)
         journal = Journal(setup.output, task, setup.durability) if task.resumable else None
 
         def sinks(reader: Reader, checkpoint: Checkpoint | None) -> Sinks:
             def part_of(name: str) -> Part | None:
                 return journal.part(name, checkpoint) if journal is not None else None
 
-            place = Place(task.name, setup.output, setup.config, part_of, checkpoint)
+            place = Place(task.name, setup.output, setup.config, part_of, checkpoint, columns)
             return setup.open_place(place, reader)
 
         return run_shard(

@@ -14,6 +14,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
+from lowbg.cascade import SENT_NAMES
 from lowbg.checkpoints import Checkpoint, Journal, Tally, is_lasting
 from lowbg.engine import Judge, Judged
 from lowbg.errors import (
@@ -29,7 +32,7 @@ from lowbg.overlap import Step, judged_in_order
 from lowbg.readers.base import Reader
 from lowbg.records import Batch, Position, Rejected
 from lowbg.results import ShardResult
-from lowbg.routing import VERDICT_AI
+from lowbg.routing import VERDICT_AI, VERDICT_NAMES
 from lowbg.statistics import Statistics, StatisticsBatch
 from lowbg.stopping import STOP
 from lowbg.writers.base import PartState, WrittenFile
@@ -268,6 +271,7 @@ class _ShardRun:
             seconds=time.perf_counter() - self._started,
             cpu_seconds=time.process_time() - self._cpu_started,
             seen_fields=tuple(sorted(reader.seen_fields)) if reader is not None else (),
+            lm_seconds=tally.lm_seconds,
         )
 
 
@@ -296,6 +300,8 @@ def _run_batch(
     tally.records += len(batch)
     tally.text_bytes += int(batch.sizes.sum())
     tally.ai += int((judged.decisions.verdicts == VERDICT_AI).sum())
+    if judged.second is not None:
+        tally.lm_seconds += judged.second.seconds
     statistics.add(statistics_batch(batch, judged))
 
 
@@ -315,9 +321,28 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         columns={**judged.columns, "ai_score": decisions.score},
         unscored_codes=decisions.unscored_codes,
         unscored_names=decisions.unscored_names,
+        second_look=second_look_counts(judged),
         origin=judged.known,
         counted=judged.counted,
     )
+
+
+def second_look_counts(judged: Judged) -> dict[str, int]:
+    """What a causal LM did with a batch, as `Statistics.second_look` counts it."""
+    second = judged.second
+    if second is None:
+        return {}
+    counts = {
+        f"sent_{name}": int((second.sent == code).sum()) for code, name in enumerate(SENT_NAMES)
+    }
+    counts["tokens"] = int(second.tokens.sum())
+    if not second.has_say:
+        counts["without_say"] = int((second.sent >= 0).sum())
+    after = judged.decisions.verdicts
+    for i in np.flatnonzero(second.before != after).tolist():
+        change = f"{VERDICT_NAMES[second.before[i]]}_to_{VERDICT_NAMES[after[i]]}"
+        counts[change] = counts.get(change, 0) + 1
+    return {name: count for name, count in counts.items() if count}
 
 
 def _kind(error: Exception) -> str:

@@ -30,7 +30,8 @@ class ShardResult:
 
     `complete` is false when the input could not be read to its end or an output not written.
     `read_bytes` are the stored (compressed) bytes of the input; `text_bytes` the decompressed ones
-    of its records. `seconds` is wall-clock time, `cpu_seconds` this worker's CPU time on it.
+    of its records. `seconds` is wall-clock time, `cpu_seconds` this worker's CPU time on it;
+    `lm_seconds` is that part of the wall-clock time which a causal LM took.
     """
 
     shard: str
@@ -50,6 +51,7 @@ class ShardResult:
     cpu_seconds: float
     input_sha256: str | None = None
     seen_fields: tuple[str, ...] = ()
+    lm_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,8 @@ def identity(config: RunConfig, engine: Engine, layout: Layout) -> dict[str, Any
     configuration = as_dict(config)
     for name in ("batch_bytes", "threads"):  # Neither they nor the gate ever change a result.
         del configuration[name]
+    if configuration["extras"]["lm"] is not None:
+        del configuration["extras"]["lm"]["batch_tokens"]  # Nor does this.
     del configuration["policy"]["gate"]
     return {
         "schema": SCHEMA,

@@ -104,7 +104,7 @@ def run_shards(
     A shard that fails doesn't stop the others: it is in the outcome. Results, report and files
     are the same at any number of workers, but for the times.
     """
-    engine = Engine(run.config.policy)
+    engine = Engine(run.config.policy, run.config.extras)
     engine.prepare()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     results = dict(run.earlier.finished)
@@ -140,11 +140,15 @@ def run_shards(
     except OutputError as error:
         # What the report would have said: on a full disk shards fail first.
         raise OutputError("; ".join([str(error), *_failures(shards)])) from error
+    silent = engine.cascade.why_silent(engine.policy)
+    notes = run.earlier.notes
+    if silent is not None:
+        notes = (*notes, f"the LM changed no verdict: {silent}")
     reported = run.earlier.reported
     if reported is None:
-        return Outcome(report, tuple(shards), len(run.earlier.finished), run.earlier.notes)
+        return Outcome(report, tuple(shards), len(run.earlier.finished), notes)
     new = tuple(shard for shard in shards if shard.shard not in reported)
-    return Outcome(report, new, len(reported), run.earlier.notes)
+    return Outcome(report, new, len(reported), notes)
 
 
 def _failures(shards: Sequence[ShardResult]) -> list[str]:

@@ -5,6 +5,7 @@ Importing this module loads nothing heavy: the Arrow types are made when they ar
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -129,6 +130,93 @@ PHRASE_NGRAMS_KNOWN = Column(
     "distinct n-grams a window of 1 … 4 words that the table of log-odds holds",
 )
 
+# Columns of the optional scorers. A causal LM's figures are means over tokens 2 … n, each given
+# those before it.
+_NO_TOKENS = "not read by the LM, or fewer than two tokens"
+LM_PERPLEXITY = Column(
+    "lm_perplexity",
+    "float32",
+    "per token",
+    "perplexity under the causal LM: exp of the mean surprisal",
+    _NO_TOKENS,
+)
+LM_LOG_RANK = Column(
+    "lm_log_rank",
+    "float32",
+    "nats",
+    "mean ln rank of the tokens among all by likelihood; the likeliest has rank 1",
+    _NO_TOKENS,
+)
+LM_ENTROPY = Column(
+    "lm_entropy", "float32", "nats", "mean entropy of the causal LM's predictions", _NO_TOKENS
+)
+LM_LRR = Column(
+    "lm_lrr",
+    "float32",
+    "",
+    "mean surprisal over mean ln rank (log-likelihood log-rank ratio)",
+    f"{_NO_TOKENS}, or every token is the likeliest",
+)
+LM_CURVATURE = Column(
+    "lm_curvature",
+    "float32",
+    "standard deviations",
+    "Fast-DetectGPT's analytic conditional probability curvature, the LM as its own reference",
+    f"{_NO_TOKENS}, or no variance",
+)
+LM_SURPRISAL_SPREAD = Column(
+    "lm_surprisal_spread",
+    "float32",
+    "nats",
+    "standard deviation across sentences of their mean surprisal",
+    "not read by the LM, or fewer than two sentences",
+)
+BINOCULARS = Column(
+    "binoculars",
+    "float32",
+    "",
+    "log-perplexity under the observer over its cross-perplexity with the performer; low is AI",
+    f"{_NO_TOKENS}, or no performer",
+)
+KENLM_PERPLEXITY = Column(
+    "kenlm_perplexity",
+    "float32",
+    "per token",
+    "perplexity under the user's KenLM model, as CCNet computes it; a sentence end a line",
+    "no text left to score",
+)
+WATERMARK_Z = Column(
+    "watermark_z",
+    "float32",
+    "standard deviations",
+    "how far the watermark's keyed statistic lies above that of text without it",
+    "fewer tokens than the watermark needs",
+)
+WATERMARK_P = Column(
+    "watermark_p",
+    "float32",
+    "0 … 1",
+    "probability of such a statistic, or a higher one, without the watermark",
+    "as watermark_z",
+)
+
+# What the LM leaves for counting; not part of a row.
+LM_TOKENS = Column("lm_tokens", "int64", "tokens", "tokens that the LM judged", "not read by it")
+
+OPTIONAL_COLUMNS: tuple[Column, ...] = (
+    LM_PERPLEXITY,
+    LM_LOG_RANK,
+    LM_ENTROPY,
+    LM_LRR,
+    LM_CURVATURE,
+    LM_SURPRISAL_SPREAD,
+    BINOCULARS,
+    KENLM_PERPLEXITY,
+    WATERMARK_Z,
+    WATERMARK_P,
+)
+"""What a row has after `SCORE_COLUMNS` where the scorer ran, in this order."""
+
 SCORE_COLUMNS: tuple[Column, ...] = (
     ID,
     SHARD,
@@ -150,8 +238,9 @@ SCORE_COLUMNS: tuple[Column, ...] = (
 """One row of `lowbg score`, in this order."""
 
 
-def score_schema() -> pa.Schema:
-    """The Arrow schema of `SCORE_COLUMNS`."""
+def score_schema(present: Collection[str] = ()) -> pa.Schema:
+    """The Arrow schema of `SCORE_COLUMNS` and of those `OPTIONAL_COLUMNS` that are `present`."""
     import pyarrow as pa
 
-    return pa.schema([column.field for column in SCORE_COLUMNS])
+    optional = [column for column in OPTIONAL_COLUMNS if column.name in present]
+    return pa.schema([column.field for column in (*SCORE_COLUMNS, *optional)])

@@ -80,7 +80,9 @@ def score_stream(
 
     Records that cannot be read have no row; they are counted and named in the outcome.
     """
-    engine = Engine(config.policy).setup()
+    engine = Engine(config.policy, config.extras)
+    engine.prepare()
+    engine.setup()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     writer = StreamWriter(out)
     results = []
@@ -108,7 +110,9 @@ def _open_sinks(form: ScoreFormat, place: Place, reader: Reader) -> _RowFiles:
     try:
         if form is ScoreFormat.PARQUET:
             layout = ParquetLayout()
-            parquet = ParquetWriter(target, root, schema.score_schema(), layout, part=part)
+            parquet = ParquetWriter(
+                target, root, schema.score_schema(place.columns), layout, part=part
+            )
             return _RowFiles(place, parquet, table_rows, rejected)
         codec = "gzip" if form is ScoreFormat.DOLMA else "none"
         rows = dolma_rows if form is ScoreFormat.DOLMA else json_rows
@@ -208,7 +212,7 @@ class _RowFiles:
 
 
 def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
-    """The rows of a judged batch, in the columns of `schema.SCORE_COLUMNS`."""
+    """The rows of a judged batch: `schema.SCORE_COLUMNS`, then the optional ones that there are."""
     decisions = judged.decisions
     codes = pa.array([*judged.documents.language_codes], pa.string())
     language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
@@ -224,7 +228,7 @@ def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
         "reasons": decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}
-    wanted = schema.score_schema()
+    wanted = schema.score_schema(judged.columns)
     return pa.RecordBatch.from_arrays(
         [columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted
     )

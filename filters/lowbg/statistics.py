@@ -55,7 +55,7 @@ HISTOGRAMS: Final[tuple[Bins, ...]] = (
 _SCORED = 3  # human, ai, unscored: the verdicts of what could be read
 _FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
                   "phrases", "phrase_categories", "artifacts", "rejected", "unscored", "rules",
-                  "values")  # fmt: skip
+                  "values", "second_look")  # fmt: skip
 _VERDICT_DOCUMENTS: Final = tuple(range(0, _SCORED * len(MEASURES), len(MEASURES)))
 
 
@@ -69,7 +69,8 @@ class StatisticsBatch:
     by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
-    values of all documents.
+    values of all documents. `second_look` counts what a
+    causal LM did, by name.
     """
 
     verdicts: NDArray[np.int8]
@@ -84,6 +85,7 @@ class StatisticsBatch:
     columns: Mapping[str, pa.Array] = field(default_factory=dict)
     unscored_codes: NDArray[np.int8] | None = None
     unscored_names: tuple[str, ...] = ()
+    second_look: Mapping[str, int] = field(default_factory=dict)
     origin: KnownOrigin | None = None
     counted: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -102,7 +104,9 @@ class Statistics:
     documents of denied sources count as neither; `trust_scores`, there, the trusted documents with
     a score by `SCORE_BINS` (below, the bins, above), then those that are not trusted;
     `host_languages` has, by "language/host", `TRUST_COUNTS` and then the scores of what is not
-    trusted. `histograms` are `HISTOGRAMS`: a row a verdict; below, the bins, above.
+    trusted. `histograms` are `HISTOGRAMS`: a row a verdict; below, the bins, above. `second_look`
+    counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
+    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …).
     """
 
     def __init__(self) -> None:
@@ -120,6 +124,7 @@ class Statistics:
         self.artifacts = CountTable(_SCORED)
         self.rejected = CountTable(2)
         self.unscored = CountTable(1)
+        self.second_look = CountTable(1)
         self.rules = CountTable(_SCORED, MAX_VALUES)
         self.values = CountTable(_SCORED, MAX_VALUES)
         self.histograms = {
@@ -158,6 +163,9 @@ class Statistics:
             codes = batch.unscored_codes[batch.unscored_codes >= 0].astype(np.int64)
             counts = np.bincount(codes, minlength=len(batch.unscored_names))
             _add_present(self.unscored, list(batch.unscored_names), counts[:, None])
+        if batch.second_look:
+            counts = np.array(list(batch.second_look.values()), np.int64)
+            self.second_look.add(list(batch.second_look), counts[:, None])
 
     def _add_origin(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         if batch.origin is not None and (known := batch.origin.rules >= 0).any():
@@ -240,7 +248,10 @@ class Statistics:
         new = cls()
         new.totals += np.array(values["totals"], np.int64)
         for name in _FIELDS:
-            getattr(new, name).update(values[name])
+            # Reports of runs before there was a second look have no count of it.
+            getattr(new, name).update(
+                values.get(name, {}) if name == "second_look" else values[name]
+            )
         for name, counts in values["histograms"].items():
             new.histograms[name] += np.array(counts, np.int64)
         return new

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowbg.config import ExecutorName, Policy, Rule, Unscored
+from lowbg.config import ExecutorName, Extras, Policy, Rule, Unscored
 from lowbg.errors import ConfigError
 from lowbg.shards import Shard
 from lowbg_cli.configure import FieldOptions, PolicyOptions, WorkerOptions
@@ -89,12 +89,12 @@ def test_the_date_field(given: str | None, policy: str | None, field: str) -> No
 
 def test_workers() -> None:
     shards = [Shard("a", "a", 1), Shard("b", "b", 1)]
-    assert WorkerOptions(3).resolve(shards) == (3, ExecutorName.PROCESSES)
-    assert WorkerOptions().resolve(shards)[0] >= 1
+    assert WorkerOptions(3).resolve(shards, Extras()) == (3, ExecutorName.PROCESSES)
+    assert WorkerOptions().resolve(shards, Extras())[0] >= 1
     stdin = [*shards, Shard("-", "stdin", 0)]
-    assert WorkerOptions(3).resolve(stdin)[1] is ExecutorName.SERIAL
+    assert WorkerOptions(3).resolve(stdin, Extras())[1] is ExecutorName.SERIAL
     with pytest.raises(ConfigError, match="one worker"):
-        WorkerOptions(2, ExecutorName.SERIAL).resolve(shards)
+        WorkerOptions(2, ExecutorName.SERIAL).resolve(shards, Extras())
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:

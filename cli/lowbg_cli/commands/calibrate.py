@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import lowbg
-from lowbg.config import RunConfig
+from lowbg.config import LmDtype, RunConfig
 from lowbg_cli import options, terminal
-from lowbg_cli.configure import FieldOptions, PolicyOptions, find_shards, standard_input
+from lowbg_cli.configure import (
+    ExtraOptions,
+    FieldOptions,
+    PolicyOptions,
+    batch_bytes,
+    find_shards,
+    standard_input,
+)
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.config import Policy
+    from lowbg.config import FieldNames, Policy
     from lowbg.engine import Engine
     from lowbg.training.calibrate import Calibrated
+    from lowbg.training.calibrate_lm import LmCalibrated
     from lowbg.training.known import Known, KnownBy
 
 FIELDS = RunConfig().fields
@@ -84,13 +92,21 @@ def calibrate_command(
     lang_field: options.LangField = FIELDS.language,
     date_field: options.DateField = None,
     policy: options.PolicyFile = None,
+    lm: options.Lm = None,
+    lm_performer: options.LmPerformer = None,
+    lm_band: options.LmBand = None,
+    lm_context: options.LmContext = None,
+    lm_dtype: options.LmType = LmDtype.AUTO,
+    lm_device: options.LmDevice = "auto",
+    lm_batch_tokens: options.LmBatchTokens = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Set thresholds for a target false-positive rate on your own human text.
 
     Known to be human are documents with a human label, or dated before a cut-off. The rate holds
     with 95 % confidence for every language and length that has enough of them (299 for 1 %).
-    With --human-before the policy trusts that date too.
+    With --human-before the policy trusts that date too. With --lm the policy also says how much
+    weight that causal LM has, and runs with the same --lm and --lm-band let it decide with.
 
     \b
       lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 0.01 -o policy.toml
@@ -101,30 +117,62 @@ def calibrate_command(
 
     from lowbg.engine import Engine
     from lowbg.training.calibrate import calibrate
+    from lowbg.training.calibrate_lm import calibrate_lm
     from lowbg.training.known import KnownBy, read_known
 
     by = KnownBy(human_before, label_field, label_human, stratum)
     shards = find_shards(inputs, output, quiet=quiet).shards
-    engine = Engine(base).setup()
+    extras = ExtraOptions(
+        lm, lm_performer, lm_band, lm_context, lm_dtype, lm_device, lm_batch_tokens
+    ).resolve()
+    engine = Engine(replace(base, lm=None), extras)
+    engine.prepare()
+    engine.setup()
     with progress_line(shards, quiet=quiet) as on_progress:
         known = read_known(
-            shards, RunConfig(fields=fields, policy=base), by, engine, standard_input(shards),
+            shards, _reading(fields, engine), by, engine, standard_input(shards),
             on_progress,
         )  # fmt: skip
     result = calibrate(known, engine, min_documents)
-    _write(output, _trusting(result.policy, by, fields.date), _comments(result, inputs, by, engine))
+    joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
+    made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)
+    _write(output, _trusting(made, by, fields.date), _comments(result, inputs, by, engine))
     _warn(result, known)
+    if joint is not None:
+        _tell_lm(joint, quiet=quiet)
     if not quiet:
         terminal.show(_table(result, by))
         terminal.say(f"{output}: thresholds for {terminal.plural(_found(result), 'language')}")
     return ExitCode.FINISHED
 
 
+def _reading(fields: FieldNames, engine: Engine) -> RunConfig:
+    return RunConfig(
+        fields=fields,
+        policy=engine.policy,
+        batch_bytes=batch_bytes(None, engine.cascade.extras),
+        extras=engine.cascade.extras,
+    )
+
+
+def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:
+    """What the LM's part came to, a line a language."""
+    for r in joint.languages:
+        if r.threshold is None:
+            terminal.warning(f"{r.language}: the LM read too few human documents ({r.read:,})")
+        elif not quiet:
+            short = "" if r.judges_short else "; texts too short for the tables stay unscored"
+            terminal.say(
+                f"{r.language}: the LM read {terminal.plural(r.read, 'human document')}; "
+                f"joint threshold {r.threshold:.4f}{short}"
+            )
+
+
 def _at_target(policy: Policy, target_fpr: float | None) -> Policy:
     """The policy to start from; scores that were set for another rate are dropped."""
     if target_fpr is None or target_fpr == policy.target_fpr:
         return policy
-    return replace(policy, target_fpr=target_fpr, min_ai_scores={})
+    return replace(policy, target_fpr=target_fpr, min_ai_scores={}, lm=None)
 
 
 def _found(result: Calibrated) -> int:
@@ -171,6 +219,7 @@ def _comments(
         names = ", ".join(f"{s.name} ({s.documents:,})" for s in language.strata)
         lines.append(f"{n}, expected rate {language.expected_fpr:.4f}; strata: {names}")
     used = {"characters", *result.policy.min_ai_scores}
+    used |= {name for scorer in engine.cascade.scorers for name in scorer.models}
     digests = engine.model_digests().items()
     lines += [f"Model {name}: SHA-256 {digest}" for name, digest in digests if name in used]
     return tuple(terminal.printable(line) for line in lines)

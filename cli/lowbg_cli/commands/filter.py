@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowbg.config import Changed, Durability, Existing, RunConfig
+from lowbg.config import Changed, Durability, Existing, LmDtype, RunConfig
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
+    ExtraOptions,
     FieldOptions,
     PolicyOptions,
     ProvenanceOptions,
     WorkerOptions,
+    batch_bytes,
     command_line,
     find_shards,
     standard_input,
@@ -62,6 +64,17 @@ def filter_command(
     deny_source: options.DenySource = None,
     count_field: options.CountField = None,
     unscored: options.Unscored = None,
+    lm: options.Lm = None,
+    lm_performer: options.LmPerformer = None,
+    lm_band: options.LmBand = None,
+    lm_context: options.LmContext = None,
+    lm_dtype: options.LmType = LmDtype.AUTO,
+    lm_device: options.LmDevice = "auto",
+    lm_batch_tokens: options.LmBatchTokens = None,
+    kenlm: options.Kenlm = None,
+    kenlm_sentencepiece: options.KenlmSentencepiece = None,
+    kenlm_normalise: options.KenlmNormalise = False,
+    watermark: options.Watermark = None,
     annotate: options.Annotate = False,
     compression: options.Compression = None,
     fail_above: options.FailAbove = None,
@@ -81,7 +94,7 @@ def filter_command(
     log_file: options.LogFile = None,
     reserve: options.Reserve = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
+    batch_size: options.BatchBytesByLm = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
@@ -100,10 +113,14 @@ def filter_command(
         trust_before, fpr_bound,
         ProvenanceOptions(trust, allow_source, deny_source, count_field),
     ).resolve()  # fmt: skip
+    extras = ExtraOptions(
+        lm, lm_performer, lm_band, lm_context, lm_dtype, lm_device, lm_batch_tokens, kenlm,
+        kenlm_sentencepiece, kenlm_normalise, watermark,
+    ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
     config = RunConfig(
         fields.resolve(decision), decision, compression or DEFAULTS.compression, annotate,
-        batch_bytes, max_record_bytes,
+        batch_bytes(batch_size, extras), max_record_bytes, extras=extras,
     )  # fmt: skip
     directory = DirectoryOptions(
         WorkerOptions(workers, executor, threads), overwrite, resume, retries,
@@ -131,8 +148,9 @@ def _into_directory(
     incremental = existing is Existing.INCREMENTAL
     found = find_shards(inputs, output, quiet=judgement.quiet, may_be_empty=incremental)
     standard_input(found.shards)
-    workers, executor = directory.workers.resolve(found.shards)
-    config = replace(config, threads=directory.workers.threads_each(workers, found.shards))
+    workers, executor = directory.workers.resolve(found.shards, config.extras)
+    threads = directory.workers.threads_each(workers, found.shards)
+    config = replace(config, threads=threads)
     if dry_run:
         check_existing(output, existing)
         where = {"output": output, "workers": workers, "executor": executor}
@@ -162,7 +180,8 @@ def _into_stream(
 ) -> ExitCode:
     directory.refuse()
     found = find_shards(inputs, None, quiet=judgement.quiet)
-    config = replace(config, threads=directory.workers.threads_each(1, found.shards))
+    threads = directory.workers.threads_each(1, found.shards)
+    config = replace(config, threads=threads)
     pipe.check(found.shards)
     stdin = standard_input(found.shards)
     if dry_run:

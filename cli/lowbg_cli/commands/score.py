@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from lowbg.config import Durability, RunConfig, ScoreFormat
+from lowbg.config import Durability, LmDtype, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
 from lowbg_cli import options
 from lowbg_cli.configure import (
+    ExtraOptions,
     FieldOptions,
     PolicyOptions,
     ProvenanceOptions,
     WorkerOptions,
+    batch_bytes,
     command_line,
     find_shards,
     standard_input,
@@ -58,6 +60,17 @@ def score_command(
     allow_source: options.AllowSource = None,
     deny_source: options.DenySource = None,
     count_field: options.CountField = None,
+    lm: options.Lm = None,
+    lm_performer: options.LmPerformer = None,
+    lm_band: options.LmBand = None,
+    lm_context: options.LmContext = None,
+    lm_dtype: options.LmType = LmDtype.AUTO,
+    lm_device: options.LmDevice = "auto",
+    lm_batch_tokens: options.LmBatchTokens = None,
+    kenlm: options.Kenlm = None,
+    kenlm_sentencepiece: options.KenlmSentencepiece = None,
+    kenlm_normalise: options.KenlmNormalise = False,
+    watermark: options.Watermark = None,
     strict: options.Strict = False,
     workers: options.Workers = None,
     executor: options.Executor = None,
@@ -70,7 +83,7 @@ def score_command(
     skip_if_running: options.SkipIfRunning = False,
     log_file: options.LogFile = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
+    batch_size: options.BatchBytesByLm = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Write one row of features, score and verdict a document; nothing is routed.
@@ -85,11 +98,16 @@ def score_command(
         ProvenanceOptions(trust, allow_source, deny_source, count_field),
     ).resolve()  # fmt: skip
     fields = FieldOptions(text_field, id_field, lang_field, date_field, url_field)
+    extras = ExtraOptions(
+        lm, lm_performer, lm_band, lm_context, lm_dtype, lm_device, lm_batch_tokens, kenlm,
+        kenlm_sentencepiece, kenlm_normalise, watermark,
+    ).resolve()  # fmt: skip
     config = RunConfig(
         fields=fields.resolve(decision),
         policy=decision,
-        batch_bytes=batch_bytes,
+        batch_bytes=batch_bytes(batch_size, extras),
         max_record_bytes=max_record_bytes,
+        extras=extras,
     )
     judgement = Judgement(quiet, strict)
     directory = DirectoryOptions(
@@ -117,7 +135,7 @@ def _into_directory(
     existing = directory.existing
     found = find_shards(inputs, output, quiet=judgement.quiet)
     standard_input(found.shards)
-    workers, executor = directory.workers.resolve(found.shards)
+    workers, executor = directory.workers.resolve(found.shards, config.extras)
     job = ScoreJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
         directory.retries, command_line(), found.skipped, format=row_format,

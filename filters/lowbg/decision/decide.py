@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import FprBound, Policy, Rule
+from lowbg.config import FprBound, LmCalibration, Policy, Rule
+from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
@@ -78,7 +79,8 @@ class Decisions:
 
     `score` is `ai_score`, null when unscored. `verdicts`: 0 human, 1 AI, 2 unscored. `called_ai`
     is the verdict by score alone, before provenance. `unscored_codes` indexes `unscored_names`, −1
-    where scored. `z` is the score before calibration (NaN: none).
+    where scored or known by provenance. `z` is the score before calibration (NaN: none);
+    `too_short`, which documents have too few words for it.
     """
 
     score: pa.FloatArray
@@ -86,6 +88,7 @@ class Decisions:
     called_ai: NDArray[np.bool_]
     unscored_codes: NDArray[np.int8]
     z: NDArray[np.float64]
+    too_short: NDArray[np.bool_]
     explain: Callable[[int], list[str]] = field(repr=False)
     unscored_names: tuple[str, ...] = UNSCORED_NAMES
 
@@ -102,10 +105,16 @@ class Decisions:
 
 
 class Decider:
-    """Decides under one policy, with the calibrations of the languages in `models`."""
+    """Decides under one policy, with the calibrations of the languages in `models`.
 
-    def __init__(self, policy: Policy, models: Mapping[str, ModelFile]) -> None:
+    With `lm` a causal LM takes part where it read a document.
+    """
+
+    def __init__(
+        self, policy: Policy, models: Mapping[str, ModelFile], lm: LmCalibration | None = None
+    ) -> None:
         self.policy = policy
+        self.lm = lm
         self.calibrations = {
             code: Calibration.from_metadata(model.metadata["calibration"])
             for code, model in sorted(models.items())
@@ -118,6 +127,8 @@ class Decider:
 
     def _threshold(self, code: str, calibration: Calibration, model: ModelFile) -> float:
         own = self.policy.min_ai_scores.get(code)
+        if self.lm is not None:
+            own = self.lm.min_ai_scores.get(code, own)
         if own is not None:
             return calibration.z_of_score(min(max(own, 1e-6), 1.0 - 1e-6))
         if self.policy.fpr_bound is FprBound.MEAN:
@@ -149,6 +160,9 @@ class Decider:
             known[own] = True
             short[own] = f.words[own] < calibration.min_words
             z[own] = calibration.standardise(log_odds[own], f.words[own], perplexity[own])
+            if self.lm is not None and code in self.lm.languages:
+                z[own] = self._joined(f, own, np.where(short[own], np.nan, z[own]), code)
+                short[own] &= np.isnan(z[own])
             score[own] = calibration.score(np.nan_to_num(z[own]))
             above[own] = z[own] >= self.thresholds[code]
         codes = _unscored(f, known & ~np.isnan(log_odds), short)
@@ -165,8 +179,18 @@ class Decider:
             called_ai=called,
             unscored_codes=np.where(verdicts == UNSCORED, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
+            too_short=codes == TOO_SHORT,
             explain=_Explanation(self, f, verdicts, codes, z).reasons,
         )
+
+    def _joined(
+        self, f: Features, own: NDArray[np.int64], z: NDArray[np.float64], code: str
+    ) -> NDArray[np.float64]:
+        """z of the documents `own` of one language, the LM's evidence joined in."""
+        assert self.lm is not None
+        spread, words = self.lm.languages[code], f.words[own]
+        x = second.evidence(f.columns, self.lm.feature, f.words)[own]
+        return second.join(z, second.standardise(spread, x, words), spread.correlation)
 
     def _crosses(self, f: Features, n: int) -> NDArray[np.bool_]:
         """Which documents break a bound of `rule = "thresholds"`; a null feature breaks none."""
@@ -236,6 +260,9 @@ class _Explanation:
 
     def _score(self, i: int) -> list[str]:
         calibration = self.decider.calibrations[self._code(i)]
+        told_by_lm = self._lm_evidence(i)
+        if told_by_lm:
+            return [told_by_lm, self._passed(i)]
         share = 100.0 * (1.0 - human_share_above(calibration, float(self.z[i])))
         value = self._value(PHRASE_LOG_ODDS.name, i)
         like = "length and perplexity" if calibration.perplexity_slope else "length"
@@ -249,6 +276,21 @@ class _Explanation:
             total = value * int(self.features.words[i])
             reasons.append(f"n-grams {listed} of {total:+.1f} nats in all")
         return reasons
+
+    def _lm_evidence(self, i: int) -> str | None:
+        """What the LM contributed; null where it had no say."""
+        lm = self.decider.lm
+        spread = lm.languages.get(self._code(i)) if lm is not None else None
+        value = self._value(lm.feature, i) if lm is not None else None
+        if lm is None or spread is None or value is None:
+            return None
+        words = int(self.features.words[i])
+        if words < spread.min_words:
+            return None
+        evidence = f"{lm.feature} {value:.2f}"
+        if words < self.decider.calibrations[self._code(i)].min_words:
+            return f"{evidence}; too short for the tables"
+        return f"{evidence}, phrase_log_odds {self._value(PHRASE_LOG_ODDS.name, i):.2f} nats/word"
 
     def _passed(self, i: int) -> str:
         if self.decider.policy.rule is Rule.THRESHOLDS:

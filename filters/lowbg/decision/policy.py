@@ -15,12 +15,15 @@ from lowbg.config import (
     Gate,
     GateGroup,
     GateStatistic,
+    LmCalibration,
+    LmSpread,
     Policy,
     Provenance,
     Rule,
     Thresholds,
     Unscored,
 )
+from lowbg.decision.lm import FEATURES
 from lowbg.errors import ConfigError
 from lowbg.provenance import SourcePatterns
 
@@ -36,7 +39,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "deny_sources",
         "count_fields",
     ),
-    "calibration": ("min_ai_scores",),
+    "calibration": ("min_ai_scores", "lm"),
+    "calibration.lm": ("model", "feature", "band", "min_ai_scores", "languages"),
     "gate": (
         *("max_ai_share", "statistic", "max_ai_share_by", "source_field", "min_group_documents"),
         *("max_phrase_hits", "max_quarantined_share", "min_human_token_share"),
@@ -68,6 +72,8 @@ def parse_policy(text: str, name: str = "policy", folder: Path = Path()) -> Poli
         raise ConfigError(f"{name}: not valid TOML ({error})") from error
     _check_keys(values, "", name)
     tables = {key: _table(values, key, name) for key in KEYS[""]}
+    if "lm" in tables["calibration"]:
+        tables["calibration.lm"] = _table(tables["calibration"], "lm", name, "calibration.")
     for key, table in tables.items():
         _check_keys(table, key, name)
     read = _Reader(name, folder)
@@ -97,15 +103,52 @@ def parse_policy(text: str, name: str = "policy", folder: Path = Path()) -> Poli
     changes["provenance"] = _provenance(trust, read)
     if "before" in dates:
         changes["trust_before"] = dates.pop("before")
-    scores = _table(tables["calibration"], "min_ai_scores", name, "calibration.")
-    changes["min_ai_scores"] = {
-        code: read.value(score, f"calibration.min_ai_scores.{code}", _share)
-        for code, score in scores.items()
-    }
+    changes["min_ai_scores"] = _scores(tables["calibration"], "calibration.", read)
+    if "calibration.lm" in tables:
+        changes["lm"] = _lm(tables["calibration.lm"], read)
     try:
         return replace(policy, **changes, **dates)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def _scores(table: Mapping[str, Any], prefix: str, read: _Reader) -> dict[str, float]:
+    scores = _table(table, "min_ai_scores", read.name, prefix)
+    return {
+        code: read.value(score, f"{prefix}min_ai_scores.{code}", _share)
+        for code, score in scores.items()
+    }
+
+
+def _lm(table: Mapping[str, Any], read: _Reader) -> LmCalibration:
+    where = "calibration.lm"
+    given = read.given(table, where, model=_text, feature=_feature, band=_band)
+    languages = _table(table, "languages", read.name, f"{where}.")
+    lacking = [key for key in ("model", "feature") if key not in given]
+    if lacking or not languages:
+        what = lacking[0] if lacking else "languages"
+        raise ConfigError(f"{read.name}: [{where}] lacks {what}; `lowbg calibrate --lm` writes it")
+    return LmCalibration(
+        model=given["model"],
+        feature=given["feature"],
+        band=given.get("band"),
+        languages={code: _spread(languages, code, read) for code in languages},
+        min_ai_scores=_scores(table, f"{where}.", read),
+    )
+
+
+def _spread(languages: Mapping[str, Any], code: str, read: _Reader) -> LmSpread:
+    where = f"calibration.lm.languages.{code}"
+    table = _table(languages, code, read.name, "calibration.lm.languages.")
+    names = ("mean", "between", "within", "correlation", "min_words")
+    odd = sorted(set(table) ^ set(names))
+    if odd:
+        raise ConfigError(f"{read.name}: [{where}] must have {', '.join(names)}; see {odd[0]!r}")
+    numbers = {name: read.value(table[name], f"{where}.{name}", _number) for name in names[:-1]}
+    if min(numbers["between"], numbers["within"]) < 0 or not numbers["between"]:
+        raise ConfigError(f"{read.name}: [{where}] between and within are variances, above 0")
+    least = read.value(table["min_words"], f"{where}.min_words", _whole)
+    return LmSpread(**numbers, min_words=least)
 
 
 def _gate(table: Mapping[str, Any], read: _Reader) -> Gate:
@@ -237,6 +280,18 @@ def _share(value: Any) -> float:
     if not 0.0 <= number <= 1.0:
         raise ValueError("it must be between 0 and 1")
     return number
+
+
+def _feature(value: Any) -> str:
+    if value not in FEATURES:
+        raise ValueError(f"it must be one of {', '.join(FEATURES)}")
+    return str(value)
+
+
+def _band(value: Any) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError("it must be [low, high]")
+    return _share(value[0]), _share(value[1])
 
 
 def _whole(value: Any) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
-from lowbg.config import Policy
+from lowbg.config import LmCalibration, Policy
 from lowbg.decision.policy import KEYS
 
 
@@ -23,6 +24,7 @@ def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
             "unscored": policy.unscored,
         },
         "calibration.min_ai_scores": dict(sorted(policy.min_ai_scores.items())),
+        **_lm_tables(policy.lm),
         "thresholds": {
             "min_perplexity": policy.thresholds.min_perplexity,
             "min_burstiness": policy.thresholds.min_burstiness,
@@ -53,6 +55,19 @@ def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _lm_tables(lm: LmCalibration | None) -> dict[str, Mapping[str, Any]]:
+    if lm is None:
+        return {}
+    return {
+        "calibration.lm": {"model": lm.model, "feature": lm.feature, "band": lm.band},
+        "calibration.lm.min_ai_scores": dict(sorted(lm.min_ai_scores.items())),
+        **{
+            f"calibration.lm.languages.{_key(code)}": asdict(spread)
+            for code, spread in sorted(lm.languages.items())
+        },
+    }
+
+
 def _key(key: str) -> str:
     plain = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
     return key if plain else _value(key)
@@ -66,4 +81,6 @@ def _value(value: Any) -> str:
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dt.date):
         return value.isoformat()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
     return repr(value)

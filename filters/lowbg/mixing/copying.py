@@ -169,6 +169,7 @@ class RoleJudge:
                 called_ai=nobody,
                 unscored_codes=np.full(n, -1, np.int8),
                 z=np.full(n, np.nan),
+                too_short=nobody,
                 explain=lambda _: [],
             ),
         )

@@ -121,6 +121,7 @@ def _shard_row(shard: ShardResult) -> dict[str, Any]:
         "blank": shard.blank,
         "seconds": shard.seconds,
         "cpu_seconds": shard.cpu_seconds,
+        "lm_seconds": shard.lm_seconds,
         "input_sha256": shard.input_sha256,
         "seen_fields": list(shard.seen_fields),
         "outputs": [as_dict(output) for output in shard.outputs],

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lowbg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from lowbg.config import Extras
     from lowbg.models import ModelFile
     from lowbg.scorers.base import Scorer
 
@@ -25,6 +26,13 @@ ENTRY_POINTS = "lowbg.scorers"
 
 DEFAULT = ("perplexity", "burstiness", "phrases")
 """The built-in scorers of every run, in the order of their columns."""
+
+OPTIONAL = ("causal_lm", "binoculars", "kenlm", "watermark")
+"""The built-in scorers that run only where they are asked for; each has a function
+`configured(settings: Extras) -> Scorer` beside `create`."""
+
+LM = ("causal_lm", "binoculars")
+"""Those of them that are causal LMs: in a cascade they see only some of the documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +98,22 @@ def default_scorers(models: Mapping[str, ModelFile]) -> tuple[Scorer, ...]:
     factories = available()
     third_party = [name for name, factory in factories.items() if not factory.is_builtin]
     return tuple(factories[name](models) for name in (*DEFAULT, *third_party))
+
+
+def optional_scorers(settings: Extras) -> tuple[Scorer, ...]:
+    """The scorers that the settings ask for. With two LMs, `binoculars` has both scorers' columns.
+
+    Raises `ConfigError` where one needs something that isn't installed.
+    """
+    lm = settings.lm
+    asked = {
+        "causal_lm": lm is not None and lm.performer is None,
+        "binoculars": lm is not None and lm.performer is not None,
+        "kenlm": settings.kenlm is not None,
+        "watermark": settings.watermark is not None,
+    }
+    scorers: list[Scorer] = []
+    for name in OPTIONAL:
+        if asked[name]:
+            scorers.append(import_module(f"{__name__}.{name}").configured(settings))
+    return tuple(scorers)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -13,7 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import RunConfig
-from lowbg.engine import Engine
+from lowbg.decision import lm
+from lowbg.engine import Engine, Judged
 from lowbg.errors import ConfigError
 from lowbg.pipeline import OnProgress, Progress
 from lowbg.provenance import trusted_by_date
@@ -44,13 +46,30 @@ class KnownBy:
 
 
 @dataclass(frozen=True, slots=True)
+class LmKnown:
+    """What a causal LM says of documents, one entry each: those of `Known`, and short ones.
+
+    `words` and `is_human` as there. `tables_z` is the z of the word tables, NaN where they abstain;
+    `evidence` the LM's by feature (`decision.lm.evidence`), NaN where it didn't read the document.
+    """
+
+    language: NDArray[np.str_]
+    words: NDArray[np.int64]
+    is_human: NDArray[np.bool_]
+    stratum: NDArray[np.str_] | None
+    tables_z: NDArray[np.float64]
+    feature: str
+    evidence: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """The scored documents, one entry each, a text that comes again left out.
 
     Those that are not `is_human` are AI by their label, or not dated before the cut-off.
     `score` is `ai_score`; `called_ai` the verdict by score alone under the engine's policy;
     `stratum` is null without a field for it. `unscored` and `repeated` count human documents left
-    out, `unlabelled` and `unread` records.
+    out, `unlabelled` and `unread` records. `lm` is there where the engine has a causal LM.
     """
 
     language: NDArray[np.str_]
@@ -63,17 +82,15 @@ class Known:
     repeated: int = 0
     unlabelled: int = 0
     unread: int = 0
+    lm: LmKnown | None = None
 
 
 @dataclass(slots=True)
 class _Gathered:
     """What was read so far: columns in parts, and counts."""
 
-    columns: dict[str, list[NDArray[np.generic]]] = field(
-        default_factory=lambda: {
-            name: [] for name in ("language", "words", "score", "called_ai", "is_human", "stratum")
-        }
-    )
+    columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=lambda: defaultdict(list))
+    feature: str | None = None
     seen: set[bytes] = field(default_factory=set)
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("unscored", "repeated", "unlabelled", "unread"), 0)
@@ -141,10 +158,12 @@ def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
         wanted = by.label_human.lower()
         human = np.array([str(v).lower() == wanted for v in labels.to_pylist()], np.bool_)
         human &= labelled
-    fresh = _fresh(batch.text, gathered.seen, scored & labelled)
+    evidence = _evidence(gathered, judged)
+    read = scored if evidence is None else scored | ~np.isnan(evidence)
+    fresh = _fresh(batch.text, gathered.seen, read & labelled)
     counts["unlabelled"] += int((~labelled).sum())
     counts["unscored"] += int((human & ~scored).sum())
-    counts["repeated"] += int((human & scored & ~fresh).sum())
+    counts["repeated"] += int((human & read & ~fresh).sum())
     codes = np.array([*judged.documents.language_codes, ""])
     columns = {
         "language": codes[judged.documents.languages],
@@ -152,7 +171,11 @@ def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
         "score": np.asarray(scores.fill_null(0.0).to_numpy(zero_copy_only=False), np.float32),
         "called_ai": judged.decisions.called_ai,
         "is_human": human,
+        "scored": scored,
+        "tables_z": judged.decisions.z,
     }
+    if evidence is not None:
+        columns["evidence"] = evidence
     if by.stratum_field is not None:
         columns["stratum"] = np.array(batch.metadata.url.fill_null("").to_pylist(), np.str_)
     for name, values in columns.items():
@@ -160,6 +183,19 @@ def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
     gathered.documents += len(batch)
     gathered.called += int(judged.decisions.called_ai.sum())
     return int(human.sum())
+
+
+def _evidence(gathered: _Gathered, judged: Judged) -> NDArray[np.float64] | None:
+    """What the LM says, by the better of the features that there are; null without an LM."""
+    features = [name for name in lm.FEATURES if name in judged.columns]
+    if not features:
+        return None
+    gathered.feature = features[0]
+    words = judged.documents.tokens.words_per_document
+    x = lm.evidence(judged.columns, features[0], words)
+    decisions = judged.decisions
+    can_be_judged = decisions.too_short | _bools(decisions.score.is_valid())
+    return np.where(can_be_judged & (words >= lm.MIN_WORDS), x, np.nan)
 
 
 def _fresh(
@@ -180,12 +216,27 @@ def _bools(array: pa.BooleanArray) -> NDArray[np.bool_]:
 
 def _whole(gathered: _Gathered, by: KnownBy) -> Known:
     joined = {name: np.concatenate(parts) for name, parts in gathered.columns.items() if parts}
+    scored = joined["scored"].astype(np.bool_)
+    own = {name: values[scored] for name, values in joined.items()}
     return Known(
+        language=own["language"].astype(np.str_),
+        words=own["words"].astype(np.int64),
+        score=own["score"].astype(np.float32),
+        called_ai=own["called_ai"].astype(np.bool_),
+        is_human=own["is_human"].astype(np.bool_),
+        stratum=own["stratum"].astype(np.str_) if by.stratum_field is not None else None,
+        **gathered.counts,
+        lm=None if gathered.feature is None else _lm_known(joined, gathered.feature),
+    )
+
+
+def _lm_known(joined: Mapping[str, NDArray[np.generic]], feature: str) -> LmKnown:
+    return LmKnown(
         language=joined["language"].astype(np.str_),
         words=joined["words"].astype(np.int64),
-        score=joined["score"].astype(np.float32),
-        called_ai=joined["called_ai"].astype(np.bool_),
         is_human=joined["is_human"].astype(np.bool_),
-        stratum=joined["stratum"].astype(np.str_) if by.stratum_field is not None else None,
-        **gathered.counts,
+        stratum=joined["stratum"].astype(np.str_) if "stratum" in joined else None,
+        tables_z=joined["tables_z"].astype(np.float64),
+        feature=feature,
+        evidence=joined["evidence"].astype(np.float64),
     )

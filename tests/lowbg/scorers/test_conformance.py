@@ -15,7 +15,7 @@ from lowbg.characters import folding_of
 from lowbg.errors import ConfigError
 from lowbg.languages import CODES, detect
 from lowbg.models import ModelFile, embedded_names, open_embedded
-from lowbg.scorers import DEFAULT, Factory, available, default_scorers
+from lowbg.scorers import DEFAULT, OPTIONAL, Factory, available, default_scorers
 from lowbg.scorers.base import Documents, Scorer
 from lowbg.tokens import tokenize
 
@@ -73,7 +73,7 @@ def scored(scorer: Scorer, texts: Sequence[str] | pa.LargeStringArray) -> list[d
     ]
 
 
-@pytest.fixture(scope="module", params=sorted(available()))
+@pytest.fixture(scope="module", params=sorted(set(available()) - set(OPTIONAL)))
 def scorer(request: pytest.FixtureRequest) -> Scorer:
     made = available()[request.param](models())
     made.prepare()
@@ -163,6 +163,15 @@ def test_default_scorers_have_their_order_and_their_own_columns() -> None:
     assert tuple(scorer.name for scorer in scorers)[: len(DEFAULT)] == DEFAULT
     names = [column.name for scorer in scorers for column in scorer.columns]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_optional_scorer_says_what_it_is_and_what_it_needs(name: str) -> None:
+    scorer = available()[name](models())
+    assert (scorer.name, scorer.models) == (name, {})
+    assert scorer.columns
+    with pytest.raises(ConfigError, match=f"'{name}' needs"):
+        scorer.prepare()
 
 
 def entry_points(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:

@@ -1,0 +1,54 @@
+"""How a causal LM takes part in the decision: its evidence, made comparable, and joined in.
+
+The LM's evidence x (higher is more AI-like) spreads about a mean m in human text of a language,
+with variance τ² + σ²/words; z = (x − m) / √(τ² + σ²/words) is then on the scale of the tables' z
+(`calibration.py`). Where both speak, their sum over the standard deviation that it has in human
+text is the joint z; where the tables abstain because a text is short, the LM's z alone is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.config import LmSpread
+from lowbg.schema import BINOCULARS, LM_CURVATURE
+
+Floats = NDArray[np.float64]
+
+FEATURES = (BINOCULARS.name, LM_CURVATURE.name)
+"""The columns that can be evidence, the better one first."""
+
+
+MIN_WORDS = 25
+"""Fewer words are never judged: an LM's figures of them say little."""
+
+
+def evidence(columns: Mapping[str, pa.Array], feature: str, words: NDArray[np.int64]) -> Floats:
+    """x of each document; NaN where the LM says nothing.
+
+    A curvature is a sum over tokens in units of its standard deviation, so it is divided by √words;
+    a low Binoculars ratio is AI-like, so it is negated.
+    """
+    column = columns.get(feature)
+    if column is None:
+        return np.full(len(words), np.nan)
+    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    if feature == BINOCULARS.name:
+        return -values
+    return np.asarray(values / np.sqrt(np.maximum(words, 1)))
+
+
+def standardise(spread: LmSpread, x: Floats, words: NDArray[np.int64]) -> Floats:
+    """z of documents with evidence `x`; NaN where there is none, or too few words for it."""
+    z = (x - spread.mean) / np.sqrt(spread.between + spread.within / np.maximum(words, 1))
+    return np.where(words >= spread.min_words, z, np.nan)
+
+
+def join(tables: Floats, lm: Floats, correlation: float) -> Floats:
+    """The joint z; where only one of both is a number, that one."""
+    both = (tables + lm) / np.sqrt(2.0 + 2.0 * max(correlation, -0.5))
+    return np.where(np.isnan(lm), tables, np.where(np.isnan(tables), lm, both))

@@ -1,0 +1,88 @@
+"""What a causal LM was asked, what it cost, and what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lowbg.report.estimate import share
+from lowbg.report.sections.base import (
+    Block,
+    Facts,
+    Line,
+    Material,
+    Note,
+    Section,
+    count_text,
+    share_text,
+)
+
+_REASONS = {
+    "sent_all": "every document",
+    "sent_band": "ai_score in the band",
+    "sent_too_short": "too short for the tables",
+}
+
+
+def _collect(material: Material) -> dict[str, Any] | None:
+    counts = {name: row[0] for name, row in material.statistics.second_look.to_dict().items()}
+    if not counts:
+        return None
+    documents = sum(material.statistics.documents().values())
+    sent = sum(counts.get(name, 0) for name in _REASONS)
+    return {
+        "sent": sent,
+        "share": share(sent, documents),
+        "reasons": {name: counts[name] for name in _REASONS if name in counts},
+        "without_say": counts.get("without_say", 0),
+        "tokens": counts.get("tokens", 0),
+        "seconds": sum(shard["lm_seconds"] for shard in material.shards),
+        "changed": {name: n for name, n in sorted(counts.items()) if "_to_" in name},
+    }
+
+
+def _facts(look: Any) -> list[tuple[str, str]]:
+    speed = f", {look['tokens'] / look['seconds']:,.0f} a second" if look["seconds"] else ""
+    changed = sum(look["changed"].values())
+    kinds = [f"{count_text(n)} {name.replace('_', ' ')}" for name, n in look["changed"].items()]
+    return [
+        ("Read by the LM", f"{count_text(look['sent'])} documents ({share_text(look['share'])})"),
+        ("Why", ", ".join(f"{count_text(n)} {_REASONS[k]}" for k, n in look["reasons"].items())),
+        ("Cost", f"{count_text(look['tokens'])} tokens in {look['seconds']:,.1f} s{speed}"),
+        ("Verdicts changed", f"{count_text(changed)}{': ' * bool(kinds)}{', '.join(kinds)}"),
+    ]
+
+
+_SILENT = (
+    "The LM's figures are reported and changed no verdict: the policy holds no calibration for "
+    "this LM and band. lowbg calibrate --lm makes one."
+)
+
+
+def _blocks(look: Any) -> Sequence[Block]:
+    if look is None:
+        return (Note("No causal LM ran."),)
+    silent = look["without_say"] > 0
+    return (Facts(_facts(look)), *((Note(_SILENT, "warning"),) if silent else ()))
+
+
+def _lines(look: Any) -> Sequence[Line]:
+    if look is None:
+        return ()
+    changed = sum(look["changed"].values())
+    items = [
+        f"{count_text(look['sent'])} documents ({share_text(look['share'])})",
+        f"{count_text(look['tokens'])} tokens in {look['seconds']:,.1f} s",
+        f"{count_text(changed)} verdicts changed",
+    ]
+    lines = [Line("read by LM", items)]
+    if look["without_say"]:
+        lines.append(
+            Line(
+                "LM", ["not calibrated: changes no verdict", "see lowbg calibrate --lm"], "warning"
+            )
+        )
+    return lines
+
+
+SECTION = Section(95, "second_look", "Second look", _collect, _blocks, _lines)

@@ -1,0 +1,167 @@
+"""Perplexity, ranks, entropy and curvature of a document under a causal language model.
+
+Needs the extra `lm`; torch is imported by `setup` and not before. The text is read as it is,
+layout included: what the model sees is what its users compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.config import Extras, LmSettings
+from lowbg.errors import ConfigError
+from lowbg.models import ModelFile
+from lowbg.neural import extras
+from lowbg.neural.figures import DocumentFigures, sum_up
+from lowbg.neural.store import ModelFolder, locate
+from lowbg.schema import (
+    LM_CURVATURE,
+    LM_ENTROPY,
+    LM_LOG_RANK,
+    LM_LRR,
+    LM_PERPLEXITY,
+    LM_SURPRISAL_SPREAD,
+    LM_TOKENS,
+    Column,
+)
+from lowbg.scorers.base import Documents
+
+if TYPE_CHECKING:
+    from lowbg.neural.inference import Inference
+
+
+ROLES = ("lm", "lm-performer")
+"""What a model is for, as the options call it."""
+
+
+class CausalLm:
+    """The scorer `causal_lm`; without settings it only says what it is."""
+
+    name = "causal_lm"
+    version = 1
+    columns: tuple[Column, ...] = (
+        LM_PERPLEXITY,
+        LM_LOG_RANK,
+        LM_ENTROPY,
+        LM_LRR,
+        LM_CURVATURE,
+        LM_SURPRISAL_SPREAD,
+        LM_TOKENS,
+    )
+    languages: frozenset[str] = frozenset()
+    min_words = 1
+
+    def __init__(self, settings: LmSettings | None) -> None:
+        self._settings = settings
+        self._inference: Inference | None = None
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The models' roles and labels → SHA-256 over their files."""
+        return {
+            f"{role} {folder.label}": folder.sha256()
+            for role, folder in zip(ROLES, self._folders(), strict=False)
+        }
+
+    def _asked(self) -> LmSettings:
+        if self._settings is None:
+            raise ConfigError(f"scorer {self.name!r} needs a model: --lm MODEL")
+        return self._settings
+
+    def _folders(self, *, fetch: bool = False) -> tuple[ModelFolder, ...]:
+        if self._settings is None:
+            return ()
+        return (locate(self._settings.model, "--lm", fetch=fetch),)
+
+    def prepare(self) -> None:
+        """Downloads the model, unless it is here; checks that the extra is installed."""
+        self._asked()
+        for module in ("torch", "transformers"):
+            extras.load(module, extra="lm", wanted_by="--lm")
+        self._folders(fetch=True)
+
+    def setup(self) -> None:
+        """Loads the model, once."""
+        if self._inference is not None:
+            return
+        settings = self._asked()
+        module: Any = extras.load("lowbg.neural.models", extra="lm", wanted_by="--lm")
+        inference: Any = extras.load("lowbg.neural.inference", extra="lm", wanted_by="--lm")
+        device = module.device_of_this_process(settings.device)
+        loaded = [
+            module.CausalModel(folder, device, settings.dtype, settings.context)
+            for folder in self._folders()
+        ]
+        if len(loaded) > 1:
+            module.check_same_tokens(*loaded)
+        self._inference = inference.Inference(*loaded, budget=settings.batch_tokens)
+
+    def score(self, documents: Documents) -> Mapping[str, pa.Array]:
+        """The columns; null below two tokens."""
+        figures = self._read(documents)
+        return self._columns(figures)
+
+    def _columns(self, figures: DocumentFigures) -> dict[str, pa.Array]:
+        return {
+            LM_PERPLEXITY.name: nullable(figures.perplexity),
+            LM_LOG_RANK.name: nullable(figures.log_rank),
+            LM_ENTROPY.name: nullable(figures.entropy),
+            LM_LRR.name: nullable(figures.lrr),
+            LM_CURVATURE.name: nullable(figures.curvature),
+            LM_SURPRISAL_SPREAD.name: nullable(figures.surprisal_spread),
+            LM_TOKENS.name: pa.array(figures.tokens, pa.int64()),
+        }
+
+    def _read(self, documents: Documents) -> DocumentFigures:
+        self.setup()
+        assert self._inference is not None
+        texts = documents.text.to_pylist()
+        read = self._inference.read(texts)
+        sentences = np.empty(len(read.ends), np.int64)
+        for i, text in enumerate(texts):
+            own = slice(int(read.starts[i]), int(read.starts[i + 1]))
+            sentences[own] = sentences_of(documents, i, text, read.ends[own])
+        return sum_up(read.figures, read.starts, sentences)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A process loads its own copy, onto its own device.
+        return {"_settings": self._settings, "_inference": None}
+
+
+def sentences_of(
+    documents: Documents, i: int, text: str, ends: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Which sentence of document i each LM token is in, by the character `ends` after it.
+
+    What lies between two sentences belongs to the first of them.
+    """
+    tokens = documents.tokens
+    sizes = tokens.sentences[tokens.sentence_starts[i] : tokens.sentence_starts[i + 1]]
+    first_words = tokens.word_starts[i] + np.cumsum(sizes) - sizes
+    begins = tokens.word_offsets[first_words].astype(np.int64) - tokens.text_starts[i]
+    # Offsets in bytes → in characters: those bytes that continue a character don't count.
+    data = np.frombuffer(text.encode("utf-8"), np.uint8)
+    characters = np.cumsum((data & 0xC0) != 0x80)
+    begins = characters[begins] - 1
+    return np.maximum(np.searchsorted(begins, ends - 1, side="right") - 1, 0)
+
+
+def nullable(values: NDArray[np.float64]) -> pa.Array:
+    """Float32, null where NaN."""
+    missing = np.isnan(values)
+    return pa.array(np.where(missing, 0.0, values).astype(np.float32), mask=missing)
+
+
+def configured(settings: Extras) -> CausalLm:
+    """The scorer with these settings."""
+    return CausalLm(settings.lm)
+
+
+def create(models: Mapping[str, ModelFile]) -> CausalLm:
+    """The scorer without a model; it uses none of the embedded ones."""
+    return CausalLm(None)

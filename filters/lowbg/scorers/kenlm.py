@@ -1,0 +1,159 @@
+"""Perplexity under a user's own KenLM model, computed as CCNet does.
+
+10 ^ (−Σ log₁₀ P / Σ (words + 1)) over the lines of a document, a line's end being a word. With a
+SentencePiece model the words are its pieces of the whole text, which is one line then. Wenzek et
+al. 2020, "CCNet". Needs the extra `kenlm`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lowbg.config import Extras, KenlmSettings
+from lowbg.errors import ConfigError, ModelError
+from lowbg.models import ModelFile
+from lowbg.neural import extras
+from lowbg.schema import KENLM_PERPLEXITY, Column
+from lowbg.scorers.base import Documents
+
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("„“”«»「」《》", '"'),
+        **dict.fromkeys("´’", "'"),
+        **dict.fromkeys("，、", ","),
+        **dict.fromkeys("∶：", ":"),
+        **dict.fromkeys("–━►", "-"),
+        **dict(zip("。？！（）；～〈〉【】％", ".?!();~<>[]%", strict=True)),
+        "—": " - ",
+        "．": ". ",
+        "…": "...",
+    }
+)
+"""Punctuation as CCNet spells it, for models that were trained on text spelt so."""
+_DIGIT = re.compile(r"\d")
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MAX_LOG10 = 38.0
+
+
+def normalise(text: str) -> str:
+    """`text` as CCNet gives it to its models: lower case, without accents and control characters
+    (line ends among them), every digit 0, punctuation in ASCII.
+    """
+    text = unicodedata.normalize("NFD", text.strip().lower())
+    text = "".join(c for c in text if unicodedata.category(c) != "Mn")
+    return _UNPRINTED.sub("", _DIGIT.sub("0", text).translate(_PLAIN))
+
+
+class Kenlm:
+    """The scorer `kenlm`; without settings it only says what it is."""
+
+    name = "kenlm"
+    version = 1
+    columns: tuple[Column, ...] = (KENLM_PERPLEXITY,)
+    languages: frozenset[str] = frozenset()
+    min_words = 1
+
+    def __init__(self, settings: KenlmSettings | None) -> None:
+        self._settings = settings
+        self._model: Any = None
+        self._pieces: Any = None
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The files' names → SHA-256."""
+        return {f"kenlm {path.name}": _sha256(path) for path in self._paths()}
+
+    def _asked(self) -> KenlmSettings:
+        if self._settings is None:
+            raise ConfigError("scorer 'kenlm' needs a model: --kenlm FILE")
+        return self._settings
+
+    def _paths(self) -> list[Path]:
+        if self._settings is None:
+            return []
+        named = (self._settings.model, self._settings.sentencepiece)
+        return [Path(path) for path in named if path is not None]
+
+    def prepare(self) -> None:
+        """Checks that the extra is installed and the files are there."""
+        settings = self._asked()
+        extras.load("kenlm", extra="kenlm", wanted_by="--kenlm")
+        if settings.sentencepiece is not None:
+            extras.load("sentencepiece", extra="kenlm", wanted_by="--kenlm-sentencepiece")
+        for path in self._paths():
+            if not path.is_file():
+                raise ConfigError(f"{path}: no such file; --kenlm takes a .bin or .arpa file")
+
+    def setup(self) -> None:
+        """Loads the model, once."""
+        settings = self._asked()
+        if self._model is not None:
+            return
+        kenlm = extras.load("kenlm", extra="kenlm", wanted_by="--kenlm")
+        try:
+            config = kenlm.Config()
+            config.show_progress = False
+            config.arpa_complain = kenlm.ARPALoadComplain.NONE
+            self._model = kenlm.Model(settings.model, config)
+            if settings.sentencepiece is not None:
+                sentencepiece = extras.load(
+                    "sentencepiece", extra="kenlm", wanted_by="--kenlm-sentencepiece"
+                )
+                self._pieces = sentencepiece.SentencePieceProcessor(
+                    model_file=settings.sentencepiece
+                )
+        except (OSError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:300]
+            raise ModelError(f"{settings.model}: cannot be loaded by KenLM ({why})") from error
+
+    def score(self, documents: Documents) -> Mapping[str, pa.Array]:
+        """`kenlm_perplexity`; null where no word is left."""
+        self.setup()
+        values = np.full(len(documents), np.nan)
+        for i, text in enumerate(documents.text.to_pylist()):
+            lines = self._lines(text)
+            if any(lines):
+                log10 = sum(self._model.score(" ".join(words)) for words in lines)
+                per_word = -log10 / sum(len(words) + 1 for words in lines)
+                values[i] = 10.0 ** min(per_word, _MAX_LOG10)
+        missing = np.isnan(values)
+        filled = np.where(missing, 0.0, values).astype(np.float32)
+        return {KENLM_PERPLEXITY.name: pa.array(filled, mask=missing)}
+
+    def _lines(self, text: str) -> list[list[str]]:
+        """The words of each line."""
+        prepare = normalise if self._asked().normalise else str
+        if self._pieces is not None:
+            return [self._pieces.encode(prepare(text), out_type=str)]
+        return [prepare(line).split() for line in text.split("\n")]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_settings": self._settings, "_model": None, "_pieces": None}
+
+
+@functools.cache
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def configured(settings: Extras) -> Kenlm:
+    """The scorer with these settings."""
+    return Kenlm(settings.kenlm)
+
+
+def create(models: Mapping[str, ModelFile]) -> Kenlm:
+    """The scorer without a model; it uses none of the embedded ones."""
+    return Kenlm(None)

@@ -1,0 +1,115 @@
+"""The options of the optional scorers: what needs no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from lowbg.config import Extras, LmDtype, LmSettings
+from lowbg.errors import ConfigError
+from lowbg_cli.configure import ExtraOptions
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "The mill stood by the river. " * 30}) + "\n")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As much of a model's folder as is looked at before it is loaded."""
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "config.json").write_text("{}")
+    (path / "model.safetensors").write_bytes(b"")
+    return path
+
+
+def test_options_become_settings() -> None:
+    assert ExtraOptions().resolve() == Extras()
+    assert ExtraOptions(lm="gpt2", band="0.2:0.9", dtype=LmDtype.FLOAT16).resolve() == Extras(
+        LmSettings("gpt2", band=(0.2, 0.9), dtype=LmDtype.FLOAT16)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lm-performer", "x"], "--lm-performer: only with --lm MODEL"),
+        (["--lm-band", "0.2:0.9", "--lm-context", "9"], "--lm-band, --lm-context: only with --lm"),
+        (["--lm", "x", "--lm-band", "0.9"], "--lm-band 0.9: write it LOW:HIGH"),
+        (["--lm", "x", "--lm-band", "0.9:0.2"], "band of 0.9:0.2"),
+        (["--lm", "x", "--lm-band", "0:nan"], "band of 0:nan"),
+        (["--kenlm-normalise"], "--kenlm-normalise: only with --kenlm FILE"),
+        (["--kenlm", "no.bin"], "pip install 'lowbg[kenlm]'"),
+        (["--watermark", "no.toml"], "--watermark no.toml: cannot be read"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_nothing_is_made(
+    run: Run, shard: Path, tmp_path: Path, options: list[str], message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, "kenlm", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for command in ("filter", "score"):
+        got = run(command, shard, "-o", tmp_path / "out", *options)
+        assert got.exit_code == 2, got.stderr
+        assert message in " ".join(got.stderr.split())
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["filter", "score", "calibrate"])
+def test_without_the_extra_the_message_names_it_and_the_command(
+    run: Run, shard: Path, tmp_path: Path, folder: Path, command: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for module in ("torch", "lowbg.neural.models", "lowbg.neural.inference"):
+        monkeypatch.setitem(sys.modules, module, None)
+    options = ["--label-field", "label"] if command == "calibrate" else []
+    got = run(command, shard, "-o", tmp_path / "out", "--lm", folder, *options)
+    assert got.exit_code == 2
+    assert "--lm needs the extra 'lm'" in got.stderr
+    assert "pip install 'lowbg[lm]'" in got.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_heavy_is_imported_without_lm(shard: Path, tmp_path: Path) -> None:
+    arguments = ["filter", str(shard), "-o", str(tmp_path / "out")]
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from lowbg_cli.app import app\n"
+        f"got = CliRunner().invoke(app, {arguments})\n"
+        "assert got.exit_code == 0, got.stderr\n"
+        "heavy = {'torch', 'transformers', 'tokenizers', 'huggingface_hub', 'kenlm'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_scorers_are_listed_without_torch(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    got = run("scorers", "--json")
+    assert got.exit_code == 0, got.stderr
+    found: dict[str, Any] = {row["name"]: row for row in json.loads(got.stdout)}
+    assert {"causal_lm", "binoculars", "kenlm", "watermark"} <= set(found)
+    assert "binoculars" in {column["name"] for column in found["binoculars"]["columns"]}
+
+
+def test_bands_and_contexts_are_checked() -> None:
+    for band in ((0.5, 0.4), (-0.1, 0.5), (0.5, 1.1)):
+        with pytest.raises(ConfigError, match="band"):
+            LmSettings("x", band=band)
+    with pytest.raises(ConfigError, match="context"):
+        LmSettings("x", context=1)

@@ -1,0 +1,215 @@
+"""Runs with a causal LM, end to end, with a small model that the test makes."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
+pytest.importorskip("transformers", reason="needs the extra lm: pip install 'lowbg[lm]'")
+
+from tests.tiny_lm import prose, save_model
+
+from lowbg.config import (
+    Durability,
+    ExecutorName,
+    Existing,
+    Extras,
+    LmSettings,
+    RunConfig,
+)
+from lowbg.decision.policy import load_policy
+from lowbg.errors import StoppedError
+from lowbg.filtering import FilterJob, filter_shards
+from lowbg.neural.store import locate
+from lowbg.shards import discover
+from lowbg.stopping import STOP
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("lm") / "tiny")
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """200 documents, half of them too short for the tables; every ninth is labelled AI."""
+    path = tmp_path / "a.jsonl"
+    with path.open("w") as out:
+        for i in range(200):
+            sentences = (14 if i % 2 else 5) + i % 5 if i else 1
+            row = {"text": prose(i, sentences), "label": "human" if i % 9 else "ai"}
+            print(json.dumps({"id": str(i), "language": "en", **row}), file=out)
+    return path
+
+
+def rows(run: Run, *args: object) -> list[dict[str, Any]]:
+    got = run("score", *args, "-o", "-", "--quiet")
+    assert got.exit_code == 0, got.stderr
+    return [json.loads(line) for line in got.stdout.splitlines()]
+
+
+def test_rows_have_the_figures_last_whatever_the_batch(run: Run, shard: Path, model: Path) -> None:
+    plain = rows(run, shard)
+    whole = rows(run, shard, "--lm", model, "--lm-performer", model)
+    small = rows(run, shard, "--lm", model, "--batch-bytes", 3000, "--lm-batch-tokens", 90)
+    names = [*plain[0], "lm_perplexity", "lm_log_rank", "lm_entropy", "lm_lrr", "lm_curvature",
+             "lm_surprisal_spread"]  # fmt: skip
+    assert list(small[0]) == names
+    assert list(whole[0]) == [*names, "binoculars"]
+    for a, b, c in zip(plain, whole, small, strict=True):
+        assert a == {name: b[name] for name in a}
+        for name in names[len(a) :]:
+            assert (b[name] is None) == (c[name] is None)
+            assert b[name] is None or b[name] == pytest.approx(c[name], rel=1e-4)
+        # A model that looks at itself: surprisal over its own entropy.
+
+        assert b["binoculars"] == pytest.approx(
+            math.log(b["lm_perplexity"]) / b["lm_entropy"], rel=1e-4
+        )
+    assert whole[0]["lm_surprisal_spread"] is None  # one sentence
+    assert whole[1]["lm_surprisal_spread"] > 0
+
+
+def test_parquet_has_the_columns_too(run: Run, shard: Path, model: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    got = run("score", shard, "-o", tmp_path / "s", "--as", "parquet", "--lm", model)
+    assert got.exit_code == 0, got.stderr
+    table = pq.read_table(tmp_path / "s" / "a.parquet")
+    assert table.column("lm_curvature").null_count == 0
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / "report.json").read_bytes())
+    return report
+
+
+def test_an_lm_without_calibration_changes_no_verdict_and_says_so(
+    run: Run, shard: Path, model: Path, tmp_path: Path
+) -> None:
+    scores = [row["ai_score"] for row in rows(run, shard)]
+    known = sorted(score for score in scores if score is not None)
+    low, high = known[len(known) // 4], known[len(known) // 2]
+    assert run("filter", shard, "-o", tmp_path / "plain").exit_code == 0
+    got = run("filter", shard, "-o", tmp_path / "lm", "--lm", model, "--lm-band", f"{low}:{high}")
+    assert got.exit_code == 0, got.stderr
+    for name in ("human", "ai"):
+        before = tmp_path / "plain" / name / "a.jsonl"
+        assert before.exists() == (tmp_path / "lm" / name / "a.jsonl").exists()
+        if before.exists():
+            assert before.read_bytes() == (tmp_path / "lm" / name / "a.jsonl").read_bytes()
+    look = report_of(tmp_path / "lm")["second_look"]
+    in_band = sum(score is not None and low <= score <= high for score in scores)
+    assert look["reasons"] == {"sent_band": in_band, "sent_too_short": scores.count(None)}
+    assert look["sent"] == look["without_say"] == in_band + scores.count(None)
+    assert look["tokens"] > 0
+    assert look["seconds"] > 0
+    assert look["changed"] == {}
+    assert "lowbg calibrate --lm" in " ".join(got.stderr.split())
+    manifest = json.loads((tmp_path / "lm" / "manifest.json").read_bytes())
+    assert manifest["models"]["lm tiny"] == locate(str(model), "--lm").sha256()
+    assert manifest["scorers"]["causal_lm"] == 1
+    assert report_of(tmp_path / "plain")["second_look"] is None
+
+
+def test_a_calibrated_lm_has_a_say_for_its_own_model_and_band_only(
+    run: Run, shard: Path, model: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    got = run(
+        "calibrate", shard, "--label-field", "label", "--target-fpr", 0.05, "-o", policy,
+        "--lm", model,
+    )  # fmt: skip
+    assert got.exit_code == 0, got.stderr
+    loaded = load_policy(policy)
+    assert loaded.lm is not None
+    assert loaded.lm.feature == "lm_curvature"
+    assert loaded.lm.languages["en"].min_words == 25  # short texts are judged as well
+    assert f"Model lm tiny: SHA-256 {locate(str(model), '--lm').sha256()}" in policy.read_text()
+    out = tmp_path / "out"
+    got = run("filter", shard, "-o", out, "--policy", policy, "--lm", model, "--annotate")
+    assert got.exit_code == 0, got.stderr
+    look = report_of(out)["second_look"]
+    assert look["without_say"] == 0
+    assert sum(look["changed"].values()) > 0
+    assert sum(n for name, n in look["changed"].items() if name.startswith("unscored_to_")) > 0
+    kept = [
+        json.loads(line)
+        for name in ("human", "ai")
+        if (out / name / "a.jsonl").exists()
+        for line in (out / name / "a.jsonl").read_text().splitlines()
+    ]
+    # At most as many human documents as the order statistic leaves: 5 % of 177, and fewer.
+    called = [r for r in kept if r["lowbg"]["verdict"] == "ai" and r["label"] == "human"]
+    assert len(called) <= 8
+    reasons = [r["lowbg"]["reasons"] for r in kept if r["lowbg"]["verdict"] == "ai"]
+    assert all("lm_curvature" in reason[0] for reason in reasons)
+    for options, why in (
+        (["--lm-band", "0:1"], "without --lm-band"),
+        (["--lm-context", "32"], "another context"),
+    ):
+        other = tmp_path / why
+        assert (
+            run("filter", shard, "-o", other, "--policy", policy, "--lm", model, *options).exit_code
+            == 0
+        )
+        look = report_of(other)["second_look"]
+        assert look["changed"] == {}
+        assert look["without_say"] == look["sent"] > 0
+
+
+def test_calibrating_says_when_the_lm_read_too_little(
+    run: Run, shard: Path, model: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.jsonl"
+    lines = shard.read_text().splitlines(keepends=True)
+    long.write_text("".join(lines[1::2]))
+    got = run(
+        "calibrate", long, "--label-field", "label", "--target-fpr", 0.05, "-o",
+        tmp_path / "p.toml", "--lm", model, "--lm-band", "0:0",
+    )  # fmt: skip
+    assert got.exit_code == 2
+    assert "were read by the LM: en 0; 59 are needed" in " ".join(got.stderr.split())
+    assert "widen --lm-band" in got.stderr
+    assert not (tmp_path / "p.toml").exists()
+
+
+def test_an_interrupted_run_goes_on(shard: Path, model: Path, tmp_path: Path) -> None:
+    config = RunConfig(batch_bytes=4000, extras=Extras(LmSettings(str(model))))
+
+    def job(name: str, existing: Existing) -> FilterJob:
+        return FilterJob(
+            tuple(discover([str(shard)])), tmp_path / name, config,
+            executor=ExecutorName.SERIAL, existing=existing, durability=Durability(seconds=0),
+        )  # fmt: skip
+
+    filter_shards(job("whole", Existing.REFUSE))
+    seen = []
+
+    def stop(progress: Any) -> None:
+        seen.append(progress.records)
+        if len(seen) == 2:
+            STOP.ask(signal.SIGINT)
+
+    try:
+        with pytest.raises(StoppedError):
+            filter_shards(job("cut", Existing.REFUSE), stop)
+    finally:
+        STOP.reset()
+    assert 0 < seen[-1] < 200
+    outcome = filter_shards(job("cut", Existing.RESUME))
+    whole, cut = (report_of(tmp_path / name) for name in ("whole", "cut"))
+    assert outcome.report["counters"]["second_look"] == whole["counters"]["second_look"]
+    assert cut["second_look"]["seconds"] > 0
+    for path in (tmp_path / "whole").glob("*/a.jsonl"):
+        assert path.read_bytes() == (tmp_path / "cut" / path.parent.name / "a.jsonl").read_bytes()

@@ -1,0 +1,94 @@
+"""Small causal LMs of real architectures, made and saved by the tests that need them.
+
+Needs torch and transformers; import it after `pytest.importorskip`.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+Architecture = Literal["gpt2", "llama", "qwen2"]
+ARCHITECTURES: tuple[Architecture, ...] = ("gpt2", "llama", "qwen2")
+
+NOUNS = ["river", "bridge", "mill", "teacher", "letter", "garden", "kitchen", "winter", "road"]
+VERBS = ["carried", "found", "lost", "painted", "kept", "sold", "watched", "mended", "followed"]
+
+
+def prose(seed: int, sentences: int = 14) -> str:
+    """Plain English sentences, the same for a seed."""
+    own = random.Random(seed)
+    return " ".join(
+        f"In {seed + i} the {own.choice(NOUNS)} {own.choice(VERBS)} the {own.choice(NOUNS)}."
+        for i in range(sentences)
+    )
+
+
+def tokenizer(*, begin: bool) -> Any:
+    """A byte-level BPE tokenizer of 400 tokens; with `begin` it adds a start token, as Llama's."""
+    tokens = Tokenizer(models.BPE())
+    tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokens.train_from_iterator([prose(i) for i in range(40)], trainer)
+    if begin:
+        tokens.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 0)]
+        )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokens, bos_token="<s>", eos_token="</s>"
+    )
+
+
+def word_tokenizer() -> Any:
+    """A tokenizer of 403 words w0, w1, …, so that any tokens can be written and read again."""
+    words = {f"w{i}": i for i in range(403)}
+    tokens = Tokenizer(models.WordLevel(words, unk_token="w2"))
+    tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokens, bos_token="w0", eos_token="w1"
+    )
+
+
+def save_model(
+    folder: Path, architecture: Architecture = "gpt2", *, seed: int = 0, context: int = 64
+) -> Path:
+    """A random model of two layers in `folder`; its predictions are far from uniform."""
+    tokens = tokenizer(begin=architecture == "llama")
+    torch.manual_seed(seed)
+    shared: dict[str, Any] = {
+        "vocab_size": 403,  # larger than the tokenizer's, as often
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "initializer_range": 0.3,
+    }
+    config: Any
+    if architecture == "gpt2":
+        config = transformers.GPT2Config(
+            n_embd=32, n_layer=2, n_head=2, n_positions=context, **shared
+        )
+    else:
+        kind = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config}[architecture]
+        config = kind(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=context,
+            **shared,
+        )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    transformers.utils.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return folder
