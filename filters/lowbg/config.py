@@ -348,8 +348,8 @@ class Extras:
 class RunConfig:
     """Everything that a worker needs to know of a run, beside its shard.
 
-    `batch_bytes` is the size of the blocks read, in bytes of decompressed input, and `threads` how
-    many of them are judged at once in one worker; neither ever changes a result.
+    `batch_bytes` is how much is judged at a time, in bytes of decompressed input, in `threads`
+    equal blocks at once; neither ever changes a result.
     `max_record_bytes` is the largest record that is read.
     """
 
@@ -357,10 +357,15 @@ class RunConfig:
     policy: Policy = field(default_factory=Policy)
     compression: Compression = Compression.KEEP
     annotate: bool = False
-    batch_bytes: int = 4 << 20
+    batch_bytes: int = 2 << 20
     max_record_bytes: int = 64 << 20
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
+
+    @property
+    def block_bytes(self) -> int:
+        """The size of the blocks read: with more threads smaller ones, so that memory stays."""
+        return max(1, self.batch_bytes // self.threads)
 
     @property
     def read_fields(self) -> FieldNames:

@@ -41,7 +41,10 @@ def judged_in_order(reader: Reader, engine: Judge, threads: int) -> Generator[St
     """
     if threads <= 1:
         for batch in reader:
-            yield Step(batch, _judge(engine, batch), reader.position())
+            step = [Step(batch, _judge(engine, batch), reader.position())]
+            # While the caller has it, and while the next one is read, nothing here holds it.
+            del batch
+            yield step.pop()
     else:
         yield from _overlapping(reader, engine, threads)
 
@@ -54,8 +57,9 @@ _Ahead: TypeAlias = tuple[Batch, "Future[Judged | None]", Position]
 
 
 def _overlapping(reader: Reader, engine: Judge, threads: int) -> Generator[Step, None, None]:
-    # One batch waits here for each that is judged; the bound keeps memory flat.
-    ahead: queue.Queue[_Ahead | BaseException | None] = queue.Queue(threads)
+    # As many batches as are judged at once are under way, one of them with the caller or the
+    # reader; the bound keeps memory flat.
+    ahead: queue.Queue[_Ahead | BaseException | None] = queue.Queue(threads - 1)
     stopped = threading.Event()
     pool = ThreadPoolExecutor(threads, "lowbg-judge")
 
@@ -85,7 +89,9 @@ def _overlapping(reader: Reader, engine: Judge, threads: int) -> Generator[Step,
             if isinstance(item, BaseException):
                 raise item
             batch, judged, position = item
-            yield Step(batch, judged.result(), position)
+            step = [Step(batch, judged.result(), position)]
+            del item, batch, judged
+            yield step.pop()
     finally:
         stopped.set()
         thread.join(LEAVE_S)

@@ -212,9 +212,11 @@ class _ShardRun:
                     _run_batch(self._name, step, sinks, self._statistics, self._tally)
                     self._report(done=False)
                     behind = step.position
+                    # Before the next batch is made, this one has to be gone.
+                    del step
                     if self._journal is not None and isinstance(sinks, ResumableSinks):
                         if STOP.asked or self._journal.due(self._tally.text_bytes):
-                            self._save(self._journal, step.position, sinks)
+                            self._save(self._journal, behind, sinks)
                         if STOP.asked:
                             raise StoppedError(f"{self._name}: stopped after {self._tally.records}")
         except InputError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lowbg.config import RunConfig
 from lowbg.errors import CutStreamError
 from lowbg.overlap import Step, judged_in_order
 from lowbg.records import Batch, LinePayload, Metadata, Position
@@ -129,3 +131,26 @@ def test_reading_stays_a_bounded_way_ahead_and_ends_with_the_caller() -> None:
         # Three given out, two in the queue, one more waiting to get in.
         assert reader.read <= 7
     assert threading.active_count() == before
+
+
+def test_threads_share_the_bytes_of_a_batch() -> None:
+    assert RunConfig(batch_bytes=3_000).block_bytes == 3_000
+    assert RunConfig(batch_bytes=3_000, threads=4).block_bytes == 750
+    assert RunConfig(batch_bytes=1, threads=4).block_bytes == 1
+
+
+def test_no_batch_is_held_while_the_next_one_is_made() -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    class Watched(Numbered):
+        def __iter__(self) -> Iterator[Batch]:
+            for number in range(self.count):
+                assert all(array() is None for array in alive)
+                yield batch(number)
+
+    reader: Any = Watched(5)
+    engine: Any = Uneven()
+    for step in judged_in_order(reader, engine, 1):
+        alive.append(weakref.ref(step.batch.sizes))
+        del step
+    assert len(alive) == 5

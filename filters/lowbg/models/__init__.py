@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lowbg.errors import ModelError
 
 MAX_BYTES = 64 << 20
-"""A model file above this size is refused: the embedded ones are under 4 MiB."""
+"""A model file above this size is refused: the embedded ones are under 5 MiB."""
 
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 """How pickles start, and the zip archives of them that torch writes."""

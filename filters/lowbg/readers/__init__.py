@@ -39,7 +39,7 @@ def open_reader(
             return ParquetReader(
                 raw,
                 config.read_fields,
-                batch_bytes=config.batch_bytes,
+                batch_bytes=config.block_bytes,
                 max_record_bytes=config.max_record_bytes,
                 name=name,
             )
@@ -49,7 +49,7 @@ def open_reader(
         return JsonlReader(
             stream,
             config.read_fields,
-            batch_bytes=config.batch_bytes,
+            batch_bytes=config.block_bytes,
             max_record_bytes=config.max_record_bytes,
             name=name,
         )
