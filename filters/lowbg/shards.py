@@ -83,6 +83,17 @@ class Discovery:
     skipped: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An input that is known file by file: local paths, with the names they go by among shards.
+
+    `label` is put in front of the names where they collide with another input's.
+    """
+
+    label: str
+    files: tuple[tuple[Path, str], ...]
+
+
 @dataclass(slots=True)
 class _Input:
     """What one input argument stands for: its shards, named relative to `label`'s directory."""
@@ -98,7 +109,7 @@ def discover(inputs: Sequence[str], *, output: Path | None = None) -> list[Shard
 
 
 def survey(
-    inputs: Sequence[str], *, output: Path | None = None, may_be_empty: bool = False
+    inputs: Sequence[str | Listed], *, output: Path | None = None, may_be_empty: bool = False
 ) -> Discovery:
     """The shards that `inputs` stand for, in the order of the inputs and sorted within each.
 
@@ -123,8 +134,9 @@ def survey(
     skipped = tuple(dict.fromkeys(path for each in found for path in each.skipped))
     if not shards and not may_be_empty:
         others = f" ({len(skipped)} other files, such as {skipped[0]})" if skipped else ""
+        named = ", ".join(i if isinstance(i, str) else i.label for i in inputs) or "no inputs"
         raise ConfigError(
-            f"no shards in {', '.join(inputs) or 'no inputs'}{others}; a directory is searched for "
+            f"no shards in {named}{others}; a directory is searched for "
             "*.jsonl, *.ndjson and *.json, plain or .gz, .zst, .bz2, .xz, and *.parquet, *.pq"
         )
     return Discovery(shards, skipped)
@@ -163,7 +175,9 @@ def has_known_ending(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def _expand(given: str, output: Path | None, *, may_be_empty: bool) -> _Input:
+def _expand(given: str | Listed, output: Path | None, *, may_be_empty: bool) -> _Input:
+    if isinstance(given, Listed):
+        return _Input(given.label, [_shard(path, name, _size(path)) for path, name in given.files])
     if given == STDIN:
         return _Input("stdin", [Shard(STDIN, "stdin", 0)])
     if "://" in given:
