@@ -187,11 +187,8 @@ def prepare_output(
     old: Mapping[str, Any] = {}
     if existing in _GOES_ON:
         found = checkpoints.read_record(output)
-        if found is None and _is_occupied(output, [entry.name for entry in output.iterdir()]):
-            raise ConfigError(
-                f"{output} holds a run that notes nothing to go on with. "
-                "Use --overwrite to replace it, or choose another -o."
-            )
+        if found is None:
+            check_nothing_is_lost(output)
         old = found or {}
     new = identity(config, engine, layout)
     if old:
@@ -214,6 +211,15 @@ def prepare_output(
     with naming(output / MANIFEST):
         (output / MANIFEST).unlink(missing_ok=True)
     return earlier
+
+
+def check_nothing_is_lost(output: Path) -> None:
+    """Raises `ConfigError` for a directory with outputs of a run that left no notes to go on by."""
+    if _is_occupied(output, [entry.name for entry in output.iterdir()]):
+        raise ConfigError(
+            f"{output} holds a run that notes nothing to go on with. "
+            "Use --overwrite to replace it, or choose another -o."
+        )
 
 
 def remove_leftovers(output: Path) -> None:

@@ -38,7 +38,8 @@ ROW: Final = np.dtype([("record", "<i8"), ("units", "<i8"), ("source", "<u4"), (
 """A document: its position in the shard, its size in the mix's unit (−1: not known), the number of
 its source among the shard's, and its `ai_score` (NaN: none)."""
 
-_MAX_UNITS = 1 << 53
+_MAX_UNITS = 1 << 32
+"""Most tokens of a document: sums over a chunk of documents, each 255 times, stay in 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class Measured:
     sources: tuple[str, ...]
     problem: str | None
 
+    def is_of(self, shard: Shard) -> bool:
+        """Whether the shard's input is still what was measured."""
+        return InputState.of(shard) == InputState(self.size, self.mtime_ns)
+
 
 def folder(output: Path) -> Path:
     """Where a mix keeps what it measured."""
@@ -73,15 +78,18 @@ def rows_of(output: Path, name: str) -> NDArray[Any]:
     return np.memmap(path, ROW, "r")
 
 
-def load(output: Path, shard: Shard) -> Measured | None:
-    """What an earlier run measured of the shard, if it is still what it was."""
+def load(output: Path, shard: Shard, select: MixSelect) -> Measured | None:
+    """What an earlier run measured of the shard, if it is still what it was and all still there."""
+    path = folder(output) / f"{key_of(shard.name)}.json"
     try:
-        values = json.loads((folder(output) / f"{key_of(shard.name)}.json").read_bytes())
+        values = json.loads(path.read_bytes())
         found = Measured(**{**values, "sources": tuple(values["sources"])})
+        whole = path.with_suffix(".rows").stat().st_size == found.documents * ROW.itemsize
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    state = InputState.of(shard)
-    return found if (found.size, found.mtime_ns) == (state.size, state.mtime_ns) else None
+    if select is MixSelect.NOVEL:  # A mix that is finished keeps no bigrams.
+        whole = whole and path.with_suffix(".grams.npz").is_file()
+    return found if whole and found.is_of(shard) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,8 @@ class MeasureWorker:
         counting = _Counting(task, mix, self._engine)
         path = folder(output) / f"{key}.rows"
         problem: str | None = None
+        with naming(path):
+            path.with_suffix(".json").unlink(missing_ok=True)
         with naming(path), path.open("wb") as file, STOP.watched():
             try:
                 reader = open_reader(task.path, self._setup.config, task.name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +29,7 @@ from lowbg.config import (
     as_dict,
 )
 from lowbg.engine import Engine, policy_digest
-from lowbg.errors import ConfigError, ConservationError, LowbgError, OutputError
+from lowbg.errors import ConfigError, ConservationError, InputError, LowbgError, OutputError
 from lowbg.executors.base import Worker
 from lowbg.locks import run_lock
 from lowbg.mixing import ngrams, weights
@@ -50,6 +51,7 @@ from lowbg.results import RunInfo, ShardResult
 from lowbg.resuming import (
     COMMON_ENTRIES,
     Layout,
+    check_nothing_is_lost,
     check_output,
     clear,
     differences,
@@ -57,6 +59,7 @@ from lowbg.resuming import (
 )
 from lowbg.running import check_names, choose_executor, executor_name, failed_shard, largest_first
 from lowbg.shards import InputState, Shard
+from lowbg.sinks import QUARANTINE
 from lowbg.writers import output_name
 from lowbg.writers.base import naming
 
@@ -158,6 +161,8 @@ def _prepare(job: MixJob) -> None:
     }
     old = checkpoints.read_record(job.output) if job.existing is Existing.RESUME else None
     if old is None:
+        if job.existing is Existing.RESUME:
+            check_nothing_is_lost(job.output)
         clear(job.output, LAYOUT)
     elif changed := list(differences(old, new)):
         some = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" * (len(changed) > 5))
@@ -271,11 +276,26 @@ class _Mixing:
         job = self._job
         if self._mix.weights is not None:
             Engine(job.config.policy).prepare()
-        found = {shard.name: load(job.output, shard) for shard in job.shards}
-        waiting = [shard for shard in job.shards if found[shard.name] is None]
-        measured = self._map(MeasureSetup(job.config, self._mix, job.output), waiting)
+        found = {shard.name: load(job.output, shard, self._mix.select) for shard in job.shards}
         known = {name: value for name, value in found.items() if value is not None}
+        # What an input could not be read for may be over: it is tried again.
+        waiting = [s for s in job.shards if s.name not in known or known[s.name].problem]
+        measured = self._map(MeasureSetup(job.config, self._mix, job.output), waiting)
+        if any(measured.get(name, value) != value for name, value in known.items()):
+            self._forget()
         return {**known, **measured}
+
+    def _forget(self) -> None:
+        """Removes ranks and outputs, with what is noted of them: they came of other measures."""
+        output = self._job.output
+        for path in folder(output).glob("*.ranks"):
+            with naming(path):
+                path.unlink()
+        for shard in self._job.shards:
+            checkpoints.forget(output, shard.name)
+        for name in (HUMAN, SYNTHETIC, QUARANTINE):
+            with naming(output / name), suppress(FileNotFoundError):
+                shutil.rmtree(output / name)
 
     def _select(self) -> tuple[dict[str, NDArray[np.uint8]], int]:
         """How often each document is in the mix, by shard, and how many sources are capped."""
@@ -377,11 +397,18 @@ class _Mixing:
         return results, len(finished)
 
     def _check(self, shard: Shard, result: ShardResult, counts: NDArray[np.uint8]) -> None:
-        """Raises `OutputError` where a human shard's copy isn't what was measured."""
+        """Raises `LowbgError` where a shard's copy isn't what was measured.
+
+        Of a synthetic shard there may be none: what is missing doesn't lower the human share.
+        """
         measured = self._measured[shard.name]
+        if not measured.is_of(shard):
+            raise InputError(
+                f"{shard.path}: was changed while the mix was made. Start again with --overwrite."
+            )
         wanted = int(counts.sum()) + measured.quarantined
         copied = result.records if result.outputs else 0
-        if copied == wanted or (role_of(shard) != HUMAN and not result.complete):
+        if copied == wanted or (role_of(shard) != HUMAN and not result.outputs):
             return
         why = "; ".join(p.message for p in result.problems if not p.count)
         raise OutputError(

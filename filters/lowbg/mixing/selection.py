@@ -126,11 +126,15 @@ def select(
 
 
 def _ranges(shards: Sequence[Candidates], block: int) -> list[tuple[int, int]]:
-    """Ranges of bins of ranks, each with about `block` documents at most, in their order."""
+    """Ranges of bins of ranks, each with about `block` documents at most, in their order.
+
+    Documents that can't be taken don't count: those that add nothing share one rank.
+    """
     bins = np.zeros(1 << _BIN_BITS, np.int64)
     for shard in shards:
         for start in range(0, len(shard), CHUNK):
-            ranks = shard.chunk(start, min(start + CHUNK, len(shard))).ranks
+            chunk = shard.chunk(start, min(start + CHUNK, len(shard)))
+            ranks = chunk.ranks[chunk.units > 0]
             bins += np.bincount(_bins(ranks), minlength=1 << _BIN_BITS)
     ranges: list[tuple[int, int]] = []
     low, held = 0, 0
@@ -147,13 +151,13 @@ def _bins(ranks: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _within(shard: Candidates, low: int, high: int) -> tuple[NDArray[np.int64], Chunk]:
-    """The documents of a shard whose bins are `low` … `high` − 1, and their places."""
+    """The documents of a shard to take whose bins are `low` … `high` − 1, and their places."""
     places: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     parts: list[Chunk] = [Chunk(*(np.empty(0, kind) for kind in ("u8", "i8", "i8", "i8")))]
     for start in range(0, len(shard), CHUNK):
         chunk = shard.chunk(start, min(start + CHUNK, len(shard)))
         bins = _bins(chunk.ranks)
-        inside = np.flatnonzero((bins >= low) & (bins < high))
+        inside = np.flatnonzero((bins >= low) & (bins < high) & (chunk.units > 0))
         places.append(start + inside)
         parts.append(
             Chunk(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,3 +125,20 @@ def test_keys_depend_on_seed_shard_and_record() -> None:
     assert (record_keys(1, "b", records) != keys).all()
     # Draws of years to come must be today's.
     assert shard_key(0, "synthetic/a.jsonl") == 13093344316305078414
+
+
+def test_documents_that_cannot_be_taken_are_not_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be any number of them, with one rank: more than a block of memory."""
+    many = Listed([2**64 - 1] * 1_000 + [5], [0] * 1_000 + [3], [0] * 1_001, [1] * 1_001)
+    sorted_at_once: list[int] = []
+    original = selection._take
+
+    def counting(order: NDArray[np.int64], *rest: Any) -> int:
+        sorted_at_once.append(len(order))
+        return int(original(order, *rest))
+
+    monkeypatch.setattr(selection, "_take", counting)
+    taken = empty([many])
+    assert select([many], taken, 10, np.full(1, UNLIMITED, np.int64)) == 7
+    assert sorted_at_once == [1]
+    assert int(taken[0].sum()) == 1
