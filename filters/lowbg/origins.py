@@ -22,8 +22,9 @@ _MAX_HOST = 253  # RFC 1035; what is longer is not a host, and must not fill a r
 
 # "//" after an optional scheme, then everything up to the path.
 _NETLOC = r"^\s*(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//(?P<netloc>[^/?#]*)"
-# Credentials and "www." are skipped, the port is cut off; "[::1]" keeps its brackets.
-_HOST = re.compile(r"(?:[^?#]*@)?(?:www\.)?(\[[^\]?#]*\]|[^:?#\s]+)", re.IGNORECASE)
+# Credentials are skipped, the port is cut off; "[::1]" keeps its brackets. A backslash is a slash
+# to browsers and crawlers (WHATWG URL): what follows it is no host.
+_HOST = re.compile(r"(?:[^?#\\]*@)?(\[[^\]?#\\]*\]|[^:?#\\\s]+)")
 # What isn't simply lower-case labels and dots.
 _ODD_NETLOC = r"[^a-z0-9.\-_]|\.$|^(?:www\.)?$"
 _PLAIN_YEAR = re.compile(r"(?:19|20)\d\d(?!\d)", re.ASCII)
@@ -64,7 +65,7 @@ def _hosts_of(netlocs: pa.StringArray) -> Coded:
     encoded = netlocs.dictionary_encode(null_encoding="encode")
     values = encoded.dictionary.to_pylist()
     odd = _mask(pc.match_substring_regex(encoded.dictionary, _ODD_NETLOC), null=True)
-    names = [value.removeprefix("www.")[:_MAX_HOST] if value else NO_HOST for value in values]
+    names = [without_www(value)[:_MAX_HOST] if value else NO_HOST for value in values]
     for i in np.flatnonzero(odd).tolist():
         names[i] = _host_name(values[i])
     return _merge_equal(to_numpy(encoded.indices).astype(np.int64), names)
@@ -72,7 +73,15 @@ def _hosts_of(netlocs: pa.StringArray) -> Coded:
 
 def _host_name(netloc: str | None) -> str:
     match = _HOST.match(netloc) if netloc else None
-    return match[1].lower().rstrip(".")[:_MAX_HOST] or NO_HOST if match else NO_HOST
+    if match is None:
+        return NO_HOST
+    return without_www(match[1].lower().rstrip("."))[:_MAX_HOST] or NO_HOST
+
+
+def without_www(host: str) -> str:
+    """The host without "www.", unless just a top-level domain would be left, as of `www.com`."""
+    bare = host.removeprefix("www.")
+    return bare if "." in bare else host
 
 
 def years(dates: pa.StringArray) -> Coded:

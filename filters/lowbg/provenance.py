@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +22,18 @@ from numpy.typing import NDArray
 
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
-from lowbg.origins import NO_HOST, hosts
+from lowbg.origins import NO_HOST, Coded, hosts, without_www
 from lowbg.records import Metadata
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*://", re.IGNORECASE)
+_SCHEMELESS = re.compile(r"\s*[\w\-]+(?:\.[\w\-]+)+\.?(?::\d+)?(?:[/?#]|\s*$)")
+_AFTER_HOST = re.compile(r"[/\\?#]")
 _WILD = re.compile(r"[*?\[]")
+_HOST_PATTERN = re.compile(r"[\w.\-*?\[\]!]+")
+_IPV6 = re.compile(r"\[[0-9a-f:.]*:[0-9a-f:.]*\]")
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+"""What separates labels, before they are in ASCII (RFC 3490, 3.1)."""
+
 _MAX_VALUE = 100
 
 
@@ -51,25 +59,26 @@ class SourcePatterns:
     """A list of sources: which hosts and addresses are on it.
 
     A plain host stands for itself and the hosts below it: `example.org`, also `blog.example.org`.
-    With `*`, `?` or `[…]` it is a glob of whole hosts. A pattern with a slash is a glob of host and
-    path, `example.org/blog/*`; one that ends with a slash stands for all that begins so. Schemes,
-    `www.` and the case of hosts don't matter. Raises `ConfigError` for a pattern that is none.
+    With `*`, `?` or `[…]` it is a glob of whole hosts. A pattern with a slash is a glob of a host
+    and one of the path, `example.org/blog/*`; one that ends with a slash stands for all that begins
+    so. Schemes, ports, user names, `www.`, the case of hosts and their spelling in Unicode or ASCII
+    don't matter, and a URL may lack its scheme. What has no URL is on no list. Raises `ConfigError`
+    for a pattern that is none.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._hosts: set[str] = set()
         globs: list[tuple[str, re.Pattern[str]]] = []
-        addresses: list[tuple[str, re.Pattern[str]]] = []
+        addresses: list[tuple[str, re.Pattern[str], re.Pattern[str]]] = []
         for given in patterns:
-            pattern = _plain(given)
-            host, slash, path = pattern.partition("/")
-            if slash:
-                glob = f"{pattern}*" if pattern.endswith("/") else pattern
-                addresses.append((f"{host}/{path}", _compiled(glob)))
-            elif _WILD.search(pattern):
-                globs.append((pattern, _compiled(pattern)))
+            host, path = _plain(given)
+            if path:
+                glob = f"{path}*" if path.endswith("/") else path
+                addresses.append((host + path, _compiled(host), _compiled(glob)))
+            elif _WILD.search(host) and not _IPV6.fullmatch(host):
+                globs.append((host, _compiled(host)))
             else:
-                self._hosts.add(pattern)
+                self._hosts.add(host)
         self._globs = tuple(globs)
         self._addresses = tuple(addresses)
         self._of_host = lru_cache(maxsize=1 << 16)(self._match_host)
@@ -79,47 +88,88 @@ class SourcePatterns:
 
     def match(self, urls: pa.StringArray) -> list[str | None]:
         """The pattern that each URL is on the list by; null where it isn't."""
-        coded = hosts(urls)
+        urls, coded = _with_hosts(urls)
         by_host = [self._of_host(name) for name in coded.names]
         found = [by_host[code] for code in coded.codes.tolist()]
         if self._addresses:
+            spelled = [_in_ascii(name) for name in coded.names]
             for i, url in enumerate(urls.to_pylist()):
-                host = coded.names[coded.codes[i]]
-                if found[i] is None and url and host != NO_HOST:
-                    found[i] = self._match_address(host + _path(url))
+                code = coded.codes[i]
+                if found[i] is None and url and coded.names[code] != NO_HOST:
+                    found[i] = self._match_address(spelled[code], _path(url))
         return found
 
     def _match_host(self, host: str) -> str | None:
-        name = host
+        if host == NO_HOST:
+            return None
+        name = host = _in_ascii(host)
         while name:
             if name in self._hosts:
                 return name
             name = name.partition(".")[2]
         return next((p for p, glob in self._globs if glob.match(host)), None)
 
-    def _match_address(self, address: str) -> str | None:
-        return next((p for p, glob in self._addresses if glob.match(address)), None)
-
-
-def _plain(given: str) -> str:
-    pattern = _SCHEME.sub("", given.strip(), count=1)
-    host, slash, path = pattern.partition("/")
-    host = host.lower().removeprefix("www.").rstrip(".")
-    if not host or any(c.isspace() for c in host):
-        raise ConfigError(
-            f"{given!r} is no source; write a host, a glob (*.example.org) or host/path"
+    def _match_address(self, host: str, path: str) -> str | None:
+        spellings = {path, unquote(path)}
+        return next(
+            (
+                pattern
+                for pattern, of_host, of_path in self._addresses
+                if of_host.match(host) and any(of_path.match(spelled) for spelled in spellings)
+            ),
+            None,
         )
-    return f"{host}{slash}{path}"
+
+
+def _plain(given: str) -> tuple[str, str]:
+    """A pattern's host, as URLs' hosts are compared, and its path; empty where it has none."""
+    host, slash, path = _SCHEME.sub("", given.strip(), count=1).partition("/")
+    host = without_www(host.lower().strip("."))
+    if not (_HOST_PATTERN.fullmatch(host) or _IPV6.fullmatch(host)):
+        raise ConfigError(
+            f"{given!r} is no source; write a host, a glob (*.example.org) or host/path, without "
+            "a port or user name, one at a time"
+        )
+    return _in_ascii(host), slash + path
 
 
 def _compiled(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob))
 
 
+def _with_hosts(urls: pa.StringArray) -> tuple[pa.StringArray, Coded]:
+    """URLs and their hosts; what lacks just the scheme, `example.org/a`, gets slashes."""
+    coded = hosts(urls)
+    if NO_HOST not in coded.names:
+        return urls, coded
+    bare = coded.codes == coded.names.index(NO_HOST)
+    spelled = [
+        f"//{url.strip()}" if bare[i] and url and _SCHEMELESS.match(url) else url
+        for i, url in enumerate(urls.to_pylist())
+    ]
+    completed = pa.array(spelled, pa.string())
+    return completed, hosts(completed)
+
+
+def _in_ascii(host: str) -> str:
+    """The host with its labels in ASCII (IDNA), as far as that can be."""
+    return ".".join(map(_label_in_ascii, _DOTS.split(unquote(host))))
+
+
+def _label_in_ascii(label: str) -> str:
+    if label.isascii():
+        return label.lower()
+    try:
+        return label.encode("idna").decode("ascii")
+    except UnicodeError:
+        return label
+
+
 def _path(url: str) -> str:
-    rest = url.strip().partition("//")[2]
-    slash = rest.find("/")
-    return rest[slash:] if slash >= 0 else "/"
+    """Path and query of a URL with a host, with a slash in front."""
+    rest = url.partition("//")[2]
+    end = _AFTER_HOST.search(rest)
+    return "/" + rest[end.start() :].lstrip("/\\") if end else "/"
 
 
 class ProvenanceJudge:

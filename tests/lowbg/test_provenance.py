@@ -58,7 +58,36 @@ def metadata(
         ("example.org/blog/", "https://sub.example.org/blog/1", False),
         ("*/wp-json/*", "https://example.org/wp-json/v2", True),
         ("example.org", None, False),
-        ("example.org", "example.org", False),
+        ("example.org", "example.org", True),
+        ("example.org", "Blog.example.org:80/a", True),
+        ("example.org/a/", "example.org/a/1", True),
+        ("example.org", "evil-example.org/", False),
+        ("example.org", "by example.org", False),
+        ("*", "", False),
+        ("*", "no url", False),
+        ("example.org", "https://user:pw@example.org/", True),
+        ("example.org", "https://example.org@evil.net/", False),
+        ("evil.net", "https://evil.net\\@example.org/", True),
+        ("example.org", "https://evil.net\\@example.org/", False),
+        ("example.org", "https://evil.net?@example.org/", False),
+        ("example.org", "https://example.org./", True),
+        ("example.org", "https://ex%61mple.org/", True),
+        (".example.org", "https://example.org/", True),
+        ("www.com", "https://www.com/", True),
+        ("www.com", "https://evil.com/", False),
+        ("www.com", "https://blog.www.com/", True),
+        ("b\u00fccher.example", "https://xn--bcher-kva.example/", True),
+        ("xn--bcher-kva.example", "https://a.B\u00dcCHER.example/", True),
+        ("*.b\u00fccher.example", "https://a.xn--bcher-kva.example/", True),
+        ("example.org", "https://\uff45xample\u3002org/", True),
+        ("[2001:db8::1]", "https://[2001:DB8::1]:443/a", True),
+        ("[2001:db8::1]", "https://2/", False),
+        ("*.example.org/blog/*", "https://a.example.org/blog/1", True),
+        ("*.example.org/blog/*", "https://evil.net/a.example.org/blog/1", False),
+        ("example.org/blog/", "https://example.org?u=/blog/1", False),
+        ("example.org/blog/", "https://example.org/%62log/1", True),
+        ("example.org/blog/", "https://example.org//blog/1", True),
+        ("example.org/blog/", "https://example.org\\blog/1", True),
     ],
 )
 def test_which_urls_a_pattern_stands_for(pattern: str, url: str | None, listed: bool) -> None:
@@ -66,7 +95,12 @@ def test_which_urls_a_pattern_stands_for(pattern: str, url: str | None, listed: 
     assert (found[0] is not None, found[1]) == (listed, None)
 
 
-@pytest.mark.parametrize("pattern", ["", "  ", "https://", "two words.org", "/path"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "", "  ", "https://", "two words.org", "/path", "a.org,b.org", "a.org:80", "me@a.org", ".",
+    ],
+)  # fmt: skip
 def test_what_is_no_source(pattern: str) -> None:
     with pytest.raises(ConfigError, match="is no source"):
         SourcePatterns([pattern])
