@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -15,12 +16,13 @@ from lowbg import manifest
 from lowbg.checkpoints import FOLDER, encode
 from lowbg.config import RunConfig
 from lowbg.engine import Engine
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, LockedError, OutputError
 from lowbg.jobs import Job, Place, run_job
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
 from lowbg.report import collect
-from lowbg.reserve import Reserved, append, check_policy
+from lowbg.reserve import Reserved, append
+from lowbg.reserve import check as check_reserve
 from lowbg.resuming import COMMON_ENTRIES, Layout
 from lowbg.routing import Route
 from lowbg.running import OnShard, Outcome, reader_opener, run_info
@@ -69,10 +71,16 @@ def _open_sinks(place: Place, reader: Reader) -> DirectorySinks:
 
 
 def _check_reserve(reserve: Path, job: FilterJob) -> None:
-    check_policy(job.config)
+    check_reserve(reserve, job.config)
     ours, theirs = (Path(os.path.realpath(path)) for path in (reserve, job.output))
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
         raise ConfigError(f"{reserve}: the reserve and the output {job.output} can't be the same")
+    for shard in job.shards:
+        if "://" not in shard.path and Path(os.path.realpath(shard.path)).is_relative_to(ours):
+            raise ConfigError(
+                f"{shard.path}: lies inside the reserve; what is in it would come back as input. "
+                "Keep the reserve apart from the inputs"
+            )
 
 
 def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
@@ -82,15 +90,22 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
     may have been killed before it came to the reserve.
     """
     note = job.output / FOLDER / "reserved.json"
-    try:
-        noted = json.loads(note.read_bytes())
-    except (OSError, ValueError):
-        noted = {}
+    noted = {}
+    if (reserve / manifest.NAME).is_file():  # Where it was removed, it lacks what is noted.
+        with suppress(OSError, ValueError):
+            noted = json.loads(note.read_bytes())
     place = os.path.realpath(reserve)
     listed = (manifest.read(job.output) or {"files": []})["files"]
     human = {f["path"]: [place, f["sha256"]] for f in listed if f["kind"] == Route.HUMAN}
     new = {path: digest for path, digest in human.items() if noted.get(path) != digest}
-    reserved = append(reserve, [(job.output / path, path) for path in new], job.config)
+    try:
+        reserved = append(reserve, [(job.output / path, path) for path in new], job.config)
+    except LockedError as error:
+        # Of this run's own directory it would say that nothing was done.
+        raise OutputError(
+            f"{reserve}: another run is adding to it. {job.output} is finished, and --resume adds "
+            "what it has to the reserve."
+        ) from error
     replace_file(note, encode({**noted, **new}))
     return reserved
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import lowbg
 from lowbg import manifest
-from lowbg.config import RunConfig
+from lowbg.config import FieldNames, RunConfig
 from lowbg.errors import ConfigError, InputError
 from lowbg.locks import run_lock
 from lowbg.provenance import ProvenanceJudge
@@ -59,8 +59,20 @@ class Reserved:
     removed: int = 0
 
 
-def check_policy(config: RunConfig) -> None:
-    """Raises `ConfigError` where no document could be human by provenance."""
+def check(root: Path, config: RunConfig) -> None:
+    """Raises `ConfigError` where nothing could be added to the reserve at `root`; changes nothing.
+
+    That is where no document could be human by provenance, where the directory is something else,
+    and where the texts that it holds come from another field: nothing could read both.
+    """
+    _check_policy(config)
+    _check_directory(root)
+    content = manifest.read(root)
+    if content is not None and content["inputs"]:
+        _check_field(root, content[KEY]["text_field"], config)
+
+
+def _check_policy(config: RunConfig) -> None:
     policy = config.policy
     if policy.trust_before or policy.provenance.fields or policy.provenance.allow_sources:
         return
@@ -68,6 +80,31 @@ def check_policy(config: RunConfig) -> None:
         "a reserve takes documents that are human by provenance, and nothing says which are; "
         "give --trust-before, --trust or --allow-source, or a policy with them"
     )
+
+
+def _check_directory(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root} is a file; a reserve is a directory")
+    content = manifest.read(root)
+    if content is not None and KEY not in content:
+        raise ConfigError(f"{root}: holds a run of lowbg, not a reserve; choose another")
+    if content is None and root.is_dir():
+        # What a first append that was killed leaves.
+        ours = (".lowbg", "packs", "names")
+        if rest := sorted(e.name for e in root.iterdir() if not _is_ours(e.name, ours)):
+            raise ConfigError(f"{root}: holds {rest[0]} and is no reserve; choose an empty one")
+
+
+def _is_ours(name: str, folders: Sequence[str]) -> bool:
+    return name in folders or (name.startswith(f".{manifest.NAME}.") and name.endswith(".tmp"))
+
+
+def _check_field(root: Path, field: str, config: RunConfig) -> None:
+    if field != config.fields.text:
+        raise ConfigError(
+            f"{root}: its texts are in the field {field!r}, those of this run in "
+            f"{config.fields.text!r}; choose another reserve"
+        )
 
 
 def names_of(batch: Batch) -> NDArray[np.uint8]:
@@ -84,8 +121,11 @@ def append(root: Path, files: Iterable[tuple[Path, str]], config: RunConfig) -> 
     to it, `InputError` where a file can't be read and `OutputError` where a pack can't be written;
     packs that were whole by then are in the reserve.
     """
-    check_policy(config)
+    _check_policy(config)
     with _opened(root) as store:
+        if store.packs:
+            _check_field(root, store.text_field, config)
+        store.text_field = config.fields.text
         adding = _Adding(store, ProvenanceJudge(config.policy))
         try:
             for path, name in files:
@@ -102,7 +142,7 @@ def append(root: Path, files: Iterable[tuple[Path, str]], config: RunConfig) -> 
         return Reserved(adding.added, adding.known, adding.removed)
 
 
-def remove(root: Path, names: Sequence[str], config: RunConfig) -> int:
+def remove(root: Path, names: Sequence[str]) -> int:
     """Removes the documents of these names (SHA-256, hex) for good; returns how many.
 
     Their packs are written anew without them, and they aren't added again. Raises `ConfigError`,
@@ -119,6 +159,7 @@ def remove(root: Path, names: Sequence[str], config: RunConfig) -> int:
         if missing := [row.tobytes().hex() for row in rows[~store.holds(rows)]]:
             raise ConfigError(f"{root}: holds no document {missing[0]}; nothing was removed")
         store.removed |= wanted
+        config = RunConfig(FieldNames(text=store.text_field))
         old = [pack for pack in store.packs if pack.holds(rows).any()]
         for pack in old:
             _without(store, pack, config)
@@ -163,15 +204,15 @@ class _Store:
         self.root = root
         self.packs: list[_Pack] = []
         self.removed: set[str] = set()
+        self.text_field = FieldNames().text
         self._read()
 
     def _read(self) -> None:
         content = manifest.read(self.root)
         if content is None:
             return
-        if KEY not in content:
-            raise ConfigError(f"{self.root}: holds a run of lowbg, not a reserve; choose another")
         self.removed = set(content[KEY]["removed"])
+        self.text_field = content[KEY]["text_field"]
         files = {file["path"]: file for file in content["files"]}
         for entry in content["inputs"]:
             file, names = files[entry["path"]], files[entry["names"]]
@@ -201,7 +242,7 @@ class _Store:
             {
                 "version": lowbg.__version__,
                 "written": now,
-                KEY: {"removed": sorted(self.removed)},
+                KEY: {"removed": sorted(self.removed), "text_field": self.text_field},
                 "totals": totals,
                 "inputs": inputs,
                 "files": [file for pack in self.packs for file in (pack.file, pack.names)],
@@ -259,13 +300,7 @@ class _Store:
 @contextmanager
 def _opened(root: Path) -> Iterator[_Store]:
     """The reserve, under its lock, with its folders; made where there is none."""
-    if root.exists() and not root.is_dir():
-        raise ConfigError(f"{root} is a file; a reserve is a directory")
-    foreign = [] if not root.exists() else sorted(e.name for e in root.iterdir())
-    if foreign and manifest.NAME not in foreign:
-        # What a first append that was killed leaves.
-        if rest := [n for n in foreign if n not in (".lowbg", "packs", "names")]:
-            raise ConfigError(f"{root}: holds {rest[0]} and is no reserve; choose an empty one")
+    _check_directory(root)
     with run_lock(root):
         with naming(root):
             for folder in ("packs", "names"):

@@ -6,9 +6,11 @@ import datetime as dt
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lowbg import reserve
-from lowbg.config import Policy, Provenance, RunConfig
-from lowbg.errors import ConfigError, LockedError
+from lowbg.config import ExecutorName, Existing, FieldNames, Policy, Provenance, RunConfig
+from lowbg.errors import ConfigError, LockedError, OutputError
+from lowbg.filtering import FilterJob, filter_shards
 from lowbg.locks import run_lock
 from lowbg.manifest import verify
 from lowbg.mixing.inputs import find
 from lowbg.readers import open_reader
 from lowbg.reserve import Reserved, append, remove
+from lowbg.shards import discover
 
 CONFIG = RunConfig(policy=Policy(trust_before=dt.date(2022, 11, 30)))
 OLD, NEW = "2020-01-01", "2024-01-01"
@@ -129,7 +133,7 @@ reserve.PACK_DOCUMENTS = 2
 root = pathlib.Path(sys.argv[1])
 config = RunConfig(policy=Policy(trust_before=dt.date(2022, 11, 30)))
 if len(sys.argv) > 2 and sys.argv[2] == "remove":
-    reserve.remove(root, sys.argv[3:], config)
+    reserve.remove(root, sys.argv[3:])
 else:
     reserve.append(root, [(pathlib.Path(f), f) for f in sys.argv[2:]], config)
 """
@@ -179,18 +183,18 @@ def test_removal_by_name_is_for_good(tmp_path: Path) -> None:
     for file in files:
         append(root, [file], CONFIG)
     with pytest.raises(ConfigError, match="nothing was removed"):
-        remove(root, [name_of("one"), name_of("four")], CONFIG)
+        remove(root, [name_of("one"), name_of("four")])
     assert len(held(root)) == 3
-    assert remove(root, [name_of("one"), name_of("three").upper()], CONFIG) == 2
+    assert remove(root, [name_of("one"), name_of("three").upper()]) == 2
     assert held(root) == ["two"]
     assert not any(b"one" in path.read_bytes() for path in (root / "names").iterdir())
     assert append(root, files, CONFIG) == Reserved(known=1, removed=2)
     assert held(root) == ["two"]
     assert verify(root) == []
-    assert remove(root, [name_of("two")], CONFIG) == 1
+    assert remove(root, [name_of("two")]) == 1
     assert verify(root) == []
     with pytest.raises(ConfigError, match="is no name"):
-        remove(root, ["one"], CONFIG)
+        remove(root, ["one"])
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3, 4])
@@ -226,7 +230,7 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no reserve"):
         append(tmp_path / "full", [], CONFIG)
     with pytest.raises(ConfigError, match="no reserve there"):
-        remove(tmp_path / "r", [name_of("x")], CONFIG)
+        remove(tmp_path / "r", [name_of("x")])
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="is a file"):
         append(tmp_path / "file", [], CONFIG)
@@ -266,3 +270,53 @@ def test_a_run_of_lowbg_is_no_reserve(tmp_path: Path) -> None:
     manifest.write(tmp_path, {**content, "totals": dict.fromkeys(counts, 0)})
     with pytest.raises(ConfigError, match="not a reserve"):
         append(tmp_path, [], CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_texts_of_one_field_are_in_a_reserve(tmp_path: Path) -> None:
+    """Of two, a mix could read only one: half of the reserve would be lost to it."""
+    root, path = tmp_path / "reserve", tmp_path / "a"
+    path.write_text('{"body": "one", "text": "two", "date": "2020-01-01"}\n')
+    body = replace(CONFIG, fields=FieldNames(text="body"))
+    append(root, [(path, "a")], body)
+    for refuse in (reserve.check, lambda root, config: append(root, [(path, "a")], config)):
+        with pytest.raises(ConfigError, match="'body', those of this run in 'text'"):
+            refuse(root, CONFIG)
+    assert append(root, [(path, "a")], body) == Reserved(known=1)
+    assert remove(root, [name_of("one")]) == 1
+    assert append(root, [(path, "a")], CONFIG) == Reserved(added=1)
+    assert verify(root) == []
+
+
+def test_a_check_comes_before_the_work(tmp_path: Path) -> None:
+    """What is wrong with a reserve is said before hours of filtering, and nothing is made."""
+    write(tmp_path / "a.jsonl", ["one"])
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "x").touch()
+    shards = tuple(discover([str(tmp_path / "a.jsonl")]))
+    job = FilterJob(shards, tmp_path / "out", CONFIG, executor=ExecutorName.SERIAL)
+    with pytest.raises(ConfigError, match="is no reserve"):
+        filter_shards(replace(job, reserve=foreign))
+    root = tmp_path / "reserve"
+    append(root, [write(tmp_path / "b", ["two"])], CONFIG)
+    packs = tuple(discover([str(root / "packs")]))
+    with pytest.raises(ConfigError, match="lies inside the reserve"):
+        filter_shards(replace(job, shards=packs, reserve=root))
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in foreign.iterdir()] == ["x"]
+
+
+def test_a_reserve_that_is_in_use_fails_the_run_but_not_its_output(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", ["one"])
+    out, root = tmp_path / "out", tmp_path / "reserve"
+    shards = tuple(discover([str(tmp_path / "a.jsonl")]))
+    job = FilterJob(shards, out, CONFIG, executor=ExecutorName.SERIAL, reserve=root)
+    with run_lock(root), pytest.raises(OutputError, match="out is finished, and --resume"):
+        filter_shards(job)
+    assert verify(out) == []
+    again = replace(job, existing=Existing.RESUME)
+    assert filter_shards(again).reserved == Reserved(added=1)
+    assert filter_shards(again).reserved == Reserved()
+    shutil.rmtree(root)
+    assert filter_shards(again).reserved == Reserved(added=1)

@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lowbg.config import FieldNames, RunConfig
 from lowbg_cli import options, terminal
 from lowbg_cli.exits import ExitCode, guarded
-
-FIELDS = FieldNames()
 
 reserve_app = typer.Typer(
     help="Take documents out of a reserve; filter --reserve fills it.",
@@ -26,7 +23,6 @@ def remove_command(
         list[str],
         typer.Argument(metavar="NAME", help="SHA-256 of a document's text (UTF-8), in hex."),
     ],
-    text_field: options.TextField = FIELDS.text,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Remove documents for good, by name; they aren't added again.
@@ -39,7 +35,7 @@ def remove_command(
     """
     from lowbg.reserve import remove
 
-    removed = remove(directory, names, RunConfig(FieldNames(text=text_field)))
+    removed = remove(directory, names)
     if not quiet:
         terminal.say(f"{directory}: {terminal.plural(removed, 'document')} removed")
     return ExitCode.FINISHED
