@@ -293,10 +293,15 @@ def find_shards(
     from lowbg.shards import survey
 
     found = survey(inputs, output=output, may_be_empty=may_be_empty)
+    tell_left_out(found, quiet=quiet)
+    return found
+
+
+def tell_left_out(found: Discovery, *, quiet: bool) -> None:
+    """Says what lies among the shards and isn't read."""
     if found.skipped and not quiet:
         some = ", ".join(found.skipped[:3]) + (", …" if len(found.skipped) > 3 else "")
         terminal.say(f"{terminal.plural(len(found.skipped), 'other file')} left out: {some}")
-    return found
 
 
 def standard_input(shards: Sequence[Shard]) -> BinaryIO | None:

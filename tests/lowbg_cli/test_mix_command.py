@@ -64,6 +64,21 @@ def test_a_mix_is_told_on_stderr_and_in_the_manifest(
     assert not (out / "synthetic").exists()
 
 
+def test_what_is_left_out_or_in_the_way_is_told(
+    run: Run, human: Path, synthetic: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "folder", tmp_path / "mix"
+    folder.mkdir()
+    human.rename(folder / human.name)
+    (folder / "notes.txt").touch()
+    args = ("mix", "--human", folder, "--synthetic", synthetic, "-o", out)
+    assert f"1 other file left out: {folder / 'notes.txt'}\n" in run(*args).stderr
+    refused = run(*args).stderr
+    assert "Use --resume to go on with it, --overwrite to replace it" in refused
+    weightless = run(*args, "--overwrite", "--token-field", "n").stderr
+    assert "the human text has no tokens, so the floor allows no synthetic text" in weightless
+
+
 def test_several_inputs_after_one_option(
     run: Run, human: Path, synthetic: Path, tmp_path: Path
 ) -> None:

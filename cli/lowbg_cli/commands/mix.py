@@ -20,7 +20,13 @@ from lowbg.config import (
 )
 from lowbg.errors import ConfigError
 from lowbg_cli import options, terminal
-from lowbg_cli.configure import FieldOptions, PolicyOptions, WorkerOptions, command_line
+from lowbg_cli.configure import (
+    FieldOptions,
+    PolicyOptions,
+    WorkerOptions,
+    command_line,
+    tell_left_out,
+)
 from lowbg_cli.directory import DirectoryOptions
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.progress import progress_line
@@ -187,6 +193,7 @@ def mix_command(
     from lowbg.mixing.mix import MixJob, mix_shards
 
     found = find(human, synthetic or (), output)
+    tell_left_out(found, quiet=quiet)
     count, by = directory.workers.resolve(found.shards)
     job = MixJob(found.shards, output, config, mix, count, by, existing, durability, command_line())
     read = found.shards * 2
@@ -252,7 +259,12 @@ def _tell(outcome: MixOutcome, mix: Mix, output: Path, *, quiet: bool) -> ExitCo
     if not quiet:
         terminal.show(_table(outcome, mix))
         if not outcome.human.units and mix.min_human > 0:
-            terminal.warning("there is no human text, so the floor allows no synthetic text")
+            no = (
+                f"the human text has no {mix.unit}"
+                if outcome.human.documents
+                else "there is no human text"
+            )
+            terminal.warning(f"{no}, so the floor allows no synthetic text")
     whole = outcome.complete and not unreadable
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
