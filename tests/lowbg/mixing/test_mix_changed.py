@@ -41,8 +41,8 @@ def mixed(
 
 def test_resume_removes_nothing_that_it_has_no_notes_of(tmp_path: Path) -> None:
     h, s, out = write(tmp_path / "h", [9]), write(tmp_path / "s", [9]), tmp_path / "out"
-    (out / "ai").mkdir(parents=True)
-    kept = write(out / "ai" / "a.jsonl", [9])
+    (out / "human").mkdir(parents=True)
+    kept = write(out / "human" / "a.jsonl", [9])
     with pytest.raises(ConfigError, match="notes nothing to go on with"):
         mixed(h, s, out, Mix(), Existing.RESUME)
     assert kept.exists()
