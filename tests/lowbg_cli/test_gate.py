@@ -166,6 +166,24 @@ def test_a_cut_input_ends_with_3(run: Run, mixed: Path) -> None:
     assert "ERROR" in result.stdout
 
 
+def test_an_input_that_cannot_be_read_does_not_pass(
+    run: Run, clean: Path, tmp_path: Path
+) -> None:
+    """AI text under another field's name is none that the other rules could see."""
+    unread = [{"body": document["text"]} for document in ai_documents()]
+    write(clean / "b.jsonl", unread)
+    args = ("--max-ai-share", "0.2")
+    by_data = run("gate", clean, *args)
+    assert run("filter", clean, "-o", tmp_path / "out", "-q").exit_code == 0
+    for result in (by_data, run("gate", tmp_path / "out", *args)):
+        assert result.exit_code == 3
+        assert "readable_inputs" in result.stderr
+        assert "no record of 1 of the 2 inputs can be read" in " ".join(result.stdout.split())
+        assert "b.jsonl" in result.stdout
+    assert run("gate", clean, *args, "--max-quarantined-share", "0.5").exit_code == 0
+    assert run("gate", clean, *args, "--max-quarantined-share", "0.1").exit_code == 1
+
+
 def test_github_gets_annotations_and_a_summary(
     run: Run, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,12 +93,19 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
         subject=subject,
         statistics=Statistics.from_dict(report["counters"]),
         records=sum(shard["records"] for shard in shards),
-        shards=tuple(
-            Part(s["shard"], s["documents"]["human"], s["documents"]["ai"], s["source"])
-            for s in shards
-        ),
+        shards=tuple(_part(shard) for shard in shards),
         broken=tuple(_broken(shard) for shard in shards if not shard["complete"]),
+        unreadable=tuple(
+            _part(shard)
+            for shard in shards
+            if 0 < shard["records"] == shard["documents"]["quarantined"]
+        ),
     )
+
+
+def _part(shard: Mapping[str, Any]) -> Part:
+    documents = shard["documents"]
+    return Part(shard["shard"], documents["human"], documents["ai"], shard["source"])
 
 
 def _check_counts(report: Mapping[str, Any], gate: Gate) -> None:

@@ -68,7 +68,7 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
 
 def _whole_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
     if not evidence.broken:
-        return _readable_records(evidence)
+        return _readable_records(gate, evidence)
     broken = len(evidence.broken)
     return [
         Finding(
@@ -83,16 +83,35 @@ def _whole_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
     ]
 
 
-def _readable_records(evidence: Evidence) -> list[Finding]:
+def _readable_records(gate: Gate, evidence: Evidence) -> list[Finding]:
     """Where no record at all could be read, there is nothing to judge."""
     lost = evidence.statistics.documents()["quarantined"]
     if not lost or lost < evidence.records:
-        return []
+        return _readable_inputs(gate, evidence)
     reasons = ", ".join(sorted(evidence.statistics.rejected.names))
     return [
         Finding(
             rule="readable_records", status=Status.ERROR, limit=1, value=0, is_share=False,
             is_minimum=True, reason=f"no record can be read ({reasons})",
+        )
+    ]  # fmt: skip
+
+
+def _readable_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
+    """What an input holds of which nothing could be read, none of the other rules sees.
+
+    A limit on the quarantined share says how much of that may be.
+    """
+    unreadable = evidence.unreadable
+    if not unreadable or gate.max_quarantined_share is not None:
+        return []
+    return [
+        Finding(
+            rule="readable_inputs", status=Status.ERROR, limit=0, value=len(unreadable),
+            is_share=False,
+            reason=f"no record of {count_text(len(unreadable))} of the {len(evidence.shards)} "
+            "inputs can be read; max_quarantined_share says how many may be",
+            places=tuple(Place(part.name, part.path) for part in unreadable[:_PLACES]),
         )
     ]  # fmt: skip
 

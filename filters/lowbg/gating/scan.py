@@ -107,6 +107,7 @@ def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
         examples=tuple(_first(examples)),
         squared_words=sum(each.squared_words for each in scanned),
         broken=tuple(_broken(each.result) for each in scanned if not each.result.complete),
+        unreadable=tuple(_shard_part(each.result) for each in scanned if _is_unreadable(each)),
         results=tuple(each.result for each in scanned),
     )
 
@@ -114,6 +115,11 @@ def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
 def _shard_part(result: ShardResult) -> Part:
     documents = result.statistics.documents()
     return Part(result.shard, documents["human"], documents["ai"], result.source)
+
+
+def _is_unreadable(scanned: Scanned) -> bool:
+    records = scanned.result.records
+    return 0 < records == scanned.result.statistics.documents()["quarantined"]
 
 
 def _broken(result: ShardResult) -> str:
