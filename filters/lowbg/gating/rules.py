@@ -155,15 +155,22 @@ def _ai_share_by(gate: Gate, evidence: Evidence) -> list[Finding]:
     findings = []
     for group, limit in gate.max_ai_share_by.items():
         parts = _parts(evidence, group)
-        large = [part for part in parts if part.scored >= gate.min_group_documents]
+        large = [part for part in parts if _whole_size(part, evidence) >= gate.min_group_documents]
         rule = f"max_ai_share_by.{group}"
         findings += [
             _share_finding(gate, evidence, rule, limit, part, _estimate(estimator, group, part), ())
             for part in sorted(large, key=_most_ai)
         ]
         if not large:
-            findings.append(_no_part(gate, rule, limit, group, parts))
+            largest = max((_whole_size(part, evidence) for part in parts), default=0)
+            findings.append(_no_part(gate, rule, limit, group, largest))
     return findings
+
+
+def _whole_size(part: Part, evidence: Evidence) -> float:
+    """The part's scored documents; of a sample those that it stands for in the data set."""
+    sample = evidence.sample
+    return part.scored if sample is None else part.scored * sample.documents / sample.size
 
 
 def _estimate(estimator: ShareEstimator, group: GateGroup, part: Part) -> dict[str, Any] | None:
@@ -176,16 +183,13 @@ def _estimate(estimator: ShareEstimator, group: GateGroup, part: Part) -> dict[s
     return None
 
 
-def _no_part(
-    gate: Gate, rule: str, limit: float, group: GateGroup, parts: Sequence[Part]
-) -> Finding:
+def _no_part(gate: Gate, rule: str, limit: float, group: GateGroup, largest: float) -> Finding:
     """A group without parts that are large enough to be judged."""
-    most = max((part.scored for part in parts), default=0)
     return Finding(
         rule=rule, status=Status.PASS, limit=limit, value=None, is_share=True,
         statistic=gate.statistic,
         reason=f"no {group} has {count_text(gate.min_group_documents)} scored documents "
-        f"(min_group_documents); the largest has {count_text(most)}",
+        f"(min_group_documents); the largest has {count_text(int(largest))}",
     )  # fmt: skip
 
 
