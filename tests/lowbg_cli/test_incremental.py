@@ -210,6 +210,29 @@ def test_a_relative_path_is_the_same_file_elsewhere(
     assert again.exit_code == 0
 
 
+def test_the_same_relative_path_elsewhere_is_another_file(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a job that changes into each night's folder: nothing may be lost, nor passed over."""
+    out = tmp_path / "out"
+    first = add(tmp_path / "monday", "incoming/part.jsonl")
+    add(tmp_path / "tuesday", "incoming/part.jsonl", 90)
+    monkeypatch.chdir(tmp_path / "monday")
+    args = ("filter", "incoming", "-o", out, "--incremental", "-q")
+    assert run(*args).exit_code == 0
+    before = files(out)
+    monkeypatch.chdir(tmp_path / "tuesday")
+    for changed in ("refuse", "keep", "redo"):
+        clash = run(*args, "--changed", changed)
+        assert clash.exit_code == 2
+        assert f"would be written over what came of {first}" in clash.stderr
+    assert files(out) == before
+    # Another night's run in between doesn't make it forget where that one was.
+    add(tmp_path / "tuesday", "other/more.jsonl")
+    assert run("filter", "other", *args[2:]).exit_code == 0
+    assert "would be written over" in run(*args, "--changed", "redo").stderr
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
