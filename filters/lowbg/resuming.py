@@ -354,7 +354,10 @@ class _Stock:
         gone = self._forget_gone()
         lost = [name for name in gone if name not in self._finished]
         if lost:
-            notes.append(f"{_some(lost)}: no longer among the inputs, and not processed before")
+            notes.append(
+                f"{_some(lost)}: no longer among the inputs, and what came of them is not whole; "
+                "the report is without them"
+            )
         earlier = self._earlier(gone, notes)
         reported, runs = _last_report(self._output)
         waiting = self._inputs.keys() - earlier.finished.keys()
@@ -390,8 +393,9 @@ class _Stock:
                 )
             if earlier != name and name not in self._finished:
                 raise ConfigError(
-                    f"{shard.path} was processed as {earlier} and would be {name} now; give "
-                    "the inputs in the same way as before"
+                    f"{shard.path} was processed as {earlier} and would be {name} now; give the "
+                    "inputs in the same way as before. Of several folders, names are told apart "
+                    "by the folder's only where they clash: give the folder above them instead"
                 )
             if name not in self._finished:
                 continue
