@@ -166,9 +166,7 @@ def test_a_cut_input_ends_with_3(run: Run, mixed: Path) -> None:
     assert "ERROR" in result.stdout
 
 
-def test_an_input_that_cannot_be_read_does_not_pass(
-    run: Run, clean: Path, tmp_path: Path
-) -> None:
+def test_an_input_that_cannot_be_read_does_not_pass(run: Run, clean: Path, tmp_path: Path) -> None:
     """AI text under another field's name is none that the other rules could see."""
     unread = [{"body": document["text"]} for document in ai_documents()]
     write(clean / "b.jsonl", unread)

@@ -10,7 +10,7 @@ effective number of documents (Σw)²/Σw² (Kish 1965; Korn & Graubard 1998).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np

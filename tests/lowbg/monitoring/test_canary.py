@@ -85,7 +85,7 @@ def test_other_texts_under_the_same_names_are_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_that_diverged_is_no_pass(tmp_path: Path, value: float) -> None:
     values = [*spread(0.0, 0.0, 30), value]
     pq.write_table(pa.Table.from_pylist(rows(values)), tmp_path / "a.parquet")
-    with pytest.raises(ConfigError, match="row 31 has the lm_perplexity .* no finite number"):
+    with pytest.raises(ConfigError, match=r"row 31 has the lm_perplexity .* no finite number"):
         read_scores(discover([str(tmp_path / "a.parquet")]))
 
 
