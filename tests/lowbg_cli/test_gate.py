@@ -182,6 +182,18 @@ def test_an_input_that_cannot_be_read_does_not_pass(run: Run, clean: Path, tmp_p
     assert run("gate", clean, *args, "--max-quarantined-share", "0.1").exit_code == 1
 
 
+def test_files_that_are_not_looked_at_are_told(run: Run, clean: Path, tmp_path: Path) -> None:
+    """Nothing says of a file with an unknown ending that it is clean; a quiet run says so, too."""
+    write(clean / "ai.jsonl.lz4", ai_documents())
+    to = tmp_path / "gate.json"
+    by_data = run("gate", clean, "--max-ai-share", "0.2", "-q", "--json", to)
+    assert json.loads(to.read_bytes())["left_out"] == [str(clean / "ai.jsonl.lz4")]
+    assert run("filter", clean, "-o", tmp_path / "out", "-q").exit_code == 0
+    for result in (by_data, run("gate", tmp_path / "out", "--max-ai-share", "0.2", "-q")):
+        assert result.exit_code == 0
+        assert "scored, 1 other file left out" in " ".join(result.stdout.split())
+
+
 def test_github_gets_annotations_and_a_summary(
     run: Run, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

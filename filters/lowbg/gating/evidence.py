@@ -82,6 +82,7 @@ class Evidence:
     where nothing was counted by source, `examples` are empty where records are not at hand (a
     report). `broken` says of each input that was not read whole what happened; `unreadable` are
     inputs with records of which none could be read: of another form, or without the text field.
+    `left_out` are files that lay among the inputs and aren't read, for what they are called.
     """
 
     subject: str
@@ -94,4 +95,5 @@ class Evidence:
     squared_words: int = 0
     broken: tuple[str, ...] = ()
     unreadable: tuple[Part, ...] = ()
+    left_out: tuple[str, ...] = ()
     results: tuple[ShardResult, ...] = field(default=(), repr=False)

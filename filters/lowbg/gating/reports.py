@@ -120,6 +120,7 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
             for shard in shards
             if 0 < shard["records"] == shard["documents"]["quarantined"]
         ),
+        left_out=tuple(dict.fromkeys(path for run in report["runs"] for path in run["skipped"])),
     )
 
 

@@ -63,6 +63,7 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         evidence.records,
         documents["human"] + documents["ai"],
         evidence.sample,
+        evidence.left_out,
     )
 
 
