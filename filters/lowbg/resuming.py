@@ -211,9 +211,7 @@ def prepare_output(
     places = {name: old["places"][name] for name in gone if name in old.get("places", {})}
     places.update((shard.name, _place(shard.path)) for shard in shards)
     targets = layout.targets([*noted])
-    checkpoints.write_record(
-        output, {**new, "inputs": noted, "places": places, "targets": targets}
-    )
+    checkpoints.write_record(output, {**new, "inputs": noted, "places": places, "targets": targets})
     # A directory that has a manifest is whole: from now on this one isn't.
     with naming(output / MANIFEST):
         (output / MANIFEST).unlink(missing_ok=True)
