@@ -203,10 +203,12 @@ def prepare_output(
     else:
         clear(output, layout)
     with_notes = {name: asdict(state) for name, state in inputs.items()}
-    kept = {result.shard: old["inputs"][result.shard] for result in earlier.vanished}
-    noted = {**kept, **with_notes}
+    gone = [result.shard for result in earlier.vanished]
+    noted = {**{name: old["inputs"][name] for name in gone}, **with_notes}
+    places = {name: old["places"][name] for name in gone if name in old.get("places", {})}
+    places.update((shard.name, _place(shard.path)) for shard in shards)
     targets = layout.targets([*noted])
-    checkpoints.write_record(output, {**new, "inputs": noted, "targets": targets})
+    checkpoints.write_record(output, {**new, "inputs": noted, "places": places, "targets": targets})
     # A directory that has a manifest is whole: from now on this one isn't.
     with naming(output / MANIFEST):
         (output / MANIFEST).unlink(missing_ok=True)
@@ -302,7 +304,8 @@ class _Stock:
 
     def take(self, new: Mapping[str, Any]) -> None:
         """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
-        old = {key: value for key, value in self._old.items() if key not in ("inputs", "targets")}
+        notes = ("inputs", "places", "targets")
+        old = {key: value for key, value in self._old.items() if key not in notes}
         changed = list(differences(old, new))
         if changed:
             raise _refusal(self._output, changed)
@@ -355,7 +358,10 @@ class _Stock:
         gone = self._forget_gone()
         lost = [name for name in gone if name not in self._finished]
         if lost:
-            notes.append(f"{_some(lost)}: no longer among the inputs, and not processed before")
+            notes.append(
+                f"{_some(lost)}: no longer among the inputs, and what came of them is not whole; "
+                "the report is without them"
+            )
         earlier = self._earlier(gone, notes)
         reported, runs = _last_report(self._output)
         waiting = self._inputs.keys() - earlier.finished.keys()
@@ -379,10 +385,11 @@ class _Stock:
 
     def _check_names(self) -> None:
         """Raises `ConfigError` where an input has the name of another, or came under another."""
-        names = {os.path.realpath(r.source): r.shard for r, _ in self._finished.values()}
+        places = {name: self._place_of(result) for name, (result, _) in self._finished.items()}
+        names = {place: name for name, place in places.items()}
         for name, shard in self._shards.items():
-            real = os.path.realpath(shard.path)
-            earlier = names.get(real, name)
+            now = _place(shard.path)
+            earlier = names.get(now, name)
             if not shard.resumable:
                 raise ConfigError(
                     f"--incremental: {shard.path} can be read only once, so that what is new in it "
@@ -390,18 +397,24 @@ class _Stock:
                 )
             if earlier != name and name not in self._finished:
                 raise ConfigError(
-                    f"{shard.path} was processed as {earlier} and would be {name} now; give "
-                    "the inputs in the same way as before"
+                    f"{shard.path} was processed as {earlier} and would be {name} now; give the "
+                    "inputs in the same way as before. Of several folders, names are told apart "
+                    "by the folder's only where they clash: give the folder above them instead"
                 )
             if name not in self._finished:
                 continue
-            source = self._finished[name][0].source
             # A file that was moved here is the same one; one that is still there isn't.
-            if os.path.realpath(source) != real and Path(source).is_file():
+            then = places[name]
+            if then != now and Path(then).is_file():
                 raise ConfigError(
-                    f"{shard.path} would be written over what came of {source}: both are {name} in "
+                    f"{shard.path} would be written over what came of {then}: both are {name} in "
                     "the output. Give the folder above them as input, or rename one"
                 )
+
+    def _place_of(self, result: ShardResult) -> str:
+        """Where a finished shard's input was: its path may be relative to another directory."""
+        place = self._old.get("places", {}).get(result.shard)
+        return _place(result.source) if place is None else str(place)
 
     def _undo(self, name: str) -> None:
         """Removes what came of a shard, so that it is done again."""
@@ -426,6 +439,11 @@ class _Stock:
             tuple(finished[name] for name in gone if name in finished),
             tuple(notes),
         )
+
+
+def _place(path: str) -> str:
+    """What a path stands for, whatever the directory is that a later run starts in."""
+    return path if "://" in path else os.path.realpath(path)
 
 
 def _last_report(output: Path) -> tuple[set[str], tuple[Mapping[str, Any], ...]]:

@@ -166,6 +166,34 @@ def test_a_cut_input_ends_with_3(run: Run, mixed: Path) -> None:
     assert "ERROR" in result.stdout
 
 
+def test_an_input_that_cannot_be_read_does_not_pass(run: Run, clean: Path, tmp_path: Path) -> None:
+    """AI text under another field's name is none that the other rules could see."""
+    unread = [{"body": document["text"]} for document in ai_documents()]
+    write(clean / "b.jsonl", unread)
+    args = ("--max-ai-share", "0.2")
+    by_data = run("gate", clean, *args)
+    assert run("filter", clean, "-o", tmp_path / "out", "-q").exit_code == 0
+    for result in (by_data, run("gate", tmp_path / "out", *args)):
+        assert result.exit_code == 3
+        assert "readable_inputs" in result.stderr
+        assert "no record of 1 of the 2 inputs can be read" in " ".join(result.stdout.split())
+        assert "b.jsonl" in result.stdout
+    assert run("gate", clean, *args, "--max-quarantined-share", "0.5").exit_code == 0
+    assert run("gate", clean, *args, "--max-quarantined-share", "0.1").exit_code == 1
+
+
+def test_files_that_are_not_looked_at_are_told(run: Run, clean: Path, tmp_path: Path) -> None:
+    """Nothing says of a file with an unknown ending that it is clean; a quiet run says so, too."""
+    write(clean / "ai.jsonl.lz4", ai_documents())
+    to = tmp_path / "gate.json"
+    by_data = run("gate", clean, "--max-ai-share", "0.2", "-q", "--json", to)
+    assert json.loads(to.read_bytes())["left_out"] == [str(clean / "ai.jsonl.lz4")]
+    assert run("filter", clean, "-o", tmp_path / "out", "-q").exit_code == 0
+    for result in (by_data, run("gate", tmp_path / "out", "--max-ai-share", "0.2", "-q")):
+        assert result.exit_code == 0
+        assert "scored, 1 other file left out" in " ".join(result.stdout.split())
+
+
 def test_github_gets_annotations_and_a_summary(
     run: Run, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +247,30 @@ def test_several_reports_are_judged_together(
     assert run("gate", finished, tmp_path / "second", *args).exit_code == 0  # 10 of 100
 
 
+def test_a_report_that_is_named_twice_counts_once(run: Run, finished: Path) -> None:
+    args = ("--max-ai-share", "0.12", "--statistic", "raw", "--min-scored-documents", "56")
+    report = finished / "report.json"
+    for again in (finished, f"{finished}/", report):
+        result = run("gate", finished, again, *args)
+        assert (result.exit_code, "55 scored" in result.stdout) == (1, True)
+
+
+def test_a_mix_has_no_report(run: Run, clean: Path, tmp_path: Path) -> None:
+    synthetic = write(tmp_path / "ai" / "ai.jsonl", ai_documents())
+    made = run("mix", "--human", clean, "--synthetic", synthetic, "-o", tmp_path / "m")
+    assert made.exit_code == 0, made.stderr
+    result = run("gate", tmp_path / "m", "--max-ai-share", "0.5")
+    assert result.exit_code == 2
+    assert f"writes no report; judge its data, such as {tmp_path / 'm' / 'human'}" in result.stderr
+
+
+def test_the_manifest_of_others_makes_no_run(run: Run, clean: Path) -> None:
+    (clean / "manifest.json").write_text('{"name": "a data set"}\n', encoding="utf-8")
+    result = run("gate", clean, "--max-ai-share", "0.5", "--max-quarantined-share", "0.1")
+    assert result.exit_code == 0, result.stderr
+    assert "51 records" in result.stderr
+
+
 def test_a_report_cannot_say_everything(run: Run, finished: Path, mixed: Path) -> None:
     for args, message in [
         (["--max-ai-share-by", "source=0.1", "--source-field", "id"],
@@ -241,9 +293,10 @@ def test_only_a_whole_and_honest_report_is_judged(run: Run, finished: Path) -> N
     report = finished / "report.json"
     stored = report.read_bytes()
     report.write_bytes(stored.replace(b'"ai": 10', b'"ai": 0'))
-    edited = run(*args)
-    assert edited.exit_code == 2
-    assert "not the report that the run wrote" in edited.stderr
+    for given in (finished, report):
+        edited = run("gate", given, *args[2:])
+        assert edited.exit_code == 2
+        assert "not the report that the run wrote" in edited.stderr
     report.write_bytes(stored)
     (finished / "manifest.json").unlink()
     unfinished = run(*args)

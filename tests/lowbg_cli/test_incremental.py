@@ -210,6 +210,59 @@ def test_a_relative_path_is_the_same_file_elsewhere(
     assert again.exit_code == 0
 
 
+def test_the_same_relative_path_elsewhere_is_another_file(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a job that changes into each night's folder: nothing may be lost, nor passed over."""
+    out = tmp_path / "out"
+    first = add(tmp_path / "monday", "incoming/part.jsonl")
+    add(tmp_path / "tuesday", "incoming/part.jsonl", 90)
+    monkeypatch.chdir(tmp_path / "monday")
+    args = ("filter", "incoming", "-o", out, "--incremental", "-q")
+    assert run(*args).exit_code == 0
+    before = files(out)
+    monkeypatch.chdir(tmp_path / "tuesday")
+    for changed in ("refuse", "keep", "redo"):
+        clash = run(*args, "--changed", changed)
+        assert clash.exit_code == 2
+        assert f"would be written over what came of {first}" in clash.stderr
+    assert files(out) == before
+    # Another night's run in between doesn't make it forget where that one was.
+    add(tmp_path / "tuesday", "other/more.jsonl")
+    assert run("filter", "other", *args[2:]).exit_code == 0
+    assert "would be written over" in run(*args, "--changed", "redo").stderr
+
+
+def test_outputs_that_were_taken_away_with_their_input(run: Run, tmp_path: Path) -> None:
+    incoming, out = tmp_path / "incoming", tmp_path / "out"
+    args = ("filter", incoming, "-o", out, "--incremental", "-q")
+    add(incoming, "a.jsonl")
+    add(incoming, "b.jsonl")
+    assert run(*args).exit_code == 0
+    (incoming / "a.jsonl").unlink()
+    (out / "human" / "a.jsonl").unlink()
+    result = run(*args)
+    assert result.exit_code == 0
+    assert "a.jsonl: no longer among the inputs, and what came of them is not whole" in (
+        result.stderr
+    )
+    assert [shard["shard"] for shard in report(out)["shards"]] == ["b.jsonl"]
+
+
+def test_folders_whose_names_no_longer_clash(run: Run, tmp_path: Path) -> None:
+    one, two = add(tmp_path / "one", "part.jsonl"), add(tmp_path / "two", "part.jsonl", 90)
+    args = ("-o", tmp_path / "out", "--incremental", "-q")
+    assert run("filter", one.parent, two.parent, *args).exit_code == 0
+    one.unlink()
+    refused = run("filter", one.parent, two.parent, *args)
+    assert refused.exit_code == 2
+    assert "give the folder above them instead" in refused.stderr
+    above = tmp_path / "above"
+    above.mkdir()
+    two.parent.rename(above / "two")
+    assert run("filter", above, *args).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -257,9 +257,10 @@ def _gather(
     from lowbg.gating.sampling import scan_sample
     from lowbg.gating.scan import GateJob, scan
 
-    shards = find_shards(inputs, None, quiet=quiet).shards
+    found = find_shards(inputs, None, quiet=quiet)
+    shards = found.shards
     standard_input(shards)
-    job = GateJob(shards, config, *workers.resolve(shards), subject)
+    job = GateJob(shards, config, *workers.resolve(shards), subject, found.skipped)
     with (
         if_interrupted("Nothing was judged."),
         progress_line(shards, quiet=quiet) as on_progress,

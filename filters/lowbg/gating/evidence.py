@@ -80,7 +80,9 @@ class Evidence:
     `statistics` counts the judged documents, and every record in quarantine; `records` are those
     of the whole data set. `sample` is null where all documents were judged. `sources` is null
     where nothing was counted by source, `examples` are empty where records are not at hand (a
-    report). `broken` says of each input that was not read whole what happened.
+    report). `broken` says of each input that was not read whole what happened; `unreadable` are
+    inputs with records of which none could be read: of another form, or without the text field.
+    `left_out` are files that lay among the inputs and aren't read, for what they are called.
     """
 
     subject: str
@@ -92,4 +94,6 @@ class Evidence:
     sample: Sample | None = None
     squared_words: int = 0
     broken: tuple[str, ...] = ()
+    unreadable: tuple[Part, ...] = ()
+    left_out: tuple[str, ...] = ()
     results: tuple[ShardResult, ...] = field(default=(), repr=False)

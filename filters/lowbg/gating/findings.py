@@ -69,7 +69,7 @@ class Finding:
 class GateResult:
     """What a gate came to, of `subject`: `records` in it, of which `scored` documents were judged.
 
-    `sample` is null where all documents were.
+    `sample` is null where all documents were. `left_out`: files that weren't looked at.
     """
 
     subject: str
@@ -77,6 +77,7 @@ class GateResult:
     records: int
     scored: int
     sample: Sample | None
+    left_out: tuple[str, ...] = ()
 
     @property
     def status(self) -> Status:

@@ -24,6 +24,7 @@ def gate_report(result: GateResult, policy: Policy) -> dict[str, Any]:
         "summary": summary(result),
         "records": result.records,
         "scored": result.scored,
+        "left_out": list(result.left_out),
         "sample": as_dict(result.sample),
         "findings": [as_dict(finding) for finding in result.findings],
         "policy": as_dict(policy),

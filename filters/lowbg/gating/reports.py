@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from lowbg.report import merge_reports, read_json
 from lowbg.statistics import Statistics
 
 REPORT: Final = "report.json"
+_SCHEMAS: Final = "lowbg."
 _SNIFFED: Final = b"{\n"
 """How a stored report begins, and no line of JSONL does."""
 
@@ -28,16 +30,18 @@ def report_paths(inputs: Sequence[str]) -> tuple[Path, ...] | None:
     Raises `ConfigError` for a mixture of both, and for the directory of a run that didn't finish
     or whose report isn't the one that it wrote.
     """
-    found = {given: _report_path(Path(given)) for given in inputs if "://" not in given}
-    reports = [path for path in found.values() if path is not None]
+    found = [None if "://" in given else _report_path(Path(given)) for given in inputs]
+    # A report that is named twice is one: counted twice, its interval would be too narrow.
+    reports = {os.path.realpath(path): path for path in found if path is not None}
     if not reports:
         return None
-    if len(reports) < len(inputs):
-        data = next(given for given in inputs if found.get(given) is None)
+    if None in found:
+        report = next(iter(reports.values()))
         raise ConfigError(
-            f"{reports[0]} is the report of a run and {data} is data; judge them one by one"
+            f"{report} is the report of a run and {inputs[found.index(None)]} is data; judge them "
+            "one by one"
         )
-    return tuple(reports)
+    return tuple(reports.values())
 
 
 def _report_path(path: Path) -> Path | None:
@@ -47,28 +51,44 @@ def _report_path(path: Path) -> Path | None:
         if path.suffix.lower() != ".json" or not path.is_file():
             return None
         with path.open("rb") as file:
-            return path if file.read(2) == _SNIFFED else None
+            if file.read(2) != _SNIFFED:
+                return None
+        # A copy may lie anywhere; where it was written, it must still be what was written.
+        return _checked(path.parent) if path.name == REPORT and _is_output(path.parent) else path
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _is_output(directory: Path) -> bool:
-    return (directory / manifest.NAME).is_file() or (directory / ".lowbg").is_dir()
+    """Whether a run wrote there; other people's data sets have a manifest.json, too."""
+    if (directory / ".lowbg").is_dir():
+        return True
+    path = directory / manifest.NAME
+    if not path.is_file():
+        return False
+    try:
+        content = json.loads(path.read_bytes())
+        return str(content["schema"]).startswith(_SCHEMAS)
+    except (KeyError, TypeError):
+        return False
+    except ValueError:
+        return True  # It may be a damaged one of ours.
 
 
 def _checked(directory: Path) -> Path:
     """The report of a finished run, if it is the one that the manifest lists."""
-    try:
-        content = json.loads((directory / manifest.NAME).read_bytes())
-        listed = {file["path"]: file["sha256"] for file in content["files"]}
-        written = listed[REPORT]
-    except FileNotFoundError as error:
+    content = manifest.read(directory)
+    if content is None:
         raise ConfigError(
             f"{directory}: the run there didn't finish (no {manifest.NAME}); "
             "finish it with --resume, or judge the data itself"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{directory / manifest.NAME}: damaged ({error!r})") from error
+        )
+    written = {file["path"]: file["sha256"] for file in content["files"]}.get(REPORT)
+    if written is None:
+        raise ConfigError(
+            f"{directory}: what made it writes no report; judge its data, such as "
+            f"{directory / 'human'}"
+        )
     path = directory / REPORT
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != written:
         raise ConfigError(
@@ -93,12 +113,20 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
         subject=subject,
         statistics=Statistics.from_dict(report["counters"]),
         records=sum(shard["records"] for shard in shards),
-        shards=tuple(
-            Part(s["shard"], s["documents"]["human"], s["documents"]["ai"], s["source"])
-            for s in shards
-        ),
+        shards=tuple(_part(shard) for shard in shards),
         broken=tuple(_broken(shard) for shard in shards if not shard["complete"]),
+        unreadable=tuple(
+            _part(shard)
+            for shard in shards
+            if 0 < shard["records"] == shard["documents"]["quarantined"]
+        ),
+        left_out=tuple(dict.fromkeys(path for run in report["runs"] for path in run["skipped"])),
     )
+
+
+def _part(shard: Mapping[str, Any]) -> Part:
+    documents = shard["documents"]
+    return Part(shard["shard"], documents["human"], documents["ai"], shard["source"])
 
 
 def _check_counts(report: Mapping[str, Any], gate: Gate) -> None:

@@ -10,7 +10,7 @@ effective number of documents (Σw)²/Σw² (Kish 1965; Korn & Graubard 1998).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -63,12 +63,13 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         evidence.records,
         documents["human"] + documents["ai"],
         evidence.sample,
+        evidence.left_out,
     )
 
 
 def _whole_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
     if not evidence.broken:
-        return _readable_records(evidence)
+        return _readable_records(gate, evidence)
     broken = len(evidence.broken)
     return [
         Finding(
@@ -83,16 +84,35 @@ def _whole_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
     ]
 
 
-def _readable_records(evidence: Evidence) -> list[Finding]:
+def _readable_records(gate: Gate, evidence: Evidence) -> list[Finding]:
     """Where no record at all could be read, there is nothing to judge."""
     lost = evidence.statistics.documents()["quarantined"]
     if not lost or lost < evidence.records:
-        return []
+        return _readable_inputs(gate, evidence)
     reasons = ", ".join(sorted(evidence.statistics.rejected.names))
     return [
         Finding(
             rule="readable_records", status=Status.ERROR, limit=1, value=0, is_share=False,
             is_minimum=True, reason=f"no record can be read ({reasons})",
+        )
+    ]  # fmt: skip
+
+
+def _readable_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
+    """What an input holds of which nothing could be read, none of the other rules sees.
+
+    A limit on the quarantined share says how much of that may be.
+    """
+    unreadable = evidence.unreadable
+    if not unreadable or gate.max_quarantined_share is not None:
+        return []
+    return [
+        Finding(
+            rule="readable_inputs", status=Status.ERROR, limit=0, value=len(unreadable),
+            is_share=False,
+            reason=f"no record of {count_text(len(unreadable))} of the {len(evidence.shards)} "
+            "inputs can be read; max_quarantined_share says how many may be",
+            places=tuple(Place(part.name, part.path) for part in unreadable[:_PLACES]),
         )
     ]  # fmt: skip
 
@@ -136,15 +156,22 @@ def _ai_share_by(gate: Gate, evidence: Evidence) -> list[Finding]:
     findings = []
     for group, limit in gate.max_ai_share_by.items():
         parts = _parts(evidence, group)
-        large = [part for part in parts if part.scored >= gate.min_group_documents]
+        large = [part for part in parts if _whole_size(part, evidence) >= gate.min_group_documents]
         rule = f"max_ai_share_by.{group}"
         findings += [
             _share_finding(gate, evidence, rule, limit, part, _estimate(estimator, group, part), ())
             for part in sorted(large, key=_most_ai)
         ]
         if not large:
-            findings.append(_no_part(gate, rule, limit, group, parts))
+            largest = max((_whole_size(part, evidence) for part in parts), default=0)
+            findings.append(_no_part(gate, rule, limit, group, largest))
     return findings
+
+
+def _whole_size(part: Part, evidence: Evidence) -> float:
+    """The part's scored documents; of a sample those that it stands for in the data set."""
+    sample = evidence.sample
+    return part.scored if sample is None else part.scored * sample.documents / sample.size
 
 
 def _estimate(estimator: ShareEstimator, group: GateGroup, part: Part) -> dict[str, Any] | None:
@@ -157,16 +184,13 @@ def _estimate(estimator: ShareEstimator, group: GateGroup, part: Part) -> dict[s
     return None
 
 
-def _no_part(
-    gate: Gate, rule: str, limit: float, group: GateGroup, parts: Sequence[Part]
-) -> Finding:
+def _no_part(gate: Gate, rule: str, limit: float, group: GateGroup, largest: float) -> Finding:
     """A group without parts that are large enough to be judged."""
-    most = max((part.scored for part in parts), default=0)
     return Finding(
         rule=rule, status=Status.PASS, limit=limit, value=None, is_share=True,
         statistic=gate.statistic,
         reason=f"no {group} has {count_text(gate.min_group_documents)} scored documents "
-        f"(min_group_documents); the largest has {count_text(most)}",
+        f"(min_group_documents); the largest has {count_text(int(largest))}",
     )  # fmt: skip
 
 

@@ -32,13 +32,17 @@ MAX_SOURCES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class GateJob:
-    """What to judge, and how; `subject` names it in messages."""
+    """What to judge, and how; `subject` names it in messages.
+
+    `left_out` are files among the inputs that are no shards.
+    """
 
     shards: tuple[Shard, ...]
     config: RunConfig
     workers: int = 1
     executor: ExecutorName = ExecutorName.PROCESSES
     subject: str = "data set"
+    left_out: tuple[str, ...] = ()
 
     @property
     def gate(self) -> Gate:
@@ -107,6 +111,8 @@ def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
         examples=tuple(_first(examples)),
         squared_words=sum(each.squared_words for each in scanned),
         broken=tuple(_broken(each.result) for each in scanned if not each.result.complete),
+        unreadable=tuple(_shard_part(each.result) for each in scanned if _is_unreadable(each)),
+        left_out=job.left_out,
         results=tuple(each.result for each in scanned),
     )
 
@@ -114,6 +120,11 @@ def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
 def _shard_part(result: ShardResult) -> Part:
     documents = result.statistics.documents()
     return Part(result.shard, documents["human"], documents["ai"], result.source)
+
+
+def _is_unreadable(scanned: Scanned) -> bool:
+    records = scanned.result.records
+    return 0 < records == scanned.result.statistics.documents()["quarantined"]
 
 
 def _broken(result: ShardResult) -> str:

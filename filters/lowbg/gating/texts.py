@@ -54,7 +54,11 @@ def subject_text(result: GateResult) -> str:
             f", sample of {count_text(sample.size)} out of {count_text(sample.documents)} documents"
             f" (seed {sample.seed})"
         )
-    return f"{text}, {count_text(result.scored)} scored"
+    text += f", {count_text(result.scored)} scored"
+    if result.left_out:
+        count = len(result.left_out)
+        text += f", {count_text(count)} other file{'s' * (count != 1)} left out"
+    return text
 
 
 def summary(result: GateResult) -> str:

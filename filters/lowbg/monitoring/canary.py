@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, inf, log
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -35,10 +35,12 @@ MIN_DOCUMENTS: Final = 20
 class Scored:
     """The held-out documents, by shard and record, with ln perplexity under one checkpoint.
 
-    Those that the model could not score (too short) are left out.
+    `texts` (their ids and how many words they have) tell whether a key means the same document in
+    other scores. Those that the model could not score (too short) are left out.
     """
 
     keys: NDArray[np.str_]
+    texts: NDArray[np.str_]
     log_perplexity: Floats
 
     def __len__(self) -> int:
@@ -55,28 +57,40 @@ class Scored:
 def read_scores(shards: Sequence[Shard]) -> Scored:
     """The rows of `lowbg score --lm` (JSONL or Parquet), in the order of their keys.
 
-    Raises `ConfigError` for rows without `lm_perplexity`, and for a document that comes twice.
+    Raises `ConfigError` for rows without `lm_perplexity` or with one that isn't finite and above 0,
+    and for a document that comes twice.
     """
-    found: dict[str, float | None] = {}
+    found: dict[str, tuple[str, float] | None] = {}
     for shard in shards:
-        for number, (name, record, perplexity) in enumerate(_rows(shard), 1):
-            key = f"{name}:{record}"
+        for number, row in enumerate(_rows(shard), 1):
+            key = f"{row['shard']}:{row['record']}"
+            perplexity = row[COLUMN]
             if key in found:
                 raise ConfigError(
                     f"{shard.path}: row {number} scores {key}, which another row did; give the "
                     "scores of one checkpoint"
                 )
-            found[key] = perplexity
-    known = sorted((key, log(p)) for key, p in found.items() if p is not None and p > 0)
+            found[key] = None
+            if perplexity is None:
+                continue
+            # A checkpoint that diverged has no perplexity to compare, which is no good news.
+            if not isinstance(perplexity, (int, float)) or not 0 < perplexity < inf:
+                raise ConfigError(
+                    f"{shard.path}: row {number} has the {COLUMN} {perplexity!r}, which is no "
+                    "finite number above 0"
+                )
+            found[key] = f"{row.get('id')}, {row.get('words')} words", log(perplexity)
+    known = sorted((key, *rest) for key, rest in found.items() if rest is not None)
     if not known:
         raise ConfigError(
             f"no row has {COLUMN}; score the held-out documents with lowbg score --lm CHECKPOINT"
         )
-    return Scored(np.array([k for k, _ in known]), np.array([v for _, v in known], np.float64))
+    keys, texts, values = zip(*known, strict=True)
+    return Scored(np.array(keys), np.array(texts), np.array(values, np.float64))
 
 
-def _rows(shard: Shard) -> Iterator[tuple[str, int, float | None]]:
-    """Shard, record and perplexity of every row of a file of scores."""
+def _rows(shard: Shard) -> Iterator[dict[str, Any]]:
+    """Every row of a file of scores; each has a shard, a record and `COLUMN`."""
     path = Path(shard.path)
     needed = f"score the held-out documents with lowbg score --lm CHECKPOINT, for {COLUMN}"
     try:
@@ -91,7 +105,7 @@ def _rows(shard: Shard) -> Iterator[tuple[str, int, float | None]]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or not {"shard", "record", COLUMN} <= row.keys():
             raise ConfigError(f"{path}: row {number} has no shard, record or {COLUMN}; {needed}")
-        yield row["shard"], row["record"], row[COLUMN]
+        yield row
 
 
 def compare_scores(baseline: Scored, now: Scored, limits: Limits) -> Change:
@@ -105,6 +119,14 @@ def compare_scores(baseline: Scored, now: Scored, limits: Limits) -> Change:
         raise ConfigError(
             f"the held-out documents are not those of the baseline: {len(odd):,} are scored on one "
             f"side only (the first: {odd[0]}). Score the same documents with both checkpoints."
+        )
+    others = np.flatnonzero(baseline.texts != now.texts)
+    if len(others):
+        first = others[0]
+        raise ConfigError(
+            f"{len(others):,} of the held-out documents are others than the baseline's (the first: "
+            f"{baseline.keys[first]} was {baseline.texts[first]}, is {now.texts[first]}). Score "
+            "the same documents with both checkpoints."
         )
     n = len(baseline)
     if n < MIN_DOCUMENTS:

@@ -104,17 +104,3 @@ class Profile:
     distributions: Mapping[str, Distribution]
     holdout: HoldOut | None
     tail_from: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A profile, with the replicates that comparing needs and that aren't stored.
-
-    `divergences` (replicates, bits) is, by distribution, that of each replicate from the baseline's
-    counts; `holdout_gain` (replicates) the change of ln hold-out perplexity against the baseline's.
-    Both are empty for a baseline.
-    """
-
-    profile: Profile
-    divergences: Mapping[str, Floats]
-    holdout_gain: Floats

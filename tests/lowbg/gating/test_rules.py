@@ -153,6 +153,18 @@ def test_no_part_is_large_enough(evidence: MakeEvidence) -> None:
     assert "60" in finding.reason
 
 
+def test_a_sample_judges_the_parts_that_are_large_in_the_data_set(evidence: MakeEvidence) -> None:
+    """60 documents of a sample of 60 in 6,000 stand for 6,000: too few here, not in the whole."""
+    gate = Gate(max_ai_share_by={GateGroup.LANGUAGE: 0.05})
+    rule = "max_ai_share_by.language"
+    finding = only(gate, evidence(59, 1, sample_of=6_000), rule)
+    assert (finding.part, finding.status) == ("en", UNDECIDED)
+    assert only(gate, evidence(20, 40, sample_of=6_000), rule).status is FAIL
+    small = only(gate, evidence(20, 40, sample_of=90), rule)
+    assert (small.part, small.status) == ("", PASS)
+    assert "the largest has 90" in small.reason
+
+
 @pytest.mark.parametrize("group", [GateGroup.YEAR, GateGroup.HOST, GateGroup.SHARD])
 def test_every_group(group: GateGroup, evidence: MakeEvidence) -> None:
     finding = only(

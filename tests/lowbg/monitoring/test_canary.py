@@ -68,6 +68,27 @@ def test_other_documents_are_refused(tmp_path: Path) -> None:
         compare_scores(one, two, Limits())
 
 
+def test_other_texts_under_the_same_names_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", spread(0.0, 0.0, 30))
+    one = read_scores(discover([str(path)]))
+    scores = path.read_text()
+    for text in (
+        scores.replace('"record": 7, ', '"record": 7, "id": "x", '),
+        scores.replace('"words": 90', '"words": 91'),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"are others than the baseline's .*held\.jsonl:"):
+            compare_scores(one, read_scores(discover([str(path)])), Limits())
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 0.0, -1.0])
+def test_a_checkpoint_that_diverged_is_no_pass(tmp_path: Path, value: float) -> None:
+    values = [*spread(0.0, 0.0, 30), value]
+    pq.write_table(pa.Table.from_pylist(rows(values)), tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=r"row 31 has the lm_perplexity .* no finite number"):
+        read_scores(discover([str(tmp_path / "a.parquet")]))
+
+
 def test_few_documents_are_refused(tmp_path: Path) -> None:
     few = read_scores(discover([str(write(tmp_path / "a.jsonl", spread(0.0, 0.0, 19)))]))
     with pytest.raises(ConfigError, match="too few"):
@@ -82,6 +103,7 @@ def test_few_documents_are_refused(tmp_path: Path) -> None:
         ("[]\n", "row 1 has no shard"),
         ("", "no row has lm_perplexity"),
         ('{"shard": "a", "record": 0, "lm_perplexity": 9.0}\n' * 2, "which another row did"),
+        ('{"shard": "a", "record": 0, "lm_perplexity": "9"}\n', "row 1 has the lm_perplexity '9'"),
     ],
 )
 def test_what_is_no_score_is_refused(tmp_path: Path, text: str, message: str) -> None:
