@@ -472,7 +472,7 @@ def _utf8_lengths(text: pa.LargeStringArray) -> NDArray[np.int64]:
 
 
 def _strings(column: pa.Array | None, rows: int) -> pa.StringArray:
-    """A metadata column as strings: integers as decimal text, dates in ISO form, others null."""
+    """A metadata column as strings: integers in decimal, dates in ISO form, others null."""
     if column is None:
         return pa.nulls(rows, pa.string())
     if pa.types.is_dictionary(column.type):
@@ -485,6 +485,8 @@ def _strings(column: pa.Array | None, rows: int) -> pa.StringArray:
     if pa.types.is_timestamp(kind):
         return pc.replace_substring(column.cast(pa.string()), " ", "T")
     if pa.types.is_date(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.string())
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # Integers beyond 64 bits.
         return column.cast(pa.string())
     if _is_text(kind):
         try:
