@@ -14,6 +14,7 @@ Workers are started afresh as ever.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import multiprocessing as mp
 import os
@@ -47,7 +48,7 @@ POINTS: dict[str, list[tuple[Any, str]]] = {
 
 def arm(point: str, count: int, markers: Path, *, before: bool) -> None:
     """Makes this process die at its `count`th passage of `point`, before it or after."""
-    left = count
+    passages = itertools.count(1)  # Threads share it: one step, which nothing comes between.
 
     def die() -> None:
         role = "run" if mp.parent_process() is None else "worker"
@@ -56,9 +57,7 @@ def arm(point: str, count: int, markers: Path, *, before: bool) -> None:
 
     def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
         def dying(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left
-            left -= 1
-            last = left == 0
+            last = next(passages) == count
             if last and before:
                 die()
             result = original(*args, **kwargs)

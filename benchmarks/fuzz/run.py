@@ -102,7 +102,19 @@ def parquet_seeds() -> list[bytes]:
     return seeds
 
 
+def int96_seed() -> bytes:
+    """A small Parquet file with timestamps of 96 bits, one of which doesn't fit in 64."""
+    far = dt.datetime(9999, 12, 31)
+    dates = pa.array([None, dt.datetime(2021, 2, 3), far, far, None], pa.timestamp("us"))
+    table = pa.table({"text": ["a", "b", "c", "d", "e"], "date": dates})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=2, use_deprecated_int96_timestamps=True)
+    return sink.getvalue()
+
+
 PARQUET = parquet_seeds()
+LATER = [*PARQUET, int96_seed()]
+"""What seeds from 1,000,000 on are made of; those before stay the inputs that they were."""
 
 
 def mutate(data: bytes, choice: random.Random) -> bytes:
@@ -134,7 +146,7 @@ def make(seed: int) -> tuple[str, bytes]:
     choice = random.Random(seed)
     kind = choice.choice(KINDS)
     if kind == "parquet":
-        return kind, mutate(choice.choice(PARQUET), choice)
+        return kind, mutate(choice.choice(PARQUET if seed < 1_000_000 else LATER), choice)
     lines = choice.choices(LINES, k=choice.randrange(0, 6))
     text = b"".join(line + choice.choice([b"\n", b"\n", b"\r\n"]) for line in lines)
     if choice.random() < 0.7:

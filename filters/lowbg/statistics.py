@@ -56,6 +56,9 @@ _SCORED = 3  # human, ai, unscored: the verdicts of what could be read
 _FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
                   "phrases", "phrase_categories", "artifacts", "rejected", "unscored", "rules",
                   "values", "second_look")  # fmt: skip
+_LATER: Final = ("second_look", "rules", "values")
+"""Those that a report may lack: it was written before there was anything for them to count."""
+
 _VERDICT_DOCUMENTS: Final = tuple(range(0, _SCORED * len(MEASURES), len(MEASURES)))
 
 
@@ -248,13 +251,20 @@ class Statistics:
         new = cls()
         new.totals += np.array(values["totals"], np.int64)
         for name in _FIELDS:
-            # Reports of runs before there was a second look have no count of it.
-            getattr(new, name).update(
-                values.get(name, {}) if name == "second_look" else values[name]
-            )
+            getattr(new, name).update(values.get(name, {}) if name in _LATER else values[name])
         for name, counts in values["histograms"].items():
             new.histograms[name] += np.array(counts, np.int64)
         return new
+
+    @staticmethod
+    def uncounted(values: Mapping[str, Any]) -> list[str]:
+        """What `values`, once returned by `to_dict`, lack though there was something to count.
+
+        Documents were trusted by their dates before `rules` counted them.
+        """
+        trusted = any(counts[0] for counts in values.get("trust", {}).values())
+        may_lack = {*_LATER} - ({"rules"} if trusted else set())
+        return [name for name in _FIELDS if name not in values and name not in may_lack]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Statistics) and self.to_dict() == other.to_dict()

@@ -199,3 +199,26 @@ def test_parquet_is_refused_before_a_line_is_out(run: Run, shard: Path, tmp_path
     assert f"{rows} is Parquet" in result.stderr
     assert "-o DIR" in result.stderr
     assert not ai.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="the system has no /dev/fd")
+def test_what_a_shell_substitutes_is_read_whatever_the_workers(
+    start: Start, tmp_path: Path
+) -> None:
+    """`lowbg filter <(…) <(…) -o DIR --workers 2`: only this process has the pipes."""
+    out, ends, texts = tmp_path / "out", [], {}
+    for name in ("one", "two"):
+        read_end, write_end = os.pipe()
+        text = "".join(f'{{"id":"{name}-{i}","text":"A short line."}}\n' for i in range(50))
+        os.write(write_end, text.encode())
+        os.close(write_end)
+        ends.append(read_end)
+        texts[str(read_end)] = text
+    inputs = [f"/dev/fd/{end}" for end in ends]
+    process = start("filter", *inputs, "-o", out, "--workers", "2", pass_fds=ends)
+    for end in ends:
+        os.close(end)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    assert {path.name: path.read_text() for path in (out / "human").iterdir()} == texts
+    assert json.loads((out / "manifest.json").read_bytes())["totals"]["records"] == 100

@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -280,6 +281,8 @@ class JsonlReader:
             blank += self._reject_tail(tail, rejected)
             self._offset += len(tail)
         self._carry = tail
+        if float in set(map(type, parsed.columns.id)):
+            self._restore_ids(parsed.columns.id, list(itertools.compress(lines, accepted)))
         if parsed.refused:
             records, starts, ends = records[accepted], starts[accepted], ends[accepted]
         return Batch(
@@ -321,6 +324,14 @@ class JsonlReader:
                 columns.append(verdict.text, verdict.doc, self._fields)
                 lenient += verdict.lenient
         return _Parsed(columns, refused, lenient)
+
+    def _restore_ids(self, ids: list[Any], lines: list[bytes]) -> None:
+        """Puts back the digits of integers beyond 64 bits, which orjson reads as floats."""
+        for i, value in enumerate(ids):
+            if type(value) is float and abs(value) >= 1 << 63:
+                # Python reads some depths of nesting less than orjson does; such an id stays null.
+                with suppress(RecursionError):
+                    ids[i] = _look_up(json.loads(lines[i]), self._fields.id)
 
     def _offset_in(self, lengths: NDArray[np.int64], i: int) -> int:
         return self._offset + int(lengths[:i].sum()) + i

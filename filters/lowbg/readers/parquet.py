@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lowbg import int96
 from lowbg.compression import open_binary
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError, InputError
@@ -75,6 +76,9 @@ class ParquetReader:
             self._raw = source
         try:
             self._file = _open(self._raw, name)
+            if int96.paths(self._file):
+                in_us = _open(self._raw, name, int96_unit="us")
+                self._file = self._file if int96.fit_nanoseconds(in_us) else in_us
             self.schema: pa.Schema = _without_views(self._file.schema_arrow)
             _check_rows(self._file, name)
             self.layout = _layout(self._file, name)
@@ -264,7 +268,7 @@ class ParquetReader:
         )
 
 
-def _open(raw: BinaryIO, name: str) -> pq.ParquetFile:
+def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
     if not raw.seekable():
         raise FormatError(
             f"{name}: Parquet cannot be read from a pipe (its index is at the end); "
@@ -273,7 +277,11 @@ def _open(raw: BinaryIO, name: str) -> pq.ParquetFile:
     try:
         # Checksums are verified where the file has them; decoding streams, never a whole group.
         return pq.ParquetFile(
-            raw, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True
+            raw,
+            buffer_size=1 << 20,
+            pre_buffer=False,
+            page_checksum_verification=True,
+            coerce_int96_timestamp_unit=int96_unit,
         )
     except (pa.ArrowException, OSError, ValueError) as error:
         _check_reading(error, name)
@@ -351,7 +359,7 @@ def _layout(file: pq.ParquetFile, name: str) -> ParquetLayout:
     row_bytes = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
     if row_bytes:
         rows = min(rows, int(GROUP_BYTES / row_bytes))
-    return ParquetLayout(codecs, max(1, rows), metadata.created_by or "")
+    return ParquetLayout(codecs, max(1, rows), metadata.created_by or "", int96.only(file))
 
 
 def _codec(name: str) -> str:
@@ -464,7 +472,7 @@ def _utf8_lengths(text: pa.LargeStringArray) -> NDArray[np.int64]:
 
 
 def _strings(column: pa.Array | None, rows: int) -> pa.StringArray:
-    """A metadata column as strings: integers as decimal text, dates in ISO form, others null."""
+    """A metadata column as strings: integers in decimal, dates in ISO form, others null."""
     if column is None:
         return pa.nulls(rows, pa.string())
     if pa.types.is_dictionary(column.type):
@@ -477,6 +485,8 @@ def _strings(column: pa.Array | None, rows: int) -> pa.StringArray:
     if pa.types.is_timestamp(kind):
         return pc.replace_substring(column.cast(pa.string()), " ", "T")
     if pa.types.is_date(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.string())
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # Integers beyond 64 bits.
         return column.cast(pa.string())
     if _is_text(kind):
         try:

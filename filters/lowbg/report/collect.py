@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from lowbg import __version__
 from lowbg.config import as_dict
 from lowbg.errors import FormatError
 from lowbg.report.estimate import share, wilson
@@ -66,7 +67,11 @@ def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Report:
 
 
 def check(report: object, name: str) -> Report:
-    """The report itself, if it is one that this version reads; raises `FormatError` if not."""
+    """The report, if it is one that this version reads; raises `FormatError` if not.
+
+    Sections that it lacks, since there were none of them when it was written, are made of its
+    counters; where these lack something, too, the version that wrote it is named.
+    """
     if not isinstance(report, dict) or not isinstance(report.get("schema"), str):
         raise FormatError(f"{name}: not a lowbg report. Give the report.json of a finished run.")
     if report["schema"] != SCHEMA:
@@ -74,15 +79,23 @@ def check(report: object, name: str) -> Report:
             f"{name}: a report of the form {report['schema']!r}; this version reads {SCHEMA}. "
             "Use the version of lowbg that wrote it, or run the job again."
         )
-    wanted = ("counters", *(section.key for section in sections()))
-    missing = [key for key in wanted if key not in report]
+    missing = [key for key in ("counters", "runs", "shards") if key not in report]
     if missing:
         raise FormatError(f"{name}: {', '.join(missing)} missing; the report is damaged.")
     try:
-        Statistics.from_dict(report["counters"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        uncounted = Statistics.uncounted(report["counters"])
+        if uncounted:
+            writers = sorted({str(run["version"]) for run in report["runs"]})
+            raise FormatError(
+                f"{name}: it lacks counts that lowbg {__version__} needs ({', '.join(uncounted)}); "
+                f"lowbg {', '.join(writers)} wrote it. Read it with that, or run the job again."
+            )
+        statistics = Statistics.from_dict(report["counters"])
+        material = Material(report["runs"], report["shards"], statistics)
+        later = [section for section in sections() if section.key not in report]
+        return {**report, **{section.key: section.collect(material) for section in later}}
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"{name}: its counters are damaged ({error!r}).") from error
-    return report
 
 
 def _build(material: Material) -> Report:

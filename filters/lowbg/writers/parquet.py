@@ -56,6 +56,7 @@ class ParquetWriter:
                 self._sink,
                 self._schema,
                 compression=_codecs(schema, self._schema, layout),
+                use_deprecated_int96_timestamps=layout.int96,
                 # An input's lists keep the element name that they have ("element", "item", …).
                 use_compliant_nested_type=not layout.compression,
             )

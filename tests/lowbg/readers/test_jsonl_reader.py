@@ -334,7 +334,11 @@ def test_dotted_path_that_leads_nowhere_is_missing_text(line: bytes) -> None:
         (b'"x"', "x"),
         (b'""', ""),
         (b"7", "7"),
-        (b"-12345678901234567890123", None),  # orjson reads it as a float.
+        (b"-12345678901234567890123", "-12345678901234567890123"),
+        (b"9" * 308, "9" * 308),
+        (b"9" * 309, "9" * 309),  # Infinite for orjson.
+        (b"1e30", None),
+        (b"9223372036854775808.0", None),
         (b"18446744073709551615", "18446744073709551615"),
         (b"1.5", None),
         (b"true", None),
@@ -346,6 +350,14 @@ def test_dotted_path_that_leads_nowhere_is_missing_text(line: bytes) -> None:
 def test_identifiers(value: bytes, text: str | None) -> None:
     line = b'{"text":"a","id":%s}\n' % value
     assert read(line + b'{"text":"a","id":"y"}\n{"text":"a"}').ids == [text, "y", None]
+
+
+def test_an_identifier_beyond_64_bits_is_that_of_its_own_line() -> None:
+    refused = b'{\n\n{"text":1,"id":%d}\n' % 3**50
+    rows = b"".join(b'{"text":"a","doc":{"id":%d}}\n' % 3**i for i in (41, 50, 2))
+    nested = b'{"text":"a","doc":{"id":1e99},"deep":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    seen = read(refused + rows + refused + rows + nested, fields=FieldNames(id="doc.id"))
+    assert seen.ids == [str(3**41), str(3**50), "9"] * 2 + [None]
 
 
 def test_metadata_columns() -> None:

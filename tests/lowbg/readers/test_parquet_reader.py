@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,8 @@ def test_dotted_paths_reach_into_structs() -> None:
         (pa.array(["2020"]).dictionary_encode(), "2020"),
         (pa.array([2020]), "2020"),
         (pa.array([2020], pa.uint16()), "2020"),
+        (pa.array([Decimal(7**40)], pa.decimal128(38)), str(7**40)),
+        (pa.array([Decimal("20.20")]), None),
         (pa.array([b"2020"]), "2020"),
         (pa.array([b"20\xff"]), "20\ufffd"),
         (pa.array([1.5]), None),

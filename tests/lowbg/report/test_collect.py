@@ -4,13 +4,14 @@ import dataclasses
 import json
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lowbg.errors import FormatError
-from lowbg.report import Report, merge_reports, render_html, render_json
+from lowbg.report import Report, merge_reports, read_json, render_html, render_json
 from lowbg.report.sections import sections
 from lowbg.results import Problem, ShardResult
 from lowbg.statistics import Statistics
@@ -180,13 +181,46 @@ def test_missing_text_names_the_fields_that_there_are(build: Build, shard: MakeS
     [
         ({"schema": "lowbg.report/9"}, "lowbg.report/9"),
         ({"schema": None}, "not a lowbg report"),
-        ({"counters": {}}, "counters are damaged"),
-        ({"counters": {"totals": "x"}}, "counters are damaged"),
+        ({"counters": None}, "counters are damaged"),
+        ({"counters": {**Statistics().to_dict(), "totals": "x"}}, "counters are damaged"),
     ],
 )
 def test_what_is_no_report_is_refused(build: Build, change: Any, message: str) -> None:
     with pytest.raises(FormatError, match=message):
         merge_reports([build(), {**build(), **change}])
+
+
+def older(report: Report, sections: tuple[str, ...], counters: tuple[str, ...]) -> Report:
+    """The report as versions wrote it that had neither of these."""
+    counted = {name: v for name, v in report["counters"].items() if name not in counters}
+    return {**{k: v for k, v in report.items() if k not in sections}, "counters": counted}
+
+
+def test_a_report_from_before_a_section_shows_it_as_it_would_have_been(
+    build: Build, tmp_path: Path
+) -> None:
+    report = build()
+    old = older(report, ("second_look", "provenance"), ("second_look", "rules", "values"))
+    path = tmp_path / "report.json"
+    path.write_bytes(render_json(old))
+    read = read_json(path)
+    assert read == {**json.loads(render_json(report)), "counters": read["counters"]}
+    assert read["second_look"] is None
+    assert read["provenance"] == {"rules": [], "values": []}
+    assert merge_reports([old, report])["totals"] == merge_reports([report] * 2)["totals"]
+    made_again = older(report, ("years",), ())
+    path.write_bytes(render_json(made_again))
+    assert read_json(path)["years"] == json.loads(render_json(report))["years"] != []
+
+
+@pytest.mark.parametrize("lost", ["rules", "trust_scores", "host_languages"])
+def test_a_report_that_counted_less_names_the_version_that_wrote_it(
+    lost: str, build: Build, shard: MakeShard, statistics: MakeStatistics
+) -> None:
+    report = build(shard(statistics=statistics(trusted=2)))
+    report["runs"][0]["version"] = "0.0.7"
+    with pytest.raises(FormatError, match=rf"report 1 of 1: it lacks .*\({lost}\); lowbg 0\.0\.7"):
+        merge_reports([older(report, (), (lost,))])
 
 
 def test_sections_are_found_in_order() -> None:

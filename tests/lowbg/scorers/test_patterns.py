@@ -15,11 +15,13 @@ from lowbg.characters import folding_of
 from lowbg.errors import ModelError
 from lowbg.languages import CODES
 from lowbg.scorers.base import Documents
+from lowbg.scorers.phrases import Phrases, patterns
 from lowbg.scorers.phrases.patterns import (
     COMMON,
     Hits,
     Matcher,
     Pattern,
+    installed_matcher,
     list_digests,
     list_paths,
     load_list,
@@ -255,8 +257,20 @@ def test_without_lists_nothing_is_found() -> None:
     assert found(Matcher({}), "as an AI language model") == []
 
 
+def test_the_lists_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Phrases({})
+    first.setup()
+    odds, matcher = first.odds, first.matcher
+    monkeypatch.setattr(patterns, "load_list", None)
+    first.setup()
+    assert (first.odds, first.matcher) == (odds, matcher)
+    second = Phrases({})
+    second.setup()
+    assert second.matcher is matcher
+
+
 def test_the_installed_lists_find_their_own_variants() -> None:
-    matcher = Matcher.load()
+    matcher = installed_matcher()
     assert set(matcher.languages) == set(list_paths()) - {COMMON}
     assert set(list_digests()) == {f"phrases/{stem}.toml" for stem in list_paths()}
     for stem, path in list_paths().items():

@@ -25,7 +25,7 @@ from lowbg.schema import (
 )
 from lowbg.scorers.base import Documents, Scorer
 from lowbg.scorers.phrases.odds import MAX_ORDER, Odds, create_odds
-from lowbg.scorers.phrases.patterns import Hits, Matcher, list_digests
+from lowbg.scorers.phrases.patterns import Hits, Matcher, installed_matcher, list_digests
 from lowbg.tokens import Tokens
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -69,9 +69,11 @@ class Phrases:
         """Nothing to fetch."""
 
     def setup(self) -> None:
-        """Reads the lists and compiles them."""
-        self._odds = create_odds(self._models)
-        self._matcher = Matcher.load()
+        """Reads the lists and compiles them, once."""
+        if self._odds is None:
+            self._odds = create_odds(self._models)
+        if self._matcher is None:
+            self._matcher = installed_matcher()
 
     @property
     def odds(self) -> Odds:

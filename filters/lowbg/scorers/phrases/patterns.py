@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -188,11 +189,6 @@ class Matcher:
         self.near_certain = np.array([p.near_certain for p in self.patterns], np.bool_)
         self._verified = np.array([p.verify is not None for p in self.patterns], np.bool_)
 
-    @classmethod
-    def load(cls) -> Matcher:
-        """The matcher of the installed lists."""
-        return cls({stem: load_list(path) for stem, path in list_paths().items()})
-
     def find(self, documents: Documents) -> Hits:
         """All hits in the batch."""
         tokens = documents.tokens
@@ -314,6 +310,12 @@ class Matcher:
             placed.start,
             placed.end,
         )
+
+
+@cache
+def installed_matcher() -> Matcher:
+    """The matcher of the installed lists, which are read and compiled once a process."""
+    return Matcher({stem: load_list(path) for stem, path in list_paths().items()})
 
 
 def _compile(languages: tuple[str, ...], patterns: tuple[Pattern, ...], n_common: int) -> Tables:
