@@ -106,8 +106,8 @@ def test_both_files_are_digested_whatever_their_names(tmp_path: Path) -> None:
     for kind in ("lm", "pieces"):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "en.bin").write_text(kind)
-    files = [str(tmp_path / kind / "en.bin") for kind in ("lm", "pieces")]
-    digests = Kenlm(KenlmSettings(*files)).models
+    lm, pieces = (str(tmp_path / kind / "en.bin") for kind in ("lm", "pieces"))
+    digests = Kenlm(KenlmSettings(lm, pieces)).models
     assert list(digests) == ["kenlm en.bin", "kenlm-sentencepiece en.bin"]
     assert len(set(digests.values())) == 2
 
