@@ -83,6 +83,7 @@ class CausalModel:
         with more tokens than the model has, or code of its own, and where it isn't causal.
         """
         transformers = extras.load("transformers", extra="lm", wanted_by="--lm")
+        safetensors = extras.load("safetensors", extra="lm", wanted_by="--lm")
         transformers.utils.logging.disable_progress_bar()
         common = {"local_files_only": True, "trust_remote_code": False}
         self.label = folder.label
@@ -97,7 +98,10 @@ class CausalModel:
                 output_loading_info=True,
                 **common,
             )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except (
+            *(OSError, ValueError, KeyError, RuntimeError, ImportError),
+            safetensors.SafetensorError,
+        ) as error:
             why = " ".join(str(error).split())[:300]
             raise ModelError(f"{folder.label}: cannot be loaded as a causal LM ({why})") from error
         if not self.tokenizer.is_fast:
@@ -117,7 +121,11 @@ class CausalModel:
         self._check_causal()
 
     def _check_tokens(self) -> None:
-        """An id beyond the embeddings would end the run at the first text that has the token."""
+        """An id beyond the embeddings would end the run at the first text that has the token;
+        where a folder has no tokenizer, transformers makes one that finds no tokens at all.
+        """
+        if any(len(one.ids) < 2 for one in self.encode(list(_PROBES))):
+            raise ModelError(f"{self.label}: has no tokenizer, or one that finds no tokens")
         most = max(self.tokenizer.get_vocab().values(), default=-1)
         if most >= self.vocabulary:
             raise ModelError(

@@ -136,6 +136,8 @@ class Watermark:
             raise ModelError(
                 f"--watermark {path}: no tokenizer and config.json at {folder.label!r} ({why})"
             ) from error
+        if not self._tokenizer("Hello, world", add_special_tokens=False)["input_ids"]:
+            raise ModelError(f"--watermark {path}: {folder.label!r} has no tokenizer in it")
         given = {k: v for k, v in values.items() if k not in ("scheme", "tokenizer")}
         make = _kgw if values["scheme"] == "kgw" else _synthid
         try:

@@ -286,6 +286,23 @@ def test_a_model_without_all_its_weights_is_refused(tmp_path: Path) -> None:
         load(folder)
 
 
+def test_a_damaged_file_of_weights_is_named(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "cut", "gpt2")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"cut: cannot be loaded as a causal LM \(.*header"):
+        load(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    """transformers makes an empty one, and every document would have no figures."""
+    folder = save_model(tmp_path / "mute", "gpt2")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(ModelError, match=r"mute: has no tokenizer"):
+        load(folder)
+
+
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "mixed", "gpt2")
     from transformers import AutoTokenizer

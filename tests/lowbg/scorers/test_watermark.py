@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from lowbg.config import Extras
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, ModelError
 from lowbg.scorers.watermark import configured, read_keys
 
 SCHEMES = {
@@ -134,6 +134,19 @@ def test_a_tokenizer_that_is_not_there_is_not_asked_for_in_vain(
     assert asked == []
     configured(Extras(watermark=str(keys_file(tmp_path, "kgw", "org/mine@v1")))).prepare()
     assert asked == [("org/mine", "v1", False)]
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
+    pytest.importorskip("transformers", reason="needs the extra lm")
+    from tests.tiny_lm import save_model
+
+    folder = save_model(tmp_path / "mute")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    scorer = configured(Extras(watermark=str(keys_file(tmp_path, "kgw", folder))))
+    with pytest.raises(ModelError, match=r"'mute' has no tokenizer"):
+        scorer.setup()
 
 
 def test_the_digest_changes_with_the_keys_and_does_not_hold_them(tmp_path: Path) -> None:
