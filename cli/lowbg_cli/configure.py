@@ -132,10 +132,10 @@ class PolicyOptions:
                 f"{option}: no effect under rule 'thresholds'; set the thresholds themselves "
                 f"({', '.join(bounds)}) or use --rule calibrated"
             )
-        if policy.min_ai_scores:
+        if policy.min_ai_scores or policy.lm is not None:
             raise ConfigError(
-                f"{option}: {self.file} sets scores of its own ([calibration.min_ai_scores]); "
-                "take them out, or calibrate anew for this rate"
+                f"{option}: {self.file} sets scores of its own ([calibration]); take them out, or "
+                "calibrate anew for this rate"
             )
 
 
@@ -225,14 +225,18 @@ def batch_bytes(given: int | None, extras: Extras) -> int:
     """How much input is read at a time."""
     if given is not None:
         return given
-    return LM_BATCH_BYTES if extras.lm is not None and not _gpus() else RunConfig().batch_bytes
+    by_cpu = extras.lm is not None and not _gpus(extras.lm.device)
+    return LM_BATCH_BYTES if by_cpu else RunConfig().batch_bytes
 
 
-def _gpus() -> int:
+def _gpus(device: str) -> int:
+    """The GPUs that a run uses with this `--lm-device`; one that is named by number is one."""
     from lowbg.neural import extras
 
     models = extras.load("lowbg.neural.models", extra="lm", wanted_by="--lm")
-    return int(models.gpus())
+    if device == "cpu":
+        return 0
+    return min(1, int(models.gpus())) if ":" in device else int(models.gpus())
 
 
 def _given(value: T | None, default: T) -> T:
@@ -274,7 +278,7 @@ class WorkerOptions:
         if self.executor is ExecutorName.SERIAL and (self.workers or 1) > 1:
             raise ConfigError(f"--executor serial has one worker, not {self.workers}")
         if extras.lm is not None:
-            return self.workers or max(1, _gpus()), executor
+            return self.workers or max(1, _gpus(extras.lm.device)), executor
         worth = 1 + sum(shard.size for shard in shards) // BYTES_A_WORKER
         return self.workers or min(available_cores(), worth), executor
 

@@ -132,7 +132,7 @@ PHRASE_NGRAMS_KNOWN = Column(
 
 # Columns of the optional scorers. A causal LM's figures are means over tokens 2 … n, each given
 # those before it.
-_NO_TOKENS = "not read by the LM, or fewer than two tokens"
+_NO_TOKENS = "not read by the LM, fewer than two tokens, or numbers that ran over (float16)"
 LM_PERPLEXITY = Column(
     "lm_perplexity",
     "float32",

@@ -1,14 +1,33 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lowbg.config import ExecutorName, Extras, Policy, Rule, Unscored
+from lowbg.config import (
+    ExecutorName,
+    Extras,
+    LmCalibration,
+    LmSettings,
+    LmSpread,
+    Policy,
+    Rule,
+    RunConfig,
+    Unscored,
+)
+from lowbg.decision.policy_text import policy_text
 from lowbg.errors import ConfigError
 from lowbg.shards import Shard
-from lowbg_cli.configure import FieldOptions, PolicyOptions, WorkerOptions
+from lowbg_cli.configure import (
+    LM_BATCH_BYTES,
+    FieldOptions,
+    PolicyOptions,
+    WorkerOptions,
+    batch_bytes,
+)
 
 FILE = """
 [decision]
@@ -74,8 +93,37 @@ def test_calibrated_scores_and_a_rate_contradict_each_other(tmp_path: Path) -> N
     path = tmp_path / "policy.toml"
     path.write_text("[calibration.min_ai_scores]\nen = 0.7\n", encoding="utf-8")
     assert PolicyOptions(path).resolve().min_ai_scores == {"en": 0.7}
-    with pytest.raises(ConfigError, match="min_ai_scores"):
+    with pytest.raises(ConfigError, match="sets scores of its own"):
         PolicyOptions(path, target_fpr=0.01).resolve()
+
+
+def test_a_calibrated_lm_and_a_rate_contradict_each_other(tmp_path: Path) -> None:
+    spread = LmSpread(mean=0.0, between=1.0, within=1.0, correlation=0.0, min_words=25)
+    lm = LmCalibration("00" * 32, "lm_curvature", None, {"en": spread}, {"en": 0.9})
+    path = tmp_path / "policy.toml"
+    path.write_text(policy_text(Policy(lm=lm)), encoding="utf-8")
+    assert PolicyOptions(path).resolve().lm == lm
+    with pytest.raises(ConfigError, match=r"--target-fpr: .* sets scores of its own"):
+        PolicyOptions(path, target_fpr=0.001).resolve()
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "workers", "size"),
+    [
+        ("auto", 4, 4, RunConfig().batch_bytes),
+        ("auto", 0, 1, LM_BATCH_BYTES),
+        ("cpu", 4, 1, LM_BATCH_BYTES),
+        ("cuda:2", 4, 1, RunConfig().batch_bytes),
+    ],
+)
+def test_an_lm_has_a_worker_for_each_gpu_that_it_may_use(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, workers: int, size: int
+) -> None:
+    models = SimpleNamespace(gpus=lambda: gpus)
+    monkeypatch.setitem(sys.modules, "lowbg.neural.models", models)
+    extras = Extras(LmSettings("gpt2", device=device))
+    assert WorkerOptions().resolve((), extras)[0] == workers
+    assert batch_bytes(None, extras) == size
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import Result
 
@@ -182,6 +183,49 @@ def test_calibrating_says_when_the_lm_read_too_little(
     assert "were read by the LM: en 0; 59 are needed" in " ".join(got.stderr.split())
     assert "widen --lm-band" in got.stderr
     assert not (tmp_path / "p.toml").exists()
+
+
+def test_a_canary_compares_two_checkpoints(
+    run: Run, shard: Path, model: Path, tmp_path: Path
+) -> None:
+    """Scores of two checkpoints over the same text: the other random model is another one."""
+    other = save_model(tmp_path / "other", seed=1)
+    for name, checkpoint in (("first", model), ("second", other)):
+        assert run("score", shard, "-o", tmp_path / name, "--lm", checkpoint).exit_code == 0
+    means = {
+        name: np.mean([np.log(json.loads(line)["lm_perplexity"]) for line in
+                       (tmp_path / name / "a.jsonl").read_text().splitlines()])
+        for name in ("first", "second")
+    }  # fmt: skip
+    low, high = sorted(means, key=lambda name: means[name])
+    rise = float(np.exp(means[high] - means[low]) - 1)
+    assert rise > 0.05
+
+    def canary(now: str, before: str) -> tuple[int, dict[str, Any]]:
+        told = tmp_path / "check.json"
+        got = run("drift", "canary", tmp_path / now, "--baseline", tmp_path / before,
+                  "--max-perplexity-rise", rise / 2, "--json", told)  # fmt: skip
+        return got.exit_code, json.loads(told.read_bytes())["changes"][0]
+
+    code, change = canary(high, low)
+    assert code == 1
+    assert change["change"] == pytest.approx(rise, rel=1e-4)
+    assert canary(low, high)[0] == 0
+    assert canary(low, low)[0] == 0
+
+
+def test_another_model_in_the_same_folder_is_not_resumed(
+    run: Run, shard: Path, tmp_path: Path
+) -> None:
+    folder = save_model(tmp_path / "checkpoint")
+    out = tmp_path / "out"
+    assert run("filter", shard, "-o", out, "--lm", folder).exit_code == 0
+    before = (out / "manifest.json").read_bytes()
+    save_model(folder, seed=1)
+    got = run("filter", shard, "-o", out, "--lm", folder, "--resume")
+    assert got.exit_code == 2
+    assert "lm checkpoint" in " ".join(got.stderr.split())
+    assert (out / "manifest.json").read_bytes() == before
 
 
 def test_an_interrupted_run_goes_on(shard: Path, model: Path, tmp_path: Path) -> None:

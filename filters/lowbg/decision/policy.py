@@ -128,12 +128,19 @@ def _lm(table: Mapping[str, Any], read: _Reader) -> LmCalibration:
     if lacking or not languages:
         what = lacking[0] if lacking else "languages"
         raise ConfigError(f"{read.name}: [{where}] lacks {what}; `lowbg calibrate --lm` writes it")
+    scores = _scores(table, f"{where}.", read)
+    odd = sorted(scores.keys() ^ languages.keys())
+    if odd:
+        raise ConfigError(
+            f"{read.name}: [{where}] must have the same languages in min_ai_scores and languages; "
+            f"see {odd[0]!r}"
+        )
     return LmCalibration(
         model=given["model"],
         feature=given["feature"],
         band=given.get("band"),
         languages={code: _spread(languages, code, read) for code in languages},
-        min_ai_scores=_scores(table, f"{where}.", read),
+        min_ai_scores=scores,
     )
 
 

@@ -27,6 +27,7 @@ MAX_LOG_PERPLEXITY = 80.0
 class DocumentFigures:
     """One entry a document, NaN where there is none (`tokens` is 0 below two tokens).
 
+    All are NaN where a token's surprisal is no number: the model's own numbers ran over.
     `perplexity` is exp of the mean surprisal; `log_rank` and `entropy` are means; `lrr` is mean
     surprisal over mean log-rank (Su et al. 2023, DetectLLM), NaN where every token is the
     likeliest; `curvature` is Σ(ln p(x) − E) / √ΣV, the analytic form of Fast-DetectGPT with the
@@ -61,6 +62,8 @@ def sum_up(
     if len(full):
         sums[full] = np.add.reduceat(tokens.astype(np.float64), starts[full], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
+        # Numbers that ran over (float16) leave nothing that can be trusted of their document.
+        sums[~np.isfinite(sums[:, SURPRISAL])] = np.nan
         mean = sums / count[:, None]
         surprisal, log_rank = mean[:, SURPRISAL], mean[:, LOG_RANK]
         gap = sums[:, ENTROPY] - sums[:, SURPRISAL]

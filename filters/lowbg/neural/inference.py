@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from lowbg.errors import ModelError
-from lowbg.neural.figures import FIGURES
+from lowbg.neural.figures import FIGURES, SURPRISAL
 from lowbg.neural.models import CausalModel, Encoded
 from lowbg.neural.packing import Windows, cut, plan
 from lowbg.neural.reduction import reduction_on
@@ -84,6 +84,7 @@ class Inference:
         widest = sum(model.vocabulary for model in self.models)
         self.chunk = max(_LEAST_CHUNK, LOGIT_BYTES[kind] // (4 * widest))
         self.cost = Cost()
+        self._overflowed = False
         self._reduce = reduction_on(observer.device)
 
     def read(self, texts: Sequence[str]) -> Read:
@@ -160,7 +161,18 @@ class Inference:
         figures = np.empty((int(starts[-1]), len(FIGURES)), np.float32)
         for values, places in done:
             figures[places] = values.cpu().numpy()
+        self._warn_of_overflow(figures)
         return [figures[a:b] for a, b in pairwise(starts.tolist())]
+
+    def _warn_of_overflow(self, figures: NDArray[np.float32]) -> None:
+        """Says once that numbers ran over; their documents have no figures."""
+        if not self._overflowed and not np.isfinite(figures[:, SURPRISAL]).all():
+            self._overflowed = True
+            _log.warning(
+                "%s: its numbers ran over, and some documents have no figures; use --lm-dtype "
+                "bfloat16 or float32",
+                self.models[0].label,
+            )
 
     def _shrink(self, batch: _Batch) -> None:
         """Halves the budget and the chunk after memory ran out on `batch`."""

@@ -79,28 +79,72 @@ class CausalModel:
     ) -> None:
         """Loads the model of `folder`; `context` lowers its own.
 
-        Raises `ModelError` where it can't be loaded, has no fast tokenizer, or has code of its own.
+        Raises `ModelError` where it can't be loaded, lacks weights, has no fast tokenizer, one
+        with more tokens than the model has, or code of its own, and where it isn't causal.
         """
         transformers = extras.load("transformers", extra="lm", wanted_by="--lm")
+        safetensors = extras.load("safetensors", extra="lm", wanted_by="--lm")
         transformers.utils.logging.disable_progress_bar()
         common = {"local_files_only": True, "trust_remote_code": False}
         self.label = folder.label
         self.device = device
         try:
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder.path, **common)
-            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                folder.path, use_safetensors=True, dtype=dtype_on(device, dtype), **common
+            model: Any
+            model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+                folder.path,
+                use_safetensors=True,
+                dtype=dtype_on(device, dtype),
+                output_loading_info=True,
+                **common,
             )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except (
+            *(OSError, ValueError, KeyError, RuntimeError, ImportError),
+            safetensors.SafetensorError,
+        ) as error:
             why = " ".join(str(error).split())[:300]
             raise ModelError(f"{folder.label}: cannot be loaded as a causal LM ({why})") from error
         if not self.tokenizer.is_fast:
             raise ModelError(f"{folder.label}: has no fast tokenizer (tokenizer.json)")
+        if loading["missing_keys"]:
+            # transformers makes them up at random, and only warns.
+            raise ModelError(
+                f"{folder.label}: its files lack weights ({min(loading['missing_keys'])}); "
+                "it is no causal LM, or was saved without its head"
+            )
         self._model = model.to(device).eval().requires_grad_(False)
         own = _context_of(model.config)
         self.context = min(own, context) if context is not None else own
         head = model.get_output_embeddings()
         self._head = head if head is not None and self._is_all_there_is(head) else None
+        self._check_tokens()
+        self._check_causal()
+
+    def _check_tokens(self) -> None:
+        """An id beyond the embeddings would end the run at the first text that has the token;
+        where a folder has no tokenizer, transformers makes one that finds no tokens at all.
+        """
+        if any(len(one.ids) < 2 for one in self.encode(list(_PROBES))):
+            raise ModelError(f"{self.label}: has no tokenizer, or one that finds no tokens")
+        most = max(self.tokenizer.get_vocab().values(), default=-1)
+        if most >= self.vocabulary:
+            raise ModelError(
+                f"{self.label}: its tokenizer has the token {most:,}, but the model only "
+                f"{self.vocabulary:,} tokens; they don't belong together"
+            )
+
+    def _check_causal(self) -> None:
+        """A model that sees what follows a token tells nothing of how likely the token was."""
+        ids = torch.arange(min(8, self.context), device=self.device)[None]
+        other = ids.clone()
+        other[0, -1] = 0
+        with torch.inference_mode():
+            a, b = (self.hidden(one)[0, :-1].float() for one in (ids, other))
+        if not torch.allclose(a, b, rtol=1e-2, atol=1e-2):
+            raise ModelError(
+                f"{self.label}: it isn't causal, its predictions depend on what follows; give a "
+                "causal LM, such as gpt2"
+            )
 
     def _is_all_there_is(self, head: Any) -> bool:
         """Whether logits are `head` of the last hidden state, with no scale or cap after it."""
@@ -108,7 +152,8 @@ class CausalModel:
         with torch.inference_mode():
             whole = self._model(input_ids=ids, use_cache=False).logits
             parts = head(self._body(ids))
-        alike = bool(torch.allclose(whole.float(), parts.float(), rtol=1e-2, atol=1e-2))
+        # The same product of the same numbers: anything else is a scale or a cap, however weak.
+        alike = bool(torch.equal(whole.float(), parts.float()))
         if not alike:
             _log.info("%s: does more than its head; its logits are made whole", self.label)
         return alike

@@ -69,19 +69,23 @@ class Kenlm:
 
     @property
     def models(self) -> Mapping[str, str]:
-        """The files' names → SHA-256."""
-        return {f"kenlm {path.name}": _sha256(path) for path in self._paths()}
+        """The files' roles and names → SHA-256."""
+        return {f"{role} {path.name}": _sha256(path) for role, path in self._paths()}
 
     def _asked(self) -> KenlmSettings:
         if self._settings is None:
             raise ConfigError("scorer 'kenlm' needs a model: --kenlm FILE")
         return self._settings
 
-    def _paths(self) -> list[Path]:
+    def _paths(self) -> list[tuple[str, Path]]:
+        """The files, each with what it is for, as the options call it."""
         if self._settings is None:
             return []
-        named = (self._settings.model, self._settings.sentencepiece)
-        return [Path(path) for path in named if path is not None]
+        named = (
+            ("kenlm", self._settings.model),
+            ("kenlm-sentencepiece", self._settings.sentencepiece),
+        )
+        return [(role, Path(path)) for role, path in named if path is not None]
 
     def prepare(self) -> None:
         """Checks that the extra is installed and the files are there."""
@@ -89,9 +93,10 @@ class Kenlm:
         extras.load("kenlm", extra="kenlm", wanted_by="--kenlm")
         if settings.sentencepiece is not None:
             extras.load("sentencepiece", extra="kenlm", wanted_by="--kenlm-sentencepiece")
-        for path in self._paths():
+        for role, path in self._paths():
             if not path.is_file():
-                raise ConfigError(f"{path}: no such file; --kenlm takes a .bin or .arpa file")
+                kind = "a .bin or .arpa file" if role == "kenlm" else "a .model file"
+                raise ConfigError(f"{path}: no such file; --{role} takes {kind}")
 
     def setup(self) -> None:
         """Loads the model, once."""
@@ -103,17 +108,13 @@ class Kenlm:
             config = kenlm.Config()
             config.show_progress = False
             config.arpa_complain = kenlm.ARPALoadComplain.NONE
-            self._model = kenlm.Model(settings.model, config)
-            if settings.sentencepiece is not None:
-                sentencepiece = extras.load(
-                    "sentencepiece", extra="kenlm", wanted_by="--kenlm-sentencepiece"
-                )
-                self._pieces = sentencepiece.SentencePieceProcessor(
-                    model_file=settings.sentencepiece
-                )
+            model = kenlm.Model(settings.model, config)
         except (OSError, RuntimeError) as error:
             why = " ".join(str(error).split())[:300]
             raise ModelError(f"{settings.model}: cannot be loaded by KenLM ({why})") from error
+        if settings.sentencepiece is not None:
+            self._pieces = _pieces_of(settings.sentencepiece)
+        self._model = model
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
         """`kenlm_perplexity`; null where no word is left."""
@@ -138,6 +139,15 @@ class Kenlm:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_settings": self._settings, "_model": None, "_pieces": None}
+
+
+def _pieces_of(path: str) -> Any:
+    sentencepiece = extras.load("sentencepiece", extra="kenlm", wanted_by="--kenlm-sentencepiece")
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=path)
+    except (OSError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path}: cannot be loaded by SentencePiece ({why})") from error
 
 
 @functools.cache

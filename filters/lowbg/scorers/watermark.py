@@ -21,6 +21,7 @@ from lowbg.config import Extras
 from lowbg.errors import ConfigError, ModelError
 from lowbg.models import ModelFile
 from lowbg.neural import extras
+from lowbg.neural.store import ModelFolder, locate
 from lowbg.schema import WATERMARK_P, WATERMARK_Z, Column
 from lowbg.scorers.base import Documents
 
@@ -84,7 +85,10 @@ class Watermark:
 
     @property
     def models(self) -> Mapping[str, str]:
-        """The file's name → a digest of it; a slow one, so that keys can't be guessed from it."""
+        """The file's name → a digest of it; a slow one, so that keys can't be guessed from it.
+
+        The tokenizer, too: → SHA-256 over its files.
+        """
         if self._path is None:
             return {}
         path = self._file()
@@ -93,7 +97,15 @@ class Watermark:
         except OSError as error:
             raise ConfigError(f"--watermark {path}: {error.strerror}") from error
         digest = hashlib.scrypt(content, salt=b"lowbg watermark", n=1 << 14, r=8, p=1, dklen=32)
-        return {f"watermark {path.name}": digest.hex()}
+        tokenizer = self._folder(read_keys(path))
+        return {
+            f"watermark {path.name}": digest.hex(),
+            f"watermark-tokenizer {tokenizer.label}": tokenizer.sha256(weights=False),
+        }
+
+    def _folder(self, values: Mapping[str, Any], *, fetch: bool = False) -> ModelFolder:
+        option = f"--watermark {self._file()}: tokenizer"
+        return locate(str(values["tokenizer"]), option, fetch=fetch, weights=False)
 
     def _file(self) -> Path:
         if self._path is None:
@@ -101,10 +113,11 @@ class Watermark:
         return Path(self._path)
 
     def prepare(self) -> None:
-        """Checks the keys, and that the extra is installed."""
-        read_keys(self._file())
+        """Checks the keys, and that the extra is installed; downloads a tokenizer by name."""
+        values = read_keys(self._file())
         for module in ("torch", "transformers"):
             extras.load(module, extra="lm", wanted_by="--watermark")
+        self._folder(values, fetch=True)
 
     def setup(self) -> None:
         """Loads the tokenizer and makes the detector, once."""
@@ -113,16 +126,18 @@ class Watermark:
             return
         values = read_keys(path)
         transformers = extras.load("transformers", extra="lm", wanted_by="--watermark")
-        name = str(values["tokenizer"])
-        common = {"trust_remote_code": False, "local_files_only": Path(name).is_dir()}
+        folder = self._folder(values)
+        common = {"trust_remote_code": False, "local_files_only": True}
         try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(name, **common)
-            config = transformers.AutoConfig.from_pretrained(name, **common)
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, **common)
+            config = transformers.AutoConfig.from_pretrained(folder.path, **common)
         except (OSError, ValueError, KeyError) as error:
             why = " ".join(str(error).split())[:200]
             raise ModelError(
-                f"--watermark {path}: no tokenizer and config.json at {name!r} ({why})"
+                f"--watermark {path}: no tokenizer and config.json at {folder.label!r} ({why})"
             ) from error
+        if not self._tokenizer("Hello, world", add_special_tokens=False)["input_ids"]:
+            raise ModelError(f"--watermark {path}: {folder.label!r} has no tokenizer in it")
         given = {k: v for k, v in values.items() if k not in ("scheme", "tokenizer")}
         make = _kgw if values["scheme"] == "kgw" else _synthid
         try:

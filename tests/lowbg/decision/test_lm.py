@@ -49,9 +49,12 @@ def test_a_joint_z_of_human_text_spreads_like_one_of_its_parts() -> None:
     assert join(pair[:, 0], pair[:, 1], 0.28).std() == pytest.approx(1.0, abs=0.02)
 
 
+SCORES = {"en": 0.75, "zh": 0.5}
+
+
 @pytest.mark.parametrize("band", [(0.2, 0.9), None])
 def test_a_policy_s_text_is_read_back(band: tuple[float, float] | None) -> None:
-    lm = LmCalibration("ab" * 32, "binoculars", band, {"en": SPREAD, "zh": SPREAD}, {"en": 0.75})
+    lm = LmCalibration("ab" * 32, "binoculars", band, {"en": SPREAD, "zh": SPREAD}, SCORES)
     policy = Policy(min_ai_scores={"en": 0.5}, lm=lm)
     assert parse_policy(policy_text(policy)) == policy
 
@@ -67,6 +70,8 @@ def test_a_policy_s_text_is_read_back(band: tuple[float, float] | None) -> None:
         ("within = 4.0", "", r"calibration.lm.languages.en\] must have .*'within'"),
         ("min_words = 25", "min_words = 2.5", "whole number"),
         ("en = 0.75", "en = 7.5", "between 0 and 1"),
+        ("en = 0.75", "", "same languages in min_ai_scores and languages; see 'en'"),
+        ("en = 0.75", "en = 0.75\nde = 0.5", "same languages .* see 'de'"),
     ],
 )
 def test_a_wrong_value_is_named(old: str, new: str, message: str) -> None:

@@ -137,6 +137,23 @@ def test_bfloat16_stays_within_its_bound(
             assert getattr(got, name)[i] == pytest.approx(wanted[name], rel=0.05), name
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_bfloat16_moves_curvature_and_binoculars_little(
+    saved: Callable[..., Path], architecture: Architecture
+) -> None:
+    """A curvature is a difference of sums that may cancel: its bound is absolute, in its unit."""
+    folders = saved(architecture), saved(architecture, 1)
+    observer, performer = (load(folder, LmDtype.BFLOAT16) for folder in folders)
+    plain = [double(folder) for folder in folders]
+    texts = [prose(i, 6) for i in range(6)]
+    got = figures(Inference(observer, performer), texts)
+    for i, text in enumerate(texts):
+        wanted = reference(text, observer.tokenizer, *plain)
+        assert wanted is not None
+        assert got.binoculars[i] == pytest.approx(wanted["binoculars"], rel=0.05)
+        assert got.curvature[i] == pytest.approx(wanted["curvature"], abs=0.25)
+
+
 def test_a_lower_context_is_one_of_the_model_s_own(saved: Callable[..., Path]) -> None:
     assert load(saved("gpt2"), context=16).context == 16
     assert load(saved("gpt2"), context=10_000).context == CONTEXT
@@ -235,6 +252,100 @@ def test_a_model_that_scales_its_logits_is_read_whole(tmp_path: Path) -> None:
     wanted = reference(text, model.tokenizer, double(folder))
     assert wanted is not None
     assert got.curvature[0] == pytest.approx(wanted["curvature"], rel=1e-4)
+
+
+def gemma(folder: Path, cap: float) -> Path:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    save_model(folder, "gpt2")
+    config = Gemma2Config(
+        vocab_size=403, hidden_size=32, intermediate_size=64, num_hidden_layers=2, head_dim=16,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=CONTEXT,
+        initializer_range=0.05, final_logit_softcapping=cap,
+    )  # fmt: skip
+    Gemma2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_weak_cap_of_the_logits_is_noticed(tmp_path: Path) -> None:
+    """Where the probe's logits are small, a cap hardly shows in them."""
+    assert load(gemma(tmp_path / "capped", 30.0))._head is None
+
+
+def test_the_head_alone_is_used_where_it_is_all(saved: Callable[..., Path]) -> None:
+    assert all(load(saved(architecture))._head is not None for architecture in ARCHITECTURES)
+
+
+def test_a_model_without_all_its_weights_is_refused(tmp_path: Path) -> None:
+    """transformers would make the head up at random, another one in every process."""
+    from transformers import AutoModelForCausalLM
+
+    folder = save_model(tmp_path / "headless", "llama")
+    AutoModelForCausalLM.from_pretrained(folder).model.save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"headless: its files lack weights \(lm_head"):
+        load(folder)
+
+
+def test_a_damaged_file_of_weights_is_named(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "cut", "gpt2")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"cut: cannot be loaded as a causal LM \(.*header"):
+        load(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    """transformers makes an empty one, and every document would have no figures."""
+    folder = save_model(tmp_path / "mute", "gpt2")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(ModelError, match=r"mute: has no tokenizer"):
+        load(folder)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "mixed", "gpt2")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<{i}>" for i in range(10)])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"mixed: its tokenizer has the token 4\d\d, but .* 403"):
+        load(folder)
+
+
+def test_a_model_that_sees_what_follows_is_refused(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    folder = save_model(tmp_path / "bert", "gpt2")
+    config = BertConfig(
+        vocab_size=403, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=CONTEXT, initializer_range=0.3,
+    )  # fmt: skip
+    BertLMHeadModel(config).save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"bert: it isn't causal"):
+        load(folder)
+
+
+def test_numbers_that_run_over_leave_no_figures(
+    saved: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As float16 does: the log-rank of such a token would be 0, the likeliest there is."""
+    model = load(saved("gpt2"))
+
+    class Overflowing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(model, name)
+
+        def logits(self, hidden: Any) -> Any:
+            return model.logits(hidden) * math.inf
+
+    broken: Any = Overflowing()
+    inference = Inference(broken)
+    for _ in range(2):
+        got = figures(inference, [prose(1)])
+        assert all(math.isnan(getattr(got, name)[0]) for name in COMPARED)
+    assert caplog.text.count("use --lm-dtype bfloat16 or float32") == 1
 
 
 def test_other_tokens_are_refused(saved: Callable[..., Path], tmp_path: Path) -> None:

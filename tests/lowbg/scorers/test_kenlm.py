@@ -102,6 +102,29 @@ def test_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         Kenlm(KenlmSettings("x.bin")).prepare()
 
 
+def test_both_files_are_digested_whatever_their_names(tmp_path: Path) -> None:
+    for kind in ("lm", "pieces"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "en.bin").write_text(kind)
+    lm, pieces = (str(tmp_path / kind / "en.bin") for kind in ("lm", "pieces"))
+    digests = Kenlm(KenlmSettings(lm, pieces)).models
+    assert list(digests) == ["kenlm en.bin", "kenlm-sentencepiece en.bin"]
+    assert len(set(digests.values())) == 2
+
+
+def test_the_file_that_cannot_be_loaded_is_the_one_named(arpa: Path, tmp_path: Path) -> None:
+    pytest.importorskip("kenlm", reason="needs the extra kenlm: pip install 'lowbg[kenlm]'")
+    pytest.importorskip("sentencepiece", reason="needs the extra kenlm")
+    pieces = tmp_path / "pieces.model"
+    with pytest.raises(ConfigError, match=r"pieces\.model: no .*sentencepiece takes a \.model"):
+        scored(KenlmSettings(str(arpa), str(pieces)), "a")
+    pieces.write_text("no model")
+    scorer = Kenlm(KenlmSettings(str(arpa), str(pieces)))
+    for _ in range(2):  # It stays unloaded: nothing is scored without its pieces.
+        with pytest.raises(ModelError, match=r"pieces\.model: cannot be loaded by SentencePiece"):
+            scorer.setup()
+
+
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     pytest.importorskip("kenlm", reason="needs the extra kenlm: pip install 'lowbg[kenlm]'")
     path = tmp_path / "no.bin"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from lowbg.config import Extras
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, ModelError
 from lowbg.scorers.watermark import configured, read_keys
 
 SCHEMES = {
@@ -102,10 +104,60 @@ def test_a_file_that_lacks_something_is_named(tmp_path: Path, text: str, message
     assert str(path) in str(caught.value)
 
 
+def tokenizer_folder(root: Path) -> Path:
+    folder = root / "writer"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_tokenizer_that_is_not_there_is_not_asked_for_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is looked up once, for tokenizer and configuration alone; a path never."""
+    asked: list[Any] = []
+
+    def snapshot_download(name: str, **options: Any) -> str:
+        asked.append((name, options["revision"], options["local_files_only"]))
+        assert "*.safetensors" not in options["allow_patterns"]
+        return str(tokenizer_folder(tmp_path))
+
+    hub = SimpleNamespace(
+        snapshot_download=snapshot_download, errors=SimpleNamespace(HfHubHTTPError=OSError)
+    )
+    modules = {"huggingface_hub": hub, "torch": hub, "transformers": hub}
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    with pytest.raises(ConfigError, match=r"tokenizer \./models/mine: no such folder"):
+        configured(Extras(watermark=str(keys_file(tmp_path, "kgw", "./models/mine")))).prepare()
+    assert asked == []
+    configured(Extras(watermark=str(keys_file(tmp_path, "kgw", "org/mine@v1")))).prepare()
+    assert asked == [("org/mine", "v1", False)]
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
+    pytest.importorskip("transformers", reason="needs the extra lm")
+    from tests.tiny_lm import save_model
+
+    folder = save_model(tmp_path / "mute")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    scorer = configured(Extras(watermark=str(keys_file(tmp_path, "kgw", folder))))
+    with pytest.raises(ModelError, match=r"'mute' has no tokenizer"):
+        scorer.setup()
+
+
 def test_the_digest_changes_with_the_keys_and_does_not_hold_them(tmp_path: Path) -> None:
-    one, other = (keys_file(tmp_path, "kgw", "x", key) for key in (123456, 654321))
+    folder = tokenizer_folder(tmp_path)
+    one, other = (keys_file(tmp_path, "kgw", folder, key) for key in (123456, 654321))
     digests = [configured(Extras(watermark=str(p))).models for p in (one, other)]
-    assert list(digests[0]) == ["watermark kgw-123456.toml"]
-    assert set(digests[0].values()).isdisjoint(digests[1].values())
+    assert list(digests[0]) == ["watermark kgw-123456.toml", "watermark-tokenizer writer"]
+    assert digests[0]["watermark kgw-123456.toml"] != digests[1]["watermark kgw-654321.toml"]
+    (folder / "tokenizer.json").write_text('{"other": 1}')
+    after = configured(Extras(watermark=str(one))).models
+    changed = [name for name in after if after[name] != digests[0][name]]
+    assert changed == ["watermark-tokenizer writer"]
     with pytest.raises(ConfigError, match="--watermark FILE"):
         configured(Extras()).prepare()
