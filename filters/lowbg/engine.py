@@ -56,13 +56,13 @@ class SecondLook:
     """What a causal LM added to a batch.
 
     `sent` as in `cascade.Look`, `tokens` those that it judged of each document, `before` the
-    verdicts without it, `has_say` whether they could change. `seconds` is what it took.
+    verdicts without it, `has_say` on which of them its evidence counts. `seconds` is what it took.
     """
 
     sent: NDArray[np.int8]
     tokens: NDArray[np.int64]
     before: NDArray[np.int8]
-    has_say: bool
+    has_say: NDArray[np.bool_]
     seconds: float
 
 
@@ -145,9 +145,11 @@ class Engine:
         """With the optional scorers' columns; decided anew where a causal LM has a say."""
         look = self.cascade.look(first.documents, first.decisions, self._documents)
         columns = {**first.columns, **look.columns}
-        decisions = first.decisions
+        decisions, has_say = first.decisions, np.zeros(len(first.documents), np.bool_)
         if self._second is not None:
-            decisions = self._second.decide(replace(features, columns=columns))
+            features = replace(features, columns=columns)
+            decisions = self._second.decide(features)
+            has_say = self._second.hears_lm(features)
         judged = replace(first, columns=columns, decisions=decisions)
         tokens = look.columns.get(LM_TOKENS.name)
         if tokens is None:
@@ -158,7 +160,7 @@ class Engine:
                 sent=look.sent,
                 tokens=tokens.fill_null(0).to_numpy(zero_copy_only=False),
                 before=first.decisions.verdicts,
-                has_say=self._second is not None,
+                has_say=has_say,
                 seconds=look.seconds,
             ),
         )

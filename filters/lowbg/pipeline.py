@@ -338,8 +338,7 @@ def second_look_counts(judged: Judged) -> dict[str, int]:
         f"sent_{name}": int((second.sent == code).sum()) for code, name in enumerate(SENT_NAMES)
     }
     counts["tokens"] = int(second.tokens.sum())
-    if not second.has_say:
-        counts["without_say"] = int((second.sent >= 0).sum())
+    counts["without_say"] = int(((second.sent >= 0) & ~second.has_say).sum())
     after = judged.decisions.verdicts
     for i in np.flatnonzero(second.before != after).tolist():
         change = f"{VERDICT_NAMES[second.before[i]]}_to_{VERDICT_NAMES[after[i]]}"

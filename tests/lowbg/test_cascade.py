@@ -82,10 +82,10 @@ def policy_for(extras: Extras) -> Policy:
     )
 
 
-def judge(policy: Policy, extras: Extras | None = None) -> Any:
+def judge(policy: Policy, extras: Extras | None = None, language: str = "en") -> Any:
     nothing = pa.nulls(len(TEXTS), pa.string())
-    english = pa.array(["en"] * len(TEXTS), pa.string())
-    metadata = Metadata(id=nothing, language=english, date=nothing, url=nothing)
+    languages = pa.array([language] * len(TEXTS), pa.string())
+    metadata = Metadata(id=nothing, language=languages, date=nothing, url=nothing)
     engine = Engine(policy, extras or Extras()).setup()
     return engine.judge(pa.array(TEXTS, pa.large_string()), metadata)
 
@@ -126,7 +126,9 @@ def test_with_one_it_decides(lm: StandIn) -> None:
     assert judged.decisions.score[1].as_py() > 0.9
     assert "lm_curvature 100.00; too short for the tables" in judged.decisions.reasons(1)[0]
     assert second_look_counts(judged)["unscored_to_ai"] == 1
-    assert "without_say" not in second_look_counts(judged)
+    # Two are too short for it; with a say on English alone, it has none on German.
+    assert second_look_counts(judged)["without_say"] == 2
+    assert second_look_counts(judge(policy_for(extras), extras, "de"))["without_say"] == 5
     # Evidence of none halves what the tables say, over √2.
     plain = judge(Policy())
     np.testing.assert_allclose(

@@ -192,6 +192,18 @@ class Decider:
         x = second.evidence(f.columns, self.lm.feature, f.words)[own]
         return second.join(z, second.standardise(spread, x, words), spread.correlation)
 
+    def hears_lm(self, f: Features) -> NDArray[np.bool_]:
+        """Of which documents the LM's evidence counts: in a calibrated language, long enough."""
+        hears = np.zeros(len(f.words), np.bool_)
+        if self.lm is None:
+            return hears
+        x = second.evidence(f.columns, self.lm.feature, f.words)
+        for code, spread in self.lm.languages.items():
+            if code in f.codes:
+                own = f.languages == f.codes.index(code)
+                hears |= own & ~np.isnan(second.standardise(spread, x, f.words))
+        return hears
+
     def _crosses(self, f: Features, n: int) -> NDArray[np.bool_]:
         """Which documents break a bound of `rule = "thresholds"`; a null feature breaks none."""
         bounds = self.policy.thresholds

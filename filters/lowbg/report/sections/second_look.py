@@ -49,21 +49,27 @@ def _facts(look: Any) -> list[tuple[str, str]]:
         ("Read by the LM", f"{count_text(look['sent'])} documents ({share_text(look['share'])})"),
         ("Why", ", ".join(f"{count_text(n)} {_REASONS[k]}" for k, n in look["reasons"].items())),
         ("Cost", f"{count_text(look['tokens'])} tokens in {look['seconds']:,.1f} s{speed}"),
+        ("Without a say on", f"{count_text(look['without_say'])} of them (language or length)"),
         ("Verdicts changed", f"{count_text(changed)}{': ' * bool(kinds)}{', '.join(kinds)}"),
     ]
 
 
 _SILENT = (
     "The LM's figures are reported and changed no verdict: the policy holds no calibration for "
-    "this LM and band. lowbg calibrate --lm makes one."
+    "this LM, this band, and the languages and lengths that it read. "
+    "lowbg calibrate --lm makes one."
 )
 
 
 def _blocks(look: Any) -> Sequence[Block]:
     if look is None:
         return (Note("No causal LM ran."),)
-    silent = look["without_say"] > 0
-    return (Facts(_facts(look)), *((Note(_SILENT, "warning"),) if silent else ()))
+    notes = (Note(_SILENT, "warning"),) if _is_silent(look) else ()
+    return (Facts(_facts(look)), *notes)
+
+
+def _is_silent(look: Any) -> bool:
+    return bool(look["sent"]) and look["without_say"] == look["sent"]
 
 
 def _lines(look: Any) -> Sequence[Line]:
@@ -76,7 +82,7 @@ def _lines(look: Any) -> Sequence[Line]:
         f"{count_text(changed)} verdicts changed",
     ]
     lines = [Line("read by LM", items)]
-    if look["without_say"]:
+    if _is_silent(look):
         lines.append(
             Line(
                 "LM", ["not calibrated: changes no verdict", "see lowbg calibrate --lm"], "warning"
