@@ -84,7 +84,9 @@ UrlField: TypeAlias = Annotated[
 ]
 PolicyFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--policy", metavar="FILE", help="Policy (TOML); the options below override it."),
+    typer.Option(
+        "--policy", metavar="FILE", help="The decision (TOML); options given beside it go first."
+    ),
 ]
 RuleName: TypeAlias = Annotated[
     Rule | None,
@@ -334,8 +336,8 @@ CheckpointBytes: TypeAlias = Annotated[
         "--checkpoint-bytes",
         metavar="SIZE",
         parser=parse_size,
-        help="… and after how much decompressed input at the latest.",
-        show_default="256M",
+        help="… and after how much decompressed input at the latest. [default: 256M]",
+        show_default=False,
     ),
 ]
 CheckDigests: TypeAlias = Annotated[
@@ -371,8 +373,8 @@ MaxRecordBytes: TypeAlias = Annotated[
         "--max-record-bytes",
         metavar="SIZE",
         parser=parse_size,
-        help="Larger records are quarantined unread.",
-        show_default="64M",
+        help="Larger records are quarantined unread. [default: 64M]",
+        show_default=False,
     ),
 ]
 BatchBytes: TypeAlias = Annotated[

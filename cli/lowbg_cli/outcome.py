@@ -90,6 +90,11 @@ def tell_problems(
     hint = text_field_hint(shards)
     if hint:
         terminal.error(hint)
+    elif none_readable(shards):
+        terminal.error(
+            "no record could be read. Is the input JSONL, an object a line, or Parquet, and does "
+            "--text-field name the text?"
+        )
 
 
 def _messages(problems: Sequence[Problem], report: str | None) -> list[str]:
@@ -116,10 +121,16 @@ def text_field_hint(shards: Sequence[ShardResult]) -> str:
     )
 
 
+def none_readable(shards: Sequence[ShardResult]) -> bool:
+    """Whether there are records, and every one of them was quarantined."""
+    records = sum(shard.records for shard in shards)
+    return 0 < records == sum(shard.statistics.documents()["quarantined"] for shard in shards)
+
+
 def exit_code(outcome: Outcome, *, strict: bool) -> ExitCode:
     """3 where an input was not processed whole, or no record at all could be read; else 0."""
     if not outcome.complete or (strict and outcome.quarantined):
         return ExitCode.INCOMPLETE
-    if text_field_hint(outcome.shards):
+    if none_readable(outcome.shards):
         return ExitCode.INCOMPLETE
     return ExitCode.FINISHED

@@ -22,19 +22,26 @@ COMMANDS = [
     "explain",
     "report",
     "verify",
-    "train",
-    "eval",
     "calibrate",
+    "eval",
+    "train",
     "gate",
-    "mix",
-    "scorers",
     "drift",
+    "mix",
     "reserve",
+    "scorers",
 ]
 
 
-def test_the_commands_there_are() -> None:
-    assert list(typer.main.get_group(app).commands) == COMMANDS
+def test_the_commands_there_are(run: Run) -> None:
+    listed = run("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == COMMANDS
+    assert sorted(typer.main.get_group(app).commands) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("group", ["", "drift", "reserve"])
+def test_no_command_s_summary_is_cut(group: str, run: Run) -> None:
+    assert "..." not in run(*group.split(), "--help").stdout.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -166,7 +166,7 @@ def test_data_steers_neither_terminal_nor_page(run: Run, tmp_path: Path) -> None
     assert result.exit_code == 0, result.stderr
     shown_safely(result, out)
     wrong = run("filter", source, "-o", tmp_path / "wrong", "--text-field", f"no{HARM}")
-    assert wrong.exit_code == 0, wrong.stderr  # A broken line lacks no field.
+    assert wrong.exit_code == 3, wrong.stderr  # Nothing in it can be read.
     shown_safely(wrong, tmp_path / "wrong")
     for command in (["explain", str(source / "a.jsonl")], ["score", str(source), "-o", "-", "-q"]):
         shown = run(*command)

@@ -85,3 +85,15 @@ def test_a_wrong_text_field_is_explained(capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_exit_codes(shards: list[ShardResult], strict: bool, code: int) -> None:
     assert exit_code(outcome(*shards), strict=strict) == code
+
+
+def test_an_input_without_a_readable_record_is_no_success(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    garbage = shard("a", BROKEN, records=3)
+    assert exit_code(outcome(garbage), strict=False) == ExitCode.INCOMPLETE
+    assert told(capsys, garbage)[-1].startswith("lowbg: error: no record could be read")
+    one_good = shard("b", BROKEN, records=4)
+    for fine in ((one_good,), (garbage, one_good), (shard("empty", records=0),)):
+        assert exit_code(outcome(*fine), strict=False) == ExitCode.FINISHED
+        assert "no record could be read" not in "".join(told(capsys, *fine))

@@ -101,12 +101,13 @@ def calibrate_command(
     lm_batch_tokens: options.LmBatchTokens = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Set thresholds for a target false-positive rate on your own human text.
+    """Set thresholds on human text of your own.
 
-    Known to be human are documents with a human label, or dated before a cut-off. The rate holds
-    with 95 % confidence for every language and length that has enough of them (299 for 1 %).
-    With --human-before the policy trusts that date too. With --lm the policy also says how much
-    weight that causal LM has, and runs with the same --lm and --lm-band let it decide with.
+    They keep a target false-positive rate. Known to be human are documents with a human label, or
+    dated before a cut-off. The rate holds with 95 % confidence for every language and length that
+    has enough of them (299 for 1 %). With --human-before the policy trusts that date too. With --lm
+    the policy also says how much weight that causal LM has, and runs with the same --lm and --lm-
+    band let it decide with.
 
     \b
       lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 0.01 -o policy.toml

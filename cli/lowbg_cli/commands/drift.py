@@ -37,7 +37,7 @@ drift_app = typer.Typer(
     name="drift",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Watch a corpus, or a model, for signs of collapse, against a baseline.",
+    help="Compare a corpus, or a model, with a baseline.",
 )
 
 MaxPerplexityRise: TypeAlias = Annotated[
@@ -227,7 +227,7 @@ def check_command(
     workers: options.Workers = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Compare a corpus with a baseline; exit 1 where it changed more than a limit allows.
+    """Compare a corpus with a baseline; exit 1 beyond a limit.
 
     An alert fires only when the whole 95 % interval of the change is beyond the limit. The sample
     is as large as the baseline's; another version, model or policy than the baseline's is refused.
@@ -298,7 +298,9 @@ def canary_command(
     html_to: HtmlTo = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Compare a checkpoint's perplexity on held-out human text with an earlier one's.
+    """Compare a checkpoint's perplexity with an earlier one's.
+
+    Held-out human text tells whether a model forgets it.
 
     INPUT and --baseline are rows of lowbg score with lm_perplexity, over the same documents. Exit 1
     where the perplexity rose more than the limit, its whole 95 % interval.

@@ -51,7 +51,9 @@ def eval_command(
     ] = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Measure the verdicts on labelled text: AUROC, TPR at 1 % and 5 % FPR, FPR and recall.
+    """Measure the verdicts on labelled text.
+
+    AUROC, TPR at 1 % and 5 % FPR, and FPR and recall at the threshold.
 
     Over all documents, and by language, domain, dataset, generator and length, each where the
     records have it. --json, --markdown and --html give 95 % intervals too.

@@ -71,7 +71,9 @@ def explain_command(
     lang_field: options.LangField = FIELDS.language,
     as_json: options.AsJson = False,
 ) -> ExitCode:
-    """Show why a document gets its verdict: features, sentence by sentence, phrases marked.
+    """Show why a document gets its verdict.
+
+    Its features, the n-grams that weigh most, and its sentences with phrases marked.
 
     \b
       lowbg explain essay.txt

@@ -98,7 +98,7 @@ def filter_command(
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Split shards into human-likely and AI-likely ones, with a report.
+    """Split shards into human-likely and AI-likely, with a report.
 
     Every record goes to exactly one place. With -o DIR: human/ and ai/ mirror the input, beside
     quarantine/, report.json, report.html and manifest.json. Without: human lines go to stdout.

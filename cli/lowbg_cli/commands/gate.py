@@ -172,7 +172,7 @@ def gate_command(
     batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Pass or fail a data set, or a finished run's report, by a policy's limits.
+    """Pass or fail a data set, or a finished run, by limits.
 
     Exit 0: passed. 1: failed, or too few documents to decide (--undecided pass: 0). 3: some input
     could not be read whole. The table goes to stdout, a one-line summary to stderr. A report is

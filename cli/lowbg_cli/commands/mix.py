@@ -76,8 +76,8 @@ def mix_command(
             "--min-human",
             metavar="SHARE",
             parser=parse_share,
-            help="Least human share of the mix: 0.5, 1/3.",
-            show_default="0.5",
+            help="Least human share of the mix: 0.5, 1/3. [default: 0.5]",
+            show_default=False,
         ),
     ] = MIX.min_human,
     unit: Annotated[

@@ -40,7 +40,7 @@ def report_command(
         typer.Option("--output", "-o", metavar="FILE", help="Write to a file, not to stdout."),
     ] = None,
 ) -> ExitCode:
-    """Render the report of a finished run again, or those of several runs as one."""
+    """Render a finished run's report again, or several as one."""
     from lowbg.report import merge_reports, read_json
 
     paths = [path / "report.json" if path.is_dir() else path for path in directories]

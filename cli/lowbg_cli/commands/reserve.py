@@ -11,7 +11,7 @@ from lowbg_cli import options, terminal
 from lowbg_cli.exits import ExitCode, guarded
 
 reserve_app = typer.Typer(
-    help="Take documents out of a reserve; filter --reserve fills it.",
+    help="Remove documents from a reserve, which filter fills.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

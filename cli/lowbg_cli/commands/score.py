@@ -86,7 +86,9 @@ def score_command(
     batch_size: options.BatchBytesByLm = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Write one row of features, score and verdict a document; nothing is routed.
+    """Write a row of features, score and verdict a document.
+
+    Nothing is routed: records are neither copied nor sorted.
 
     \b
       lowbg score dump/ -o scores --as parquet

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def scorers_command(as_json: options.AsJson = False) -> ExitCode:
-    """List the installed scorers: versions, columns, languages, models."""
+    """List the installed scorers, their columns and models."""
     from lowbg import languages
     from lowbg.models import embedded_names, open_embedded
     from lowbg.scorers import available

@@ -32,7 +32,9 @@ def train_command(
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the sampling.")] = 1,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Build a language's tables from human and AI text; equal input gives equal bytes.
+    """Build a language's tables from human and AI text.
+
+    Equal input and seed give equal bytes.
 
     \b
       lowbg train --human books/ news.jsonl.zst --ai chats.jsonl --lang en -o en.safetensors

@@ -22,7 +22,9 @@ def verify_command(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Check an output directory against its manifest: files, digests, record counts, sums.
+    """Check an output directory against its manifest.
+
+    Its files, their digests and record counts, and the sums over them.
 
     Findings go to stdout, one a line; exit 1 when there are any.
     """

@@ -33,7 +33,7 @@ MIN_HOST: Final = 100
 _MIN_SHARE = 0.01
 """Below this share of AI text its recall is left open: it would be noise over noise."""
 
-_POOLED = "(pooled)"
+POOLED = "(pooled)"
 _BINS = len(SCORE_BINS.edges) + 1
 
 
@@ -95,7 +95,7 @@ class ShareEstimator:
             self._cells[language, year] = _Cell(np.array(counts, np.int64), binned)
         self._known: dict[str, _Cell] = {}
         for (language, _), cell in self._cells.items():
-            for key in (language, _POOLED):
+            for key in (language, POOLED):
                 self._known.setdefault(key, _Cell()).add(cell)
         self._hosts: dict[str, dict[tuple[str, str], _Cell]] = {}
         for name, counts in statistics.host_languages.to_dict().items():
@@ -183,7 +183,7 @@ class ShareEstimator:
         """Whose trusted documents a language's documents are compared with."""
         known = self._known.get(language)
         enough = known is not None and known["trusted_scored"] >= MIN_TRUSTED
-        return language if enough or not pool else _POOLED
+        return language if enough or not pool else POOLED
 
     def _reason(self, raw: float | None, lacking: list[str]) -> str:
         if raw is None:

@@ -12,7 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import BarLine, Line, bytes_text, count_text, share_text, visible
+from lowbg.report.sections.base import (
+    BarLine,
+    Line,
+    bytes_text,
+    count_text,
+    counted,
+    share_text,
+    visible,
+)
 
 _STYLES = {
     "human": "blue",
@@ -73,8 +81,8 @@ def _headline(report: Mapping[str, Any]) -> list[str]:
     speed, shards = report["throughput"], report["shards"]
     parts = [
         "lowbg " + ", ".join(sorted({run["version"] for run in report["runs"]})),
-        f"{count_text(len(shards))} shard{'s' * (len(shards) != 1)}",
-        f"{count_text(report['totals']['records'])} records",
+        counted(len(shards), "shard"),
+        counted(report["totals"]["records"], "record"),
         f"{bytes_text(speed['text_bytes'])} in {_duration(speed['seconds'])}",
     ]
     if speed["mb_per_second"] is not None:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lowbg.report import (
 )
 from lowbg.results import ShardResult
 from lowbg.statistics import Statistics
+from lowbg.writers.base import WrittenFile
 
 Build = Callable[..., Report]
 ACTIVE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
@@ -122,6 +124,34 @@ def test_terminal_summary(build: Build) -> None:
     for expected in ("33.3 % of scored documents", "2024 33.3 %", "en 33.3 %",
                      "example.com 3", "refusal:I cannot 3", "human/ 8 records"):  # fmt: skip
         assert expected in text
+
+
+def test_terminal_says_how_many_files_it_does_not_name(
+    build: Build, shard: Callable[..., ShardResult]
+) -> None:
+    outputs = tuple(WrittenFile(f"{i}.parquet", 1, 500, "aa" * 32) for i in range(9))
+    text = terminal(build(replace(shard(), outputs=outputs)))
+    assert "5.parquet 1 record" in text
+    assert "6.parquet" not in text
+    assert "and 3 records in 3 more files" in text
+
+
+def test_terminal_counts_one_in_the_singular(
+    build: Build, shard: Callable[..., ShardResult], statistics: Callable[..., Statistics]
+) -> None:
+    alone = shard(statistics=statistics(human=1, ai=0, unscored=0))
+    assert "1 shard · 1 record · " in terminal(build(alone)).splitlines()[0]
+
+
+def test_terminal_counts_a_pooled_document_once(build: Build) -> None:
+    estimate = {
+        "estimate": 0.1,
+        "low": 0.05,
+        "high": 0.2,
+        "basis": {"(pooled)": {"trusted_documents": 700}, "en": {"trusted_documents": 400}},
+    }
+    text = terminal({**build(), "estimate": estimate})
+    assert "against 700 scored documents that are human by date" in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

@@ -244,6 +244,11 @@ def count_text(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 record`, `2,000 records`."""
+    return f"{count_text(count)} {noun}{'s' * (count != 1)}"
+
+
 def share_text(value: float | None) -> str:
     """0.1234 → 12.3 %; small shares keep two digits; a dash for null."""
     if value is None:

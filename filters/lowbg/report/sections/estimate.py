@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lowbg.report.estimate import ShareEstimator
+from lowbg.report.estimate import POOLED, ShareEstimator
 from lowbg.report.sections.base import (
     Block,
     Column,
@@ -56,11 +56,13 @@ def _blocks(estimate: Any) -> Sequence[Block]:
 def _lines(estimate: Any) -> Sequence[Line]:
     if estimate["estimate"] is None:
         return ()
-    trusted = sum(basis["trusted_documents"] for basis in estimate["basis"].values())
+    known = {name: basis["trusted_documents"] for name, basis in estimate["basis"].items()}
+    # The pooled ones are those of every language, of the others in the table too.
+    trusted = known.get(POOLED, sum(known.values()))
     items = [
         f"about {share_text(estimate['estimate'])}",
         f"95 %: {share_text(estimate['low'])} – {share_text(estimate['high'])}",
-        f"from {count_text(trusted)} documents that are human by date",
+        f"against {count_text(trusted)} scored documents that are human by date",
     ]
     return (Line("estimate", items),)
 

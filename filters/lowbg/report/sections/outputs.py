@@ -13,7 +13,7 @@ from lowbg.report.sections.base import (
     Note,
     Section,
     Table,
-    count_text,
+    counted,
 )
 
 _SHOWN = 200
@@ -49,9 +49,13 @@ def _lines(outputs: Any) -> Sequence[Line]:
         entry[0] += 1
         entry[1] += output["records"]
     items = [
-        f"{name} {count_text(records)} records" + (f" in {count_text(files)} files" * (files > 1))
+        f"{name} {counted(records, 'record')}" + f" in {counted(files, 'file')}" * (files > 1)
         for name, (files, records) in list(folders.items())[:_IN_TERMINAL]
     ]
+    rest = list(folders.values())[_IN_TERMINAL:]
+    if rest:
+        records = sum(each for _, each in rest)
+        items.append(f"and {counted(records, 'record')} in {counted(len(rest), 'more file')}")
     return (Line("written", items),) if items else ()
 
 
