@@ -81,7 +81,7 @@ def one_pass(shards: list[str], engine: Engine) -> tuple[dict[str, float], int]:
                     engine._decider.decide(
                         Features(
                             language, languages.CODES, tokens.words_per_document, tokens.counts,
-                            columns, judged.trusted,
+                            columns, judged.known,
                         )
                     )  # fmt: skip
                 with clock.stage("write"):
