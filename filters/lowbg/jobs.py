@@ -81,10 +81,10 @@ def run_job(
     """Runs the job and returns its outcome; the report and the manifest are on disk then.
 
     `name_of` is what a shard's output is called: two must not share a name; `after` is done with
-    the outcome while the directory is still locked. Raises `ConfigError`
-    when the output directory holds something that `job.existing` doesn't allow for, `LockedError`
-    when another run is at work there, and `StoppedError` when it was asked to stop. A shard that
-    fails doesn't stop the others: it is in the outcome.
+    the outcome while the directory is still locked. Raises `ConfigError` when the output directory
+    holds something that `job.existing` doesn't allow for, `LockedError` when another run is at work
+    there, and `StoppedError` when it was asked to stop. A shard that fails doesn't stop the others:
+    it is in the outcome.
     """
     check_names(job.shards, name_of)
     engine = Engine(job.config.policy, job.config.extras)
