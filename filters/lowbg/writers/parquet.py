@@ -19,6 +19,9 @@ from lowbg.writers.base import Annotations, AtomicFile, Part, PartState, Written
 
 ANNOTATION_COLUMN = "lowbg"
 
+CHUNK_ROWS = 1024
+"""Rows that are joined at once: a whole row group at once would be held twice."""
+
 
 class ParquetWriter:
     """One Parquet file of kept rows.
@@ -45,8 +48,11 @@ class ParquetWriter:
         self._rows_per_group = layout.rows_per_group
         self._schema = _with_annotation(schema) if annotate else schema
         self._annotate = annotate
-        self._pending: list[pa.RecordBatch] = []
-        self._pending_rows = 0
+        # The row group under way: joined chunks, and the rows of the chunk that is not full yet.
+        self._chunks: list[pa.RecordBatch] = []
+        self._chunked_rows = 0
+        self._loose: list[pa.RecordBatch] = []
+        self._loose_rows = 0
         self._file = AtomicFile(path, part.path if part is not None else None)
         self._closed = False
         self._log: RowLog | None = None
@@ -101,21 +107,31 @@ class ParquetWriter:
         self._append(rows)
 
     def _append(self, rows: pa.RecordBatch) -> None:
-        self._pending.append(rows)
-        self._pending_rows += len(rows)
         self.records += len(rows)
-        while self._pending_rows >= self._rows_per_group:
-            self._write_group(self._rows_per_group)
+        while len(rows):
+            left = self._rows_per_group - self._chunked_rows
+            room = min(CHUNK_ROWS, left) - self._loose_rows
+            self._loose.append(rows.slice(0, room))
+            self._loose_rows += len(self._loose[-1])
+            rows = rows.slice(room)
+            if self._loose_rows == min(CHUNK_ROWS, left):
+                self._join_loose()
+            if self._chunked_rows == self._rows_per_group:
+                self._write_group()
 
-    def _write_group(self, size: int) -> None:
-        """Writes the first `size` pending rows as one row group."""
-        table = pa.Table.from_batches(self._pending, self._schema)
-        rest = table.slice(size)
-        group = _canonical(table.slice(0, size).combine_chunks())
+    def _join_loose(self) -> None:
+        """Makes one chunk of the loose rows: its bounds depend on no batch's, nor do the bytes."""
+        joined = pa.Table.from_batches(self._loose, self._schema).combine_chunks()
+        self._chunks += joined.to_batches()
+        self._chunked_rows += self._loose_rows
+        self._loose, self._loose_rows = [], 0
+
+    def _write_group(self) -> None:
+        """Writes the chunks as one row group."""
+        group = _canonical(pa.Table.from_batches(self._chunks, self._schema))
         with naming(self._file.path):
-            self._writer.write_table(group, row_group_size=size)
-        self._pending = rest.to_batches()
-        self._pending_rows = len(rest)
+            self._writer.write_table(group, row_group_size=self._chunked_rows)
+        self._chunks, self._chunked_rows = [], 0
 
     def checkpoint(self, turn: int) -> PartState:
         """Makes the rows' log durable and says how far it is; only with a part."""
@@ -125,8 +141,10 @@ class ParquetWriter:
 
     def finish(self) -> WrittenFile:
         """Writes the last row group and the footer and syncs; the file lacks only its name."""
-        if self._pending_rows:
-            self._write_group(self._pending_rows)
+        if self._loose:
+            self._join_loose()
+        if self._chunks:
+            self._write_group()
         if not self._closed:
             with naming(self._file.path):
                 self._closed = True
