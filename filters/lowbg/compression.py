@@ -10,7 +10,6 @@ import bz2
 import io
 import lzma
 import os
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
 import zstandard
+from zlib_ng import zlib_ng
 
 from lowbg.decompression import (
     STEP_BYTES,
@@ -240,7 +240,7 @@ class _Sink(Protocol):
 
 
 class _Compressor(Protocol):
-    """What zlib, bz2, lzma and zstd compressors share."""
+    """What zlib-ng, bz2, lzma and zstd compressors share."""
 
     def compress(self, data: bytes, /) -> bytes: ...
     def flush(self) -> bytes: ...
@@ -252,7 +252,7 @@ def _new_compressor(codec: Codec) -> _Compressor | None:
         return zstandard.ZstdCompressor(level=3, write_checksum=True, threads=0).compressobj()
     if codec == "gzip":
         # wbits=31 writes a header without name and with time 0.
-        return zlib.compressobj(6, zlib.DEFLATED, 31)
+        return zlib_ng.compressobj(6, zlib_ng.DEFLATED, 31)
     if codec == "bz2":
         return bz2.BZ2Compressor(9)
     if codec == "xz":

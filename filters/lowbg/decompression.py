@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import bz2
 import lzma
-import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
 import zstandard
+from zlib_ng import zlib_ng
 
 from lowbg.errors import CutStreamError, FormatError, InputError
 
@@ -127,19 +127,19 @@ def _gunzip(source: Source) -> Iterator[bytes]:
 
 
 def _gunzip_member(source: Source) -> Iterator[bytes]:
-    member = zlib.decompressobj(wbits=31)
+    member = zlib_ng.decompressobj(wbits=31)
     while not member.eof:
         data = source.chunk()
         if not data:
             raise _cut(source, "gzip", "ends early")
         full = True
         while (data or full) and not member.eof:
-            # zlib drops what a failing call had already decoded; the copy (40 KB) lets it be
+            # zlib-ng drops what a failing call had already decoded; the copy (40 KB) lets it be
             # decoded again, byte by byte, up to the damage.
             before = member.copy()
             try:
                 out = member.decompress(data, STEP_BYTES)
-            except zlib.error as error:
+            except zlib_ng.error as error:
                 yield from _inflate_up_to_damage(before, data)
                 source.give_back(data)
                 raise _cut(source, "gzip", f"is damaged ({error})") from error
@@ -157,7 +157,7 @@ def _inflate_up_to_damage(member: Any, data: bytes) -> Iterator[bytes]:
             while out := member.decompress(byte, STEP_BYTES):
                 yield out
                 byte = member.unconsumed_tail
-        except zlib.error:
+        except zlib_ng.error:
             return
 
 
