@@ -36,13 +36,15 @@ WRITE_CHUNK = 1 << 20
 
 FRAME_BYTES: dict[Codec, int] = {
     "none": WRITE_CHUNK,
-    "gzip": 256 << 20,
-    "zstd": 256 << 20,
+    "gzip": 16 << 30,
+    "zstd": 16 << 30,
     "bz2": 64 << 20,
     "xz": 64 << 20,
 }
 """Content after which a frame of an output ends: so much at most is compressed again when an
-interrupted run goes on. Not less, since many readers stop at the end of the first frame."""
+interrupted run goes on. Many readers of zstd and gzip stop at the end of the first frame, and lose
+the rest in silence; so a frame is longer than nearly all shards, though two minutes of resuming
+are the price at its end."""
 
 TAIL_CHUNKS = 8
 """How many latest chunks are kept: more than a compressor holds back."""
