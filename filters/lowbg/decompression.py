@@ -30,6 +30,9 @@ MAX_WINDOW = 1 << 31
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
+# The types that zlib-ng ships take its exception for an instance, and lack `copy`.
+_GzipError = cast(type[Exception], zlib_ng.error)
+
 
 class Source:
     """The stored bytes of an input: reads ahead in chunks and counts."""
@@ -127,7 +130,7 @@ def _gunzip(source: Source) -> Iterator[bytes]:
 
 
 def _gunzip_member(source: Source) -> Iterator[bytes]:
-    member = zlib_ng.decompressobj(wbits=31)
+    member: Any = zlib_ng.decompressobj(wbits=31)
     while not member.eof:
         data = source.chunk()
         if not data:
@@ -139,7 +142,7 @@ def _gunzip_member(source: Source) -> Iterator[bytes]:
             before = member.copy()
             try:
                 out = member.decompress(data, STEP_BYTES)
-            except zlib_ng.error as error:
+            except _GzipError as error:
                 yield from _inflate_up_to_damage(before, data)
                 source.give_back(data)
                 raise _cut(source, "gzip", f"is damaged ({error})") from error
@@ -157,7 +160,7 @@ def _inflate_up_to_damage(member: Any, data: bytes) -> Iterator[bytes]:
             while out := member.decompress(byte, STEP_BYTES):
                 yield out
                 byte = member.unconsumed_tail
-        except zlib_ng.error:
+        except _GzipError:
             return
 
 
