@@ -97,6 +97,8 @@ def _lowbg(
 ENVIRONMENT = {
     # Batches come and go: Arrow's own pool keeps 20 to 40 MB more and faults pages in again.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
+    # Nothing here multiplies large matrices; a pool of threads for it takes 0.1 s to start.
+    "OPENBLAS_NUM_THREADS": "1",
 }
 """What libraries that load later, here and in workers, take from the environment."""
 

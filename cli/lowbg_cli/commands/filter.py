@@ -20,6 +20,7 @@ from lowbg_cli.configure import (
     batch_bytes,
     command_line,
     find_shards,
+    ready_workers,
     standard_input,
 )
 from lowbg_cli.directory import DURABILITY, DirectoryOptions, run_in_directory
@@ -156,6 +157,7 @@ def _into_directory(
         where = {"output": output, "workers": workers, "executor": executor}
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
+    ready_workers(workers, executor, found.shards, "lowbg.filtering")
     from lowbg.filtering import FilterJob, filter_shards
 
     job = FilterJob(

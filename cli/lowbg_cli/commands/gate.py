@@ -22,6 +22,7 @@ from lowbg_cli.configure import (
     PolicyOptions,
     WorkerOptions,
     find_shards,
+    ready_workers,
     standard_input,
     standard_output,
 )
@@ -254,13 +255,16 @@ def _gather(
         if reading:
             raise ConfigError(f"{', '.join(reading)}: {inputs[0]} is a report, not data to read")
         return report_evidence(reports, config.policy, subject)
-    from lowbg.gating.sampling import scan_sample
-    from lowbg.gating.scan import GateJob, scan
-
     found = find_shards(inputs, None, quiet=quiet)
     shards = found.shards
     standard_input(shards)
-    job = GateJob(shards, config, *workers.resolve(shards), subject, found.skipped)
+    count, executor = workers.resolve(shards)
+    if sample is None:
+        ready_workers(count, executor, shards, "lowbg.gating.scan")
+    from lowbg.gating.sampling import scan_sample
+    from lowbg.gating.scan import GateJob, scan
+
+    job = GateJob(shards, config, count, executor, subject, found.skipped)
     with (
         if_interrupted("Nothing was judged."),
         progress_line(shards, quiet=quiet) as on_progress,

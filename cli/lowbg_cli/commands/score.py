@@ -19,6 +19,7 @@ from lowbg_cli.configure import (
     batch_bytes,
     command_line,
     find_shards,
+    ready_workers,
     standard_input,
     standard_output,
 )
@@ -132,12 +133,13 @@ def _into_directory(
     config: RunConfig,
     judgement: Judgement,
 ) -> ExitCode:
-    from lowbg.scoring import ScoreJob, score_shards
-
     existing = directory.existing
     found = find_shards(inputs, output, quiet=judgement.quiet)
     standard_input(found.shards)
     workers, executor = directory.workers.resolve(found.shards, config.extras)
+    ready_workers(workers, executor, found.shards, "lowbg.scoring")
+    from lowbg.scoring import ScoreJob, score_shards
+
     job = ScoreJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
         directory.retries, command_line(), found.skipped, format=row_format,
