@@ -3,11 +3,15 @@
 Every worker process imports the program's file: it costs nothing before `main` is called.
 """
 
+import sys
+
 
 def main() -> None:
     """Runs the command line and exits."""
-    from lowbg_cli.app import main as run
-
+    try:
+        from lowbg_cli.app import main as run
+    except KeyboardInterrupt:  # Signals are not handled yet.
+        sys.exit(130)
     run()
 
 

@@ -89,9 +89,7 @@ class Engine:
         self.models: Mapping[str, ModelFile] = {
             code: open_embedded(code) for code in embedded_names() if code in languages.CODES
         }
-        self.scorers: tuple[Scorer, ...] = default_scorers(
-            self.models, third_parties=third_parties
-        )
+        self.scorers: tuple[Scorer, ...] = default_scorers(self.models, third_parties=third_parties)
         self.phrases = next(scorer for scorer in self.scorers if isinstance(scorer, Phrases))
         self._decider = Decider(policy, self.models)
         self._second: Decider | None = None

@@ -15,11 +15,13 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 from numba.core.caching import FunctionCache
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def _usable(folder: Path) -> bool:
@@ -65,25 +67,28 @@ if isinstance(_KEPT, Path):
     numba.config.CACHE_DIR = str(_KEPT)  # type: ignore[attr-defined]
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]
+class _Kept(FunctionCache):
     """The kept versions of one kernel; only where one is missing, what compiling needs is made."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled version for these types of arguments; null where it isn't kept."""
         rtsys.initialize(target_context)  # What allocates arrays is called from compiled code.
         with self._guard_against_spurious_io_errors():
-            found = self._load_overload(sig, target_context)
-        return found if found is not None else super().load_overload(sig, target_context)
+            found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if found is not None:
+            return found
+        return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
 
-def njit(*, cache: bool, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+def njit(*, cache: bool, **options: Any) -> Callable[[Kernel], Kernel]:
     """`numba.njit`; with `cache`, the compiled kernel is kept where there is a place for it."""
-    compiled = numba.njit(**options)
+    compile_it = numba.njit(**options)
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        kernel = compiled(function)
+    def decorate(function: Kernel) -> Kernel:
+        kernel: Any = compile_it(function)
         if cache and _KEPT:
-            kernel._cache = _Kept(function)
-        return kernel
+            kernel._cache = _Kept(function)  # type: ignore[no-untyped-call]
+        compiled: Kernel = kernel
+        return compiled
 
     return decorate

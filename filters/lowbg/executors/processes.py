@@ -41,10 +41,12 @@ def _start(setup: Callable[[], Worker[Any, Any]], progress: Any) -> None:
     global _worker, _progress
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_terminate)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, server.HELD_BACK)
+    server.let_signals_through()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = setup()
     _progress = progress
+    # What is loaded stays: the collector need not walk over it again.
+    gc.freeze()
 
 
 def _end_with_parent() -> None:
@@ -129,10 +131,17 @@ class ProcessExecutor:
             initargs=(setup, progress),
         )  # fmt: skip
         done = False
+        pids: list[int] = []
+        futures: dict[Future[Result], tuple[int, Task]] = {}
         try:
-            futures: dict[Future[Result], tuple[int, Task]] = {
-                pool.submit(_run, task): (index, task) for index, task in tasks
-            }
+            try:
+                with server.starting(context):
+                    for index, task in tasks:
+                        futures[pool.submit(_run, task)] = index, task
+                        pids += list(pool._processes or {})
+            except (EOFError, ConnectionError, BrokenProcessPool):
+                # What had been started is ended below.
+                return list(tasks)
             for future in as_completed(futures):
                 index, task = futures[future]
                 try:
@@ -148,6 +157,9 @@ class ProcessExecutor:
             if not done:
                 _end(list((pool._processes or {}).values()))
             pool.shutdown(wait=done, cancel_futures=True)
+            if left or not done:
+                # A pool whose server was killed breaks while its workers still write.
+                server.wait_for(pids, GRACE_S)
         return left
 
 

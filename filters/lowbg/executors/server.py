@@ -15,18 +15,34 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from multiprocessing import forkserver, util
+import time
+from collections.abc import Iterator, Sequence
 from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from lowbg.errors import LowbgError
 
 PRELOADED = "lowbg.executors.preloaded"
 """What the server imports before the first fork: it calls `prepare`."""
 
-HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} if os.name == "posix" else set()
+_HELD_BACK = frozenset(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 """Signals that the server never sees, and a worker only when it is ready for them."""
 
-_PARENT_DIED = "SIGRTMIN"
-_FOLDER = "LOWBG_SERVER_FOLDER"
+_PARENT_DIED = getattr(signal, "SIGRTMIN", signal.SIGTERM)
+ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",  # Else it would import from the current folder.
+    # Else numpy and pyarrow start threads as soon as they are imported.
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""What is set for the server, and for nothing else."""
+
+_PARENT, _FOLDER = "LOWBG_SERVER_PARENT", "LOWBG_SERVER_FOLDER"
+"""What the server is told through its environment: who starts it, where its socket is."""
+
 _PR_SET_PDEATHSIG = 1
 
 _started = False
@@ -42,12 +58,17 @@ def start(*modules: str) -> bool:
     global _started
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return False
+    from multiprocessing import forkserver, resource_tracker, util  # not to be had everywhere
+
     if not _started:
         forkserver.set_forkserver_preload([PRELOADED, *modules])
     try:
-        # Python takes it as an order to import nothing from the current folder.
-        with _environment(PYTHONSAFEPATH="1", **{_FOLDER: str(util.get_temp_dir())}), _held_back():
-            forkserver.ensure_running()
+        told = {_PARENT: str(os.getpid()), _FOLDER: str(util.get_temp_dir())}
+        with _environment(**ENVIRONMENT, **told):
+            with _held_back():
+                resource_tracker.ensure_running()  # It lets signals through when it has started.
+            with _held_back():
+                forkserver.ensure_running()
     except OSError:  # There is no place for its socket.
         return False
     _started = True
@@ -55,8 +76,40 @@ def start(*modules: str) -> bool:
 
 
 def context() -> BaseContext:
-    """How workers are started: from the server where there is one, which may have died; or afresh."""
-    return mp.get_context("forkserver" if _started and start() else "spawn")
+    """How workers are started: from the server where one was started, else afresh."""
+    return mp.get_context("forkserver" if _started else "spawn")
+
+
+@contextlib.contextmanager
+def starting(processes: BaseContext) -> Iterator[None]:
+    """Within, the caller starts workers: no signal comes in between, which would lose them.
+
+    Before, it waits until the server is ready, where a signal may come. Raises `LowbgError` where
+    the server is killed each time that it gets ready.
+    """
+    if not _started:
+        yield
+        return
+    if not _is_ready(processes) and not _is_ready(processes):
+        raise LowbgError("the process from which workers are started was killed")
+    with _held_back():
+        yield
+
+
+def _is_ready(processes: Any) -> bool:
+    """Whether a process could be had from the server; waits for it."""
+    start()  # It does where one was killed.
+    first = processes.Process(target=_nothing)
+    try:
+        first.start()
+    except (EOFError, ConnectionError):
+        return False
+    first.join()
+    return True
+
+
+def _nothing() -> None:
+    """What a process does that only shows that the server forks."""
 
 
 def is_started() -> bool:
@@ -70,8 +123,8 @@ def prepare() -> None:
     That compiles the kernels that no earlier run has kept. Third parties' scorers may start
     threads, and are left to the workers; so is what can't be loaded, of which they say why.
     """
-    _end_with_parent(os.environ.pop(_FOLDER, ""))
-    os.environ.pop("PYTHONSAFEPATH", None)
+    parent = int(os.environ.pop(_PARENT, os.getppid()))
+    _end_with_parent(parent, os.environ.pop(_FOLDER, ""))
     with contextlib.suppress(Exception):
         from lowbg.config import Policy
         from lowbg.engine import Engine
@@ -79,16 +132,46 @@ def prepare() -> None:
         Engine(Policy(), third_parties=False).warm_up()
 
 
-def _end_with_parent(folder: str) -> None:
+def let_signals_through() -> None:
+    """Called in a worker that is ready for signals: those that came meanwhile reach it now."""
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+
+
+def wait_for(workers: Sequence[int], seconds: float) -> None:
+    """Waits until these processes of the server are gone; kills those that are still there then."""
+    if not _started:
+        return
+    until = time.monotonic() + seconds
+    for pid in workers:
+        while _is_running(pid):
+            if time.monotonic() > until:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                break
+            time.sleep(0.02)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether the process is at work: one that only waits to be noticed by its parent isn't."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+
+
+def _end_with_parent(parent: int, folder: str) -> None:
     """Ends this process when its parent dies, however, and removes the folder of its socket."""
 
     def end(number: int, frame: object) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
-    number = getattr(signal, _PARENT_DIED)
-    signal.signal(number, end)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
+    signal.signal(_PARENT_DIED, end)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(_PARENT_DIED))
+    if os.getppid() != parent:
+        end(_PARENT_DIED, None)
 
 
 @contextlib.contextmanager
@@ -108,8 +191,8 @@ def _environment(**values: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
-    """With `HELD_BACK` blocked, as a process that is started inherits it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    """With these signals blocked, as a process that is started inherits it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
     try:
         yield
     finally:
