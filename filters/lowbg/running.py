@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import lowbg
 from lowbg.checkpoints import is_lasting
@@ -27,11 +27,13 @@ from lowbg.pipeline import OnProgress
 from lowbg.readers import open_reader
 from lowbg.readers.base import Reader
 from lowbg.report import Report, collect, write_html, write_json
-from lowbg.reserve import Reserved
 from lowbg.results import Problem, RunInfo, ShardResult
 from lowbg.resuming import Earlier
 from lowbg.shards import Shard
 from lowbg.statistics import Statistics
+
+if TYPE_CHECKING:
+    from lowbg.reserve import Reserved
 
 _FAILURES_NAMED = 3
 

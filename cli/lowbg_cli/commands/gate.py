@@ -15,7 +15,7 @@ import typer
 
 from lowbg.config import ExecutorName, Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
-from lowbg_cli import gate_options, options, terminal
+from lowbg_cli import gate_options, loading, options, terminal
 from lowbg_cli.configure import (
     STDIN,
     FieldOptions,
@@ -261,8 +261,9 @@ def _gather(
     count, executor = workers.resolve(shards)
     if sample is None:
         ready_workers(count, executor, shards, "lowbg.gating.scan")
-    from lowbg.gating.sampling import scan_sample
-    from lowbg.gating.scan import GateJob, scan
+    with loading.for_good():
+        from lowbg.gating.sampling import scan_sample
+        from lowbg.gating.scan import GateJob, scan
 
     job = GateJob(shards, config, count, executor, subject, found.skipped)
     with (

@@ -9,7 +9,7 @@ import typer
 
 from lowbg.config import Durability, LmDtype, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
-from lowbg_cli import options
+from lowbg_cli import loading, options
 from lowbg_cli.configure import (
     ExtraOptions,
     FieldOptions,
@@ -138,7 +138,8 @@ def _into_directory(
     standard_input(found.shards)
     workers, executor = directory.workers.resolve(found.shards, config.extras)
     ready_workers(workers, executor, found.shards, "lowbg.scoring")
-    from lowbg.scoring import ScoreJob, score_shards
+    with loading.for_good():
+        from lowbg.scoring import ScoreJob, score_shards
 
     job = ScoreJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
@@ -151,7 +152,8 @@ def _into_directory(
 
 
 def _into_stream(inputs: list[str], config: RunConfig, judgement: Judgement) -> ExitCode:
-    from lowbg.scoring import score_stream
+    with loading.for_good():
+        from lowbg.scoring import score_stream
 
     stdout = standard_output()
     found = find_shards(inputs, None, quiet=judgement.quiet)

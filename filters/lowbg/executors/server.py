@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing as mp
 import os
 import shutil
@@ -122,7 +123,9 @@ def prepare() -> None:
 
     That compiles the kernels that no earlier run has kept. Third parties' scorers may start
     threads, and are left to the workers; so is what can't be loaded, of which they say why.
+    Python's collector of cycles never looks at what is loaded here: it would no longer be shared.
     """
+    gc.disable()
     parent = int(os.environ.pop(_PARENT, os.getppid()))
     _end_with_parent(parent, os.environ.pop(_FOLDER, ""))
     with contextlib.suppress(Exception):
@@ -130,6 +133,8 @@ def prepare() -> None:
         from lowbg.engine import Engine
 
         Engine(Policy(), third_parties=False).warm_up()
+    gc.freeze()
+    gc.enable()
 
 
 def let_signals_through() -> None:
