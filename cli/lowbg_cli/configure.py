@@ -244,7 +244,7 @@ def _given(value: T | None, default: T) -> T:
 
 
 BYTES_A_WORKER = 16 << 20
-"""Stored input that makes another worker worth its start (about 1.5 s)."""
+"""Stored input that makes another worker worth what it takes to have more than one."""
 
 
 MOST_THREADS = 4
