@@ -138,7 +138,7 @@ class ProcessExecutor:
                 with server.starting(context):
                     for index, task in tasks:
                         futures[pool.submit(_run, task)] = index, task
-                        pids += list(pool._processes or {})
+                        pids = list(pool._processes or {})
             except (EOFError, ConnectionError, BrokenProcessPool):
                 # What had been started is ended below.
                 return list(tasks)
