@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import sys
@@ -97,8 +98,20 @@ def _lowbg(
 ENVIRONMENT = {
     # Batches come and go: Arrow's own pool keeps 20 to 40 MB more and faults pages in again.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
+    # Nothing here multiplies large matrices; a pool of threads for it takes 0.1 s to start.
+    "OPENBLAS_NUM_THREADS": "1",
 }
 """What libraries that load later, here and in workers, take from the environment."""
+
+
+def _program(args: list[str]) -> typer.Typer:
+    """The program, with only the command that `args` start with: typer is slow to make the rest."""
+    wanted = [command for command in app.registered_commands if [command.name] == args[:1]]
+    if not wanted:
+        return app
+    program = copy.copy(app)
+    program.registered_commands, program.registered_groups = wanted, []
+    return program
 
 
 def main() -> None:
@@ -110,4 +123,4 @@ def main() -> None:
         with contextlib.suppress(OSError):
             # A lone surrogate in a file name must not end a listing.
             sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(run_program(lambda: app(prog_name="lowbg")))
+    sys.exit(run_program(lambda: _program(sys.argv[1:])(prog_name="lowbg")))

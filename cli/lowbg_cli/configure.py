@@ -244,7 +244,7 @@ def _given(value: T | None, default: T) -> T:
 
 
 BYTES_A_WORKER = 16 << 20
-"""Stored input that makes another worker worth its start (about 1.5 s)."""
+"""Stored input that makes another worker worth what it takes to have more than one."""
 
 
 MOST_THREADS = 4
@@ -270,7 +270,7 @@ class WorkerOptions:
         otherwise, another worker is used for every `BYTES_A_WORKER` of stored input: below that,
         starting it costs more than it saves.
         """
-        from lowbg.running import available_cores
+        from lowbg.machine import available_cores
 
         executor = self.executor or ExecutorName.PROCESSES
         if any(shard.path == STDIN for shard in shards):
@@ -284,10 +284,23 @@ class WorkerOptions:
 
     def threads_each(self, workers: int, shards: Sequence[Shard]) -> int:
         """Threads of each of `workers`; unless told otherwise, the cores that are left over."""
-        from lowbg.running import available_cores
+        from lowbg.machine import available_cores
 
         busy = max(1, min(workers, len(shards)))
         return self.threads or max(1, min(available_cores() // busy, MOST_THREADS))
+
+
+def ready_workers(
+    workers: int, executor: ExecutorName, shards: Sequence[Shard], module: str
+) -> None:
+    """Starts what several workers come from, while this process still imports what it needs.
+
+    `module` is where their tasks are at home.
+    """
+    if executor is ExecutorName.PROCESSES and min(workers, len(shards)) > 1:
+        from lowbg.executors import server
+
+        server.start(module)
 
 
 def find_shards(

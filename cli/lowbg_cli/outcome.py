@@ -54,7 +54,7 @@ class Judgement:
 
 def summary(report: Report, stream: TextIO | None, leave_out: Sequence[str] = ()) -> str:
     """A report's summary as text that suits `stream`: in colour on a terminal only."""
-    from lowbg.report import render_terminal
+    from lowbg.report.render_terminal import render_terminal
 
     text = io.StringIO()
     color = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")

@@ -75,15 +75,21 @@ class Judge(Protocol):
 
 
 class Engine:
-    """Judges batches of text under one policy, with the optional scorers that `extras` asks for."""
+    """Judges batches of text under one policy, with the optional scorers that `extras` asks for.
 
-    def __init__(self, policy: Policy, extras: Extras = NO_EXTRAS) -> None:
+    Without `third_parties` it is one of lowbg's own scorers alone.
+    """
+
+    def __init__(
+        self, policy: Policy, extras: Extras = NO_EXTRAS, *, third_parties: bool = True
+    ) -> None:
         self.policy = policy
+        self._third_parties = third_parties
         self.cascade = Cascade(extras)
         self.models: Mapping[str, ModelFile] = {
             code: open_embedded(code) for code in embedded_names() if code in languages.CODES
         }
-        self.scorers: tuple[Scorer, ...] = default_scorers(self.models)
+        self.scorers: tuple[Scorer, ...] = default_scorers(self.models, third_parties=third_parties)
         self.phrases = next(scorer for scorer in self.scorers if isinstance(scorer, Phrases))
         self._decider = Decider(policy, self.models)
         self._second: Decider | None = None
@@ -112,7 +118,7 @@ class Engine:
         """
         nothing = pa.array([None], pa.string())
         metadata = Metadata(id=nothing, language=nothing, date=nothing, url=nothing)
-        plain = Engine(self.policy).setup()
+        plain = Engine(self.policy, third_parties=self._third_parties).setup()
         plain.judge(pa.array(["Some text, to be read once."], pa.large_string()), metadata)
 
     def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:

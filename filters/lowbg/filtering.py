@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from lowbg import manifest
 from lowbg.checkpoints import FOLDER, encode
@@ -21,8 +21,6 @@ from lowbg.jobs import Job, Place, run_job
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
 from lowbg.report import collect
-from lowbg.reserve import Reserved, append
-from lowbg.reserve import check as check_reserve
 from lowbg.resuming import COMMON_ENTRIES, Layout
 from lowbg.routing import Route
 from lowbg.running import OnShard, Outcome, reader_opener, run_info
@@ -30,6 +28,9 @@ from lowbg.shards import Shard
 from lowbg.sinks import DirectorySinks, StreamSinks
 from lowbg.writers import output_name
 from lowbg.writers.base import replace_file
+
+if TYPE_CHECKING:
+    from lowbg.reserve import Reserved
 
 LAYOUT: Final = Layout("filter", ("human", "ai", "unscored", *COMMON_ENTRIES), grows=True)
 """What `filter` makes in an output directory."""
@@ -71,7 +72,9 @@ def _open_sinks(place: Place, reader: Reader) -> DirectorySinks:
 
 
 def _check_reserve(reserve: Path, job: FilterJob) -> None:
-    check_reserve(reserve, job.config)
+    from lowbg.reserve import check
+
+    check(reserve, job.config)
     ours, theirs = (Path(os.path.realpath(path)) for path in (reserve, job.output))
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
         raise ConfigError(f"{reserve}: the reserve and the output {job.output} can't be the same")
@@ -89,6 +92,8 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
     All that the manifest lists are looked at, those of earlier incremental runs too: one of them
     may have been killed before it came to the reserve.
     """
+    from lowbg.reserve import append
+
     note = job.output / FOLDER / "reserved.json"
     noted = {}
     if (reserve / manifest.NAME).is_file():  # Where it was removed, it lacks what is noted.

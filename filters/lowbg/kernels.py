@@ -3,6 +3,9 @@
 numba keeps compiled kernels beside the module, or else in the user's cache directory, and refuses
 to compile where neither can be written: in a read-only image whose user has no home. There they
 go to a private directory for temporary files; where even that can't be had they aren't kept.
+
+Before numba reads a kept kernel it fills the registries that compiling needs, which takes longer
+than all the rest of loading them; here that is left until something has to be compiled.
 """
 
 from __future__ import annotations
@@ -10,10 +13,15 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.runtime.nrt import rtsys
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def _usable(folder: Path) -> bool:
@@ -55,15 +63,32 @@ def _user_cache() -> Path:
 
 _KEPT = choose_cache(Path(__file__).parent, _user_cache(), Path(tempfile.gettempdir()))
 
-njit = numba.njit
-"""`numba.njit`; its `cache=True` holds where there is a place to keep the kernel."""
-
-
-def _not_kept(**options: Any) -> Any:
-    return numba.njit(**{**options, "cache": False})
-
-
 if isinstance(_KEPT, Path):
     numba.config.CACHE_DIR = str(_KEPT)  # type: ignore[attr-defined]
-elif not _KEPT:
-    njit = cast(Any, _not_kept)
+
+
+class _Kept(FunctionCache):
+    """The kept versions of one kernel; only where one is missing, what compiling needs is made."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled version for these types of arguments; null where it isn't kept."""
+        rtsys.initialize(target_context)  # What allocates arrays is called from compiled code.
+        with self._guard_against_spurious_io_errors():
+            found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if found is not None:
+            return found
+        return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+
+
+def njit(*, cache: bool, **options: Any) -> Callable[[Kernel], Kernel]:
+    """`numba.njit`; with `cache`, the compiled kernel is kept where there is a place for it."""
+    compile_it = numba.njit(**options)
+
+    def decorate(function: Kernel) -> Kernel:
+        kernel: Any = compile_it(function)
+        if cache and _KEPT:
+            kernel._cache = _Kept(function)  # type: ignore[no-untyped-call]
+        compiled: Kernel = kernel
+        return compiled
+
+    return decorate

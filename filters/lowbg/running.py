@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import lowbg
 from lowbg.checkpoints import is_lasting
 from lowbg.config import ExecutorName, RunConfig, as_dict
 from lowbg.engine import Engine, policy_digest
 from lowbg.errors import ConfigError, OutputError
+from lowbg.executors import server
 from lowbg.executors.base import Executor, Finished, Result, Worker
 from lowbg.executors.processes import ProcessExecutor
 from lowbg.executors.serial import SerialExecutor
+from lowbg.machine import available_cores
 from lowbg.manifest import write_manifest
 from lowbg.pipeline import OnProgress
 from lowbg.readers import open_reader
 from lowbg.readers.base import Reader
 from lowbg.report import Report, collect, write_html, write_json
-from lowbg.reserve import Reserved
 from lowbg.results import Problem, RunInfo, ShardResult
 from lowbg.resuming import Earlier
 from lowbg.shards import Shard
 from lowbg.statistics import Statistics
+
+if TYPE_CHECKING:
+    from lowbg.reserve import Reserved
 
 _FAILURES_NAMED = 3
 
@@ -112,7 +115,7 @@ def run_shards(
     executor, workers = choose_executor(
         ExecutorName.SERIAL if own_streams(waiting) else run.executor, run.workers, len(waiting)
     )
-    if workers > 1:
+    if workers > 1 and not server.is_started():
         engine.warm_up()
     for _ in range(1 + run.retries):
         ordered = largest_first(waiting)
@@ -205,13 +208,6 @@ def choose_executor(name: ExecutorName, workers: int, shards: int) -> tuple[Exec
 def executor_name(executor: Executor) -> str:
     """The executor's public name."""
     return "serial" if isinstance(executor, SerialExecutor) else "processes"
-
-
-def available_cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def failed_shard(shard: Shard, error: BaseException | None) -> ShardResult:

@@ -31,7 +31,6 @@ from lowbg.sinks import QUARANTINE, check_inside, float32_values
 from lowbg.writers import stem
 from lowbg.writers.base import PartState, Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
-from lowbg.writers.parquet import ParquetWriter
 from lowbg.writers.quarantine import QuarantineWriter, quarantine_path
 
 ROWS: Final = "rows"
@@ -109,6 +108,8 @@ def _open_sinks(form: ScoreFormat, place: Place, reader: Reader) -> _RowFiles:
     part = place.part_of(ROWS)
     try:
         if form is ScoreFormat.PARQUET:
+            from lowbg.writers.parquet import ParquetWriter
+
             layout = ParquetLayout()
             parquet = ParquetWriter(
                 target, root, schema.score_schema(place.columns), layout, part=part

@@ -16,13 +16,11 @@ from lowbg.config import RunConfig, Unscored
 from lowbg.engine import Judged
 from lowbg.errors import ConfigError, OutputError
 from lowbg.readers.base import Reader
-from lowbg.readers.parquet import ParquetReader
 from lowbg.records import Batch, LinePayload, Payload, Rejected
 from lowbg.routing import VERDICT_NAMES, Route, masks, routes
 from lowbg.writers import codec_of, output_name
 from lowbg.writers.base import Annotations, Part, PartState, Writer, WrittenFile
 from lowbg.writers.jsonl import JsonlWriter, StreamWriter
-from lowbg.writers.parquet import ParquetWriter
 from lowbg.writers.quarantine import QuarantineWriter, quarantine_path
 
 QUARANTINE: Final = "quarantine"
@@ -105,7 +103,12 @@ def open_writer(
     name: str, root: Path, reader: Reader, config: RunConfig, part: Part | None
 ) -> Writer:
     """The writer of `root`/`name` for what `reader` reads: rows as rows, lines as lines."""
-    if isinstance(reader, ParquetReader):
+    if reader.format == "parquet":
+        # Not at the top: who reads lines need not wait for pyarrow's part for Parquet.
+        from lowbg.readers.parquet import ParquetReader
+        from lowbg.writers.parquet import ParquetWriter
+
+        assert isinstance(reader, ParquetReader)
         return ParquetWriter(root / name, root, reader.schema, reader.layout, config.annotate, part)
     codec = codec_of(config.compression, reader.compression)
     return JsonlWriter(root / output_name(name, config.compression), root, codec, part)

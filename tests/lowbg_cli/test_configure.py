@@ -147,10 +147,10 @@ def test_workers() -> None:
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     shards = [Shard("a", "a", 1), Shard("b", "b", 1)]
-    monkeypatch.setattr("lowbg.running.available_cores", lambda: 6)
+    monkeypatch.setattr("lowbg.machine.available_cores", lambda: 6)
     assert WorkerOptions().threads_each(2, shards) == 3
     assert WorkerOptions().threads_each(1, shards) == 4
     assert WorkerOptions().threads_each(8, shards) == 3  # only two of them have a shard
     assert WorkerOptions(threads=7).threads_each(2, shards) == 7
-    monkeypatch.setattr("lowbg.running.available_cores", lambda: 1)
+    monkeypatch.setattr("lowbg.machine.available_cores", lambda: 1)
     assert WorkerOptions().threads_each(1, shards) == 1

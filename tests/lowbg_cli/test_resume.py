@@ -224,14 +224,15 @@ def test_a_full_disk_costs_only_its_shard_and_resumes(
 
 WORKERS = """
 import os, signal, sys
+from multiprocessing import parent_process
 import lowbg.checkpoints as checkpoints
 save = checkpoints.Journal.save
 def acting(self, checkpoint):
     save(self, checkpoint)
     if not os.path.exists(sys.argv[0] + ".done"):
         open(sys.argv[0] + ".done", "w").close()
-        os.kill(os.getpid() if os.environ["WHOM"] == "worker" else os.getppid(),
-                int(os.environ["SIGNAL"]))
+        whom = os.getpid() if os.environ["WHOM"] == "worker" else parent_process().pid
+        os.kill(whom, int(os.environ["SIGNAL"]))
 checkpoints.Journal.save = acting
 if __name__ == "__main__":
     from lowbg_cli.app import main

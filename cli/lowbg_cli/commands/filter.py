@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowbg.config import Changed, Durability, Existing, LmDtype, RunConfig
-from lowbg_cli import options, terminal
+from lowbg_cli import loading, options, terminal
 from lowbg_cli.configure import (
     ExtraOptions,
     FieldOptions,
@@ -20,6 +20,7 @@ from lowbg_cli.configure import (
     batch_bytes,
     command_line,
     find_shards,
+    ready_workers,
     standard_input,
 )
 from lowbg_cli.directory import DURABILITY, DirectoryOptions, run_in_directory
@@ -156,7 +157,9 @@ def _into_directory(
         where = {"output": output, "workers": workers, "executor": executor}
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
-    from lowbg.filtering import FilterJob, filter_shards
+    ready_workers(workers, executor, found.shards, "lowbg.filtering")
+    with loading.for_good():
+        from lowbg.filtering import FilterJob, filter_shards
 
     job = FilterJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
@@ -193,7 +196,8 @@ def _into_stream(
         }
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
-    from lowbg.filtering import filter_stream
+    with loading.for_good():
+        from lowbg.filtering import filter_stream
 
     hint = "Lines on stdout are whole but not all; no file was written. Run it again."
     with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:

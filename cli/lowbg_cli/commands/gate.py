@@ -15,13 +15,14 @@ import typer
 
 from lowbg.config import ExecutorName, Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
-from lowbg_cli import gate_options, options, terminal
+from lowbg_cli import gate_options, loading, options, terminal
 from lowbg_cli.configure import (
     STDIN,
     FieldOptions,
     PolicyOptions,
     WorkerOptions,
     find_shards,
+    ready_workers,
     standard_input,
     standard_output,
 )
@@ -254,13 +255,17 @@ def _gather(
         if reading:
             raise ConfigError(f"{', '.join(reading)}: {inputs[0]} is a report, not data to read")
         return report_evidence(reports, config.policy, subject)
-    from lowbg.gating.sampling import scan_sample
-    from lowbg.gating.scan import GateJob, scan
-
     found = find_shards(inputs, None, quiet=quiet)
     shards = found.shards
     standard_input(shards)
-    job = GateJob(shards, config, *workers.resolve(shards), subject, found.skipped)
+    count, executor = workers.resolve(shards)
+    if sample is None:
+        ready_workers(count, executor, shards, "lowbg.gating.scan")
+    with loading.for_good():
+        from lowbg.gating.sampling import scan_sample
+        from lowbg.gating.scan import GateJob, scan
+
+    job = GateJob(shards, config, count, executor, subject, found.skipped)
     with (
         if_interrupted("Nothing was judged."),
         progress_line(shards, quiet=quiet) as on_progress,

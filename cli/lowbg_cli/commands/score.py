@@ -9,7 +9,7 @@ import typer
 
 from lowbg.config import Durability, LmDtype, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
-from lowbg_cli import options
+from lowbg_cli import loading, options
 from lowbg_cli.configure import (
     ExtraOptions,
     FieldOptions,
@@ -19,6 +19,7 @@ from lowbg_cli.configure import (
     batch_bytes,
     command_line,
     find_shards,
+    ready_workers,
     standard_input,
     standard_output,
 )
@@ -132,12 +133,14 @@ def _into_directory(
     config: RunConfig,
     judgement: Judgement,
 ) -> ExitCode:
-    from lowbg.scoring import ScoreJob, score_shards
-
     existing = directory.existing
     found = find_shards(inputs, output, quiet=judgement.quiet)
     standard_input(found.shards)
     workers, executor = directory.workers.resolve(found.shards, config.extras)
+    ready_workers(workers, executor, found.shards, "lowbg.scoring")
+    with loading.for_good():
+        from lowbg.scoring import ScoreJob, score_shards
+
     job = ScoreJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
         directory.retries, command_line(), found.skipped, format=row_format,
@@ -149,7 +152,8 @@ def _into_directory(
 
 
 def _into_stream(inputs: list[str], config: RunConfig, judgement: Judgement) -> ExitCode:
-    from lowbg.scoring import score_stream
+    with loading.for_good():
+        from lowbg.scoring import score_stream
 
     stdout = standard_output()
     found = find_shards(inputs, None, quiet=judgement.quiet)

@@ -1,12 +1,13 @@
 """Shards over several processes of this machine.
 
-Workers are started afresh (`spawn`), so that no lock or thread of the caller is inherited. They
-ignore SIGINT: the parent alone decides when a run ends, and ends them. A worker that loses its
-parent ends at once.
+Workers come from a process of their own (`server`) or are started afresh (`spawn`), so that no
+lock or thread of the caller is inherited. They ignore SIGINT: the parent alone decides when a run
+ends, and ends them. A worker that loses its parent ends at once.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing as mp
 import os
 import queue
@@ -19,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from lowbg.errors import ConfigError, LowbgError, StoppedError
+from lowbg.executors import server
 from lowbg.executors.base import Finished, Result, Task, Worker
 from lowbg.pipeline import OnProgress, Progress
 from lowbg.stopping import STOP
@@ -39,9 +41,12 @@ def _start(setup: Callable[[], Worker[Any, Any]], progress: Any) -> None:
     global _worker, _progress
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_terminate)
+    server.let_signals_through()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = setup()
     _progress = progress
+    # What is loaded stays: the collector need not walk over it again.
+    gc.freeze()
 
 
 def _end_with_parent() -> None:
@@ -90,7 +95,7 @@ class ProcessExecutor:
         A worker that is killed takes the tasks under way with it: they, and those that were
         waiting, are run again one at a time, and the one that kills its worker again is reported.
         """
-        context = mp.get_context("spawn")
+        context = server.context()
         progress: Any = context.Queue() if on_progress is not None else None
         stop = threading.Event()
         listener = threading.Thread(target=_listen, args=(progress, on_progress, stop), daemon=True)
@@ -126,10 +131,17 @@ class ProcessExecutor:
             initargs=(setup, progress),
         )  # fmt: skip
         done = False
+        pids: list[int] = []
+        futures: dict[Future[Result], tuple[int, Task]] = {}
         try:
-            futures: dict[Future[Result], tuple[int, Task]] = {
-                pool.submit(_run, task): (index, task) for index, task in tasks
-            }
+            try:
+                with server.starting(context):
+                    for index, task in tasks:
+                        futures[pool.submit(_run, task)] = index, task
+                        pids = list(pool._processes or {})
+            except (EOFError, ConnectionError, BrokenProcessPool):
+                # What had been started is ended below.
+                return list(tasks)
             for future in as_completed(futures):
                 index, task = futures[future]
                 try:
@@ -145,6 +157,9 @@ class ProcessExecutor:
             if not done:
                 _end(list((pool._processes or {}).values()))
             pool.shutdown(wait=done, cancel_futures=True)
+            if left or not done:
+                # A pool whose server was killed breaks while its workers still write.
+                server.wait_for(pids, GRACE_S)
         return left
 
 

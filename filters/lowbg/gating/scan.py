@@ -14,6 +14,7 @@ from lowbg.config import ExecutorName, Gate, RunConfig
 from lowbg.counting import CountTable
 from lowbg.engine import Engine, Judged
 from lowbg.errors import ConfigError
+from lowbg.executors import server
 from lowbg.executors.base import Worker
 from lowbg.gating.evidence import NO_SOURCE, Evidence, Example, Part, Scanned
 from lowbg.origins import to_numpy
@@ -67,7 +68,7 @@ def scan(job: GateJob, on_progress: OnProgress | None = None) -> Evidence:
     engine = Engine(job.config.policy)
     engine.prepare()
     workers = choose_executor(job.executor, job.workers, len(job.shards))[1]
-    if workers > 1 and not own_streams(job.shards):
+    if workers > 1 and not own_streams(job.shards) and not server.is_started():
         engine.warm_up()
     scanned = dict(map_shards(job, _ScanSetup(job.reading), on_progress))
     return gather(job, [scanned[index] for index in range(len(job.shards))])

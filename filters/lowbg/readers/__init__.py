@@ -28,7 +28,6 @@ def open_reader(
     # Not at the top: a caller that only parses options should not load pyarrow.
     from lowbg.compression import is_parquet, open_binary, open_input
     from lowbg.readers.jsonl import JsonlReader
-    from lowbg.readers.parquet import ParquetReader
 
     raw = open_binary(source) if isinstance(source, (str, os.PathLike)) else source
     try:
@@ -36,6 +35,8 @@ def open_reader(
         if raw.seekable():
             head = _head(raw, name)
         if is_parquet(head):
+            from lowbg.readers.parquet import ParquetReader
+
             return ParquetReader(
                 raw,
                 config.read_fields,

@@ -6,7 +6,6 @@ To add a section, write one file in `sections/`.
 from lowbg.report.collect import Report, collect, merge_reports
 from lowbg.report.render_html import render_html, write_html
 from lowbg.report.render_json import read_json, render_json, write_json
-from lowbg.report.render_terminal import render_terminal
 
 __all__ = [
     "Report",
@@ -15,7 +14,6 @@ __all__ = [
     "read_json",
     "render_html",
     "render_json",
-    "render_terminal",
     "write_html",
     "write_json",
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any
 
 from lowbg.report.render_json import write_whole
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Histogram, bytes_text, count_text, share_text, visible
+
+if TYPE_CHECKING:
+    import jinja2
 
 _VERDICTS = ("human", "ai", "unscored")
 
@@ -34,6 +35,8 @@ def write_html(report: Mapping[str, Any], path: Path) -> None:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
+    import jinja2  # Not before there is a page to write.
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lowbg.report"),
         autoescape=True,

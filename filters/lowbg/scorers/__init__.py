@@ -90,14 +90,17 @@ def available() -> dict[str, Factory]:
     return factories
 
 
-def default_scorers(models: Mapping[str, ModelFile]) -> tuple[Scorer, ...]:
+def default_scorers(
+    models: Mapping[str, ModelFile], *, third_parties: bool = True
+) -> tuple[Scorer, ...]:
     """The scorers of a run without optional ones: `DEFAULT`, then third parties' by name.
 
     `models` holds the opened model file of each language.
     """
     factories = available()
-    third_party = [name for name, factory in factories.items() if not factory.is_builtin]
-    return tuple(factories[name](models) for name in (*DEFAULT, *third_party))
+    others = [name for name, factory in factories.items() if not factory.is_builtin]
+    names = (*DEFAULT, *others) if third_parties else DEFAULT
+    return tuple(factories[name](models) for name in names)
 
 
 def optional_scorers(settings: Extras) -> tuple[Scorer, ...]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
 
 from lowbg.config import ExecutorName, RunConfig
 from lowbg.errors import InputError
+from lowbg.executors import server
 from lowbg.executors.base import Executor
 from lowbg.executors.processes import ProcessExecutor
 from lowbg.executors.serial import SerialExecutor
@@ -55,6 +60,25 @@ def test_a_killed_worker_costs_only_its_own_task() -> None:
     ends = sorted(ProcessExecutor(2).run(Setup(), tasks, None), key=lambda end: end.index)
     assert [end.result for end in ends] == ["aa", None, "bb", "cc"]
     assert "killed" in str(ends[1].error)
+
+
+@pytest.mark.parametrize("error", [EOFError, BrokenProcessPool])
+def test_what_dies_while_workers_start_costs_nothing(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting, dead = server.starting, [error]
+
+    @contextmanager
+    def dying(processes: BaseContext) -> Iterator[None]:
+        with starting(processes):
+            yield
+            if dead:
+                raise dead.pop()
+
+    monkeypatch.setattr(server, "starting", dying)
+    ends = sorted(ProcessExecutor(2).run(Setup(), ["a", "b"], None), key=lambda end: end.index)
+    assert [end.result for end in ends] == ["aa", "bb"]
+    assert not dead
 
 
 def test_any_number_of_workers_and_threads_and_any_batch_size_give_the_same_bytes(

@@ -17,10 +17,10 @@ from lowbg.report import (
     read_json,
     render_html,
     render_json,
-    render_terminal,
     write_html,
     write_json,
 )
+from lowbg.report.render_terminal import render_terminal
 from lowbg.results import ShardResult
 from lowbg.statistics import Statistics
 from lowbg.writers.base import WrittenFile

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 
 from lowbg.characters import folding_of
+from lowbg.config import Policy
+from lowbg.engine import Engine
 from lowbg.errors import ConfigError
 from lowbg.languages import CODES, detect
 from lowbg.models import ModelFile, embedded_names, open_embedded
@@ -189,6 +191,16 @@ def test_third_parties_come_last_by_name(monkeypatch: pytest.MonkeyPatch) -> Non
     assert available()["alpha"]({}).name == "burstiness"
     with pytest.raises(ConfigError, match=r"'broken'.*not_there"):
         available()["broken"]({})
+
+
+def test_what_workers_share_is_without_third_parties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may start threads, and a process that has some must not be forked."""
+    entry_points(monkeypatch, ("broken", "not_there.at_all:create"))
+    engine = Engine(Policy(), third_parties=False)
+    engine.warm_up()
+    assert tuple(scorer.name for scorer in engine.scorers) == DEFAULT
+    with pytest.raises(ConfigError, match="'broken'"):
+        Engine(Policy())
 
 
 def test_two_scorers_of_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,71 @@
+"""What a run loads before its first document: nothing that another kind of run would need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPORT = """
+import json, sys
+from lowbg_cli.__main__ import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+import gc
+print(json.dumps([sorted(sys.modules), gc.isenabled()]))
+"""
+
+COMPILING = ("numba.np.linalg", "numba.np.random.generator_core", "numba.typed.typeddict")
+"""What numba fills its registries from before it compiles."""
+
+PARQUET = ("pyarrow.parquet", "pyarrow.dataset", "pyarrow.fs", "lowbg.readers.parquet")
+
+UNASKED = ("torch", "fsspec", "asyncio", "http.client", "rich.console", "lowbg.reserve")
+"""Urls, causal LMs and tables on a terminal."""
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """A small JSONL shard."""
+    shard = tmp_path / "in" / "a.jsonl"
+    shard.parent.mkdir()
+    shard.write_text(
+        json.dumps({"id": "1", "text": "Words of a document, read once. " * 30}) + "\n"
+    )
+    return shard
+
+
+def modules(*args: object) -> set[str]:
+    """What is imported at the end of a run of the command line."""
+    command = [sys.executable, "-c", REPORT, *map(str, args)]
+    ended = subprocess.run(command, capture_output=True, check=True)
+    found, collects = json.loads(ended.stdout)
+    assert collects
+    return set(found)
+
+
+@pytest.mark.parametrize("command", ["filter", "score"])
+def test_lines_need_no_parquet_and_kept_kernels_no_compiler(
+    command: str, lines: Path, tmp_path: Path
+) -> None:
+    modules(command, lines, "-o", tmp_path / "first", "-q")  # compiles, where nothing is kept
+    found = modules(command, lines, "-o", tmp_path / "second", "-q")
+    assert "numba" in found
+    assert not found & {*COMPILING, *PARQUET, *UNASKED}
+
+
+def test_with_two_workers_the_run_itself_loads_no_kernels(lines: Path, tmp_path: Path) -> None:
+    (lines.parent / "b.jsonl").write_bytes(lines.read_bytes())
+    found = modules("filter", lines.parent, "-o", tmp_path / "out", "-q", "--workers", "2")
+    assert not found & {*COMPILING, "numba.np.arrayobj"}
+
+
+def test_all_commands_are_there_beside_the_one_that_runs(lines: Path) -> None:
+    for args, said in ((["--help"], b"calibrate"), (["drift", "--help"], b"baseline")):
+        command = [sys.executable, "-m", "lowbg_cli", *args]
+        assert said in subprocess.run(command, capture_output=True, check=True).stdout
