@@ -1,12 +1,13 @@
 """Hash tables of n-grams: 16 bits of fingerprint and two bytes of payload a slot.
 
 An n-gram is known by its 64-bit hash alone (`tokens.extend`). A look-up touches one bucket of
-four slots, which is a quarter of a cache line; an n-gram that isn't in the table is taken for
-one that is about once in 16,000 look-ups.
+four slots; an n-gram that isn't in the table is taken for one that is about once in 8,000
+look-ups.
 
-What a look-up costs is the wait for its cache line, and the branch that guesses whether the
-n-gram is there. So the kernels that read many (`locate`) ask for a block's lines first
-(`fetch_ahead`) and branch on nothing that is found.
+A language has two tables that are asked for nearly the same n-grams. `paired` lays them as one, a
+bucket of each side by side, so that both wait for one cache line. That wait is what a look-up
+costs, and the branch that guesses whether the n-gram is there: so the loops over many ask for
+lines ahead (`fetch_ahead`) and branch on nothing that is found.
 """
 
 from __future__ import annotations
@@ -29,65 +30,22 @@ _ONE = np.uint32(1)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def probe(slots: NDArray[np.uint32], h: np.uint64) -> Any:
-    """The two payload bytes stored under the hash `h`, or −1 where there are none."""
+def find(slots: NDArray[np.uint32], h: np.uint64) -> Any:
+    """The place of the slot that holds the hash `h`, or −1 where none does."""
     fingerprint = np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE
     mask = np.uint64(len(slots) // 4 - 1)
     at = np.int64(h & mask) * 4
     for k in range(4):
-        slot = slots[at + k]
-        if (slot >> 16) == fingerprint:
-            return np.int64(slot & np.uint32(0xFFFF))
+        if (slots[at + k] >> 16) == fingerprint:
+            return at + k
     return -1
 
 
 @njit(cache=True, nogil=True, inline="always")
-def locate(slots: NDArray[np.uint32], h: np.uint64) -> Any:
-    """`probe` without a branch: the place of the slot that holds the hash `h`, its payload, and 1.
-
-    Where no slot holds it: any place of its bucket, 0 and 0.
-    """
-    fingerprint = np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE
-    # Unsigned, so that no index is taken for one that counts from the end.
-    at = (h & np.uint64(len(slots) // 4 - 1)) << np.uint64(2)
-    first = slots[at]
-    second = slots[at + np.uint64(1)]
-    third = slots[at + np.uint64(2)]
-    fourth = slots[at + np.uint64(3)]
-    is_first = np.uint32((first >> np.uint32(16)) == fingerprint)
-    is_second = np.uint32((second >> np.uint32(16)) == fingerprint)
-    is_third = np.uint32((third >> np.uint32(16)) == fingerprint)
-    is_fourth = np.uint32((fourth >> np.uint32(16)) == fingerprint)
-    slot = first * is_first | second * is_second | third * is_third | fourth * is_fourth
-    place = at + np.uint64(is_second + np.uint32(2) * is_third + np.uint32(3) * is_fourth)
-    hit = np.int64(is_first | is_second | is_third | is_fourth)
-    return place, np.int64(slot & np.uint32(0xFFFF)), hit
-
-
-def _prefetch_line(typing_context: Any, array: Any, index: Any) -> Any:
-    """Asks for the cache line of `array[index]`; changes nothing (LLVM's llvm.prefetch)."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        byte = ir.IntType(8).as_pointer()
-        flag = ir.IntType(32)
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        wanted = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], wanted)
-        # To be read (0), soon and often (3), as data (1).
-        builder.call(function, [address, flag(0), flag(3), flag(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, index), generate
-
-
-_prefetch: Any = intrinsic(_prefetch_line)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def fetch_ahead(slots: NDArray[np.uint32], h: np.uint64) -> None:
-    """Asks for the cache line that `locate` will read for the hash `h`."""
-    _prefetch(slots, (h & np.uint64(len(slots) // 4 - 1)) << np.uint64(2))
+def probe(slots: NDArray[np.uint32], h: np.uint64) -> Any:
+    """The two payload bytes stored under the hash `h`, or −1 where there are none."""
+    at = find(slots, h)
+    return np.int64(slots[at] & np.uint32(0xFFFF)) if at >= 0 else -1
 
 
 @njit(cache=True, nogil=True)
@@ -129,3 +87,115 @@ def build(
     table = np.zeros(slots, np.uint32)
     lost = _fill(table, hashes, payloads)
     return table, int(lost)
+
+
+def paired(
+    first: NDArray[np.uint32] | None, second: NDArray[np.uint32] | None
+) -> NDArray[np.uint32]:
+    """Two tables as one: buckets of eight slots, four of `first`, then four of `second`.
+
+    The smaller table is repeated until it is as large as the other, a missing one is empty: what
+    is found is the same. A bucket begins at a multiple of its size and so lies in one cache line.
+    """
+    halves = [half.reshape(-1, BUCKET) for half in (first, second) if half is not None]
+    buckets = max((len(half) for half in halves), default=1)
+    size = 2 * BUCKET * buckets
+    room = np.zeros(size + 2 * BUCKET, np.uint32)
+    begin = -room.ctypes.data % (2 * BUCKET * room.itemsize) // room.itemsize
+    pairs = room[begin : begin + size]
+    for k, half in enumerate((first, second)):
+        if half is not None:
+            repeated = pairs.reshape(-1, half.size // BUCKET, 2, BUCKET)
+            repeated[:, :, k] = half.reshape(-1, BUCKET)
+    return pairs
+
+
+def _prefetch_line(typing_context: Any, array: Any, index: Any) -> Any:
+    """Asks for the cache line of `array[index]`; changes nothing (LLVM's llvm.prefetch)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        wanted = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], wanted)
+        # To be read (0), soon and often (3), as data (1).
+        builder.call(function, [address, flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+def _comparison(lanes: int) -> Any:
+    """Compares `lanes` slots at once: bit k of its result is set where slot k has the fingerprint.
+
+    All in vector registers, as LLVM lays it out for the processor at hand: a load, a shift, a
+    comparison. In scalar code it would be four or five instructions a slot.
+    """
+
+    def compare(typing_context: Any, slots: Any, index: Any, fingerprint: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            vector = ir.VectorType(ir.IntType(32), lanes)
+            address = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
+            # No more than a slot's alignment is promised: a table need not come from `paired`.
+            bucket = builder.load(address, align=4)
+            undefined = ir.Constant(vector, ir.Undefined)
+            one = builder.insert_element(undefined, arguments[2], ir.IntType(32)(0))
+            all_lanes = builder.shuffle_vector(one, undefined, ir.Constant(vector, [0] * lanes))
+            stored = builder.lshr(bucket, ir.Constant(vector, [16] * lanes))
+            equal = builder.icmp_unsigned("==", stored, all_lanes)
+            return builder.zext(builder.bitcast(equal, ir.IntType(lanes)), ir.IntType(64))
+
+        return types.uint64(slots, index, types.uint32), generate
+
+    return intrinsic(compare)
+
+
+def _count_trailing_zeros(typing_context: Any, bits: Any) -> Any:
+    """How many bits of a uint64 are 0 below its lowest 1 (LLVM's llvm.cttz)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, flag = ir.IntType(64), ir.IntType(1)
+        wanted = ir.FunctionType(word, [word, flag])
+        function = builder.module.declare_intrinsic("llvm.cttz", [word], wanted)
+        return builder.call(function, [arguments[0], flag(0)])
+
+    return types.uint64(types.uint64), generate
+
+
+_prefetch: Any = intrinsic(_prefetch_line)
+_compare_four: Any = _comparison(4)
+_compare_eight: Any = _comparison(8)
+_trailing_zeros: Any = intrinsic(_count_trailing_zeros)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def bucket_of(pairs: NDArray[np.uint32], h: np.uint64) -> Any:
+    """Which bucket of a table made by `paired` would hold the hash `h`."""
+    return h & np.uint64(len(pairs) // 8 - 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def fetch_ahead(pairs: NDArray[np.uint32], h: np.uint64) -> None:
+    """Asks for the cache line of the bucket that would hold the hash `h`."""
+    _prefetch(pairs, bucket_of(pairs, h) << np.uint64(3))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def match_four(pairs: NDArray[np.uint32], at: np.uint64, h: np.uint64) -> Any:
+    """Which of the four slots from `at` on hold the hash `h`: bit k stands for slot `at` + k."""
+    return _compare_four(pairs, at, np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def match_eight(pairs: NDArray[np.uint32], at: np.uint64, h: np.uint64) -> Any:
+    """`match_four` of both tables at once: eight slots, eight bits."""
+    return _compare_eight(pairs, at, np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def lowest_match(matches: np.uint64) -> Any:
+    """The slot, 0 … 3, of the lowest of four match bits; 3 where there is none."""
+    return _trailing_zeros(matches | np.uint64(8))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pydoc_data.topics import topics
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from lowbg import languages
 from lowbg.config import Policy, Unscored
 from lowbg.engine import Engine, policy_digest
+from lowbg.ngrams import NgramFigures, NgramTables
 from lowbg.provenance import trusted_by_date
 from lowbg.records import Metadata
 from lowbg.routing import Route, masks, routes
+from lowbg.tokens import Tokens
 
 AI_STYLED = (
     "Furthermore, it is important to note that renewable energy plays a crucial role in fostering "
@@ -115,3 +119,21 @@ def test_python_topics_are_taken_for_human() -> None:
     decisions = Engine(Policy()).setup().judge(pa.array(long, pa.large_string())).decisions
     assert decisions.called_ai.sum() == 0
     assert (decisions.verdicts == 0).sum() > 30
+
+
+def test_perplexity_and_log_odds_share_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(Policy()).setup()
+    passes: list[int] = []
+    read = NgramTables.read
+
+    def counted(
+        self: NgramTables, tokens: Tokens, languages: NDArray[np.int8], codes: Sequence[str]
+    ) -> NgramFigures:
+        passes.append(len(tokens))
+        return read(self, tokens, languages, codes)
+
+    monkeypatch.setattr(NgramTables, "read", counted)
+    columns = engine.judge(pa.array([AI_STYLED, "One."], pa.large_string())).columns
+    assert passes == [2]
+    assert columns["perplexity"][0].is_valid
+    assert columns["phrase_log_odds"][0].is_valid

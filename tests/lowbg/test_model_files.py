@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lowbg import models
+from lowbg import models, ngrams
 from lowbg.errors import ModelError
 from lowbg.models import (
     checks,
@@ -22,8 +22,6 @@ from lowbg.models import (
     open_model,
     save_arrays,
 )
-from lowbg.scorers import perplexity
-from lowbg.scorers.phrases import odds
 
 LM = {
     "order": 3, "log_p_step": -0.1, "backoff_step": 0.1, "backoff_low": -2.0, "log_unknown": -12.0,
@@ -174,7 +172,8 @@ def test_what_cannot_be_read(what: str, tmp_path: Path) -> None:
 
 
 def test_the_checks_know_what_the_loops_take() -> None:
-    assert checks.MAX_ORDER == odds.MAX_ORDER
+    assert checks.MAX_ORDER == ngrams.MAX_ORDER
     # A parameter that the loops take and the checks don't know is a `KeyError`.
-    log_ps, backoffs = perplexity._decoded([dict.fromkeys(checks.LM_PARAMETERS, 1.0)])
-    assert log_ps.shape == backoffs.shape == (1, 258)
+    lm = {"order": 1, **dict.fromkeys(checks.LM_PARAMETERS, 1.0)}
+    tables = ngrams.LanguageTables.of({"lm_slots": SLOTS}, {"lm": lm})
+    assert tables.log_ps[256] == tables.backoffs[257] == 1.0

@@ -30,9 +30,12 @@ METADATA_KEY = "lowbg"
 """The one metadata entry of a model file, a JSON object: several would be written in any order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelFile:
-    """The arrays of a model file, what it says of itself, and its SHA-256 (hex)."""
+    """The arrays of a model file, what it says of itself, and its SHA-256 (hex).
+
+    Equal only to itself, so that what is made of it can be kept by it.
+    """
 
     path: Path
     sha256: str

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.ngrams import NgramFigures, NgramTables
 from lowbg.schema import Column
 from lowbg.tokens import Tokens
 
@@ -26,17 +27,20 @@ class Documents:
     tokens: Tokens
     languages: NDArray[np.int8]
     language_codes: tuple[str, ...]
+    _ngrams: dict[NgramTables, NgramFigures] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.text)
 
-    @property
-    def by_language(self) -> NDArray[np.int64]:
-        """The documents' positions, those of one language together.
-
-        A kernel that goes through them in this order keeps one language's table in the cache.
-        """
-        return np.argsort(self.languages, kind="stable")
+    def ngrams(self, tables: NgramTables) -> NgramFigures:
+        """What `tables` say of the documents' n-grams; the first call does the work for all."""
+        figures = self._ngrams.get(tables)
+        if figures is None:
+            figures = tables.read(self.tokens, self.languages, self.language_codes)
+            self._ngrams[tables] = figures
+        return figures
 
 
 class Scorer(Protocol):

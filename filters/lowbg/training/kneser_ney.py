@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels import njit
-from lowbg.scorers.perplexity import BEGIN
+from lowbg.ngrams import BEGIN
 from lowbg.tables import build, probe
 from lowbg.tokens import extend
 from lowbg.training.regression import Floats
@@ -170,7 +170,7 @@ def estimate(levels: list[Level]) -> Model:
 
 @dataclass(frozen=True, slots=True)
 class LmTable:
-    """A model as slots, with what is needed to read it (`scorers/perplexity.py`)."""
+    """A model as slots, with what is needed to read it (`ngrams/`)."""
 
     slots: NDArray[np.uint32]
     metadata: dict[str, float | int]

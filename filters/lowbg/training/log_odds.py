@@ -131,7 +131,7 @@ def quantise(weights: Weights) -> tuple[NDArray[np.uint16], tuple[float, float]]
     """Both weights of every n-gram in one payload, and the scales that read them back.
 
     With s from −127 to 127, Naive Bayes is s × scale and the regression s·|s| × scale
-    (`odds.OddsTables`); the largest weight has s = ±127.
+    (`scorers/phrases/odds.py`); the largest weight has s = ±127.
     """
     top = [
         max(float(np.abs(w).max(initial=0.0)), 1e-9)

@@ -222,14 +222,8 @@ def _held_perplexity(
     for k in np.unique(fold):
         table = fit_lm(material, config, fold != k)
         inside = np.flatnonzero(fold == k)
-        words, sentences = _gather_tokens(material.tokens, inside)
-        lengths = np.diff(material.tokens.word_starts)[inside]
-        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        counts = np.diff(material.tokens.sentence_starts)[inside]
-        sentence_starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        total = log_likelihoods(
-            table.slots, table.metadata, words, starts, sentences, sentence_starts
-        )
+        total = log_likelihoods(table.slots, table.metadata, material.tokens, inside)
+        lengths = material.tokens.words_per_document[inside]
         result[inside] = -total / np.maximum(lengths, 1)
     return result
 

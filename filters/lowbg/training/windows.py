@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels import njit
-from lowbg.scorers.phrases.odds import WINDOW
+from lowbg.ngrams import WINDOW
 from lowbg.tokens import extend
 from lowbg.training.regression import Sparse
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Equal pieces of documents of at most `odds.WINDOW` words: document, first word, end."""
+    """Equal pieces of documents of at most `ngrams.WINDOW` words: document, first word, end."""
 
     document: NDArray[np.int64]
     first: NDArray[np.int64]

@@ -9,8 +9,9 @@ import pytest
 
 from lowbg.characters import LATIN
 from lowbg.models import ModelFile, open_model, save_arrays
+from lowbg.ngrams import MAX_ORDER, WINDOW
 from lowbg.scorers.base import Documents
-from lowbg.scorers.phrases.odds import MAX_ORDER, WINDOW, create_odds
+from lowbg.scorers.phrases.odds import create_odds
 from lowbg.tables import build
 from lowbg.tokens import extend, tokenize
 

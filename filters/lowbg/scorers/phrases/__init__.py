@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.models import ModelFile
+from lowbg.ngrams import MAX_ORDER
 from lowbg.schema import (
     ARTIFACTS,
     PHRASE_HITS,
@@ -24,7 +25,7 @@ from lowbg.schema import (
     Column,
 )
 from lowbg.scorers.base import Documents, Scorer
-from lowbg.scorers.phrases.odds import MAX_ORDER, Odds, create_odds
+from lowbg.scorers.phrases.odds import Odds, create_odds
 from lowbg.scorers.phrases.patterns import Hits, Matcher, installed_matcher, list_digests
 from lowbg.tokens import Tokens
 
