@@ -125,14 +125,6 @@ def gate_command(
     ],
     policy: options.PolicyFile = None,
     max_ai_share: gate_options.MaxAiShare = None,
-    statistic: gate_options.Statistic = None,
-    max_ai_share_by: gate_options.MaxAiShareBy = None,
-    source_field: gate_options.SourceField = None,
-    min_group_documents: gate_options.MinGroupDocuments = None,
-    max_phrase_hits: gate_options.MaxPhraseHits = None,
-    max_quarantined_share: gate_options.MaxQuarantinedShare = None,
-    min_human_token_share: gate_options.MinHumanTokenShare = None,
-    min_scored_documents: gate_options.MinScoredDocuments = None,
     sample: Annotated[
         int | None,
         typer.Option(
@@ -142,35 +134,58 @@ def gate_command(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="What is drawn. [default: 0]")
     ] = None,
+    text_field: options.TextField = FIELDS.text,
+    workers: options.Workers = None,
+    quiet: options.Quiet = False,
+    statistic: gate_options.Statistic = None,
+    max_ai_share_by: gate_options.MaxAiShareBy = None,
+    source_field: gate_options.SourceField = None,
+    min_group_documents: gate_options.MinGroupDocuments = None,
+    max_phrase_hits: gate_options.MaxPhraseHits = None,
+    max_quarantined_share: gate_options.MaxQuarantinedShare = None,
+    min_human_token_share: gate_options.MinHumanTokenShare = None,
+    min_scored_documents: gate_options.MinScoredDocuments = None,
     undecided: Annotated[
         Undecided,
-        typer.Option("--undecided", help="What a result is that the documents can't decide."),
+        typer.Option(
+            "--undecided",
+            help="What a result is that the documents can't decide.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = Undecided.FAIL,
     junit: Annotated[
         Path | None,
-        typer.Option("--junit", metavar="FILE", help="Write JUnit XML; - is standard output."),
+        typer.Option(
+            "--junit",
+            metavar="FILE",
+            help="Write JUnit XML; - is standard output.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     json_to: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="Write JSON; - is standard output."),
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write JSON; - is standard output.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     github: Annotated[
         bool | None,
         typer.Option(
             "--github/--no-github",
             help="Annotations and step summary. [default: where GITHUB_ACTIONS is true]",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    text_field: options.TextField = FIELDS.text,
     lang_field: options.LangField = FIELDS.language,
     date_field: options.DateField = None,
     url_field: options.UrlField = FIELDS.url,
-    trust_before: options.TrustBefore = None,
-    workers: options.Workers = None,
-    executor: options.Executor = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
+    trust_before: options.TrustBefore = None,
+    executor: options.Executor = None,
     batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
-    quiet: options.Quiet = False,
 ) -> ExitCode:
     """Pass or fail a data set, or a finished run, by limits.
 

@@ -39,6 +39,8 @@ FIELDS = DEFAULTS.fields
 DURABILITY = Durability()
 MIX = Mix()
 WEIGHTS = MixWeights()
+DRAW = "What is taken"
+SAMPLING = "Sampling weights"
 
 
 def parse_share(text: str | Fraction) -> Fraction:
@@ -80,8 +82,14 @@ def mix_command(
             show_default=False,
         ),
     ] = MIX.min_human,
+    text_field: options.TextField = FIELDS.text,
+    workers: options.Workers = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
     unit: Annotated[
-        MixUnit, typer.Option("--by", help="What shares and caps are counted in.")
+        MixUnit,
+        typer.Option("--by", help="What shares and caps are counted in.", rich_help_panel=DRAW),
     ] = MIX.unit,
     token_field: Annotated[
         str | None,
@@ -89,11 +97,16 @@ def mix_command(
             "--token-field",
             metavar="FIELD",
             help="A record's number of tokens. [default: words, digits and marks are counted]",
+            rich_help_panel=DRAW,
         ),
     ] = None,
     select: Annotated[
         MixSelect,
-        typer.Option("--select", help="Synthetic documents: any, or those that add rare n-grams."),
+        typer.Option(
+            "--select",
+            help="Synthetic documents: any, or those that add rare n-grams.",
+            rich_help_panel=DRAW,
+        ),
     ] = MIX.select,
     max_per_source: Annotated[
         int | None,
@@ -102,6 +115,7 @@ def mix_command(
             metavar="N",
             min=0,
             help="Most synthetic tokens (words, documents) of one source.",
+            rich_help_panel=DRAW,
         ),
     ] = None,
     source_field: Annotated[
@@ -110,12 +124,19 @@ def mix_command(
             "--source-field",
             metavar="FIELD",
             help="What a source is. [default: the URL's host, else the shard]",
+            rich_help_panel=DRAW,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the draw.")] = MIX.seed,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Of the draw.", rich_help_panel=DRAW)
+    ] = MIX.seed,
     weights: Annotated[
         bool,
-        typer.Option("--weights", help="Score, and write sampling weights instead of copies."),
+        typer.Option(
+            "--weights",
+            help="Score, and write sampling weights instead of copies.",
+            rich_help_panel=SAMPLING,
+        ),
     ] = False,
     exponent: Annotated[
         float | None,
@@ -125,6 +146,7 @@ def mix_command(
             min=0.0,
             callback=options.finite,
             help="With --weights: (1 − ai_score)^K. [default: 10]",
+            rich_help_panel=SAMPLING,
         ),
     ] = None,
     upsampling: Annotated[
@@ -135,6 +157,7 @@ def mix_command(
             min=0.0,
             callback=options.finite,
             help="With --weights: draws, as a multiple of the documents. [default: 1.5]",
+            rich_help_panel=SAMPLING,
         ),
     ] = None,
     max_repeats: Annotated[
@@ -145,22 +168,18 @@ def mix_command(
             min=1,
             max=255,
             help="With --weights: most draws of a document. [default: 3]",
+            rich_help_panel=SAMPLING,
         ),
     ] = None,
-    text_field: options.TextField = FIELDS.text,
     lang_field: options.LangField = FIELDS.language,
     url_field: options.UrlField = FIELDS.url,
+    max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     policy: options.PolicyFile = None,
     compression: options.Compression = None,
-    workers: options.Workers = None,
     executor: options.Executor = None,
-    overwrite: options.Overwrite = False,
-    resume: options.Resume = False,
     checkpoint_seconds: options.CheckpointSeconds = DURABILITY.seconds,
     checkpoint_bytes: options.CheckpointBytes = DURABILITY.bytes,
-    max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
-    quiet: options.Quiet = False,
 ) -> ExitCode:
     """Build a training mix that keeps a floor of human text.
 
