@@ -433,7 +433,12 @@ class _Stock:
         return gone
 
     def _earlier(self, gone: Sequence[str], notes: Sequence[str]) -> Earlier:
-        finished = {name: result for name, (result, _) in self._finished.items()}
+        finished = {
+            name: replace(
+                result, earlier_records=result.records, earlier_text_bytes=result.text_bytes
+            )
+            for name, (result, _) in self._finished.items()
+        }
         return Earlier(
             {name: result for name, result in finished.items() if name in self._inputs},
             tuple(finished[name] for name in gone if name in finished),
