@@ -125,8 +125,19 @@ def test_too_small_a_corpus_is_refused(run: Run, base: Path, tmp_path: Path) -> 
 def test_wrong_text_field_names_the_fields(run: Run, tmp_path: Path) -> None:
     odd = write(tmp_path / "odd.jsonl", [{"body": "some words"}] * 30)
     got = run("drift", "baseline", odd, "-o", tmp_path / "b.json")
-    assert got.exit_code == 2
+    assert got.exit_code == 3
     assert "the fields there are: body" in got.stderr
+
+
+def test_an_input_of_which_nothing_can_be_read_ends_with_3(
+    run: Run, base: Path, tmp_path: Path
+) -> None:
+    junk = tmp_path / "junk.jsonl"
+    junk.write_text("no JSON\nat all\n")
+    got = run("drift", "check", junk, "--baseline", base)
+    assert got.exit_code == 3
+    assert "none of 2 records could be read as text; is the input JSONL" in got.stderr
+    assert got.stdout == ""
 
 
 def test_cut_input_ends_with_3(

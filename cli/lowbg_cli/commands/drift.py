@@ -376,7 +376,7 @@ def _draw(
     stdin = standard_input(shards)
 
     from lowbg.engine import Engine
-    from lowbg.errors import ConfigError, InputError
+    from lowbg.errors import InputError
     from lowbg.monitoring.sampling import draw
 
     used, executor = WorkerOptions(workers).resolve(shards)
@@ -393,9 +393,14 @@ def _draw(
             f"{size.documents:,}"
         )
     if drawn.unread and not drawn.seen:
-        raise ConfigError(
-            f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; the fields "
-            f"there are: {', '.join(drawn.fields[:12]) or 'none'}. See --text-field."
+        fields = ", ".join(drawn.fields[:12])
+        hint = (
+            f"the fields there are: {fields}. Name the one that holds the text with --text-field."
+            if fields
+            else "is the input JSONL, an object a line, or Parquet?"
+        )
+        raise InputError(
+            f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; {hint}"
         )
     if drawn.unread and not quiet:
         terminal.warning(f"{terminal.plural(drawn.unread, 'record')} left out: can't be read")
