@@ -297,6 +297,11 @@ def _table(outcome: MixOutcome, mix: Mix) -> str:
     ]
     if outcome.capped:
         lines.append(f"capped     {terminal.plural(outcome.capped, 'source')}")
+    if outcome.wanted_draws is not None:
+        drawn = outcome.human.mixed_documents + outcome.synthetic.mixed_documents
+        short = drawn < 0.99 * outcome.wanted_draws  # Each is rounded, so that a few may lack.
+        why = ": the floor and --max-repeats allow no more" if short else ""
+        lines.append(f"draws      {drawn:,}, wanted {outcome.wanted_draws:,}{why}")
     if outcome.coverage is not None:
         c = outcome.coverage
         lines.append(

@@ -23,10 +23,14 @@ from lowbg.writers.base import naming
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How often each document is in the mix, by shard; `capped` sources had more than the cap."""
+    """How often each document is in the mix, by shard; `capped` sources had more than the cap.
+
+    With weights `wanted_draws` were asked for, of human and synthetic documents together.
+    """
 
     by_shard: Mapping[str, NDArray[np.uint8]]
     capped: int
+    wanted_draws: int | None
 
 
 def count(
@@ -39,9 +43,11 @@ def count(
         size = measured[shard.name].documents
         counts[shard.name] = _array_on_disk(path, size, int(role_of(shard) == HUMAN))
     wanted: dict[str, NDArray[np.uint8]] = {}
+    draws = None
     humans = [shard for shard in shards if role_of(shard) == HUMAN]
     if mix.weights is not None:
-        wanted = _repeats(mix.weights, mix.seed, output, shards)
+        draws = round(mix.weights.upsampling * sum(m.documents for m in measured.values()))
+        wanted = _repeats(mix.weights, mix.seed, output, shards, draws)
         for shard in humans:
             counts[shard.name][:] = wanted[shard.name]
     human = sum(units_of(output, shard.name, counts[shard.name]) for shard in humans)
@@ -59,7 +65,7 @@ def count(
     left = np.full(max(1, len(numbers)), cap, np.int64)
     taken = [counts[shard.name] for shard in synthetic]
     select(documents, taken, allowance(human, mix.min_human), left)
-    return Counts(counts, _capped(documents, len(numbers), mix.max_per_source))
+    return Counts(counts, _capped(documents, len(numbers), mix.max_per_source), draws)
 
 
 def units_of(output: Path, name: str, counts: NDArray[np.uint8]) -> int:
@@ -118,15 +124,17 @@ def _capped(documents: Sequence[_Documents], sources: int, cap: int | None) -> i
 
 
 def _repeats(
-    by: MixWeights, seed: int, output: Path, shards: Sequence[Shard]
+    by: MixWeights, seed: int, output: Path, shards: Sequence[Shard], draws: int
 ) -> dict[str, NDArray[np.uint8]]:
-    """How often each document would be drawn, by shard."""
-    total = documents = 0
-    for shard in shards:
-        human = role_of(shard) == HUMAN
-        for rows in _chunks(rows_of(output, shard.name)):
-            total += int(weights.weigh(rows["score"], by, human=human).sum())
-            documents += len(rows)
+    """How often each document would be drawn, by shard, if `draws` are to be made."""
+
+    def weighed() -> Iterator[NDArray[np.int64]]:
+        for shard in shards:
+            human = role_of(shard) == HUMAN
+            for rows in _chunks(rows_of(output, shard.name)):
+                yield weights.weigh(rows["score"], by, human=human)
+
+    rate = weights.rate(weighed, draws, by.max_repeats)
     wanted = {}
     for shard in shards:
         human = role_of(shard) == HUMAN
@@ -136,8 +144,8 @@ def _repeats(
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
             drawn[start : start + CHUNK] = weights.repeats(
-                weights.weigh(part["score"], by, human=human), total, documents,
-                record_keys(seed, shard.name, part["record"]), by, human=human,
+                weights.weigh(part["score"], by, human=human), rate,
+                record_keys(seed, shard.name, part["record"]), by.max_repeats, human=human,
             )  # fmt: skip
     return wanted
 

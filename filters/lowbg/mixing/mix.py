@@ -100,7 +100,8 @@ class MixOutcome:
     """What a mix came to. `share` is the human share of its units; null of an empty mix.
 
     `unsized` documents are without the token field: such a human document counts as 0 tokens, such
-    a synthetic one isn't taken. `capped` sources reached their cap. `problems` say which inputs
+    a synthetic one isn't taken. `capped` sources reached their cap. With weights, `wanted_draws`
+    were asked for: the floor and the cap of repeats may leave fewer. `problems` say which inputs
     could not be read, or outputs written, whole.
     """
 
@@ -109,6 +110,7 @@ class MixOutcome:
     share: Fraction | None
     unsized: int
     capped: int
+    wanted_draws: int | None
     coverage: ngrams.Coverage | None
     problems: tuple[str, ...]
     resumed: int
@@ -347,6 +349,7 @@ class _Mixing:
             share=Fraction(human, whole) if whole else None,
             unsized=sum(m.unsized for m in self._measured.values()),
             capped=counts.capped,
+            wanted_draws=counts.wanted_draws,
             coverage=coverage,
             problems=tuple(problems),
             resumed=resumed,
@@ -382,6 +385,7 @@ class _Mixing:
             "human": asdict(outcome.human),
             "synthetic": asdict(outcome.synthetic),
             "capped_sources": outcome.capped,
+            "wanted_draws": outcome.wanted_draws,
             "coverage": None if outcome.coverage is None else asdict(outcome.coverage),
             "shards": rows,
         }
