@@ -40,17 +40,17 @@ from lowbg.mixing.novelty import CoverageSetup, NoveltySetup, ranks_of, taken_bi
 from lowbg.mixing.selection import (
     floor_holds,
 )
-from lowbg.pipeline import OnProgress
-from lowbg.results import RunInfo, ShardResult
-from lowbg.resuming import (
+from lowbg.output_directory import (
     COMMON_ENTRIES,
     Layout,
     check_nothing_is_lost,
     check_output,
     clear,
-    differences,
     remove_leftovers,
 )
+from lowbg.pipeline import OnProgress
+from lowbg.results import RunInfo, ShardResult
+from lowbg.resuming import differences
 from lowbg.running import check_names, choose_executor, executor_name, failed_shard, largest_first
 from lowbg.shards import InputState, Shard
 from lowbg.sinks import QUARANTINE
