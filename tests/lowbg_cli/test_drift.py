@@ -13,22 +13,13 @@ from pathlib import Path
 import pytest
 import typer.main
 from examples.make_sample import ai_documents, human_documents
+from tests.pieces import pieces
 from typer.testing import Result
 
 from lowbg_cli.commands.drift import drift_app
 
 Run = Callable[..., Result]
 SMALL = ("--documents", 120, "--words", 6_000)
-
-
-def pieces(documents: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The documents in pieces of 100 words."""
-    found = []
-    for document in documents:
-        words = document["text"].split()
-        for end in range(100, len(words) + 1, 100):
-            found.append({**document, "text": " ".join(words[end - 100 : end])})
-    return found
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> Path:
