@@ -416,16 +416,6 @@ MaxRecordBytes: TypeAlias = Annotated[
     ),
 ]
 BatchBytes: TypeAlias = Annotated[
-    int,
-    typer.Option(
-        "--batch-bytes",
-        metavar="SIZE",
-        parser=parse_size,
-        help="How much is read at a time; changes memory and speed, never a result.",
-        hidden=True,
-    ),
-]
-BatchBytesByLm: TypeAlias = Annotated[
     int | None,
     typer.Option(
         "--batch-bytes",

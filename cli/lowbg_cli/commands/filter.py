@@ -94,7 +94,7 @@ def filter_command(
     check_digests: options.CheckDigests = False,
     skip_if_running: options.SkipIfRunning = False,
     log_file: options.LogFile = None,
-    batch_size: options.BatchBytesByLm = None,
+    batch_size: options.BatchBytes = None,
     fail_above: options.FailAbove = None,
     strict: options.Strict = False,
 ) -> ExitCode:

@@ -21,6 +21,7 @@ from lowbg_cli.configure import (
     FieldOptions,
     PolicyOptions,
     WorkerOptions,
+    batch_bytes,
     find_shards,
     standard_input,
     standard_output,
@@ -185,7 +186,7 @@ def gate_command(
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     trust_before: options.TrustBefore = None,
     executor: options.Executor = None,
-    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
+    batch_size: options.BatchBytes = None,
 ) -> ExitCode:
     """Pass or fail a data set, or a finished run, by limits.
 
@@ -215,8 +216,8 @@ def gate_command(
     check_gate(decision.gate)
     fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, url_field)
     config = RunConfig(
-        fields=fields.resolve(decision), policy=decision, batch_bytes=batch_bytes,
-        max_record_bytes=max_record_bytes,
+        fields=fields.resolve(decision), policy=decision,
+        batch_bytes=batch_bytes(batch_size), max_record_bytes=max_record_bytes,
     )  # fmt: skip
     evidence = _gather(
         inputs, config, sample, seed or 0,

@@ -24,6 +24,7 @@ from lowbg_cli.configure import (
     FieldOptions,
     PolicyOptions,
     WorkerOptions,
+    batch_bytes,
     command_line,
     tell_left_out,
 )
@@ -179,7 +180,7 @@ def mix_command(
     executor: options.Executor = None,
     checkpoint_seconds: options.CheckpointSeconds = DURABILITY.seconds,
     checkpoint_bytes: options.CheckpointBytes = DURABILITY.bytes,
-    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
+    batch_size: options.BatchBytes = None,
 ) -> ExitCode:
     """Build a training mix that keeps a floor of human text.
 
@@ -200,7 +201,7 @@ def mix_command(
     others = tuple(name for name in (source_field, token_field) if name is not None)
     config = RunConfig(
         replace(fields, others=others), decision, compression or DEFAULTS.compression, False,
-        batch_bytes, max_record_bytes,
+        batch_bytes(batch_size), max_record_bytes,
     )  # fmt: skip
     durability = Durability(checkpoint_seconds, checkpoint_bytes)
     directory = DirectoryOptions(

@@ -83,7 +83,7 @@ def score_command(
     check_digests: options.CheckDigests = False,
     skip_if_running: options.SkipIfRunning = False,
     log_file: options.LogFile = None,
-    batch_size: options.BatchBytesByLm = None,
+    batch_size: options.BatchBytes = None,
     strict: options.Strict = False,
 ) -> ExitCode:
     """Write a row of features, score and verdict a document.
