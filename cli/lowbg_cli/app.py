@@ -24,7 +24,7 @@ from lowbg_cli.commands.score import score_command
 from lowbg_cli.commands.scorers import scorers_command
 from lowbg_cli.commands.train import train_command
 from lowbg_cli.commands.verify import verify_command
-from lowbg_cli.exits import guarded, raise_on_signals, run_program
+from lowbg_cli.exits import guarded, raise_on_signals, run_program, usage_errors_in_a_line
 from lowbg_cli.helping import PlainCommand, PlainGroup
 from lowbg_cli.several import TakesSeveral
 
@@ -42,17 +42,27 @@ ORDER = (
 """The commands as `--help` lists them: the main job, its thresholds, what is done beside it."""
 
 
-class InOrder(PlainGroup):
-    """Lists the commands by `ORDER`; typer itself puts groups after all commands."""
+class Program(PlainGroup):
+    """All commands, listed by `ORDER`; what is wrong with the options is said in one line."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Their names."""
+        """Their names; typer itself puts groups after all commands."""
         return sorted(self.commands, key=ORDER.index)
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parses what stands before the command's name."""
+        with usage_errors_in_a_line():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parses the command's options, and runs it."""
+        with usage_errors_in_a_line():
+            return super().invoke(ctx)
 
 
 app = typer.Typer(
     name="lowbg",
-    cls=InOrder,
+    cls=Program,
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,

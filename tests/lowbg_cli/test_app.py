@@ -139,6 +139,34 @@ def test_wrong_usage_ends_with_2(args: list[str], run: Run) -> None:
     result = run(*args)
     assert result.exit_code == 2
     assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("lowbg: error: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["filter"], "missing argument 'INPUT'; see lowbg filter --help"),
+        (["drift", "check", "x"], "missing option '--baseline'; see lowbg drift check --help"),
+        (["filtr"], "no such command 'filtr'. Did you mean 'filter'?"),
+        (["--no"], "no such option: --no; see lowbg --help"),
+        (
+            ["filter", "x", "--trust-before", "soon"],
+            "invalid value for '--trust-before': 'soon' is no day; write it like 2022-11-30; "
+            "see lowbg filter --help",
+        ),
+    ],
+)
+def test_wrong_usage_names_the_option_and_the_help(args: list[str], line: str, run: Run) -> None:
+    assert run(*args).stderr == f"lowbg: error: {line}\n"
+
+
+@pytest.mark.parametrize("args", [[], ["drift"], ["reserve"]])
+def test_a_group_alone_shows_its_help(args: list[str], run: Run) -> None:
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: lowbg ")
+    assert "Commands:" in result.stderr
 
 
 def test_a_real_process_agrees_on_usage(start: Start) -> None:
