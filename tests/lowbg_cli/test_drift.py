@@ -80,10 +80,23 @@ def test_limits_are_options(run: Run, crawls: dict[str, Path], base: Path) -> No
         assert (got.exit_code, got.stdout.count("ALERT") > 0) == (1, True), off[place]
 
 
-def test_narrow_terminal_and_quiet(run: Run, crawls: dict[str, Path], base: Path) -> None:
+@pytest.mark.parametrize("columns", [40, 66, 80])
+def test_narrow_terminal_and_quiet(
+    run: Run,
+    crawls: dict[str, Path],
+    base: Path,
+    columns: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     got = run("drift", "check", crawls["february"], "--baseline", base, "-q")
     assert got.stderr == ""
-    assert max(len(line) for line in got.stdout.splitlines()) < 80
+    lines = got.stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    # No word is broken, whatever the width.
+    (line,) = (line for line in lines if line.startswith("distance of sentence lengths"))
+    values = line if columns > 40 else lines[lines.index(line) + 1]
+    assert values.rstrip().endswith("0.050")
 
 
 def test_other_conditions_are_refused(
