@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,7 @@ def test_json(run: Run, tmp_path: Path) -> None:
     ("args", "code", "message"),
     [
         (["nowhere.txt"], 2, "nowhere.txt: no such file"),
+        (["."], 2, ".: is a directory; give one file of it"),
         (["{shard}", "--id", "z"], 2, "no record with the identifier 'z'"),
         (["{shard}", "--record", "7"], 2, "no record number 7"),
         (["{shard}", "--record", "1"], 3, "invalid JSON"),
@@ -145,6 +147,17 @@ def test_what_cannot_be_explained(
     result = run("explain", *(arg.format(shard=shard) for arg in args))
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="the system has no /dev/fd")
+def test_what_a_shell_substitutes_is_a_text(run: Run) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, TEXT.encode())
+    os.close(write_end)
+    result = run("explain", f"/dev/fd/{read_end}")
+    os.close(read_end)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == run("explain", "-", stdin=TEXT.encode()).stdout
 
 
 def test_invalid_utf8_is_said(run: Run, tmp_path: Path) -> None:
