@@ -10,7 +10,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import lowbg
 from lowbg_cli.commands.calibrate import calibrate_command
@@ -26,7 +25,8 @@ from lowbg_cli.commands.score import score_command
 from lowbg_cli.commands.scorers import scorers_command
 from lowbg_cli.commands.train import train_command
 from lowbg_cli.commands.verify import verify_command
-from lowbg_cli.exits import guarded, raise_on_signals, run_program
+from lowbg_cli.exits import guarded, raise_on_signals, run_program, usage_errors_in_a_line
+from lowbg_cli.helping import PlainCommand, PlainGroup
 from lowbg_cli.several import TakesSeveral
 
 EPILOG = (
@@ -43,18 +43,27 @@ ORDER = (
 """The commands as `--help` lists them: the main job, its thresholds, what is done beside it."""
 
 
-class InOrder(TyperGroup):
-    """Lists the commands by `ORDER`; typer itself puts groups after all commands."""
+class Program(PlainGroup):
+    """All commands, listed by `ORDER`; what is wrong with the options is said in one line."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Their names."""
+        """Their names; typer itself puts groups after all commands."""
         return sorted(self.commands, key=ORDER.index)
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parses what stands before the command's name."""
+        with usage_errors_in_a_line():
+            return super().make_context(*args, **options)
 
-# Plain help: rich alone costs twice the time that `lowbg --help` may take.
+    def invoke(self, ctx: Any) -> Any:
+        """Parses the command's options, and runs it."""
+        with usage_errors_in_a_line():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="lowbg",
-    cls=InOrder,
+    cls=Program,
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -62,19 +71,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command("filter")(guarded(filter_command))
-app.command("score")(guarded(score_command))
-app.command("explain")(guarded(explain_command))
-app.command("report")(guarded(report_command))
-app.command("verify")(guarded(verify_command))
-app.command("calibrate")(guarded(calibrate_command))
-app.command("eval")(guarded(eval_command))
+app.command("filter", cls=PlainCommand)(guarded(filter_command))
+app.command("score", cls=PlainCommand)(guarded(score_command))
+app.command("explain", cls=PlainCommand)(guarded(explain_command))
+app.command("report", cls=PlainCommand)(guarded(report_command))
+app.command("verify", cls=PlainCommand)(guarded(verify_command))
+app.command("calibrate", cls=PlainCommand)(guarded(calibrate_command))
+app.command("eval", cls=PlainCommand)(guarded(eval_command))
 app.command("train", cls=TakesSeveral)(guarded(train_command))
-app.command("gate")(guarded(gate_command))
+app.command("gate", cls=PlainCommand)(guarded(gate_command))
 app.add_typer(drift_app)
 app.command("mix", cls=TakesSeveral)(guarded(mix_command))
 app.add_typer(reserve_app, name="reserve")
-app.command("scorers")(guarded(scorers_command))
+app.command("scorers", cls=PlainCommand)(guarded(scorers_command))
 
 
 def _print_version(wanted: bool) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 NARROW_COLUMNS = 90
 """Below this the change, its limit and the alert are left, without the values and the interval."""
 
+TABLE_COLUMNS = 66
+"""Below this they stand below the figure's name."""
+
 
 def print_changes(changes: Sequence[Change], stream: TextIO | None) -> None:
     """Prints a row a figure, those with a limit first; deciles are left to JSON.
@@ -26,6 +29,11 @@ def print_changes(changes: Sequence[Change], stream: TextIO | None) -> None:
     if stream is None:
         return
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    shown = [change for change in changes if "_decile_" not in change.name]
+    shown.sort(key=lambda change: change.limit is None)
+    if console.width < TABLE_COLUMNS:
+        stream.writelines(f"{line}\n" for change in shown for line in _lines(change))
+        return
     narrow = console.width < NARROW_COLUMNS
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="", pad_edge=False)
     table.add_column("", overflow="fold")
@@ -33,8 +41,7 @@ def print_changes(changes: Sequence[Change], stream: TextIO | None) -> None:
     for name in (names[2], names[4]) if narrow else names:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    shown = [change for change in changes if "_decile_" not in change.name]
-    for change in sorted(shown, key=lambda change: change.limit is None):
+    for change in shown:
         cells = _cells(change)
         if narrow:
             cells = [cells[2], cells[4]]
@@ -42,6 +49,13 @@ def print_changes(changes: Sequence[Change], stream: TextIO | None) -> None:
     with console.capture() as capture:
         console.print(table)
     stream.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _lines(change: Change) -> list[str]:
+    """The figure's name, and below it the change, its limit and the alert."""
+    _, _, value, _, limit = _cells(change)
+    parts = [value, f"limit {limit}" if limit else "", "ALERT" if change.alert else ""]
+    return [change.title, f"  {', '.join(part for part in parts if part)}"]
 
 
 def _cells(change: Change) -> list[str]:

@@ -221,7 +221,7 @@ LM_BATCH_BYTES = 128 << 10
 """Input read at a time where a causal LM runs on the CPU: a run can only stop between batches."""
 
 
-def batch_bytes(given: int | None, extras: Extras) -> int:
+def batch_bytes(given: int | None, extras: Extras = NO_EXTRAS) -> int:
     """How much input is read at a time."""
     if given is not None:
         return given

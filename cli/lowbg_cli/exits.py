@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from types import FrameType
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import typer
 
@@ -22,6 +22,9 @@ from lowbg.stopping import STOP
 from lowbg_cli import terminal
 
 P = ParamSpec("P")
+
+# typer has a name of its own for this one kind alone.
+UsageError: Any = typer.BadParameter.__base__
 
 GRACE_SECONDS = 0.5
 """A second signal within this time is the same event: `timeout` and a terminal send several."""
@@ -94,6 +97,24 @@ def exit_interrupted(interruption: Interrupted) -> int:
     hints = getattr(interruption, "__notes__", ["Nothing half-written was left."])
     terminal.say(f"interrupted ({interruption}). {' '.join(hints)}")
     return 128 + interruption.number
+
+
+@contextlib.contextmanager
+def usage_errors_in_a_line() -> Iterator[None]:
+    """Says what is wrong with the options as every other error is said, rather than in four lines.
+
+    A command without any arguments shows its help.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        message = error.format_message().rstrip(".")
+        command = "lowbg" if error.ctx is None else error.ctx.command_path
+        where = "" if message.endswith("?") else f"; see {command} --help"
+        terminal.error(f"{message[:1].lower()}{message[1:]}{where}")
+        raise typer.Exit(ExitCode.USAGE) from error
 
 
 def run_program(program: Callable[[], object]) -> int | str | None:

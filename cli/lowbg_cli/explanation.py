@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -31,8 +32,8 @@ def print_explanation(explanation: Explanation, stream: TextIO | None) -> None:
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(_headline(explanation))
-        for reason in explanation.reasons:
-            console.print(Text(f"  {terminal.printable(reason)}"))
+        for reason in _reasons(explanation):
+            console.print(Padding.indent(Text(terminal.printable(reason)), 2))
         console.print()
         console.print(_features(explanation, narrow=console.width < NARROW_COLUMNS))
         if explanation.ngrams:
@@ -47,13 +48,22 @@ def print_explanation(explanation: Explanation, stream: TextIO | None) -> None:
 
 def _headline(explanation: Explanation) -> Text:
     line = Text(explanation.verdict, _STYLES.get(explanation.verdict, ""))
-    if explanation.ai_score is not None:
-        line.append(f", score {explanation.ai_score:.3f}", "")
-    if explanation.threshold is not None:
-        line.append(f" (AI from {explanation.threshold:.3f})", "")
-    language = explanation.language or "language not recognised"
-    line.append(f", {language}, {terminal.plural(explanation.words, 'word')}", "")
+    if explanation.language is not None:
+        line.append(f", {explanation.language}", "")
+    line.append(f", {terminal.plural(explanation.words, 'word')}", "")
     return line
+
+
+def _reasons(explanation: Explanation) -> list[str]:
+    """Score, threshold and the decision's reasons, some of which say the score too."""
+    lines = []
+    if explanation.language is None:
+        lines.append("language not recognised")
+    if explanation.ai_score is not None:
+        limit = explanation.threshold
+        from_where = f", AI from {limit:.3f}" if limit is not None else ""
+        lines.append(f"ai_score {explanation.ai_score:.3f}{from_where}")
+    return list(dict.fromkeys([*lines, *explanation.reasons]))
 
 
 def _features(explanation: Explanation, *, narrow: bool) -> Table:

@@ -10,7 +10,7 @@ import typer
 
 from lowbg.config import Gate, GateGroup, GateStatistic
 from lowbg.errors import ConfigError
-from lowbg_cli.options import finite
+from lowbg_cli import options
 
 MaxAiShare: TypeAlias = Annotated[
     float | None,
@@ -19,13 +19,17 @@ MaxAiShare: TypeAlias = Annotated[
         metavar="SHARE",
         min=0.0,
         max=1.0,
-        callback=finite,
+        callback=options.finite,
         help="Fail above this AI share of the scored documents (0 to 1).",
     ),
 ]
 Statistic: TypeAlias = Annotated[
     GateStatistic | None,
-    typer.Option("--statistic", help="Which AI share; upper: its interval's end. [default: upper]"),
+    typer.Option(
+        "--statistic",
+        help="Which AI share; upper: its interval's end. [default: upper]",
+        rich_help_panel=options.LIMITS,
+    ),
 ]
 MaxAiShareBy: TypeAlias = Annotated[
     list[str] | None,
@@ -34,11 +38,17 @@ MaxAiShareBy: TypeAlias = Annotated[
         metavar="GROUP=SHARE",
         help="The same for each language, year, host, shard or source; may be repeated.",
         show_default=False,
+        rich_help_panel=options.LIMITS,
     ),
 ]
 SourceField: TypeAlias = Annotated[
     str | None,
-    typer.Option("--source-field", metavar="FIELD", help="The field that says a record's source."),
+    typer.Option(
+        "--source-field",
+        metavar="FIELD",
+        help="The field that says a record's source.",
+        rich_help_panel=options.LIMITS,
+    ),
 ]
 MinGroupDocuments: TypeAlias = Annotated[
     int | None,
@@ -47,6 +57,7 @@ MinGroupDocuments: TypeAlias = Annotated[
         metavar="N",
         min=1,
         help="Parts with fewer scored documents aren't judged by themselves. [default: 100]",
+        rich_help_panel=options.LIMITS,
     ),
 ]
 MaxPhraseHits: TypeAlias = Annotated[
@@ -56,6 +67,7 @@ MaxPhraseHits: TypeAlias = Annotated[
         metavar="CATEGORY=N",
         help="Fail where more documents hold such a phrase; may be repeated.",
         show_default=False,
+        rich_help_panel=options.LIMITS,
     ),
 ]
 MaxQuarantinedShare: TypeAlias = Annotated[
@@ -65,8 +77,9 @@ MaxQuarantinedShare: TypeAlias = Annotated[
         metavar="SHARE",
         min=0.0,
         max=1.0,
-        callback=finite,
+        callback=options.finite,
         help="Fail above this share of records that cannot be read.",
+        rich_help_panel=options.LIMITS,
     ),
 ]
 MinHumanTokenShare: TypeAlias = Annotated[
@@ -76,8 +89,9 @@ MinHumanTokenShare: TypeAlias = Annotated[
         metavar="SHARE",
         min=0.0,
         max=1.0,
-        callback=finite,
+        callback=options.finite,
         help="Fail below this share of words that are in human documents.",
+        rich_help_panel=options.LIMITS,
     ),
 ]
 MinScoredDocuments: TypeAlias = Annotated[
@@ -87,6 +101,7 @@ MinScoredDocuments: TypeAlias = Annotated[
         metavar="N",
         min=0,
         help="Fail with fewer scored documents. [default: 1]",
+        rich_help_panel=options.LIMITS,
     ),
 ]
 

@@ -1,4 +1,7 @@
-"""The options that commands share: each is declared once, and used by its name."""
+"""The options that commands share: each is declared once, and used by its name.
+
+Those without a heading come first in `--help`: what everyone needs.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,17 @@ import typer
 
 from lowbg.config import Changed as IfChanged
 from lowbg.config import Compression as Codec
-from lowbg.config import ExecutorName, FprBound, LmDtype, Rule
+from lowbg.config import ExecutorName, FprBound, Rule
 from lowbg.config import Unscored as UnscoredTo
+
+INPUT = "Input and fields"
+PIPE = "As part of a pipeline, without -o"
+OUTPUT = "Output"
+DECISION = "Decision"
+LIMITS = "Limits"
+PROVENANCE = "Provenance"
+RUNNING = "Running"
+EXIT = "Exit code"
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
 
@@ -63,24 +75,41 @@ TextField: TypeAlias = Annotated[
     typer.Option(
         "--text-field",
         metavar="FIELD",
-        help="The records' text; a dotted path (meta.lang) reaches into objects.",
+        help="A record's text; a dotted path (meta.lang) reaches into objects.",
     ),
 ]
 IdField: TypeAlias = Annotated[
-    str, typer.Option("--id-field", metavar="FIELD", help="Their identifier.")
+    str,
+    typer.Option(
+        "--id-field", metavar="FIELD", help="A record's identifier.", rich_help_panel=INPUT
+    ),
 ]
 LangField: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--lang-field", metavar="FIELD", help="Their language; told from the text where absent."
+        "--lang-field",
+        metavar="FIELD",
+        help="A record's language; told from the text where absent.",
+        rich_help_panel=INPUT,
     ),
 ]
 DateField: TypeAlias = Annotated[
     str | None,
-    typer.Option("--date-field", metavar="FIELD", help="Their date (ISO 8601). [default: date]"),
+    typer.Option(
+        "--date-field",
+        metavar="FIELD",
+        help="A record's date (ISO 8601). [default: date]",
+        rich_help_panel=INPUT,
+    ),
 ]
 UrlField: TypeAlias = Annotated[
-    str, typer.Option("--url-field", metavar="FIELD", help="Their URL, for the report.")
+    str,
+    typer.Option(
+        "--url-field",
+        metavar="FIELD",
+        help="A record's URL, for the report.",
+        rich_help_panel=INPUT,
+    ),
 ]
 PolicyFile: TypeAlias = Annotated[
     Path | None,
@@ -90,7 +119,11 @@ PolicyFile: TypeAlias = Annotated[
 ]
 RuleName: TypeAlias = Annotated[
     Rule | None,
-    typer.Option("--rule", help="How features become a verdict. [default: calibrated]"),
+    typer.Option(
+        "--rule",
+        help="How features become a verdict. [default: calibrated]",
+        rich_help_panel=DECISION,
+    ),
 ]
 TargetFpr: TypeAlias = Annotated[
     float | None,
@@ -105,8 +138,9 @@ FprBoundName: TypeAlias = Annotated[
     FprBound | None,
     typer.Option(
         "--fpr-bound",
-        help="Does that hold on average over collections of human text, or on every one? "
+        help="--target-fpr holds on average over collections of human text, or on every one. "
         "[default: mean]",
+        rich_help_panel=DECISION,
     ),
 ]
 MinPerplexity: TypeAlias = Annotated[
@@ -116,6 +150,7 @@ MinPerplexity: TypeAlias = Annotated[
         metavar="X",
         callback=finite,
         help="With --rule thresholds: below this it is AI.",
+        rich_help_panel=DECISION,
     ),
 ]
 MinBurstiness: TypeAlias = Annotated[
@@ -125,6 +160,7 @@ MinBurstiness: TypeAlias = Annotated[
         metavar="X",
         callback=finite,
         help="With --rule thresholds: below this it is AI.",
+        rich_help_panel=DECISION,
     ),
 ]
 MaxPhraseHits: TypeAlias = Annotated[
@@ -134,11 +170,16 @@ MaxPhraseHits: TypeAlias = Annotated[
         metavar="N",
         min=0,
         help="With --rule thresholds: above this it is AI.",
+        rich_help_panel=DECISION,
     ),
 ]
 Unscored: TypeAlias = Annotated[
     UnscoredTo | None,
-    typer.Option("--unscored", help="Where documents go that cannot be judged. [default: human]"),
+    typer.Option(
+        "--unscored",
+        help="Where documents go that cannot be judged. [default: human]",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 TrustBefore: TypeAlias = Annotated[
     dt.date | None,
@@ -147,6 +188,7 @@ TrustBefore: TypeAlias = Annotated[
         metavar="DATE",
         parser=parse_date,
         help="Documents dated earlier are human by provenance.",
+        rich_help_panel=PROVENANCE,
     ),
 ]
 Trust: TypeAlias = Annotated[
@@ -155,6 +197,7 @@ Trust: TypeAlias = Annotated[
         "--trust",
         metavar="FIELD=VALUE",
         help="Documents whose field has this value (a glob) are human by provenance; repeatable.",
+        rich_help_panel=PROVENANCE,
     ),
 ]
 AllowSource: TypeAlias = Annotated[
@@ -163,12 +206,16 @@ AllowSource: TypeAlias = Annotated[
         "--allow-source",
         metavar="SOURCE",
         help="Host (and those below), glob, host/path, or @FILE of them: human by provenance.",
+        rich_help_panel=PROVENANCE,
     ),
 ]
 DenySource: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--deny-source", metavar="SOURCE", help="Likewise: AI, whatever else is known of them."
+        "--deny-source",
+        metavar="SOURCE",
+        help="Likewise: AI, whatever else is known of them.",
+        rich_help_panel=PROVENANCE,
     ),
 ]
 CountField: TypeAlias = Annotated[
@@ -177,96 +224,55 @@ CountField: TypeAlias = Annotated[
         "--count-field",
         metavar="FIELD",
         help="Count the documents by this field's values (C2PA, sidecars); repeatable.",
+        rich_help_panel=PROVENANCE,
     ),
-]
-Lm: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--lm",
-        metavar="MODEL",
-        help="A causal LM reads documents too: a folder or a Hugging Face name (NAME@REVISION).",
-    ),
-]
-LmPerformer: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--lm-performer", metavar="MODEL", help="A second one for Binoculars."),
-]
-LmBand: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--lm-band",
-        metavar="LOW:HIGH",
-        help="It reads only documents whose ai_score lies here, and too short ones. [default: all]",
-    ),
-]
-LmContext: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        "--lm-context", metavar="N", min=2, help="Tokens it reads at once. [default: the model's]"
-    ),
-]
-LmType: TypeAlias = Annotated[
-    LmDtype, typer.Option("--lm-dtype", help="Its numbers; auto: float32, on a GPU bfloat16.")
-]
-LmDevice: TypeAlias = Annotated[
-    str, typer.Option("--lm-device", metavar="DEVICE", help="auto, cpu, cuda, or cuda:N.")
-]
-LmBatchTokens: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        "--lm-batch-tokens",
-        metavar="N",
-        min=1,
-        help="Tokens in a batch; halved when memory runs out. [default: 2048, on a GPU 65536]",
-    ),
-]
-Kenlm: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--kenlm", metavar="FILE", help="A KenLM model (.bin, .arpa): kenlm_perplexity."),
-]
-KenlmSentencepiece: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--kenlm-sentencepiece", metavar="FILE", help="The SentencePiece model of its words."
-    ),
-]
-KenlmNormalise: TypeAlias = Annotated[
-    bool, typer.Option("--kenlm-normalise", help="Prepare text for it as CCNet does.")
-]
-Watermark: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--watermark", metavar="FILE", help="Look for a watermark, with these keys."),
 ]
 AiTo: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--ai-to",
         metavar="FILE",
-        help="Without -o: AI lines go here, compressed as the name says (.zst, .gz).",
+        help="AI lines go here, compressed as the name says (.zst, .gz).",
+        rich_help_panel=PIPE,
     ),
 ]
 DiscardAi: TypeAlias = Annotated[
-    bool, typer.Option("--discard-ai", help="Without -o: AI lines are dropped.")
+    bool,
+    typer.Option("--discard-ai", help="AI lines are dropped.", rich_help_panel=PIPE),
 ]
 QuarantineTo: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--quarantine-to",
         metavar="FILE",
-        help="Without -o: records that cannot be read. [default: <AI file>.quarantine.jsonl]",
+        help="Records that cannot be read go here. [default: <AI file>.quarantine.jsonl]",
+        rich_help_panel=PIPE,
     ),
 ]
 ReportTo: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE", help="Without -o: the report (.json or .html)."),
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="The report goes here (.json or .html).",
+        rich_help_panel=PIPE,
+    ),
 ]
 Annotate: TypeAlias = Annotated[
     bool,
-    typer.Option("--annotate", help="Add score, verdict and reasons to each record, as `lowbg`."),
+    typer.Option(
+        "--annotate",
+        help="Add score, verdict and reasons to each record, as `lowbg`.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Compression: TypeAlias = Annotated[
     Codec | None,
-    typer.Option("--compression", help="How JSONL outputs are stored. [default: keep]"),
+    typer.Option(
+        "--compression",
+        help="How JSONL outputs are stored. [default: keep]",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 FailAbove: TypeAlias = Annotated[
     float | None,
@@ -276,6 +282,7 @@ FailAbove: TypeAlias = Annotated[
         min=0.0,
         max=1.0,
         help="Exit 1 when the AI share of the scored documents is higher (0 to 1).",
+        rich_help_panel=EXIT,
     ),
 ]
 DryRun: TypeAlias = Annotated[
@@ -297,11 +304,16 @@ Threads: TypeAlias = Annotated[
         metavar="N",
         min=1,
         help="Batches of a shard that a worker scores at once. [default: free cores, up to 4]",
+        rich_help_panel=RUNNING,
     ),
 ]
 Executor: TypeAlias = Annotated[
     ExecutorName | None,
-    typer.Option("--executor", help="What maps shards over workers. [default: processes]"),
+    typer.Option(
+        "--executor",
+        help="What maps shards over workers. [default: processes]",
+        rich_help_panel=RUNNING,
+    ),
 ]
 Overwrite: TypeAlias = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run left in the output.")
@@ -318,16 +330,27 @@ Changed: TypeAlias = Annotated[
     typer.Option(
         "--changed",
         help="With --incremental: what becomes of inputs that changed. [default: refuse]",
+        rich_help_panel=RUNNING,
     ),
 ]
 Retries: TypeAlias = Annotated[
     int,
-    typer.Option("--retries", metavar="N", min=0, help="Try a shard that failed N times more."),
+    typer.Option(
+        "--retries",
+        metavar="N",
+        min=0,
+        help="Try a shard that failed N times more.",
+        rich_help_panel=RUNNING,
+    ),
 ]
 CheckpointSeconds: TypeAlias = Annotated[
     float,
     typer.Option(
-        "--checkpoint-seconds", metavar="S", min=0.0, help="How often a shard's state is saved."
+        "--checkpoint-seconds",
+        metavar="S",
+        min=0.0,
+        help="How often a shard's state is saved.",
+        rich_help_panel=RUNNING,
     ),
 ]
 CheckpointBytes: TypeAlias = Annotated[
@@ -338,23 +361,33 @@ CheckpointBytes: TypeAlias = Annotated[
         parser=parse_size,
         help="… and after how much decompressed input at the latest. [default: 256M]",
         show_default=False,
+        rich_help_panel=RUNNING,
     ),
 ]
 CheckDigests: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--check-digests", help="Note each input's SHA-256; --resume compares it, not the time."
+        "--check-digests",
+        help="Note each input's SHA-256; --resume compares it, not the time.",
+        rich_help_panel=RUNNING,
     ),
 ]
 SkipIfRunning: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--skip-if-running", help="Exit 0 when another run writes to the output: for cron."
+        "--skip-if-running",
+        help="Exit 0 when another run writes to the output: for cron.",
+        rich_help_panel=RUNNING,
     ),
 ]
 LogFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--log-file", metavar="FILE", help="Append a JSON line a shard, and a summary."),
+    typer.Option(
+        "--log-file",
+        metavar="FILE",
+        help="Append a JSON line a shard, and a summary.",
+        rich_help_panel=RUNNING,
+    ),
 ]
 Reserve: TypeAlias = Annotated[
     Path | None,
@@ -362,10 +395,14 @@ Reserve: TypeAlias = Annotated[
         "--reserve",
         metavar="DIR",
         help="Keep documents that are human by provenance there too, each text once.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Strict: TypeAlias = Annotated[
-    bool, typer.Option("--strict", help="Exit 3 also when any record was quarantined.")
+    bool,
+    typer.Option(
+        "--strict", help="Exit 3 also when any record was quarantined.", rich_help_panel=EXIT
+    ),
 ]
 MaxRecordBytes: TypeAlias = Annotated[
     int,
@@ -375,19 +412,10 @@ MaxRecordBytes: TypeAlias = Annotated[
         parser=parse_size,
         help="Larger records are quarantined unread. [default: 64M]",
         show_default=False,
+        rich_help_panel=INPUT,
     ),
 ]
 BatchBytes: TypeAlias = Annotated[
-    int,
-    typer.Option(
-        "--batch-bytes",
-        metavar="SIZE",
-        parser=parse_size,
-        help="How much is read at a time; changes memory and speed, never a result.",
-        hidden=True,
-    ),
-]
-BatchBytesByLm: TypeAlias = Annotated[
     int | None,
     typer.Option(
         "--batch-bytes",

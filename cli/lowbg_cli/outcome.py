@@ -37,6 +37,9 @@ class Judgement:
             # Problems are told below, a line each, for grep.
             terminal.show(summary(outcome.report, sys.stderr, leave_out=("problems",)))
         tell_problems(outcome.shards, report, quiet=self.quiet, strict=self.strict)
+        warning = undated(outcome.report)
+        if warning and not self.quiet:
+            terminal.warning(warning)
         code = exit_code(outcome, strict=self.strict)
         if self.fail_above is None:
             return code
@@ -91,10 +94,31 @@ def tell_problems(
     if hint:
         terminal.error(hint)
     elif none_readable(shards):
-        terminal.error(
-            "no record could be read. Is the input JSONL, an object a line, or Parquet, and does "
-            "--text-field name the text?"
-        )
+        terminal.error(f"no record could be read. {_why_none(of_records)}")
+
+
+def _why_none(problems: Sequence[Problem]) -> str:
+    """What to do about an input of which no record could be read."""
+    from lowbg.records import RejectReason
+
+    if all(problem.kind == RejectReason.TOO_LARGE for problem in problems):
+        return "All are larger than --max-record-bytes allows."
+    return "Is the input JSONL, an object a line, or Parquet, and does --text-field name the text?"
+
+
+def undated(report: Report) -> str:
+    """What to say where documents were to be trusted by date and none has one; else empty."""
+    from lowbg.origins import UNKNOWN_YEAR
+
+    run = report["runs"][-1]
+    before = run["policy"]["trust_before"]
+    years = {row["name"] for row in report["years"]}
+    if before is None or years != {UNKNOWN_YEAR}:
+        return ""
+    return (
+        f"no document has a date in the field {run['configuration']['fields']['date']!r}, so none "
+        f"is trusted as dated before {before}. Name the field with --date-field."
+    )
 
 
 def _messages(problems: Sequence[Problem], report: str | None) -> list[str]:

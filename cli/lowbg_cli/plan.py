@@ -21,7 +21,7 @@ def check_existing(output: Path, existing: Existing) -> None:
     # The library's check makes a directory that is missing.
     if output.exists():
         from lowbg.filtering import LAYOUT
-        from lowbg.resuming import check_output
+        from lowbg.output_directory import check_output
 
         check_output(output, existing, LAYOUT)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand
+from lowbg_cli.helping import PlainCommand
 
 
-class TakesSeveral(TyperCommand):
+class TakesSeveral(PlainCommand):
     """A command without arguments of its own: loose words belong to the list option before them.
 
     So a shell's globs work: `--human books/*.jsonl`.

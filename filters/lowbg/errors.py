@@ -60,3 +60,8 @@ class ModelError(LowbgError):
 
 class ConservationError(LowbgError):
     """Records in and records out of a shard differ: a defect of lowbg, never of the data."""
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong, without the path that an `OSError` names too: the message has it."""
+    return getattr(error, "strerror", None) or str(error)

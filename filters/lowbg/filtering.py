@@ -18,10 +18,10 @@ from lowbg.config import RunConfig
 from lowbg.engine import Engine
 from lowbg.errors import ConfigError, LockedError, OutputError
 from lowbg.jobs import Job, Place, run_job
+from lowbg.output_directory import COMMON_ENTRIES, Layout
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
 from lowbg.report import collect
-from lowbg.resuming import COMMON_ENTRIES, Layout
 from lowbg.routing import Route
 from lowbg.running import OnShard, Outcome, reader_opener, run_info
 from lowbg.shards import Shard

@@ -15,11 +15,12 @@ from lowbg.checkpoints import Checkpoint, Journal
 from lowbg.config import Changed, Durability, ExecutorName, Existing, RunConfig
 from lowbg.engine import Engine
 from lowbg.locks import run_lock, share_of_worker
+from lowbg.output_directory import Layout, check_output
 from lowbg.pipeline import OnProgress, Sinks, run_shard
 from lowbg.readers.base import Reader
 from lowbg.report import read_json
 from lowbg.results import ShardResult
-from lowbg.resuming import Layout, check_output, prepare_output
+from lowbg.resuming import prepare_output
 from lowbg.running import OnShard, Outcome, Run, check_names, reader_opener, run_shards
 from lowbg.shards import Shard
 from lowbg.sinks import PartOf

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from lowbg.compression import open_input
 from lowbg.config import as_dict
-from lowbg.errors import ConfigError, LowbgError, OutputError
+from lowbg.errors import ConfigError, LowbgError, OutputError, cause
 from lowbg.results import RunInfo, ShardResult
 from lowbg.statistics import VERDICTS
 from lowbg.writers.base import AtomicFile
@@ -300,7 +300,7 @@ def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
             return []
         records = _count_records(path, file["kind"])
     except (OSError, LowbgError, ValueError) as error:
-        return [Finding("changed", name, f"{name}: cannot be read ({error})")]
+        return [Finding("changed", name, f"{name}: cannot be read ({cause(error)})")]
     if records != file["records"]:
         message = f"{name}: holds {records:,} records; {NAME} says {file['records']:,}"
         return [Finding("count", name, message)]

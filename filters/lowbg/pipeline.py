@@ -146,6 +146,7 @@ class _ShardRun:
         self._checkpoint = checkpoint
         self._tally = checkpoint.tally if checkpoint else Tally()
         self._statistics = checkpoint.statistics if checkpoint else Statistics()
+        self._earlier = self._tally.records, self._tally.text_bytes
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
         if checkpoint is not None:
             self._started -= checkpoint.seconds
@@ -256,6 +257,7 @@ class _ShardRun:
 
     def _result(self, reader: Reader | None) -> ShardResult:
         tally = self._tally
+        earlier_records, earlier_text_bytes = self._earlier
         return ShardResult(
             shard=self._name,
             source=self._source,
@@ -274,6 +276,8 @@ class _ShardRun:
             cpu_seconds=time.process_time() - self._cpu_started,
             seen_fields=tuple(sorted(reader.seen_fields)) if reader is not None else (),
             lm_seconds=tally.lm_seconds,
+            earlier_records=earlier_records,
+            earlier_text_bytes=earlier_text_bytes,
         )
 
 

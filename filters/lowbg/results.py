@@ -31,7 +31,10 @@ class ShardResult:
     `complete` is false when the input could not be read to its end or an output not written.
     `read_bytes` are the stored (compressed) bytes of the input; `text_bytes` the decompressed ones
     of its records. `seconds` is wall-clock time, `cpu_seconds` this worker's CPU time on it;
-    `lm_seconds` is that part of the wall-clock time which a causal LM took.
+    `lm_seconds` is that part of the wall-clock time which a causal LM took. Of `records` and
+    `text_bytes`, `earlier_records` and `earlier_text_bytes` are what was done before the run that
+    reports them: all of a shard that it found finished, and what lay before the checkpoint that it
+    went on from. They are no part of what became of it: equal results may differ in them.
     """
 
     shard: str
@@ -52,6 +55,8 @@ class ShardResult:
     input_sha256: str | None = None
     seen_fields: tuple[str, ...] = ()
     lm_seconds: float = 0.0
+    earlier_records: int = field(default=0, compare=False)
+    earlier_text_bytes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from lowbg.config import RunConfig, ScoreFormat
 from lowbg.engine import Engine, Judged
 from lowbg.errors import OutputError
 from lowbg.jobs import Job, Place, run_job
+from lowbg.output_directory import COMMON_ENTRIES, Layout
 from lowbg.pipeline import OnProgress, run_shard
 from lowbg.readers.base import Reader
 from lowbg.records import Batch, LinePayload, ParquetLayout, Payload, Rejected, RowPayload
 from lowbg.report import collect
-from lowbg.resuming import COMMON_ENTRIES, Layout
 from lowbg.routing import VERDICT_NAMES
 from lowbg.running import OnShard, Outcome, reader_opener, run_info
 from lowbg.shards import Shard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ _NO_DATA = ("quarantine", "report.json", "manifest.json")
 """What lies in such a directory beside data, and would pass for it."""
 
 _MAGIC = frozenset("*?[")
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ def survey(
     taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. Of an
     output directory of lowbg, reports and quarantine are left out. A file that is named twice is
     one shard. Where names of different inputs collide, those inputs' names
-    get the input directory's name in front.
+    get the input directory's name in front. What a shell's <(…) stands for is named by its place
+    among such inputs: pipe-1, pipe-2.
 
     Raises `ConfigError` when an input is missing or cannot be listed, when there are no shards,
     when names still collide, and when an input is the output directory or lies inside it. An
@@ -129,6 +132,7 @@ def survey(
     for shard in (shard for each in found for shard in each.shards):
         _check_shard_outside(shard, root)
     _drop_repeated(found)
+    _name_descriptors(found)
     _disambiguate(found)
     shards = tuple(shard for each in found for shard in each.shards)
     skipped = tuple(dict.fromkeys(path for each in found for path in each.skipped))
@@ -395,6 +399,16 @@ def _drop_repeated(found: Iterable[_Input]) -> None:
                 seen.add(identity)
                 kept.append(shard)
         each.shards = kept
+
+
+def _name_descriptors(found: Iterable[_Input]) -> None:
+    """Numbers what a shell's <(…) stands for by its place: the descriptor's number says nothing."""
+    count = 0
+    for each in found:
+        for i, shard in enumerate(each.shards):
+            if _DESCRIPTOR.fullmatch(shard.path):
+                count += 1
+                each.shards[i] = replace(shard, name=f"pipe-{count}")
 
 
 def _disambiguate(found: Sequence[_Input]) -> None:

@@ -302,6 +302,33 @@ def test_finished_shards_are_not_read_again(source: Path, tmp_path: Path) -> Non
     assert (second.resumed, len(second.shards)) == (3, 4)
     assert second.shards[:3] == first.shards
     assert verify(out) == []
+    speed = second.report["throughput"]
+    assert (speed["done_records"], speed["records"]) == (20, 110)
+
+
+def test_a_shard_s_part_before_its_checkpoint_is_not_this_run_s_speed(
+    source: Path, tmp_path: Path
+) -> None:
+    (source / "a.jsonl").write_bytes(lines(70))
+    out = tmp_path / "out"
+    seen: list[Progress] = []
+    stop_soon = at(4, stop)
+
+    def note(progress: Progress) -> None:
+        seen.append(progress)
+        stop_soon(progress)
+
+    with pytest.raises(StoppedError):
+        run(source, out, on_progress=note)
+    STOP.reset()
+    before = seen[-1].records
+    resumed = run(source, out, Existing.RESUME)
+    speed = resumed.report["throughput"]
+    assert 0 < before < 70
+    assert speed["done_records"] == 70 - before
+    (shard,) = resumed.shards
+    assert speed["done_text_bytes"] == shard.text_bytes - shard.earlier_text_bytes
+    assert 0 < shard.earlier_text_bytes < shard.text_bytes
 
 
 def test_an_output_that_is_gone_is_made_again(source: Path, tmp_path: Path) -> None:

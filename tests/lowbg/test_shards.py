@@ -107,6 +107,23 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
         discover([str(tmp_path / "self")])
 
 
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="the system has no /dev/fd")
+def test_what_a_shell_substitutes_is_named_by_its_place(tmp_path: Path) -> None:
+    (tmp_path / "63").touch()
+    ends = [end for _ in range(2) for end in os.pipe()]
+    try:
+        one, two = f"/dev/fd/{ends[2]}", f"/proc/self/fd/{ends[0]}"
+        shards = discover([one, str(tmp_path / "63"), two])
+    finally:
+        for end in ends:
+            os.close(end)
+    assert [(shard.path, shard.name) for shard in shards] == [
+        (one, "pipe-1"),
+        (str(tmp_path / "63"), "63"),
+        (two, "pipe-2"),
+    ]
+
+
 def test_a_pipe_in_a_directory_does_not_block(tmp_path: Path) -> None:
     make(tmp_path, "a.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")

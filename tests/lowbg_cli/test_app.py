@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,6 +61,43 @@ def test_help_fits_a_terminal(name: str, run: Run) -> None:
     assert max(map(len, result.stdout.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_is_plain_text_within_the_terminal(
+    name: str, columns: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    page = run(*name.split(), "--help").stdout
+    for line in page.splitlines():
+        example = line.startswith("    ") and "lowbg " in line
+        # The name of an option is longer than the narrowest line, and is never broken.
+        option = line.startswith("  -")
+        assert len(line) <= columns or example or option, line
+    assert not set(page) & set("\x1b╭│╰─")
+    assert "..." not in page.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("name", ["filter", "score", "gate"])
+def test_help_shows_every_option_once_under_its_heading(name: str, run: Run) -> None:
+    shown: list[tuple[str, str]] = []
+    heading = ""
+    for line in run(name, "--help").stdout.splitlines():
+        heading = line[:-1] if re.fullmatch(r"[A-Z].*:", line) else heading
+        if re.match(r"  -", line):
+            shown += [(option, heading) for option in re.findall(r"(?<= )--[a-z-]+", line[:29])]
+    declared = {
+        option: getattr(parameter, "rich_help_panel", None) or "Options"
+        for parameter in typer.main.get_group(app).commands[name].params
+        if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False)
+        for option in [*parameter.opts, *parameter.secondary_opts]
+        if option.startswith("--")
+    }
+    assert sorted(shown) == sorted([*declared.items(), ("--help", "Options")])
+    headings = [heading for _, heading in shown]
+    assert headings[0] == "Options"
+    assert headings.count("Options") <= 12, "what everyone needs is a short list"
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = f"""
 import sys
@@ -101,6 +139,33 @@ def test_wrong_usage_ends_with_2(args: list[str], run: Run) -> None:
     result = run(*args)
     assert result.exit_code == 2
     assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("lowbg: error: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["filter"], ("missing argument", "INPUT", "lowbg filter --help")),
+        (["drift", "check", "x"], ("missing option", "--baseline", "lowbg drift check --help")),
+        (["filtr"], ("no such command", "filtr")),
+        (["--no"], ("no such option", "--no", "lowbg --help")),
+        (["filter", "x", "--trust-before", "soon"], ("--trust-before", "'soon' is no day")),
+    ],
+)
+def test_wrong_usage_names_the_option_and_the_help(
+    args: list[str], line: tuple[str, ...], run: Run
+) -> None:
+    said = run(*args).stderr
+    assert all(part in said for part in line), said
+
+
+@pytest.mark.parametrize("args", [[], ["drift"], ["reserve"]])
+def test_a_group_alone_shows_its_help(args: list[str], run: Run) -> None:
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: lowbg ")
+    assert "Commands:" in result.stderr
 
 
 def test_a_real_process_agrees_on_usage(start: Start) -> None:

@@ -13,22 +13,13 @@ from pathlib import Path
 import pytest
 import typer.main
 from examples.make_sample import ai_documents, human_documents
+from tests.pieces import pieces
 from typer.testing import Result
 
 from lowbg_cli.commands.drift import drift_app
 
 Run = Callable[..., Result]
 SMALL = ("--documents", 120, "--words", 6_000)
-
-
-def pieces(documents: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The documents in pieces of 100 words."""
-    found = []
-    for document in documents:
-        words = document["text"].split()
-        for end in range(100, len(words) + 1, 100):
-            found.append({**document, "text": " ".join(words[end - 100 : end])})
-    return found
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> Path:
@@ -89,10 +80,23 @@ def test_limits_are_options(run: Run, crawls: dict[str, Path], base: Path) -> No
         assert (got.exit_code, got.stdout.count("ALERT") > 0) == (1, True), off[place]
 
 
-def test_narrow_terminal_and_quiet(run: Run, crawls: dict[str, Path], base: Path) -> None:
+@pytest.mark.parametrize("columns", [40, 66, 80])
+def test_narrow_terminal_and_quiet(
+    run: Run,
+    crawls: dict[str, Path],
+    base: Path,
+    columns: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     got = run("drift", "check", crawls["february"], "--baseline", base, "-q")
     assert got.stderr == ""
-    assert max(len(line) for line in got.stdout.splitlines()) < 80
+    lines = got.stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    # No word is broken, whatever the width.
+    (line,) = (line for line in lines if line.startswith("distance of sentence lengths"))
+    values = line if columns > 40 else lines[lines.index(line) + 1]
+    assert values.rstrip().endswith("0.050")
 
 
 def test_other_conditions_are_refused(
@@ -125,8 +129,19 @@ def test_too_small_a_corpus_is_refused(run: Run, base: Path, tmp_path: Path) -> 
 def test_wrong_text_field_names_the_fields(run: Run, tmp_path: Path) -> None:
     odd = write(tmp_path / "odd.jsonl", [{"body": "some words"}] * 30)
     got = run("drift", "baseline", odd, "-o", tmp_path / "b.json")
-    assert got.exit_code == 2
+    assert got.exit_code == 3
     assert "the fields there are: body" in got.stderr
+
+
+def test_an_input_of_which_nothing_can_be_read_ends_with_3(
+    run: Run, base: Path, tmp_path: Path
+) -> None:
+    junk = tmp_path / "junk.jsonl"
+    junk.write_text("no JSON\nat all\n")
+    got = run("drift", "check", junk, "--baseline", base)
+    assert got.exit_code == 3
+    assert "none of 2 records could be read as text; is the input JSONL" in got.stderr
+    assert got.stdout == ""
 
 
 def test_cut_input_ends_with_3(

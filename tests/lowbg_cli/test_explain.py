@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,13 @@ from lowbg_cli.explanation import print_explanation
 
 Run = Callable[..., Result]
 TEXT = "As an AI language model, I cannot say. We walked home through the rain, and had toast."
+HUMAN = (
+    "Grandad kept bees behind the shed, and on Sundays he'd let me hold the smoker. I was stung "
+    "twice that summer. Neither time did I cry; Mum says I did, but she was at the shops. The hive "
+    "went to Uncle Pete when the house got sold, along with two ladders and a lawnmower that never "
+    "once started. He lost the queen in February. After that nobody spoke of it much, though I saw "
+    "the empty boxes stacked by his garage for years, grey and warped, with a wasps' nest in one."
+)
 NOTE = Explanation(
     language="en",
     words=9,
@@ -44,7 +53,8 @@ def plain(explanation: Explanation, columns: int, monkeypatch: pytest.MonkeyPatc
 
 def test_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plain(NOTE, 80, monkeypatch) == (
-        "ai, score 0.912 (AI from 0.500), en, 9 words\n"
+        "ai, en, 9 words\n"
+        "  ai_score 0.912, AI from 0.500\n"
         "  phrase\n"
         "  steering ␛[2J\n"
         "\n"
@@ -69,6 +79,13 @@ def test_it_fits(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(line != line.rstrip() for line in lines)
 
 
+def test_a_long_reason_stays_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = replace(NOTE, reasons=("a reason " * 9,))
+    reasons = plain(long, 40, monkeypatch).partition("\n\n")[0].splitlines()[1:]
+    assert len(reasons) > 2
+    assert all(line.startswith("  ") for line in reasons)
+
+
 def test_a_text(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "essay.txt"
     file.write_text(TEXT, encoding="utf-8")
@@ -77,6 +94,26 @@ def test_a_text(run: Run, tmp_path: Path) -> None:
     assert "⟦As an AI language model⟧" in result.stdout
     assert result.stderr == ""
     assert run("explain", "-", stdin=TEXT.encode()).stdout == result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "reason"),
+    [
+        (HUMAN, "human", "ai_score "),
+        ("hello world this is", "unscored", "language not recognised"),
+    ],
+)
+def test_nothing_is_said_twice(
+    text: str, verdict: str, reason: str, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "essay.txt"
+    file.write_text(text, encoding="utf-8")
+    headline, *reasons = run("explain", file).stdout.partition("\n\n")[0].splitlines()
+    assert headline.startswith(f"{verdict}, ")
+    assert len(reasons) == 1
+    assert reasons[0].startswith(f"  {reason}")
+    assert "recognised" not in headline
+    assert "score" not in headline.removeprefix(verdict)
 
 
 def test_json(run: Run, tmp_path: Path) -> None:
@@ -94,6 +131,7 @@ def test_json(run: Run, tmp_path: Path) -> None:
     ("args", "code", "message"),
     [
         (["nowhere.txt"], 2, "nowhere.txt: no such file"),
+        (["."], 2, ".: is a directory; give one file of it"),
         (["{shard}", "--id", "z"], 2, "no record with the identifier 'z'"),
         (["{shard}", "--record", "7"], 2, "no record number 7"),
         (["{shard}", "--record", "1"], 3, "invalid JSON"),
@@ -109,6 +147,17 @@ def test_what_cannot_be_explained(
     result = run("explain", *(arg.format(shard=shard) for arg in args))
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="the system has no /dev/fd")
+def test_what_a_shell_substitutes_is_a_text(run: Run) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, TEXT.encode())
+    os.close(write_end)
+    result = run("explain", f"/dev/fd/{read_end}")
+    os.close(read_end)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == run("explain", "-", stdin=TEXT.encode()).stdout
 
 
 def test_invalid_utf8_is_said(run: Run, tmp_path: Path) -> None:

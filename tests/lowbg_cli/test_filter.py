@@ -53,6 +53,17 @@ def test_into_a_directory(run: Run, shard: Path, tmp_path: Path) -> None:
     assert run("verify", out).exit_code == 0
 
 
+def test_trusting_by_a_date_that_nothing_has_is_said(run: Run, shard: Path, tmp_path: Path) -> None:
+    said = "no document has a date in the field 'crawled', so none is trusted as dated before 2020"
+    trusting = ("--trust-before", "2020-01-01", "--date-field", "crawled")
+    assert said in run("filter", shard, "-o", tmp_path / "out", *trusting).stderr
+    assert said in run("score", shard, "-o", "-", *trusting).stderr
+    row = {"text": HUMAN[0], "crawled": "2019-05-01"}
+    shard.write_bytes(shard.read_bytes() + f"{json.dumps(row)}\n".encode())
+    assert said not in run("filter", shard, "-o", tmp_path / "dated", *trusting).stderr
+    assert said not in run("filter", shard, "-o", tmp_path / "no").stderr
+
+
 def test_an_output_is_replaced_only_on_request(run: Run, shard: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run("filter", shard, "-o", out, "-q").exit_code == 0

@@ -145,7 +145,16 @@ def test_weights_score(run: Run, human: Path, synthetic: Path, tmp_path: Path) -
     assert [json.loads(row) for row in rows[:1]] == [
         {"record": 0, "ai_score": None, "weight": 0.0, "repeats": 0}
     ]
-    assert json.loads((out / "manifest.json").read_bytes())["models"]
+    made = json.loads((out / "manifest.json").read_bytes())
+    assert made["models"]
+    drawn = sum(made["mix"][role]["mixed_documents"] for role in ("human", "synthetic"))
+    wanted = made["mix"]["wanted_draws"]
+    assert f"draws      {drawn:,}, wanted {wanted:,}" in ended.stderr
+    often = run(
+        "mix", "--human", human, "--synthetic", synthetic, "--weights", "--upsampling", "50",
+        "-o", tmp_path / "often",
+    )  # fmt: skip
+    assert ": the floor and --max-repeats allow no more" in often.stderr
 
 
 def test_provenance_decides_and_is_counted(run: Run, synthetic: Path, tmp_path: Path) -> None:

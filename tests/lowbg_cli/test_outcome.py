@@ -97,3 +97,12 @@ def test_an_input_without_a_readable_record_is_no_success(
     for fine in ((one_good,), (garbage, one_good), (shard("empty", records=0),)):
         assert exit_code(outcome(*fine), strict=False) == ExitCode.FINISHED
         assert "no record could be read" not in "".join(told(capsys, *fine))
+
+
+def test_records_that_are_all_too_large(capsys: pytest.CaptureFixture[str]) -> None:
+    large = Problem("too_large", "a:1: above the limit. Record quarantined.", 10)
+    assert told(capsys, shard("a", large))[-1] == (
+        "lowbg: error: no record could be read. All are larger than --max-record-bytes allows."
+    )
+    mixed = Problem("too_large", "a:1: above the limit. Record quarantined.", 7)
+    assert "Is the input JSONL" in told(capsys, shard("a", mixed, BROKEN))[-1]

@@ -207,13 +207,13 @@ def test_what_a_shell_substitutes_is_read_whatever_the_workers(
 ) -> None:
     """`lowbg filter <(…) <(…) -o DIR --workers 2`: only this process has the pipes."""
     out, ends, texts = tmp_path / "out", [], {}
-    for name in ("one", "two"):
+    for number, name in enumerate(("one", "two"), 1):
         read_end, write_end = os.pipe()
         text = "".join(f'{{"id":"{name}-{i}","text":"A short line."}}\n' for i in range(50))
         os.write(write_end, text.encode())
         os.close(write_end)
         ends.append(read_end)
-        texts[str(read_end)] = text
+        texts[f"pipe-{number}"] = text
     inputs = [f"/dev/fd/{end}" for end in ends]
     process = start("filter", *inputs, "-o", out, "--workers", "2", pass_fds=ends)
     for end in ends:

@@ -12,7 +12,7 @@ import typer
 
 import lowbg
 from lowbg.config import LmDtype, RunConfig
-from lowbg_cli import options, terminal
+from lowbg_cli import options, scorer_options, terminal
 from lowbg_cli.configure import (
     ExtraOptions,
     FieldOptions,
@@ -92,13 +92,13 @@ def calibrate_command(
     lang_field: options.LangField = FIELDS.language,
     date_field: options.DateField = None,
     policy: options.PolicyFile = None,
-    lm: options.Lm = None,
-    lm_performer: options.LmPerformer = None,
-    lm_band: options.LmBand = None,
-    lm_context: options.LmContext = None,
-    lm_dtype: options.LmType = LmDtype.AUTO,
-    lm_device: options.LmDevice = "auto",
-    lm_batch_tokens: options.LmBatchTokens = None,
+    lm: scorer_options.Lm = None,
+    lm_performer: scorer_options.LmPerformer = None,
+    lm_band: scorer_options.LmBand = None,
+    lm_context: scorer_options.LmContext = None,
+    lm_dtype: scorer_options.LmType = LmDtype.AUTO,
+    lm_device: scorer_options.LmDevice = "auto",
+    lm_batch_tokens: scorer_options.LmBatchTokens = None,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Set thresholds on human text of your own.
@@ -106,8 +106,8 @@ def calibrate_command(
     They keep a target false-positive rate. Known to be human are documents with a human label, or
     dated before a cut-off. The rate holds with 95 % confidence for every language and length that
     has enough of them (299 for 1 %). With --human-before the policy trusts that date too. With --lm
-    the policy also says how much weight that causal LM has, and runs with the same --lm and --lm-
-    band let it decide with.
+    the policy also says how much weight that causal LM has; runs with the same --lm and --lm-band
+    let it take part in verdicts.
 
     \b
       lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 0.01 -o policy.toml

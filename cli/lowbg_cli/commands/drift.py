@@ -22,6 +22,7 @@ from lowbg_cli.configure import (
     standard_input,
 )
 from lowbg_cli.exits import ExitCode, guarded
+from lowbg_cli.helping import PlainCommand, PlainGroup
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ FIELDS = RunConfig().fields
 SIZE, LIMITS = Size(), Limits()
 
 drift_app = typer.Typer(
+    cls=PlainGroup,
     name="drift",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -48,25 +50,40 @@ MaxPerplexityRise: TypeAlias = Annotated[
         min=0.0,
         callback=options.finite,
         help="Of the human hold-out; 0.1 is 10 % more than at the baseline.",
+        rich_help_panel=options.LIMITS,
     ),
 ]
 Label: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--label", metavar="TEXT", help="What the trend calls this check. [default: the time, UTC]"
+        "--label",
+        metavar="TEXT",
+        help="What the trend calls this check. [default: the time, UTC]",
+        rich_help_panel=options.OUTPUT,
     ),
 ]
 History: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--history", metavar="FILE", help="Append the check to a JSONL file of checks."),
+    typer.Option(
+        "--history",
+        metavar="FILE",
+        help="Append the check to a JSONL file of checks.",
+        rich_help_panel=options.OUTPUT,
+    ),
 ]
 JsonTo: TypeAlias = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the check as JSON.")
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write the check as JSON.", rich_help_panel=options.OUTPUT
+    ),
 ]
 HtmlTo: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Write a page: the trend over the history, the last check."
+        "--html",
+        metavar="FILE",
+        help="Write a page: the trend over the history, the last check.",
+        rich_help_panel=options.OUTPUT,
     ),
 ]
 
@@ -105,7 +122,7 @@ class _Places:
             write_whole(self.html, page.encode("utf-8"))
 
 
-@drift_app.command("baseline")
+@drift_app.command("baseline", cls=PlainCommand)
 @guarded
 def baseline_command(
     inputs: options.Inputs,
@@ -161,7 +178,7 @@ def baseline_command(
     return ExitCode.INCOMPLETE if drawn.problems else ExitCode.FINISHED
 
 
-@drift_app.command("check")
+@drift_app.command("check", cls=PlainCommand)
 @guarded
 def check_command(
     inputs: options.Inputs,
@@ -177,6 +194,7 @@ def check_command(
             min=0.0,
             callback=options.finite,
             help="Least share of the baseline's unique tokens.",
+            rich_help_panel=options.LIMITS,
         ),
     ] = LIMITS.min_unique_tokens,
     max_entropy_fall: Annotated[
@@ -187,6 +205,7 @@ def check_command(
             min=0.0,
             callback=options.finite,
             help="Of unigrams and of bigrams.",
+            rich_help_panel=options.LIMITS,
         ),
     ] = LIMITS.max_entropy_fall,
     max_js_distance: Annotated[
@@ -197,12 +216,18 @@ def check_command(
             min=0.0,
             max=1.0,
             help="Jensen-Shannon distance of words, of sentence lengths, of languages.",
+            rich_help_panel=options.LIMITS,
         ),
     ] = LIMITS.max_js_distance,
     max_ai_share_rise: Annotated[
         float,
         typer.Option(
-            "--max-ai-share-rise", metavar="SHARE", min=0.0, max=1.0, help="0.05: five points."
+            "--max-ai-share-rise",
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="0.05: five points.",
+            rich_help_panel=options.LIMITS,
         ),
     ] = LIMITS.max_ai_share_rise,
     max_tail_fall: Annotated[
@@ -213,6 +238,7 @@ def check_command(
             min=0.0,
             max=1.0,
             help="Of documents above the baseline's ninth decile of perplexity, a tenth of it.",
+            rich_help_panel=options.LIMITS,
         ),
     ] = LIMITS.max_tail_fall,
     label: Label = None,
@@ -281,7 +307,7 @@ def check_command(
     return _end(check, places, earlier, facts, quiet=quiet)
 
 
-@drift_app.command("canary")
+@drift_app.command("canary", cls=PlainCommand)
 @guarded
 def canary_command(
     inputs: options.Inputs,
@@ -350,7 +376,7 @@ def _draw(
     stdin = standard_input(shards)
 
     from lowbg.engine import Engine
-    from lowbg.errors import ConfigError, InputError
+    from lowbg.errors import InputError
     from lowbg.monitoring.sampling import draw
 
     used, executor = WorkerOptions(workers).resolve(shards)
@@ -367,9 +393,14 @@ def _draw(
             f"{size.documents:,}"
         )
     if drawn.unread and not drawn.seen:
-        raise ConfigError(
-            f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; the fields "
-            f"there are: {', '.join(drawn.fields[:12]) or 'none'}. See --text-field."
+        fields = ", ".join(drawn.fields[:12])
+        hint = (
+            f"the fields there are: {fields}. Name the one that holds the text with --text-field."
+            if fields
+            else "is the input JSONL, an object a line, or Parquet?"
+        )
+        raise InputError(
+            f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; {hint}"
         )
     if drawn.unread and not quiet:
         terminal.warning(f"{terminal.plural(drawn.unread, 'record')} left out: can't be read")

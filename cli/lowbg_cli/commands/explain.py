@@ -36,8 +36,8 @@ class Choice:
 
         if self.record is not None or self.id is not None:
             return True
-        if self.file == STDIN:
-            return False
+        if self.file == STDIN or not Path(self.file).is_file():
+            return False  # What can be read only once isn't looked into first.
         with Path(self.file).open("rb") as stream:
             return has_known_ending(self.file) or is_parquet(stream.read(4))
 
@@ -104,8 +104,10 @@ def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
     """The document's text, and the language that its record says it has."""
     from lowbg.compression import open_input
 
-    if choice.file != STDIN and not Path(choice.file).is_file():
+    if choice.file != STDIN and not Path(choice.file).exists():
         raise ConfigError(f"{choice.file}: no such file")
+    if Path(choice.file).is_dir():
+        raise ConfigError(f"{choice.file}: is a directory; give one file of it")
     if choice.is_record:
         from lowbg.explaining import find_record
 

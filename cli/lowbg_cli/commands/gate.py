@@ -21,6 +21,7 @@ from lowbg_cli.configure import (
     FieldOptions,
     PolicyOptions,
     WorkerOptions,
+    batch_bytes,
     find_shards,
     ready_workers,
     standard_input,
@@ -126,14 +127,6 @@ def gate_command(
     ],
     policy: options.PolicyFile = None,
     max_ai_share: gate_options.MaxAiShare = None,
-    statistic: gate_options.Statistic = None,
-    max_ai_share_by: gate_options.MaxAiShareBy = None,
-    source_field: gate_options.SourceField = None,
-    min_group_documents: gate_options.MinGroupDocuments = None,
-    max_phrase_hits: gate_options.MaxPhraseHits = None,
-    max_quarantined_share: gate_options.MaxQuarantinedShare = None,
-    min_human_token_share: gate_options.MinHumanTokenShare = None,
-    min_scored_documents: gate_options.MinScoredDocuments = None,
     sample: Annotated[
         int | None,
         typer.Option(
@@ -143,35 +136,58 @@ def gate_command(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="What is drawn. [default: 0]")
     ] = None,
+    text_field: options.TextField = FIELDS.text,
+    workers: options.Workers = None,
+    quiet: options.Quiet = False,
+    statistic: gate_options.Statistic = None,
+    max_ai_share_by: gate_options.MaxAiShareBy = None,
+    source_field: gate_options.SourceField = None,
+    min_group_documents: gate_options.MinGroupDocuments = None,
+    max_phrase_hits: gate_options.MaxPhraseHits = None,
+    max_quarantined_share: gate_options.MaxQuarantinedShare = None,
+    min_human_token_share: gate_options.MinHumanTokenShare = None,
+    min_scored_documents: gate_options.MinScoredDocuments = None,
     undecided: Annotated[
         Undecided,
-        typer.Option("--undecided", help="What a result is that the documents can't decide."),
+        typer.Option(
+            "--undecided",
+            help="What a result is that the documents can't decide.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = Undecided.FAIL,
     junit: Annotated[
         Path | None,
-        typer.Option("--junit", metavar="FILE", help="Write JUnit XML; - is standard output."),
+        typer.Option(
+            "--junit",
+            metavar="FILE",
+            help="Write JUnit XML; - is standard output.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     json_to: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="Write JSON; - is standard output."),
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write JSON; - is standard output.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     github: Annotated[
         bool | None,
         typer.Option(
             "--github/--no-github",
             help="Annotations and step summary. [default: where GITHUB_ACTIONS is true]",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    text_field: options.TextField = FIELDS.text,
     lang_field: options.LangField = FIELDS.language,
     date_field: options.DateField = None,
     url_field: options.UrlField = FIELDS.url,
-    trust_before: options.TrustBefore = None,
-    workers: options.Workers = None,
-    executor: options.Executor = None,
     max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
-    quiet: options.Quiet = False,
+    trust_before: options.TrustBefore = None,
+    executor: options.Executor = None,
+    batch_size: options.BatchBytes = None,
 ) -> ExitCode:
     """Pass or fail a data set, or a finished run, by limits.
 
@@ -201,8 +217,8 @@ def gate_command(
     check_gate(decision.gate)
     fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, url_field)
     config = RunConfig(
-        fields=fields.resolve(decision), policy=decision, batch_bytes=batch_bytes,
-        max_record_bytes=max_record_bytes,
+        fields=fields.resolve(decision), policy=decision,
+        batch_bytes=batch_bytes(batch_size), max_record_bytes=max_record_bytes,
     )  # fmt: skip
     evidence = _gather(
         inputs, config, sample, seed or 0,

@@ -24,6 +24,7 @@ from lowbg_cli.configure import (
     FieldOptions,
     PolicyOptions,
     WorkerOptions,
+    batch_bytes,
     command_line,
     tell_left_out,
 )
@@ -39,6 +40,8 @@ FIELDS = DEFAULTS.fields
 DURABILITY = Durability()
 MIX = Mix()
 WEIGHTS = MixWeights()
+DRAW = "What is taken"
+SAMPLING = "Sampling weights"
 
 
 def parse_share(text: str | Fraction) -> Fraction:
@@ -80,8 +83,14 @@ def mix_command(
             show_default=False,
         ),
     ] = MIX.min_human,
+    text_field: options.TextField = FIELDS.text,
+    workers: options.Workers = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
     unit: Annotated[
-        MixUnit, typer.Option("--by", help="What shares and caps are counted in.")
+        MixUnit,
+        typer.Option("--by", help="What shares and caps are counted in.", rich_help_panel=DRAW),
     ] = MIX.unit,
     token_field: Annotated[
         str | None,
@@ -89,11 +98,16 @@ def mix_command(
             "--token-field",
             metavar="FIELD",
             help="A record's number of tokens. [default: words, digits and marks are counted]",
+            rich_help_panel=DRAW,
         ),
     ] = None,
     select: Annotated[
         MixSelect,
-        typer.Option("--select", help="Synthetic documents: any, or those that add rare n-grams."),
+        typer.Option(
+            "--select",
+            help="Synthetic documents: any, or those that add rare n-grams.",
+            rich_help_panel=DRAW,
+        ),
     ] = MIX.select,
     max_per_source: Annotated[
         int | None,
@@ -102,6 +116,7 @@ def mix_command(
             metavar="N",
             min=0,
             help="Most synthetic tokens (words, documents) of one source.",
+            rich_help_panel=DRAW,
         ),
     ] = None,
     source_field: Annotated[
@@ -110,12 +125,19 @@ def mix_command(
             "--source-field",
             metavar="FIELD",
             help="What a source is. [default: the URL's host, else the shard]",
+            rich_help_panel=DRAW,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the draw.")] = MIX.seed,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Of the draw.", rich_help_panel=DRAW)
+    ] = MIX.seed,
     weights: Annotated[
         bool,
-        typer.Option("--weights", help="Score, and write sampling weights instead of copies."),
+        typer.Option(
+            "--weights",
+            help="Score, and write sampling weights instead of copies.",
+            rich_help_panel=SAMPLING,
+        ),
     ] = False,
     exponent: Annotated[
         float | None,
@@ -125,6 +147,7 @@ def mix_command(
             min=0.0,
             callback=options.finite,
             help="With --weights: (1 − ai_score)^K. [default: 10]",
+            rich_help_panel=SAMPLING,
         ),
     ] = None,
     upsampling: Annotated[
@@ -135,6 +158,7 @@ def mix_command(
             min=0.0,
             callback=options.finite,
             help="With --weights: draws, as a multiple of the documents. [default: 1.5]",
+            rich_help_panel=SAMPLING,
         ),
     ] = None,
     max_repeats: Annotated[
@@ -145,22 +169,18 @@ def mix_command(
             min=1,
             max=255,
             help="With --weights: most draws of a document. [default: 3]",
+            rich_help_panel=SAMPLING,
         ),
     ] = None,
-    text_field: options.TextField = FIELDS.text,
     lang_field: options.LangField = FIELDS.language,
     url_field: options.UrlField = FIELDS.url,
+    max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
     policy: options.PolicyFile = None,
     compression: options.Compression = None,
-    workers: options.Workers = None,
     executor: options.Executor = None,
-    overwrite: options.Overwrite = False,
-    resume: options.Resume = False,
     checkpoint_seconds: options.CheckpointSeconds = DURABILITY.seconds,
     checkpoint_bytes: options.CheckpointBytes = DURABILITY.bytes,
-    max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    batch_bytes: options.BatchBytes = DEFAULTS.batch_bytes,
-    quiet: options.Quiet = False,
+    batch_size: options.BatchBytes = None,
 ) -> ExitCode:
     """Build a training mix that keeps a floor of human text.
 
@@ -181,7 +201,7 @@ def mix_command(
     others = tuple(name for name in (source_field, token_field) if name is not None)
     config = RunConfig(
         replace(fields, others=others), decision, compression or DEFAULTS.compression, False,
-        batch_bytes, max_record_bytes,
+        batch_bytes(batch_size), max_record_bytes,
     )  # fmt: skip
     durability = Durability(checkpoint_seconds, checkpoint_bytes)
     directory = DirectoryOptions(
@@ -278,6 +298,11 @@ def _table(outcome: MixOutcome, mix: Mix) -> str:
     ]
     if outcome.capped:
         lines.append(f"capped     {terminal.plural(outcome.capped, 'source')}")
+    if outcome.wanted_draws is not None:
+        drawn = outcome.human.mixed_documents + outcome.synthetic.mixed_documents
+        short = drawn < 0.99 * outcome.wanted_draws  # Each is rounded, so that a few may lack.
+        why = ": the floor and --max-repeats allow no more" if short else ""
+        lines.append(f"draws      {drawn:,}, wanted {outcome.wanted_draws:,}{why}")
     if outcome.coverage is not None:
         c = outcome.coverage
         lines.append(

@@ -9,8 +9,10 @@ import typer
 
 from lowbg_cli import options, terminal
 from lowbg_cli.exits import ExitCode, guarded
+from lowbg_cli.helping import PlainGroup
 
 reserve_app = typer.Typer(
+    cls=PlainGroup,
     help="Remove documents from a reserve, which filter fills.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -24,7 +24,7 @@ from lowbg.config import (
     Unscored,
 )
 from lowbg.decision.lm import FEATURES
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, cause
 from lowbg.provenance import SourcePatterns
 
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -60,7 +60,7 @@ def load_policy(path: Path) -> Policy:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the policy cannot be read ({error})") from error
+        raise ConfigError(f"{path}: the policy cannot be read ({cause(error)})") from error
     return parse_policy(text, str(path), path.parent)
 
 
@@ -221,7 +221,9 @@ def read_sources(patterns: Sequence[str], folder: Path) -> tuple[str, ...]:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: the list of sources cannot be read ({error})") from error
+            raise ConfigError(
+                f"{path}: the list of sources cannot be read ({cause(error)})"
+            ) from error
         bare = (line.partition("#")[0].strip() for line in lines)
         read += [line for line in bare if line]
     SourcePatterns(read)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,7 +53,7 @@ class Finding:
     is_minimum: bool = False
     part: str = ""
     path: str = ""
-    interval: tuple[float, float] | None = None
+    interval: Sequence[float] | None = None
     statistic: GateStatistic | None = None
     documents: int = 0
     reason: str = ""

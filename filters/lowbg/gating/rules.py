@@ -10,7 +10,7 @@ effective number of documents (Σw)²/Σw² (Kish 1965; Korn & Graubard 1998).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +27,8 @@ from lowbg.report.sections.base import count_text, share_text
 from lowbg.scorers.phrases.patterns import categories
 from lowbg.statistics import MEASURES
 
-Interval = tuple[float, float]
+Interval = Sequence[float]
+"""The lower and the upper end."""
 
 _PLACES: Final = 3
 _REST: Final = "(other)"
@@ -204,7 +205,8 @@ def _share_finding(
     places: tuple[Place, ...],
 ) -> Finding:
     """A part's AI share against its limit, by the statistic that the gate asks for."""
-    value, interval = part.ai_share, _wilson(part.ai, part.scored)
+    value = part.ai_share
+    interval: Interval | None = wilson(part.ai, part.scored)
     statistic, lacking = GateStatistic.RAW, ""
     if gate.statistic is not GateStatistic.RAW and estimate is not None:
         if estimate["estimate"] is not None:
@@ -275,18 +277,13 @@ def documents_needed(limit: float, found: float) -> int | None:
         return None
     n = 1
     while True:
-        interval = _wilson(found * n, n)
+        interval = wilson(found * n, n)
         assert interval is not None
         if at_most(limit, found, interval) is not Status.UNDECIDED:
             return n
         n += max(1, n // 20)
         if n > _ENOUGH:
             return None
-
-
-def _wilson(part: float, whole: float) -> Interval | None:
-    interval = wilson(part, whole)
-    return None if interval is None else (interval[0], interval[1])
 
 
 def _parts(evidence: Evidence, group: GateGroup) -> list[Part]:
@@ -347,7 +344,7 @@ def _phrase_hits(gate: Gate, evidence: Evidence) -> list[Finding]:
         sample = evidence.sample
         if sample is not None:
             # What the sample holds, the data set holds; what more it may hold is the interval's.
-            share_of_all = _wilson(hits, judged) or (0.0, 1.0)
+            share_of_all = wilson(hits, judged) or (0.0, 1.0)
             interval = (float(hits), max(float(hits), share_of_all[1] * sample.documents))
             status = at_most(limit, hits, interval)
             if status is Status.UNDECIDED:
@@ -415,7 +412,7 @@ def _human_token_share(gate: Gate, evidence: Evidence) -> list[Finding]:
     interval = None
     if evidence.sample is not None:
         effective = whole * whole / evidence.squared_words
-        interval = _wilson(value * effective, effective)
+        interval = wilson(value * effective, effective)
         assert interval is not None
     status = at_least(limit, value, interval)
     reasons = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -24,7 +24,6 @@ from lowbg.config import (
     Existing,
     Mix,
     MixSelect,
-    MixWeights,
     RunConfig,
     as_dict,
 )
@@ -34,29 +33,24 @@ from lowbg.executors.base import Worker
 from lowbg.locks import run_lock
 from lowbg.mixing import ngrams, weights
 from lowbg.mixing.copying import CopySetup
+from lowbg.mixing.counts import Counts, count, units_of
 from lowbg.mixing.inputs import HUMAN, SYNTHETIC, Role, role_of
 from lowbg.mixing.measure import Measured, MeasureSetup, folder, load, rows_of
 from lowbg.mixing.novelty import CoverageSetup, NoveltySetup, ranks_of, taken_bigrams
 from lowbg.mixing.selection import (
-    CHUNK,
-    UNLIMITED,
-    Chunk,
-    allowance,
     floor_holds,
-    record_keys,
-    select,
 )
-from lowbg.pipeline import OnProgress
-from lowbg.results import RunInfo, ShardResult
-from lowbg.resuming import (
+from lowbg.output_directory import (
     COMMON_ENTRIES,
     Layout,
     check_nothing_is_lost,
     check_output,
     clear,
-    differences,
     remove_leftovers,
 )
+from lowbg.pipeline import OnProgress
+from lowbg.results import RunInfo, ShardResult
+from lowbg.resuming import differences
 from lowbg.running import check_names, choose_executor, executor_name, failed_shard, largest_first
 from lowbg.shards import InputState, Shard
 from lowbg.sinks import QUARANTINE
@@ -106,7 +100,8 @@ class MixOutcome:
     """What a mix came to. `share` is the human share of its units; null of an empty mix.
 
     `unsized` documents are without the token field: such a human document counts as 0 tokens, such
-    a synthetic one isn't taken. `capped` sources reached their cap. `problems` say which inputs
+    a synthetic one isn't taken. `capped` sources reached their cap. With weights, `wanted_draws`
+    were asked for: the floor and the cap of repeats may leave fewer. `problems` say which inputs
     could not be read, or outputs written, whole.
     """
 
@@ -115,6 +110,7 @@ class MixOutcome:
     share: Fraction | None
     unsized: int
     capped: int
+    wanted_draws: int | None
     coverage: ngrams.Coverage | None
     problems: tuple[str, ...]
     resumed: int
@@ -176,34 +172,6 @@ def _prepare(job: MixJob) -> None:
         folder(job.output).mkdir(parents=True, exist_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Documents:
-    """The synthetic documents of a shard, for `selection.select`."""
-
-    shard: str
-    seed: int
-    rows: NDArray[Any]
-    sources: NDArray[np.int64]
-    ranks: NDArray[np.uint64] | None
-    wanted: NDArray[np.uint8] | None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def chunk(self, start: int, stop: int) -> Chunk:
-        rows = self.rows[start:stop]
-        units = rows["units"].astype(np.int64)
-        if self.ranks is None:
-            order = record_keys(self.seed, self.shard, rows["record"])
-        else:
-            order = np.asarray(self.ranks[start:stop])
-            units[order == ngrams.NOBODY] = 0
-        wanted = np.ones(len(rows), np.int64)
-        if self.wanted is not None:
-            wanted = self.wanted[start:stop].astype(np.int64)
-        return Chunk(order, units, self.sources[rows["source"]], wanted)
-
-
 class _Mixing:
     """One run of `mix_shards`, after its output was prepared."""
 
@@ -223,15 +191,15 @@ class _Mixing:
             ngrams.save_owners(folder(output), self._gathered())
             waiting = [s for s in self._readable() if ranks_of(output, s.name) is None]
             self._map(NoveltySetup(self._job.config, mix, output), waiting)
-        counts, capped = self._select()
-        results, resumed = self._write(counts)
+        counts = count(mix, output, self._job.shards, self._measured)
+        results, resumed = self._write(counts.by_shard)
         coverage = None
         if mix.select is MixSelect.NOVEL:
             self._map(CoverageSetup(self._job.config, output), self._readable())
             taken = taken_bigrams(output, [s.name for s in self._readable()])
             tables = self._gathered()
             coverage = ngrams.coverage(tables.human, tables.synthetic, taken)
-        return self._finish(counts, capped, results, resumed, coverage)
+        return self._finish(counts, results, resumed, coverage)
 
     def _of(self, role: Role) -> list[Shard]:
         return [shard for shard in self._job.shards if role_of(shard) == role]
@@ -297,83 +265,7 @@ class _Mixing:
             with naming(output / name), suppress(FileNotFoundError):
                 shutil.rmtree(output / name)
 
-    def _select(self) -> tuple[dict[str, NDArray[np.uint8]], int]:
-        """How often each document is in the mix, by shard, and how many sources are capped."""
-        job, mix = self._job, self._mix
-        counts = {}
-        for shard in job.shards:
-            path = folder(job.output) / f"{key_of(shard.name)}.taken"
-            size = self._measured[shard.name].documents
-            counts[shard.name] = _array_on_disk(path, size, int(role_of(shard) == HUMAN))
-        wanted: dict[str, NDArray[np.uint8]] = {}
-        if mix.weights is not None:
-            wanted = self._repeats(mix.weights)
-            for shard in self._of(HUMAN):
-                counts[shard.name][:] = wanted[shard.name]
-        human = sum(self._units(shard.name, counts[shard.name]) for shard in self._of(HUMAN))
-        numbers: dict[str, int] = {}
-        documents = [self._documents(s, numbers, wanted) for s in self._of(SYNTHETIC)]
-        cap = UNLIMITED if mix.max_per_source is None else mix.max_per_source
-        left = np.full(max(1, len(numbers)), cap, np.int64)
-        taken = [counts[shard.name] for shard in self._of(SYNTHETIC)]
-        select(documents, taken, allowance(human, mix.min_human), left)
-        return counts, self._capped(numbers, left) if mix.max_per_source is not None else 0
-
-    def _documents(
-        self, shard: Shard, numbers: dict[str, int], wanted: dict[str, NDArray[np.uint8]]
-    ) -> _Documents:
-        output = self._job.output
-        own = self._measured[shard.name].sources
-        sources = [numbers.setdefault(name, len(numbers)) for name in own] or [0]
-        ranks = ranks_of(output, shard.name) if self._mix.select is MixSelect.NOVEL else None
-        return _Documents(
-            shard.name, self._mix.seed, rows_of(output, shard.name), np.array(sources, np.int64),
-            ranks, wanted.get(shard.name),
-        )  # fmt: skip
-
-    def _capped(self, numbers: dict[str, int], left: NDArray[np.int64]) -> int:
-        """How many sources have more than their cap."""
-        units = np.zeros(max(1, len(numbers)), np.int64)
-        for shard in self._of(SYNTHETIC):
-            names = self._measured[shard.name].sources
-            sources = np.array([numbers[name] for name in names] or [0], np.int64)
-            for rows in _chunks(rows_of(self._job.output, shard.name)):
-                np.add.at(units, sources[rows["source"]], np.maximum(rows["units"], 0))
-        assert self._mix.max_per_source is not None
-        return int((units > self._mix.max_per_source).sum())
-
-    def _repeats(self, by: MixWeights) -> dict[str, NDArray[np.uint8]]:
-        """How often each document would be drawn, by shard."""
-        output, total, documents = self._job.output, 0, 0
-        for shard in self._job.shards:
-            human = role_of(shard) == HUMAN
-            for rows in _chunks(rows_of(output, shard.name)):
-                total += int(weights.weigh(rows["score"], by, human=human).sum())
-                documents += len(rows)
-        wanted = {}
-        for shard in self._job.shards:
-            human = role_of(shard) == HUMAN
-            rows = rows_of(output, shard.name)
-            path = folder(output) / f"{key_of(shard.name)}.wanted"
-            wanted[shard.name] = drawn = _array_on_disk(path, len(rows), 0)
-            for start in range(0, len(rows), CHUNK):
-                part = rows[start : start + CHUNK]
-                drawn[start : start + CHUNK] = weights.repeats(
-                    weights.weigh(part["score"], by, human=human), total, documents,
-                    record_keys(self._mix.seed, shard.name, part["record"]), by, human=human,
-                )  # fmt: skip
-        return wanted
-
-    def _units(self, name: str, counts: NDArray[np.uint8]) -> int:
-        """The units that a shard has in the mix."""
-        rows = rows_of(self._job.output, name)
-        total = 0
-        for start in range(0, len(rows), CHUNK):
-            units = np.maximum(rows["units"][start : start + CHUNK], 0)
-            total += int((units * counts[start : start + CHUNK]).sum())
-        return total
-
-    def _write(self, counts: dict[str, NDArray[np.uint8]]) -> tuple[dict[str, ShardResult], int]:
+    def _write(self, counts: Mapping[str, NDArray[np.uint8]]) -> tuple[dict[str, ShardResult], int]:
         """Every shard's output: human ones first, since what is beside them depends on them."""
         job = self._job
         if self._mix.weights is not None:
@@ -419,8 +311,7 @@ class _Mixing:
 
     def _finish(
         self,
-        counts: dict[str, NDArray[np.uint8]],
-        capped: int,
+        counts: Counts,
         results: dict[str, ShardResult],
         resumed: int,
         coverage: ngrams.Coverage | None,
@@ -432,9 +323,9 @@ class _Mixing:
             part = Part()
             for shard in self._of(role):
                 measured, result = self._measured[shard.name], results[shard.name]
-                there = bool(result.outputs)
-                mixed = int(counts[shard.name].sum(dtype=np.int64)) if there else 0
-                units = self._units(shard.name, counts[shard.name]) if there else 0
+                there, taken = bool(result.outputs), counts.by_shard[shard.name]
+                mixed = int(taken.sum(dtype=np.int64)) if there else 0
+                units = units_of(self._job.output, shard.name, taken) if there else 0
                 own = Part(
                     measured.documents, measured.units, mixed, units, measured.quarantined
                 )  # fmt: skip
@@ -457,7 +348,8 @@ class _Mixing:
             synthetic=parts[SYNTHETIC],
             share=Fraction(human, whole) if whole else None,
             unsized=sum(m.unsized for m in self._measured.values()),
-            capped=capped,
+            capped=counts.capped,
+            wanted_draws=counts.wanted_draws,
             coverage=coverage,
             problems=tuple(problems),
             resumed=resumed,
@@ -493,6 +385,7 @@ class _Mixing:
             "human": asdict(outcome.human),
             "synthetic": asdict(outcome.synthetic),
             "capped_sources": outcome.capped,
+            "wanted_draws": outcome.wanted_draws,
             "coverage": None if outcome.coverage is None else asdict(outcome.coverage),
             "shards": rows,
         }
@@ -506,19 +399,3 @@ def _sum(a: Part, b: Part) -> Part:
         a.mixed_documents + b.mixed_documents, a.mixed_units + b.mixed_units,
         a.quarantined + b.quarantined,
     )  # fmt: skip
-
-
-def _chunks(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
-
-
-def _array_on_disk(path: Path, size: int, value: int) -> NDArray[np.uint8]:
-    """An array of `size` small numbers, all `value`, in a new file: memory for none of it."""
-    with naming(path):
-        if not size:
-            path.write_bytes(b"")
-            return np.empty(0, np.uint8)
-        array = np.memmap(path, np.uint8, "w+", shape=(size,))
-    if value:
-        array[:] = value
-    return array

@@ -3,13 +3,15 @@
 Drayson et al. 2025 ("Machine-generated text detection prevents language model collapse") draw
 `upsampling` times as many documents as there are with probability proportional to
 (1 − ai_score) ** exponent, none more than `max_repeats` times. Here each document gets its expected
-number of draws, rounded up or down by its key, so that the result is the same every time. Human
-documents are drawn at least once, and what is drawn of synthetic ones keeps the floor.
+number of draws, rounded up or down by its key, so that the result is the same every time; what the
+cap cuts off goes to the others. Human documents are drawn at least once, and what is drawn of
+synthetic ones keeps the floor.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,26 +46,44 @@ def weigh(scores: NDArray[np.float32], weights: MixWeights, *, human: bool) -> N
     return np.asarray(np.where(known, weighed, ONE if human else 0), np.int64)
 
 
+def rate(weighed: Callable[[], Iterable[NDArray[np.int64]]], draws: int, max_repeats: int) -> float:
+    """Draws per unit of weight with which all documents together are expected `draws` times.
+
+    What `max_repeats` cuts off goes to the documents below it, in proportion to their weights.
+    `weighed` gives all weights, in parts, each time that it is called: once more for every time
+    that this brings others to the cap. Where even `max_repeats` of each document that has a weight
+    are fewer than `draws`, the rate is one that gives as many.
+    """
+    found = 0.0
+    while True:
+        capped = below = 0
+        for part in weighed():
+            at_cap = part * found >= max_repeats
+            capped += int(at_cap.sum())
+            below += int(part[~at_cap].sum())
+        if not below:
+            return found
+        raised = (draws - max_repeats * capped) / below
+        if raised <= found:
+            return found
+        found = raised
+
+
 def repeats(
     weighed: NDArray[np.int64],
-    total: int,
-    documents: int,
+    rate: float,
     keys: NDArray[np.uint64],
-    weights: MixWeights,
+    max_repeats: int,
     *,
     human: bool,
 ) -> NDArray[np.int64]:
-    """How many times each document is drawn.
-
-    `total` is the sum of all weights, and `documents` how many there are, of both roles.
-    """
-    draws = weights.upsampling * documents / total if total else 0.0
-    expected = np.minimum(weighed * draws, weights.max_repeats)
+    """How many times each document is drawn, at so many draws per unit of weight."""
+    expected = np.minimum(weighed * rate, max_repeats)
     whole = np.floor(expected)
     # 53 bits of the key are a number from 0 to 1.
     chance = (keys >> np.uint64(11)).astype(np.float64) / float(1 << 53)
     drawn = (whole + (chance < expected - whole)).astype(np.int64)
-    return np.asarray(np.clip(drawn, 1 if human else 0, weights.max_repeats), np.int64)
+    return np.asarray(np.clip(drawn, 1 if human else 0, max_repeats), np.int64)
 
 
 def write_rows(

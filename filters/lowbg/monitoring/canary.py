@@ -19,7 +19,7 @@ import orjson
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, InputError, cause
 from lowbg.monitoring.check import Change, judge
 from lowbg.monitoring.diversity import Floats
 from lowbg.monitoring.profile import Z
@@ -58,7 +58,7 @@ def read_scores(shards: Sequence[Shard]) -> Scored:
     """The rows of `lowbg score --lm` (JSONL or Parquet), in the order of their keys.
 
     Raises `ConfigError` for rows without `lm_perplexity` or with one that isn't finite and above 0,
-    and for a document that comes twice.
+    and for a document that comes twice; `InputError` for a file that can't be read.
     """
     found: dict[str, tuple[str, float] | None] = {}
     for shard in shards:
@@ -99,7 +99,7 @@ def _rows(shard: Shard) -> Iterator[dict[str, Any]]:
         else:
             rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be read ({cause(error)})") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not rows of scores ({error}); {needed}") from error
     for number, row in enumerate(rows, 1):

@@ -21,7 +21,7 @@ from lowbg.config import ExecutorName, RunConfig
 from lowbg.errors import InputError
 from lowbg.pipeline import OnProgress, Progress
 from lowbg.records import Batch, Metadata
-from lowbg.running import choose_executor, reader_opener
+from lowbg.running import choose_executor, closing, reader_opener
 from lowbg.shards import Shard
 
 _COLUMNS = ("priority", "text", "id", "language", "date", "url")
@@ -107,17 +107,18 @@ def draw(
     problems: dict[int, str] = {}
     fields: set[str] = set()
     setup = _Setup(config, size, seed, stdin)
-    for end in runner.run(setup, list(shards), on_progress):
-        if end.result is None:
-            problems[end.index] = f"{shards[end.index].name}: {end.error}"
-            continue
-        lowest.parts.append(end.result.rows)
-        lowest.cut()
-        seen += end.result.seen
-        unread += end.result.unread
-        fields.update(end.result.fields)
-        if end.result.problems:
-            problems[end.index] = end.result.problems[0]
+    with closing(runner.run(setup, list(shards), on_progress)) as ends:
+        for end in ends:
+            if end.result is None:
+                problems[end.index] = f"{shards[end.index].name}: {end.error}"
+                continue
+            lowest.parts.append(end.result.rows)
+            lowest.cut()
+            seen += end.result.seen
+            unread += end.result.unread
+            fields.update(end.result.fields)
+            if end.result.problems:
+                problems[end.index] = end.result.problems[0]
     in_order = tuple(problems[index] for index in sorted(problems))
     rows = lowest.parts[0] if lowest.parts else _nothing()
     return Sample(rows, seen, unread, in_order, tuple(sorted(fields)))

@@ -13,17 +13,21 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from lowbg import int96
 from lowbg.compression import open_binary
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError, InputError
+from lowbg.readers.parquet_columns import (
+    check_text_column,
+    column_at,
+    other_of,
+    strings_of,
+    text_of,
+    utf8_lengths,
+)
 from lowbg.records import (
-    LIST,
-    OBJECT,
     Batch,
     Metadata,
     ParquetLayout,
@@ -82,7 +86,7 @@ class ParquetReader:
             self.schema: pa.Schema = _without_views(self._file.schema_arrow)
             _check_rows(self._file, name)
             self.layout = _layout(self._file, name)
-            _check_text_column(self.schema, fields.text, name)
+            check_text_column(self.schema, fields.text, name)
         except (pa.ArrowException, OSError, ValueError) as error:
             # Names in a damaged footer need not be UTF-8, types need not exist.
             self._raw.close()
@@ -199,9 +203,9 @@ class ParquetReader:
 
     def _batch(self, rows: pa.RecordBatch, consumed: int) -> Batch:
         """The records of `rows`; those without a readable text are rejected."""
-        text, refused = _text(_column(rows, self._fields.text))
+        text, refused = text_of(column_at(rows, self._fields.text))
         ordinals = self._record + np.arange(len(rows), dtype=np.int64)
-        sizes = _utf8_lengths(text)
+        sizes = utf8_lengths(text)
         for i in np.flatnonzero(sizes > self._max_record_bytes).tolist():
             refused[i] = (
                 RejectReason.TOO_LARGE,
@@ -260,11 +264,13 @@ class ParquetReader:
 
     def _metadata(self, rows: pa.RecordBatch) -> Metadata:
         return Metadata(
-            id=_strings(_column(rows, self._fields.id), len(rows)),
-            language=_strings(_column(rows, self._fields.language), len(rows)),
-            date=_strings(_column(rows, self._fields.date), len(rows)),
-            url=_strings(_column(rows, self._fields.url), len(rows)),
-            others={name: _other(_column(rows, name), len(rows)) for name in self._fields.others},
+            id=strings_of(column_at(rows, self._fields.id), len(rows)),
+            language=strings_of(column_at(rows, self._fields.language), len(rows)),
+            date=strings_of(column_at(rows, self._fields.date), len(rows)),
+            url=strings_of(column_at(rows, self._fields.url), len(rows)),
+            others={
+                name: other_of(column_at(rows, name), len(rows)) for name in self._fields.others
+            },
         )
 
 
@@ -367,154 +373,11 @@ def _codec(name: str) -> str:
     return {"UNCOMPRESSED": "none", "LZO": "zstd"}.get(name, name.lower())
 
 
-def _find(schema: pa.Schema, path: str) -> list[int] | None:
-    """The steps from the schema's top level to the column at `path`; null if there is none."""
-    index = schema.get_field_index(path)
-    if index >= 0:
-        return [index]
-    first, *rest = path.split(".")
-    index = schema.get_field_index(first)
-    if index < 0 or not rest:
-        return None
-    steps, kind = [index], schema.field(index).type
-    for key in rest:
-        index = kind.get_field_index(key) if pa.types.is_struct(kind) else -1
-        if index < 0:
-            return None
-        steps.append(index)
-        kind = kind.field(index).type
-    return steps
-
-
-def _column(rows: pa.RecordBatch, path: str) -> pa.Array | None:
-    """The column at a dotted path, null where a struct above it is; None if there is none."""
-    steps = _find(rows.schema, path)
-    if steps is None:
-        return None
-    column = rows.column(steps[0])
-    if len(steps) > 1:
-        column = pc.struct_field(column, steps[1:])
-    return column.storage if isinstance(column, pa.ExtensionArray) else column
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        pa.types.is_null(kind)  # A column without any value, as pandas writes it.
-        or pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
-
-
-def _check_text_column(schema: pa.Schema, path: str, name: str) -> None:
-    steps = _find(schema, path)
-    if steps is None:
-        raise FormatError(
-            f"{name}: no column {path!r}; there are {', '.join(schema.names) or 'none'}. "
-            "Name the text column with --text-field."
-        )
-    kind = schema.field(steps[0]).type
-    for step in steps[1:]:
-        kind = kind.field(step).type
-    if not _is_text(kind):
-        raise FormatError(
-            f"{name}: column {path!r} is {kind}, not text; the columns are "
-            f"{', '.join(schema.names)}. Name the text column with --text-field."
-        )
-
-
 def _slices(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
     """`rows` in slices of about `size` bytes."""
     step = max(1, len(rows) * size // max(1, rows.nbytes))
     for start in range(0, len(rows), step):
         yield rows.slice(start, step)
-
-
-_Refusals = dict[int, tuple[RejectReason, str]]
-
-
-def _text(column: pa.Array | None) -> tuple[pa.LargeStringArray, _Refusals]:
-    """A text column as large strings, empty where refused, and why each of those rows was."""
-    assert column is not None
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    # Arrow does not check that a Parquet string is UTF-8; the cast from binary does.
-    binary = column.cast(pa.large_binary())
-    refused: _Refusals = {}
-    if binary.null_count:
-        for i in np.flatnonzero(np.asarray(binary.is_null())).tolist():
-            refused[i] = (RejectReason.NULL_TEXT, "the text is null")
-        binary = binary.fill_null(b"")
-    try:
-        text = binary.cast(pa.large_string())
-    except pa.ArrowInvalid:
-        values = binary.to_pylist()
-        for i, value in enumerate(values):
-            try:
-                value.decode("utf-8")
-            except UnicodeDecodeError as error:
-                where = f"byte 0x{value[error.start]:02x} at {error.start}"
-                refused[i] = (RejectReason.INVALID_UTF8, f"invalid UTF-8 ({where})")
-                values[i] = b""
-        text = pa.array(values, pa.large_binary()).cast(pa.large_string())
-    return text, refused
-
-
-def _utf8_lengths(text: pa.LargeStringArray) -> NDArray[np.int64]:
-    return np.asarray(pc.binary_length(text), dtype=np.int64)
-
-
-def _strings(column: pa.Array | None, rows: int) -> pa.StringArray:
-    """A metadata column as strings: integers in decimal, dates in ISO form, others null."""
-    if column is None:
-        return pa.nulls(rows, pa.string())
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        # In UTC: a cast in the column's own zone needs a time zone database.
-        column = column.cast(pa.timestamp(kind.unit)).cast(pa.string())
-        return pc.binary_join_element_wise(pc.replace_substring(column, " ", "T"), "Z", "")
-    if pa.types.is_timestamp(kind):
-        return pc.replace_substring(column.cast(pa.string()), " ", "T")
-    if pa.types.is_date(kind) or pa.types.is_integer(kind):
-        return column.cast(pa.string())
-    if pa.types.is_decimal(kind) and kind.scale == 0:  # Integers beyond 64 bits.
-        return column.cast(pa.string())
-    if _is_text(kind):
-        try:
-            return column.cast(pa.large_binary()).cast(pa.string())
-        except pa.ArrowInvalid:
-            values = column.cast(pa.large_binary()).to_pylist()
-            return pa.array([_lossy(value) for value in values], pa.string())
-    return pa.nulls(rows, pa.string())
-
-
-def _other(column: pa.Array | None, rows: int) -> pa.StringArray:
-    """A column of `Metadata.others`."""
-    if column is None:
-        return pa.nulls(rows, pa.string())
-    kind = column.type
-    if pa.types.is_boolean(kind):
-        return column.cast(pa.string())
-    if pa.types.is_floating(kind):
-        values = column.cast(pa.float64()).to_pylist()
-        return pa.array([None if v is None else repr(v) for v in values], pa.string())
-    if pa.types.is_nested(kind):
-        name = OBJECT if pa.types.is_struct(kind) or pa.types.is_map(kind) else LIST
-        return pc.if_else(column.is_valid(), name, pa.scalar(None, pa.string()))
-    return _strings(column, rows)
-
-
-def _lossy(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")
 
 
 def _one_row_stream(rows: pa.RecordBatch, i: int) -> bytes:

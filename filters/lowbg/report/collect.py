@@ -40,13 +40,19 @@ def collect(
 ) -> Report:
     """The report of a run; its shards stay in their order.
 
+    The run's entry says how many records and text bytes it dealt with itself.
     `earlier_runs` are the entries "runs" of a report that this one goes on from.
     """
     statistics = Statistics()
     for shard in shards:
         statistics.merge(shard.statistics)
     rows = [_shard_row(shard) for shard in shards]
-    return _build(Material([*earlier_runs, as_dict(info)], rows, statistics))
+    run = {
+        **as_dict(info),
+        "records": sum(shard.records - shard.earlier_records for shard in shards),
+        "text_bytes": sum(shard.text_bytes - shard.earlier_text_bytes for shard in shards),
+    }
+    return _build(Material([*earlier_runs, run], rows, statistics))
 
 
 def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Report:

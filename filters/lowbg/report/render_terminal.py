@@ -83,8 +83,16 @@ def _headline(report: Mapping[str, Any]) -> list[str]:
         "lowbg " + ", ".join(sorted({run["version"] for run in report["runs"]})),
         counted(len(shards), "shard"),
         counted(report["totals"]["records"], "record"),
-        f"{bytes_text(speed['text_bytes'])} in {_duration(speed['seconds'])}",
     ]
+    total = speed["text_bytes"]
+    done = speed.get("done_text_bytes", total)  # Reports of before have none.
+    if not done < total:
+        size = bytes_text(done)
+    elif done:
+        size = f"{bytes_text(done)} of {bytes_text(total)}"
+    else:
+        return [*parts, f"{bytes_text(total)}, done before"]
+    parts.append(f"{size} in {_duration(speed['seconds'])}")
     if speed["mb_per_second"] is not None:
         parts.append(f"{speed['mb_per_second']:,.1f} MB/s")
     return parts

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from lowbg.config import Extras
-from lowbg.errors import ConfigError, ModelError
+from lowbg.errors import ConfigError, ModelError, cause
 from lowbg.models import ModelFile
 from lowbg.neural import extras
 from lowbg.neural.store import ModelFolder, locate
@@ -52,7 +52,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"--watermark {path}: cannot be read as TOML ({error})") from error
+        raise ConfigError(f"--watermark {path}: cannot be read as TOML ({cause(error)})") from error
     scheme = str(values.get("scheme"))
     if scheme not in _KEYS:
         raise ConfigError(f"--watermark {path}: scheme is {scheme!r}; it must be kgw or synthid")

@@ -51,12 +51,15 @@ class Row:
 def list_files(paths: Iterable[Path]) -> list[Path]:
     """The JSONL files that `paths` name, folders searched to the bottom, sorted and unique.
 
-    Raises `ConfigError` for a path that does not exist.
+    Raises `ConfigError` for a path that does not exist, and for a folder without such files.
     """
     found: set[Path] = set()
     for path in paths:
         if path.is_dir():
-            found |= {p for p in path.rglob("*") if p.name.endswith(SUFFIXES)}
+            inside = {p for p in path.rglob("*") if p.name.endswith(SUFFIXES)}
+            if not inside:
+                raise ConfigError(f"{path}: no {', '.join(SUFFIXES)} files in it")
+            found |= inside
         elif path.is_file():
             found.add(path)
         else:

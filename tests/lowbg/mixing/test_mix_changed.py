@@ -13,6 +13,7 @@ import pytest
 from lowbg.config import ExecutorName, Existing, FieldNames, Mix, MixSelect, MixUnit, RunConfig
 from lowbg.errors import ConfigError, InputError
 from lowbg.manifest import verify
+from lowbg.mixing import counts
 from lowbg.mixing import mix as mixing
 from lowbg.mixing.inputs import find
 from lowbg.mixing.mix import MixJob, MixOutcome, mix_shards
@@ -63,14 +64,13 @@ def test_an_input_that_is_written_to_meanwhile_fails_the_mix(
 ) -> None:
     """As many records as before, but not of the size that the floor was reckoned with."""
     h, s, out = write(tmp_path / "h", [90] * 5), write(tmp_path / "s", [90] * 5), tmp_path / "out"
-    original = mixing._Mixing._select
 
-    def select_and_write(self: Any) -> Any:
-        selected = original(self)
+    def count_and_write(*args: Any) -> counts.Counts:
+        counted = counts.count(*args)
         write(tmp_path / which, [1 if which == "h" else 900] * 5)
-        return selected
+        return counted
 
-    monkeypatch.setattr(mixing._Mixing, "_select", select_and_write)
+    monkeypatch.setattr(mixing, "count", count_and_write)
     with pytest.raises(InputError, match=f"{which}: was changed while"):
         mixed(h, s, out, Mix(Mix().min_human, MixUnit.WORDS))
     assert not (out / "manifest.json").exists()

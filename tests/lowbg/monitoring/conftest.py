@@ -9,32 +9,21 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from examples.make_sample import ai_documents, human_documents
+from tests.pieces import pieces
 
 from lowbg.config import Policy
 from lowbg.engine import Engine
 from lowbg.monitoring.sampling import Sample
 
-PIECE_WORDS = 100
-
-
-def pieces(documents: Sequence[dict[str, str]]) -> list[str]:
-    """The documents' text in pieces of so many words, each a document of its own."""
-    found = []
-    for document in documents:
-        words = document["text"].split()
-        ends = range(PIECE_WORDS, len(words) + 1, PIECE_WORDS)
-        found += [" ".join(words[end - PIECE_WORDS : end]) for end in ends]
-    return found
-
 
 @pytest.fixture(scope="session")
 def human() -> list[str]:
-    return pieces(human_documents())
+    return [piece["text"] for piece in pieces(human_documents())]
 
 
 @pytest.fixture(scope="session")
 def ai() -> list[str]:
-    return pieces(ai_documents())
+    return [piece["text"] for piece in pieces(ai_documents())]
 
 
 @pytest.fixture(scope="session")

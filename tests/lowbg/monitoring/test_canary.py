@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, InputError
 from lowbg.monitoring.canary import compare_scores, read_scores
 from lowbg.monitoring.settings import Limits
-from lowbg.shards import discover
+from lowbg.shards import Shard, discover
 
 
 def rows(perplexity: Sequence[float | None]) -> list[dict[str, object]]:
@@ -111,3 +111,9 @@ def test_what_is_no_score_is_refused(tmp_path: Path, text: str, message: str) ->
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_scores(discover([str(path)]))
+
+
+def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
+    gone = Shard(str(tmp_path / "gone.jsonl"), "gone.jsonl", 0)
+    with pytest.raises(InputError, match=r"gone\.jsonl: cannot be read \(No such file"):
+        read_scores([gone])

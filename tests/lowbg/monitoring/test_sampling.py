@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lowbg.config import ExecutorName, RunConfig
+from lowbg.executors.serial import SerialExecutor
+from lowbg.monitoring import sampling
 from lowbg.monitoring.sampling import draw, priorities
 from lowbg.shards import discover
 
@@ -76,3 +80,28 @@ def test_unread_records_are_counted(tmp_path: Path) -> None:
     sample = draw(discover([str(tmp_path)]), CONFIG, 10, 0)
     assert (len(sample), sample.seen, sample.unread) == (1, 1, 2)
     assert "body" in sample.fields
+
+
+def test_an_interruption_ends_the_executor(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Generator[Any]] = []
+    cuts = 0
+
+    class Kept(SerialExecutor):
+        """Its work is referred to from elsewhere, so that only `close` ends it."""
+
+        def run(self, *args: Any) -> Iterator[Any]:
+            ends = super().run(*args)
+            started.append(end for end in ends)
+            return started[-1]
+
+    def interrupt(_: object) -> None:
+        nonlocal cuts
+        cuts += 1
+        if cuts == 2:  # The first one is the worker's, inside the executor.
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampling, "choose_executor", lambda *_: (Kept(), 1))
+    monkeypatch.setattr(sampling._Lowest, "cut", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        draw(discover([str(corpus)]), CONFIG, 40, 7)
+    assert inspect.getgeneratorstate(started[0]) == inspect.GEN_CLOSED

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -85,8 +86,12 @@ def make_info(policy_sha256: str = "cc" * 32) -> RunInfo:
 def build() -> Callable[..., Report]:
     """Makes a report of shards."""
 
-    def make(*shards: ShardResult, policy_sha256: str = "cc" * 32) -> Report:
-        return collect(make_info(policy_sha256), shards or [make_shard()])
+    def make(
+        *shards: ShardResult,
+        policy_sha256: str = "cc" * 32,
+        earlier_runs: Sequence[Mapping[str, Any]] = (),
+    ) -> Report:
+        return collect(make_info(policy_sha256), shards or [make_shard()], earlier_runs)
 
     return make
 

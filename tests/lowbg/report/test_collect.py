@@ -153,6 +153,28 @@ def test_hosts_beyond_the_largest_are_added_up(
     assert merged["distinct_is_minimum"]
 
 
+def test_speed_counts_what_the_run_did_itself(build: Build, shard: MakeShard) -> None:
+    finished = dataclasses.replace(shard("a.jsonl"), earlier_records=11, earlier_text_bytes=11_000)
+    begun = dataclasses.replace(shard("b.jsonl"), earlier_records=4, earlier_text_bytes=4_000)
+    report = build(finished, begun, shard("c.jsonl"))
+    speed = report["throughput"]
+    assert (speed["text_bytes"], speed["records"]) == (33_000, 33)
+    assert (speed["done_text_bytes"], speed["done_records"]) == (18_000, 18)
+    assert (speed["mb_per_second"], speed["records_per_second"]) == (0.009, 9.0)
+    assert (report["runs"][0]["text_bytes"], report["runs"][0]["records"]) == (18_000, 18)
+
+
+def test_the_speed_of_runs_together(build: Build, shard: MakeShard) -> None:
+    first, second = shard("a.jsonl"), shard("b.jsonl")
+    before = build(first)["runs"]
+    done = dataclasses.replace(first, earlier_records=11, earlier_text_bytes=11_000)
+    speed = build(done, second, earlier_runs=before)["throughput"]
+    assert (speed["done_text_bytes"], speed["mb_per_second"]) == (22_000, 0.0055)
+    for run in before:  # As a version wrote it that didn't say.
+        del run["text_bytes"]
+    assert build(done, second, earlier_runs=before)["throughput"]["done_text_bytes"] == 22_000
+
+
 def test_merging_equals_one_run(build: Build, shard: MakeShard) -> None:
     one, two = shard("a.jsonl"), shard("b.jsonl")
     merged = merge_reports([json.loads(render_json(build(each))) for each in (one, two)])

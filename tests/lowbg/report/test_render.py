@@ -126,6 +126,23 @@ def test_terminal_summary(build: Build) -> None:
         assert expected in text
 
 
+@pytest.mark.parametrize(
+    ("earlier", "headline"),
+    [
+        (0, "22.0 kB in 2.0 s · 0.0 MB/s"),
+        (4_000, "18.0 kB of 22.0 kB in 2.0 s · 0.0 MB/s"),
+        (22_000, "22.0 kB, done before"),
+    ],
+)
+def test_terminal_says_how_much_a_resumed_run_did(
+    build: Build, shard: Callable[..., ShardResult], earlier: int, headline: str
+) -> None:
+    stream = io.StringIO()
+    result = replace(shard(), text_bytes=22_000, earlier_text_bytes=earlier)
+    render_terminal(build(result), stream, width=100)
+    assert stream.getvalue().splitlines()[0].endswith(headline)
+
+
 def test_terminal_says_how_many_files_it_does_not_name(
     build: Build, shard: Callable[..., ShardResult]
 ) -> None:

@@ -16,7 +16,7 @@ from lowbg.scorers.phrases.odds import create_odds
 from lowbg.tables import probe
 from lowbg.tokens import tokenize
 from lowbg.training import calibration, log_odds
-from lowbg.training.corpus import as_text, read_rows
+from lowbg.training.corpus import as_text, list_files, read_rows
 from lowbg.training.kneser_ney import LmConfig
 from lowbg.training.log_odds import OddsConfig, Sample
 from lowbg.training.regression import Sparse, fit_logistic
@@ -278,3 +278,15 @@ def test_spread_recovers_both_variance_parts() -> None:
     assert spread.mean == pytest.approx(-0.3, abs=0.01)
     assert spread.between == pytest.approx(0.05, rel=0.1)
     assert spread.within == pytest.approx(8.0, rel=0.1)
+
+
+def test_paths_without_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"no \.jsonl, \.jsonl\.zst, \.jsonl\.gz files in it"):
+        list_files([tmp_path])
+    with pytest.raises(ConfigError, match="gone: no such file or folder"):
+        list_files([tmp_path / "gone"])
+    shard = tmp_path / "a" / "b.jsonl"
+    shard.parent.mkdir()
+    shard.touch()
+    assert list_files([tmp_path, shard]) == [shard]

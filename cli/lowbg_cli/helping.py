@@ -1,0 +1,72 @@
+"""How `--help` looks: plain text, the options under headings, as wide as the terminal."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+_MOST_COLUMNS = 80
+_FEWEST_COLUMNS = 32
+_UNCUT = 200
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help shows each option under its `rich_help_panel`, without rich.
+
+    What has none comes first. rich alone costs twice the time that `--help` may take.
+    """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The whole page, no wider than the terminal."""
+        _fit_terminal(formatter)
+        super().format_help(ctx, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The arguments, the options without a heading, and the others by heading."""
+        _write_sections(self, ctx, formatter)
+
+
+class PlainGroup(TyperGroup):
+    """A group of commands, likewise."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The whole page, no wider than the terminal."""
+        _fit_terminal(formatter)
+        super().format_help(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands and what each is for, wrapped where the parser would cut it."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, c.get_short_help_str(_UNCUT)) for name, c in found if c])
+
+
+def _fit_terminal(formatter: Any) -> None:
+    """The parser itself never writes lines of less than 50 characters."""
+    columns = min(shutil.get_terminal_size().columns, _MOST_COLUMNS)
+    formatter.width = max(columns, _FEWEST_COLUMNS) - 2
+
+
+def _write_sections(command: TyperCommand, ctx: Any, formatter: Any) -> None:
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is None:
+            continue
+        name, text = record
+        if parameter.param_type_name == "argument":
+            # Without the Python type, list[str], which newer versions of typer add.
+            sections["Arguments"].append((name.partition(" ")[0], text))
+        else:
+            heading = getattr(parameter, "rich_help_panel", None) or "Options"
+            sections.setdefault(heading, []).append((name, text))
+    widest = max(len(name) for rows in sections.values() for name, _ in rows)
+    column = min(widest, 28 if formatter.width > 70 else formatter.width // 3)
+    for heading, rows in sections.items():
+        if rows:
+            with formatter.section(heading):
+                # Padded, so that the texts of all sections begin in the same column.
+                padded = [(name.ljust(column), text) for name, text in rows]
+                formatter.write_dl(padded, col_max=column)

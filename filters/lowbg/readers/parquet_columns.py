@@ -1,0 +1,156 @@
+"""Columns of a Parquet file as what records hold: the text, what is known of it, other fields."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lowbg.errors import FormatError
+from lowbg.records import LIST, OBJECT, RejectReason
+
+Refusals = dict[int, tuple[RejectReason, str]]
+"""Why rows of a batch have no text that can be read, by their place in it."""
+
+
+def _find(schema: pa.Schema, path: str) -> list[int] | None:
+    """The steps from the schema's top level to the column at `path`; null if there is none."""
+    index = schema.get_field_index(path)
+    if index >= 0:
+        return [index]
+    first, *rest = path.split(".")
+    index = schema.get_field_index(first)
+    if index < 0 or not rest:
+        return None
+    steps, kind = [index], schema.field(index).type
+    for key in rest:
+        index = kind.get_field_index(key) if pa.types.is_struct(kind) else -1
+        if index < 0:
+            return None
+        steps.append(index)
+        kind = kind.field(index).type
+    return steps
+
+
+def column_at(rows: pa.RecordBatch, path: str) -> pa.Array | None:
+    """The column at a dotted path, null where a struct above it is; None if there is none."""
+    steps = _find(rows.schema, path)
+    if steps is None:
+        return None
+    column = rows.column(steps[0])
+    if len(steps) > 1:
+        column = pc.struct_field(column, steps[1:])
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_null(kind)  # A column without any value, as pandas writes it.
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+def check_text_column(schema: pa.Schema, path: str, name: str) -> None:
+    """Raises `FormatError`, which names the columns, where there is no text at the dotted path."""
+    steps = _find(schema, path)
+    if steps is None:
+        raise FormatError(
+            f"{name}: no column {path!r}; there are {', '.join(schema.names) or 'none'}. "
+            "Name the text column with --text-field."
+        )
+    kind = schema.field(steps[0]).type
+    for step in steps[1:]:
+        kind = kind.field(step).type
+    if not _is_text(kind):
+        raise FormatError(
+            f"{name}: column {path!r} is {kind}, not text; the columns are "
+            f"{', '.join(schema.names)}. Name the text column with --text-field."
+        )
+
+
+def text_of(column: pa.Array | None) -> tuple[pa.LargeStringArray, Refusals]:
+    """A text column as large strings, empty where refused, and why each of those rows was."""
+    assert column is not None
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    # Arrow does not check that a Parquet string is UTF-8; the cast from binary does.
+    binary = column.cast(pa.large_binary())
+    refused: Refusals = {}
+    if binary.null_count:
+        for i in np.flatnonzero(np.asarray(binary.is_null())).tolist():
+            refused[i] = (RejectReason.NULL_TEXT, "the text is null")
+        binary = binary.fill_null(b"")
+    try:
+        text = binary.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        values = binary.to_pylist()
+        for i, value in enumerate(values):
+            try:
+                value.decode("utf-8")
+            except UnicodeDecodeError as error:
+                where = f"byte 0x{value[error.start]:02x} at {error.start}"
+                refused[i] = (RejectReason.INVALID_UTF8, f"invalid UTF-8 ({where})")
+                values[i] = b""
+        text = pa.array(values, pa.large_binary()).cast(pa.large_string())
+    return text, refused
+
+
+def utf8_lengths(text: pa.LargeStringArray) -> NDArray[np.int64]:
+    """The length of each text in bytes of UTF-8."""
+    return np.asarray(pc.binary_length(text), dtype=np.int64)
+
+
+def strings_of(column: pa.Array | None, rows: int) -> pa.StringArray:
+    """A metadata column as strings: integers in decimal, dates in ISO form, others null."""
+    if column is None:
+        return pa.nulls(rows, pa.string())
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        # In UTC: a cast in the column's own zone needs a time zone database.
+        column = column.cast(pa.timestamp(kind.unit)).cast(pa.string())
+        return pc.binary_join_element_wise(pc.replace_substring(column, " ", "T"), "Z", "")
+    if pa.types.is_timestamp(kind):
+        return pc.replace_substring(column.cast(pa.string()), " ", "T")
+    if pa.types.is_date(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.string())
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # Integers beyond 64 bits.
+        return column.cast(pa.string())
+    if _is_text(kind):
+        try:
+            return column.cast(pa.large_binary()).cast(pa.string())
+        except pa.ArrowInvalid:
+            values = column.cast(pa.large_binary()).to_pylist()
+            return pa.array([_lossy(value) for value in values], pa.string())
+    return pa.nulls(rows, pa.string())
+
+
+def other_of(column: pa.Array | None, rows: int) -> pa.StringArray:
+    """A column of `Metadata.others`."""
+    if column is None:
+        return pa.nulls(rows, pa.string())
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        return column.cast(pa.string())
+    if pa.types.is_floating(kind):
+        values = column.cast(pa.float64()).to_pylist()
+        return pa.array([None if v is None else repr(v) for v in values], pa.string())
+    if pa.types.is_nested(kind):
+        name = OBJECT if pa.types.is_struct(kind) or pa.types.is_map(kind) else LIST
+        return pc.if_else(column.is_valid(), name, pa.scalar(None, pa.string()))
+    return strings_of(column, rows)
+
+
+def _lossy(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
