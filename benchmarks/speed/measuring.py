@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -48,6 +49,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         # Popen.wait would not tell what it used; wait4 counts the children that it waited for.
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - started
+        cpu = usage.ru_utime + usage.ru_stime + _of_orphans()
         peak.stop()
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
@@ -55,7 +57,23 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         if child.returncode != 0:
             message = err.read().decode(errors="replace").strip()[-500:]
             raise CommandError(child.returncode, message or f"{command[0]}: no message")
-        return Cost(wall, usage.ru_utime + usage.ru_stime, peak.bytes, out.read().decode())
+        return Cost(wall, cpu, peak.bytes, out.read().decode())
+
+
+_PR_SET_CHILD_SUBREAPER = 36
+# A server of workers isn't waited for by the command that started it: it becomes a child of ours.
+ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _of_orphans() -> float:
+    """CPU seconds of what a command left, and of all that it waited for; waits for its end."""
+    cpu = 0.0
+    while True:
+        try:
+            _, _, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            return cpu
+        cpu += usage.ru_utime + usage.ru_stime
 
 
 class _Peak(threading.Thread):
