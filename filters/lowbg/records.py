@@ -53,7 +53,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class LinePayload:
-    """JSONL lines as stored: record i is `buffer[starts[i]:ends[i]]`, line end included."""
+    """JSONL lines as stored: record i is `buffer[starts[i]:ends[i]]`, line end included.
+
+    What lies in `buffer` outside of these is no part of any record.
+    """
 
     buffer: bytes
     starts: NDArray[np.int64]

@@ -1,20 +1,18 @@
 """Reads JSON lines: blocks of bytes in, batches of records out, every line accounted for.
 
 The stored line is never touched: a batch carries the block and the place of each line in it.
-Parsing is orjson's. A line that it refuses gets a second, lenient look (`_judge`) and goes to
-quarantine with its reason if that fails as well.
+Plain lines are read by `json_fields`, which makes no object a record; all others by
+`json_objects`: it reads what orjson reads, gives what that refuses a second, lenient look, and
+says what is wrong with the rest, which goes to quarantine.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import orjson
@@ -25,16 +23,10 @@ from lowbg.compression import SNIFF_BYTES, InputStream, open_input, sniff
 from lowbg.config import FieldNames
 from lowbg.decompression import STEP_BYTES
 from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputError
-from lowbg.records import (
-    LIST,
-    OBJECT,
-    Batch,
-    LinePayload,
-    Metadata,
-    Position,
-    Rejected,
-    RejectReason,
-)
+from lowbg.readers.json_fields import FieldScanner, Lines
+from lowbg.readers.json_objects import BOM, Parsed, Refused, parse
+from lowbg.readers.json_vectors import PADDING
+from lowbg.records import Batch, LinePayload, Metadata, Position, Rejected, RejectReason
 
 RAW_BYTES = 64 << 10
 """How much is kept of a line that is too large."""
@@ -42,57 +34,33 @@ RAW_BYTES = 64 << 10
 HINT_RECORDS = 100
 """How many records are looked at for `seen_fields`."""
 
-_BOM = b"\xef\xbb\xbf"
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_MISSING = object()
-
-
-@dataclass(slots=True)
-class _Columns:
-    """The columns of the batch in the making, one entry an accepted record."""
-
-    text: list[str] = field(default_factory=list)
-    id: list[Any] = field(default_factory=list)
-    language: list[Any] = field(default_factory=list)
-    date: list[Any] = field(default_factory=list)
-    url: list[Any] = field(default_factory=list)
-    others: dict[str, list[Any]] = field(default_factory=dict)
-
-    def append(self, text: str, doc: dict[str, Any], fields: FieldNames) -> None:
-        """Adds one record, slowly; dotted paths are followed."""
-        self.text.append(text)
-        self.id.append(_look_up(doc, fields.id))
-        self.language.append(_look_up(doc, fields.language))
-        self.date.append(_look_up(doc, fields.date))
-        self.url.append(_look_up(doc, fields.url))
-        for name in fields.others:
-            self.others[name].append(_look_up(doc, name))
-
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
-    """Why a line is no record; `reason` is null for a blank line, which is nothing at all."""
+class _Block:
+    """Consecutive lines: line i is `data[starts[i]:ends[i]]`, and stored up to `stops[i]`.
 
-    reason: RejectReason | None
-    error: str = ""
+    `offset` is where `data` begins in the shard.
+    """
 
+    data: bytes
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    offset: int
 
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    """A record that only the second look accepts; `lenient` where strict JSON forbids it."""
+    @classmethod
+    def of(cls, data: bytes, size: int, ends: NDArray[np.int64], offset: int) -> _Block:
+        """The block whose lines are the first `size` bytes of `data`."""
+        stops = np.minimum(ends + 1, size)
+        return cls(data, np.append(0, stops[:-1])[: len(ends)], ends, stops, offset)
 
-    text: str
-    doc: dict[str, Any]
-    lenient: bool
+    def __len__(self) -> int:
+        return len(self.ends)
 
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """What became of a block's lines: the columns, the refused by line index, the lenient."""
-
-    columns: _Columns
-    refused: dict[int, _Refused]
-    lenient: int
+    def line(self, i: int) -> bytes:
+        """Line i without its end, and without the mark that a file may begin with."""
+        line = self.data[self.starts[i] : self.ends[i]]
+        return line.removeprefix(BOM) if self.offset == 0 and i == 0 else line
 
 
 class JsonlReader:
@@ -123,7 +91,7 @@ class JsonlReader:
         self._stream = source if isinstance(source, InputStream) else open_input(source, name)
         self.compression: str = self._stream.codec
         self._fields = fields
-        self._collect = _collect_dotted if _any_dotted(fields) else _collect_plain
+        self._scanner = FieldScanner(fields)
         self._batch_bytes = max(1, batch_bytes)
         self._max_record_bytes = max_record_bytes
         self._fault: InputError | None = None
@@ -180,24 +148,26 @@ class JsonlReader:
             raise self._fault
 
     def _fill(self) -> tuple[bytes, bool]:
-        """The next block: it starts at a line, holds a line end, and true if it is the last."""
+        """The next block and `PADDING`, and true if it is the last; it starts at a line."""
         parts = [self._carry]
         size = len(self._carry)
-        has_line_end = False
+        has_line_end = final = False
         while size < self._batch_bytes or not has_line_end:
             if size > self._max_record_bytes and not has_line_end:
                 rest = self._skip_line(parts)
                 if rest is None:
-                    return b"", True
+                    final = True
+                    break
                 parts, size, has_line_end = [rest], len(rest), b"\n" in rest
                 continue
             part = self._read()
             if not part:
-                return b"".join(parts), True
+                final = True
+                break
             parts.append(part)
             size += len(part)
             has_line_end = has_line_end or b"\n" in part
-        return b"".join(parts), False
+        return b"".join([*parts, PADDING]), final
 
     def _read(self) -> bytes:
         """The next bytes of the stream; empty at the end and at a fault, which is kept."""
@@ -232,7 +202,7 @@ class JsonlReader:
             length += len(part)
         if rest is None and self._fault is not None and not self._is_cut:
             return None
-        refused = _Refused(RejectReason.TOO_LARGE, self._too_large_message(length, self._offset))
+        refused = Refused(RejectReason.TOO_LARGE, self._too_large_message(length, self._offset))
         self._too_large.append(self._reject(refused, self._record, self._line, self._offset, raw))
         self._record += 1
         self._line += 1
@@ -246,110 +216,84 @@ class JsonlReader:
         )
 
     def _batch(self, data: bytes, final: bool) -> Batch:
-        """The records of a block; what follows its last line end is carried to the next."""
-        lines = data.split(b"\n")
-        tail = lines.pop()
-        if final and self._fault is None and tail:
-            lines.append(tail)
-        lengths = np.fromiter(map(len, lines), np.int64, len(lines))
-        ends = np.cumsum(lengths + 1)
-        starts = ends - lengths - 1
-        np.minimum(ends, len(data), out=ends)
-        if self._offset == 0 and lines and lines[0].startswith(_BOM):
-            lines[0] = lines[0].removeprefix(_BOM)
+        """The records of a block, which ends in `PADDING`; an unfinished line goes to the next."""
+        size = len(data) - len(PADDING)
+        whole = data.rfind(b"\n", 0, size) + 1
+        tail = data[whole:size]
+        if final and self._fault is None:
+            whole = size
+        lines = self._scanner.scan(data, whole, self._max_record_bytes)
+        block = _Block.of(data, whole, lines.ends, self._offset)
         if self._hinted < HINT_RECORDS:
-            self._note_fields(lines)
-        parsed = self._parse(lines, lengths)
-        is_record = np.ones(len(lines), np.bool_)
-        accepted = np.ones(len(lines), np.bool_)
-        for i, refused in parsed.refused.items():
+            self._note_fields(block)
+        odd, refused = self._parse_odd(block, lines.plain)
+        is_record = np.ones(len(block), np.bool_)
+        accepted = np.ones(len(block), np.bool_)
+        for i, each in refused.items():
             accepted[i] = False
-            is_record[i] = refused.reason is not None
+            is_record[i] = each.reason is not None
         records = self._record + np.cumsum(is_record) - 1
         rejected, self._too_large = self._too_large, []
-        for i, refused in parsed.refused.items():
-            if refused.reason is not None:
-                start = int(starts[i])
-                raw = data[start : ends[i]]
+        for i, each in refused.items():
+            if each.reason is not None:
+                start = int(block.starts[i])
+                raw = data[start : block.stops[i]]
                 line, offset = self._line + i, self._offset + start
-                rejected.append(self._reject(refused, int(records[i]), line, offset, raw))
-        blank = len(lines) - int(is_record.sum())
-        self._record += len(lines) - blank
-        self._line += len(lines)
-        self._offset += int(ends[-1]) if len(lines) else 0
+                rejected.append(self._reject(each, int(records[i]), line, offset, raw))
+        blank = len(block) - int(is_record.sum())
+        self._record += len(block) - blank
+        self._line += len(block)
+        self._offset += whole
         if final and tail and self._is_cut:
             blank += self._reject_tail(tail, rejected)
             self._offset += len(tail)
         self._carry = tail
-        if float in set(map(type, parsed.columns.id)):
-            self._restore_ids(parsed.columns.id, list(itertools.compress(lines, accepted)))
-        if parsed.refused:
-            records, starts, ends = records[accepted], starts[accepted], ends[accepted]
+        text, metadata = lines.text, lines.metadata
+        if len(odd.text):
+            text, metadata = _in_order(lines, odd, lines.plain[accepted])
         return Batch(
-            records=records,
-            text=pa.array(parsed.columns.text, pa.large_string()),
-            metadata=_metadata(parsed.columns),
-            sizes=ends - starts,
-            payload=LinePayload(data, starts, ends),
+            records=records[accepted],
+            text=text,
+            metadata=metadata,
+            sizes=(block.stops - block.starts)[accepted],
+            payload=LinePayload(data, block.starts[accepted], block.stops[accepted]),
             rejected=rejected,
             consumed=self._stream.consumed,
-            lenient=parsed.lenient,
+            lenient=odd.lenient,
             blank=blank,
         )
 
-    def _parse(self, lines: list[bytes], lengths: NDArray[np.int64]) -> _Parsed:
-        """The columns of the lines that are records, and what is wrong with the others."""
-        columns = _Columns(others={name: [] for name in self._fields.others})
-        refused: dict[int, _Refused] = {}
-        lenient = 0
-        if len(lines) and int(lengths.max()) > self._max_record_bytes:
-            for i in np.flatnonzero(lengths > self._max_record_bytes).tolist():
-                lines[i] = b""  # Fails to parse, so that the slow path below sees it.
-        docs = map(orjson.loads, lines)
-        while True:
-            try:
-                self._collect(docs, self._fields, columns)
-                break
-            except (ValueError, KeyError, TypeError, RecursionError, MemoryError):
-                # Every line so far is in one of the two; the next is the one that failed.
-                i = len(columns.text) + len(refused)
-            if lengths[i] > self._max_record_bytes:
-                message = self._too_large_message(int(lengths[i]), self._offset_in(lengths, i))
-                refused[i] = _Refused(RejectReason.TOO_LARGE, message)
-                continue
-            verdict = _judge(lines[i], self._fields.text)
-            if isinstance(verdict, _Refused):
-                refused[i] = verdict
+    def _parse_odd(
+        self, block: _Block, is_plain: NDArray[np.bool_]
+    ) -> tuple[Parsed, dict[int, Refused]]:
+        """The records in the lines that aren't plain, and the refused ones by line index."""
+        refused: dict[int, Refused] = {}
+        places: list[int] = []
+        for i in np.flatnonzero(~is_plain).tolist():
+            length = int(block.ends[i] - block.starts[i])
+            if length > self._max_record_bytes:
+                message = self._too_large_message(length, self._offset + int(block.starts[i]))
+                refused[i] = Refused(RejectReason.TOO_LARGE, message)
             else:
-                columns.append(verdict.text, verdict.doc, self._fields)
-                lenient += verdict.lenient
-        return _Parsed(columns, refused, lenient)
-
-    def _restore_ids(self, ids: list[Any], lines: list[bytes]) -> None:
-        """Puts back the digits of integers beyond 64 bits, which orjson reads as floats."""
-        for i, value in enumerate(ids):
-            if type(value) is float and abs(value) >= 1 << 63:
-                # Python reads some depths of nesting less than orjson does; such an id stays null.
-                with suppress(RecursionError):
-                    ids[i] = _look_up(json.loads(lines[i]), self._fields.id)
-
-    def _offset_in(self, lengths: NDArray[np.int64], i: int) -> int:
-        return self._offset + int(lengths[:i].sum()) + i
+                places.append(i)
+        parsed = parse([block.line(i) for i in places], self._fields)
+        refused.update((places[i], each) for i, each in parsed.refused.items())
+        return parsed, dict(sorted(refused.items()))
 
     def _reject_tail(self, tail: bytes, rejected: list[Rejected]) -> int:
         """Rejects the unfinished line in front of a fault; returns 1 if it is merely blank."""
         if not tail.strip():
             return 1
-        refused = _Refused(RejectReason.CUT, "the input ends within this line")
+        refused = Refused(RejectReason.CUT, "the input ends within this line")
         if len(tail) > self._max_record_bytes:
             message = self._too_large_message(len(tail), self._offset)
-            refused = _Refused(RejectReason.TOO_LARGE, message)
+            refused = Refused(RejectReason.TOO_LARGE, message)
         rejected.append(self._reject(refused, self._record, self._line, self._offset, tail))
         self._record += 1
         return 0
 
     def _reject(
-        self, refused: _Refused, record: int, line: int, offset: int, raw: bytes
+        self, refused: Refused, record: int, line: int, offset: int, raw: bytes
     ) -> Rejected:
         assert refused.reason is not None
         message = f"{self.name}:{line}: {refused.error}. Record quarantined."
@@ -357,9 +301,10 @@ class JsonlReader:
             raw = raw[:RAW_BYTES]
         return Rejected(record, line, offset, refused.reason, message, raw)
 
-    def _note_fields(self, lines: list[bytes]) -> None:
+    def _note_fields(self, block: _Block) -> None:
         """Adds the top-level fields of the first records to `seen_fields`."""
-        for line in lines[: HINT_RECORDS - self._hinted]:
+        for i in range(min(len(block), HINT_RECORDS - self._hinted)):
+            line = block.line(i)
             if len(line) > self._max_record_bytes:
                 continue
             try:
@@ -382,149 +327,23 @@ def _check_content(stream: InputStream, name: str) -> None:
         )
 
 
-def _any_dotted(fields: FieldNames) -> bool:
-    named = (fields.text, fields.id, fields.language, fields.date, fields.url)
-    return bool(fields.others) or any("." in f for f in named)
+def _in_order(
+    plain: Lines, odd: Parsed, is_plain: NDArray[np.bool_]
+) -> tuple[pa.LargeStringArray, Metadata]:
+    """The rows of both; `is_plain` says of each record, in order, which it is from."""
+    order = np.empty(len(is_plain), np.int64)
+    order[is_plain] = np.arange(len(plain.text))
+    order[~is_plain] = len(plain.text) + np.arange(len(odd.text))
 
+    def merged(first: pa.Array, second: pa.Array) -> pa.Array:
+        return pa.concat_arrays([first, second]).take(pa.array(order))
 
-def _collect_plain(docs: Iterable[Any], fields: FieldNames, columns: _Columns) -> None:
-    """Adds parsed lines to the columns; raises at the first that is not a record.
-
-    The reader's hot loop: what it does a record beyond parsing is these lines. Nothing is
-    appended for a document before all of it is known to be good.
-    """
-    text_field, id_field, language_field = fields.text, fields.id, fields.language
-    date_field, url_field = fields.date, fields.url
-    add_text, add_id, add_language = columns.text.append, columns.id.append, columns.language.append
-    add_date, add_url = columns.date.append, columns.url.append
-    for doc in docs:
-        text = doc[text_field]
-        if type(text) is not str:
-            raise TypeError
-        get = doc.get
-        add_text(text)
-        add_id(get(id_field))
-        add_language(get(language_field))
-        add_date(get(date_field))
-        add_url(get(url_field))
-
-
-def _collect_dotted(docs: Iterable[Any], fields: FieldNames, columns: _Columns) -> None:
-    """The same where a field is a dotted path, or there are others to read."""
-    for doc in docs:
-        if type(doc) is not dict:
-            raise TypeError
-        text = _look_up(doc, fields.text)
-        if type(text) is not str:
-            raise TypeError
-        columns.append(text, doc, fields)
-
-
-def _look_up(doc: dict[str, Any], path: str, default: Any = None) -> Any:
-    """The value of the key `path` if there is one, else at the dotted path through objects."""
-    if path in doc:
-        return doc[path]
-    value: Any = doc
-    for key in path.split("."):
-        if type(value) is not dict or key not in value:
-            return default
-        value = value[key]
-    return value
-
-
-def _judge(line: bytes, text_field: str) -> _Refused | _Accepted:
-    """A second look at a line that the fast loop refused: what is wrong with it, or the record."""
-    if not line.strip():
-        return _Refused(None)
-    lenient = False
-    try:
-        doc = orjson.loads(line)
-    except (ValueError, MemoryError) as error:
-        second = _parse_leniently(line, str(error))
-        if isinstance(second, _Refused):
-            return second
-        (doc,) = second
-        lenient = True
-    if not isinstance(doc, dict):
-        kind = _json_type(doc)
-        return _Refused(RejectReason.NOT_AN_OBJECT, f"the line is {kind}, not an object")
-    text = _look_up(doc, text_field, _MISSING)
-    if text is _MISSING:
-        return _Refused(RejectReason.MISSING_TEXT, f"no field {text_field!r}")
-    if text is None:
-        return _Refused(RejectReason.NULL_TEXT, f"field {text_field!r} is null")
-    if not isinstance(text, str):
-        error_text = f"field {text_field!r} is {_json_type(text)}, not a string"
-        return _Refused(RejectReason.TEXT_NOT_STRING, error_text)
-    return _Accepted(_SURROGATE.sub("\ufffd", text), doc, lenient)
-
-
-def _parse_leniently(line: bytes, strict_error: str) -> _Refused | tuple[Any]:
-    """The value that Python's json reads (NaN, lone surrogates, an inner BOM), or why not."""
-    try:
-        decoded = line.removeprefix(_BOM).decode("utf-8")
-    except UnicodeDecodeError as error:
-        where = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
-        return _Refused(RejectReason.INVALID_UTF8, f"invalid UTF-8 ({where})")
-    # orjson's limit of 1,024 is fixed; Python's depends on its version and on the stack.
-    if "recursion" in strict_error.lower():
-        return _Refused(RejectReason.INVALID_JSON, "invalid JSON (nested deeper than 1,024)")
-    try:
-        return (json.loads(decoded),)
-    except json.JSONDecodeError as error:
-        why = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
-    except RecursionError:
-        why = "nested too deeply"
-    except (ValueError, MemoryError) as error:
-        why = str(error) or type(error).__name__
-    return _Refused(RejectReason.INVALID_JSON, f"invalid JSON ({why})")
-
-
-def _json_type(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, str):
-        return "a string"
-    return "an array" if isinstance(value, list) else "an object"
-
-
-def _metadata(columns: _Columns) -> Metadata:
-    return Metadata(
-        id=_strings(columns.id),
-        language=_strings(columns.language),
-        date=_strings(columns.date),
-        url=_strings(columns.url),
-        others={
-            name: pa.array([_other(value) for value in values], pa.string())
-            for name, values in columns.others.items()
-        },
+    one, other = plain.metadata, odd.metadata
+    metadata = Metadata(
+        id=merged(one.id, other.id),
+        language=merged(one.language, other.language),
+        date=merged(one.date, other.date),
+        url=merged(one.url, other.url),
+        others={name: merged(one.others[name], other.others[name]) for name in one.others},
     )
-
-
-def _strings(values: list[Any]) -> pa.StringArray:
-    """`values` as strings: an int as its decimal text, null for any other type."""
-    try:
-        return pa.array(values, pa.string())
-    except (ValueError, TypeError):  # Not all are strings or null, or one holds lone surrogates.
-        return pa.array([_string(value) for value in values], pa.string())
-
-
-def _other(value: Any) -> str | None:
-    """A value of `Metadata.others`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, dict):
-        return OBJECT
-    return LIST if isinstance(value, list) else _string(value)
-
-
-def _string(value: Any) -> str | None:
-    if type(value) is str:
-        return _SURROGATE.sub("\ufffd", value)
-    return str(value) if type(value) is int else None
+    return merged(plain.text, odd.text), metadata

@@ -210,6 +210,14 @@ def test_batch_size_never_changes_a_result(codec: str) -> None:
     assert all(other == reads[0] for other in reads[1:])
 
 
+@pytest.mark.parametrize("batch_bytes", BATCH_SIZES)
+def test_a_mark_is_that_of_a_file_only_at_its_start(batch_bytes: int) -> None:
+    marked = b'\xef\xbb\xbf{"text":"a"}\n'
+    got = read(marked * 3, batch_bytes)
+    assert got.text == ["a"] * 3
+    assert got.lenient == 2
+
+
 json_lines = st.one_of(
     st.binary(max_size=40).filter(lambda b: b"\n" not in b),
     st.dictionaries(st.sampled_from(["text", "id", "x"]), st.text(max_size=20)).map(

@@ -1,0 +1,261 @@
+"""JSON lines as Python objects, one by one: orjson reads them, and `_judge` what it refuses.
+
+This is what the fields of a record are. `json_fields` gives the same for plain lines, without the
+objects; what isn't plain comes here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from lowbg.config import FieldNames
+from lowbg.records import LIST, OBJECT, Metadata, RejectReason
+
+BOM = b"\xef\xbb\xbf"
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MISSING = object()
+
+
+@dataclass(slots=True)
+class _Columns:
+    """The columns of the batch in the making, one entry an accepted record."""
+
+    text: list[str] = field(default_factory=list)
+    id: list[Any] = field(default_factory=list)
+    language: list[Any] = field(default_factory=list)
+    date: list[Any] = field(default_factory=list)
+    url: list[Any] = field(default_factory=list)
+    others: dict[str, list[Any]] = field(default_factory=dict)
+
+    def append(self, text: str, doc: dict[str, Any], fields: FieldNames) -> None:
+        """Adds one record, slowly; dotted paths are followed."""
+        self.text.append(text)
+        self.id.append(_look_up(doc, fields.id))
+        self.language.append(_look_up(doc, fields.language))
+        self.date.append(_look_up(doc, fields.date))
+        self.url.append(_look_up(doc, fields.url))
+        for name in fields.others:
+            self.others[name].append(_look_up(doc, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a line is no record; `reason` is null for a blank line, which is nothing at all."""
+
+    reason: RejectReason | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """A record that only the second look accepts; `lenient` where strict JSON forbids it."""
+
+    text: str
+    doc: dict[str, Any]
+    lenient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What became of some lines: the records, the refused by their place among the lines, in order.
+
+    `lenient` is how many of the records strict JSON forbids.
+    """
+
+    text: pa.LargeStringArray
+    metadata: Metadata
+    refused: dict[int, Refused]
+    lenient: int
+
+
+def parse(lines: list[bytes], fields: FieldNames) -> Parsed:
+    """The records in these lines, each without its line end, and what is wrong with the others."""
+    columns = _Columns(others={name: [] for name in fields.others})
+    collect = _collect_dotted if _any_dotted(fields) else _collect_plain
+    refused: dict[int, Refused] = {}
+    lenient = 0
+    docs = map(orjson.loads, lines)
+    while True:
+        try:
+            collect(docs, fields, columns)
+            break
+        except (ValueError, KeyError, TypeError, RecursionError, MemoryError):
+            # Every line so far is in one of the two; the next is the one that failed.
+            i = len(columns.text) + len(refused)
+        verdict = _judge(lines[i], fields.text)
+        if isinstance(verdict, Refused):
+            refused[i] = verdict
+        else:
+            columns.append(verdict.text, verdict.doc, fields)
+            lenient += verdict.lenient
+    if float in set(map(type, columns.id)):
+        accepted = [line for i, line in enumerate(lines) if i not in refused]
+        _restore_ids(columns.id, accepted, fields.id)
+    text = pa.array(columns.text, pa.large_string())
+    return Parsed(text, _metadata(columns), refused, lenient)
+
+
+def _any_dotted(fields: FieldNames) -> bool:
+    named = (fields.text, fields.id, fields.language, fields.date, fields.url)
+    return bool(fields.others) or any("." in f for f in named)
+
+
+def _collect_plain(docs: Iterable[Any], fields: FieldNames, columns: _Columns) -> None:
+    """Adds parsed lines to the columns; raises at the first that is not a record.
+
+    What it does a record beyond parsing is these lines. Nothing is appended for a document before
+    all of it is known to be good.
+    """
+    text_field, id_field, language_field = fields.text, fields.id, fields.language
+    date_field, url_field = fields.date, fields.url
+    add_text, add_id, add_language = columns.text.append, columns.id.append, columns.language.append
+    add_date, add_url = columns.date.append, columns.url.append
+    for doc in docs:
+        text = doc[text_field]
+        if type(text) is not str:
+            raise TypeError
+        get = doc.get
+        add_text(text)
+        add_id(get(id_field))
+        add_language(get(language_field))
+        add_date(get(date_field))
+        add_url(get(url_field))
+
+
+def _collect_dotted(docs: Iterable[Any], fields: FieldNames, columns: _Columns) -> None:
+    """The same where a field is a dotted path, or there are others to read."""
+    for doc in docs:
+        if type(doc) is not dict:
+            raise TypeError
+        text = _look_up(doc, fields.text)
+        if type(text) is not str:
+            raise TypeError
+        columns.append(text, doc, fields)
+
+
+def _restore_ids(ids: list[Any], lines: list[bytes], field_path: str) -> None:
+    """Puts back the digits of integers beyond 64 bits, which orjson reads as floats."""
+    for i, value in enumerate(ids):
+        if type(value) is float and abs(value) >= 1 << 63:
+            # Python reads some depths of nesting less than orjson does; such an id stays null.
+            with suppress(RecursionError):
+                ids[i] = _look_up(json.loads(lines[i]), field_path)
+
+
+def _look_up(doc: dict[str, Any], path: str, default: Any = None) -> Any:
+    """The value of the key `path` if there is one, else at the dotted path through objects."""
+    if path in doc:
+        return doc[path]
+    value: Any = doc
+    for key in path.split("."):
+        if type(value) is not dict or key not in value:
+            return default
+        value = value[key]
+    return value
+
+
+def _judge(line: bytes, text_field: str) -> Refused | _Accepted:
+    """A second look at a line that the fast loop refused: what is wrong with it, or the record."""
+    if not line.strip():
+        return Refused(None)
+    lenient = False
+    try:
+        doc = orjson.loads(line)
+    except (ValueError, MemoryError) as error:
+        second = _parse_leniently(line, str(error))
+        if isinstance(second, Refused):
+            return second
+        (doc,) = second
+        lenient = True
+    if not isinstance(doc, dict):
+        kind = _json_type(doc)
+        return Refused(RejectReason.NOT_AN_OBJECT, f"the line is {kind}, not an object")
+    text = _look_up(doc, text_field, _MISSING)
+    if text is _MISSING:
+        return Refused(RejectReason.MISSING_TEXT, f"no field {text_field!r}")
+    if text is None:
+        return Refused(RejectReason.NULL_TEXT, f"field {text_field!r} is null")
+    if not isinstance(text, str):
+        error_text = f"field {text_field!r} is {_json_type(text)}, not a string"
+        return Refused(RejectReason.TEXT_NOT_STRING, error_text)
+    return _Accepted(_SURROGATE.sub("\ufffd", text), doc, lenient)
+
+
+def _parse_leniently(line: bytes, strict_error: str) -> Refused | tuple[Any]:
+    """The value that Python's json reads (NaN, lone surrogates, an inner BOM), or why not."""
+    try:
+        decoded = line.removeprefix(BOM).decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
+        return Refused(RejectReason.INVALID_UTF8, f"invalid UTF-8 ({where})")
+    # orjson's limit of 1,024 is fixed; Python's depends on its version and on the stack.
+    if "recursion" in strict_error.lower():
+        return Refused(RejectReason.INVALID_JSON, "invalid JSON (nested deeper than 1,024)")
+    try:
+        return (json.loads(decoded),)
+    except json.JSONDecodeError as error:
+        why = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+    except RecursionError:
+        why = "nested too deeply"
+    except (ValueError, MemoryError) as error:
+        why = str(error) or type(error).__name__
+    return Refused(RejectReason.INVALID_JSON, f"invalid JSON ({why})")
+
+
+def _json_type(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    return "an array" if isinstance(value, list) else "an object"
+
+
+def _metadata(columns: _Columns) -> Metadata:
+    return Metadata(
+        id=_strings(columns.id),
+        language=_strings(columns.language),
+        date=_strings(columns.date),
+        url=_strings(columns.url),
+        others={
+            name: pa.array([_other(value) for value in values], pa.string())
+            for name, values in columns.others.items()
+        },
+    )
+
+
+def _strings(values: list[Any]) -> pa.StringArray:
+    """`values` as strings: an int as its decimal text, null for any other type."""
+    try:
+        return pa.array(values, pa.string())
+    except (ValueError, TypeError):  # Not all are strings or null, or one holds lone surrogates.
+        return pa.array([_string(value) for value in values], pa.string())
+
+
+def _other(value: Any) -> str | None:
+    """A value of `Metadata.others`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return OBJECT
+    return LIST if isinstance(value, list) else _string(value)
+
+
+def _string(value: Any) -> str | None:
+    if type(value) is str:
+        return _SURROGATE.sub("\ufffd", value)
+    return str(value) if type(value) is int else None
