@@ -7,6 +7,7 @@ batches; it neither reads nor writes.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from lowbg import languages
 from lowbg.cascade import Cascade
 from lowbg.characters import folding_of
-from lowbg.config import Extras, Policy, Rule, as_dict
+from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
 from lowbg.decision.decide import Decider, Decisions, Features
 from lowbg.models import ModelFile, embedded_names, open_embedded
 from lowbg.provenance import KnownOrigin, ProvenanceJudge, counted_values
+from lowbg.readers import open_reader
 from lowbg.records import Metadata
 from lowbg.schema import LM_TOKENS
 from lowbg.scorers import default_scorers
@@ -116,10 +118,11 @@ class Engine:
 
         Optional scorers have none, and are loaded by the workers alone.
         """
-        nothing = pa.array([None], pa.string())
-        metadata = Metadata(id=nothing, language=nothing, date=nothing, url=nothing)
         plain = Engine(self.policy, third_parties=self._third_parties).setup()
-        plain.judge(pa.array(["Some text, to be read once."], pa.large_string()), metadata)
+        line = io.BytesIO(b'{"text": "Some text, to be read once."}\n')
+        with open_reader(line, RunConfig(), "a line") as reader:
+            for batch in reader:
+                plain.judge(batch.text, batch.metadata)
 
     def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
         """Scores and decides every document; pure, and independent of how text is batched.
