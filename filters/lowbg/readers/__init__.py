@@ -27,7 +27,6 @@ def open_reader(
     """
     # Not at the top: a caller that only parses options should not load pyarrow.
     from lowbg.compression import is_parquet, open_binary, open_input
-    from lowbg.readers.jsonl import JsonlReader
 
     raw = open_binary(source) if isinstance(source, (str, os.PathLike)) else source
     try:
@@ -44,6 +43,8 @@ def open_reader(
                 max_record_bytes=config.max_record_bytes,
                 name=name,
             )
+        from lowbg.readers.jsonl import JsonlReader
+
         stream = open_input(raw, name)
         if name.lower().endswith(PARQUET_ENDINGS):
             raise FormatError(f"{name}: not a Parquet file (its first bytes are {head!r})")
