@@ -371,7 +371,8 @@ def _identify(
                 h = SEED
             if at_end or pos >= limit:
                 # All words that wait at once: whether one is listed is a toss-up, and to guess it
-                # wrong costs the less the less waits behind it.
+                # wrong costs the less the less waits behind it. The order of votes doesn't matter:
+                # a few thousand float32 add up in float64 without rounding.
                 words += n_waiting
                 listed = 0
                 for k in range(n_waiting):

@@ -199,14 +199,14 @@ def word_ends(
 
 
 # A stretch without a word that is shorter than this holds no URL worth reading.
-_MIN_URL = 16
+_MIN_URL = WIDTH
 
 
 @njit(cache=True, nogil=True)
 def _may_hold_url(data: NDArray[np.uint8], first: int, end: int) -> bool:
     """Whether `:/` or `ww?.` stands before the last bytes, in which no URL has room."""
     at = first
-    while at <= end - _MIN_URL - 3:  # The last of the WIDTH + 3 bytes that are read is the end's.
+    while at <= end - 3 - WIDTH:  # Behind it a URL is too short, and there is less to be read.
         mark = equal_bytes(data, at, 0, 58) & equal_bytes(data, at + 1, 0, 47)
         www = equal_bytes(data, at, 32, 119) & equal_bytes(data, at + 1, 32, 119)
         if mark | (www & equal_bytes(data, at + 3, 0, 46)) != 0:
