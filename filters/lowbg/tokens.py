@@ -290,7 +290,7 @@ def _tokenize(
         stays_ascii = foldings[i] != CYRILLIC
         pos = starts[i]
         end = starts[i + 1]
-        last_look = end - WIDTH - 4
+        last_look = end - WIDTH - 4  # 16 letters, and the four bytes behind them
         in_word = False
         apostrophe = False  # seen inside a word; counts only if a letter follows
         h = SEED
@@ -349,7 +349,7 @@ def _tokenize(
                         if run == WIDTH:
                             continue
                     b = load(data, pos)
-                    while 0xC2 <= b < 0xE0 and pos < end - 4:
+                    while 0xC2 <= b < 0xE0 and pos < end - 5:
                         cp = (np.int64(b & 0x1F) << 6) | np.int64(load(data, pos + 1) & 0x3F)
                         entry = np.int64(load(table, cp))
                         if entry >> 24 != LETTER:

@@ -233,6 +233,15 @@ def test_each_document_is_on_its_own(texts: list[str]) -> None:
     assert detect(padded).tolist() == alone
 
 
+def test_the_last_word_ends_with_its_document() -> None:
+    for code in ("en", "pt", "es", "de", "fr", "it", "ro", "tr"):
+        words = SAMPLES[code].lower().split()
+        heads = [" ".join(words[:n]).strip(",.") for n in range(1, len(words) + 1)]
+        decided = next(head for head in heads if found(head) == [code])
+        # Without its last word it is undecided, so that the word must have been read as it is.
+        assert found(decided, "zzzzzz" * 10) == [code, None]
+
+
 def test_evidence_is_not_carried_over() -> None:
     # Letters alone, without a listed word, are too little.
     texts = [SAMPLES["de"] * 3, "xßq " * 12, SAMPLES["zh"], "東"]

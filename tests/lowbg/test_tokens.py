@@ -209,14 +209,16 @@ def test_edges(text: str) -> None:
 def test_words_of_any_length_at_any_distance_from_the_end(folding: int) -> None:
     for letter in ("a", "I", "я", "é", "中"):
         texts = [
-            f"{letter * n}{gap}{letter}{letter}{'.' * behind}"
+            f"{letter * n}{gap}{behind}"
             for n in (*range(20), 31, 32, 33)
             for gap in (" ", ", ", ". ", "'", "’", "")
-            for behind in (0, 1, 2, 15, 16, 20, 30)
+            for behind in ("", letter, *(2 * letter + n * "." for n in (0, 1, 2, 15, 16, 20, 30)))
         ]
-        assert_same(tokens_of(texts, folding), texts, [folding] * len(texts))
         for text in texts[::7]:  # Alone, there is nothing behind to be read by mistake.
             assert_same(tokens_of([text], folding), [text], [folding])
+        # With others there are letters, or white space.
+        texts = [part for text in texts for part in (text, "ab", text, " a")]
+        assert_same(tokens_of(texts, folding), texts, [folding] * len(texts))
 
 
 def test_what_the_fast_paths_take_for_granted() -> None:
