@@ -53,8 +53,9 @@ def _character(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
 
 BYTES = st.one_of(
     st.binary(min_size=2 * WIDTH, max_size=2 * WIDTH),
-    st.text("abyzABYZ@[`{wW/\\x80", min_size=2 * WIDTH, max_size=2 * WIDTH).map(
-        lambda text: text.encode("latin-1")
+    *(
+        st.text(alphabet, min_size=2 * WIDTH, max_size=2 * WIDTH).map(lambda t: t.encode("latin-1"))
+        for alphabet in ("abyzABYZ@[`{wW/\x80", "aZwW", "w/")
     ),
 )
 

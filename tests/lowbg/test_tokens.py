@@ -194,6 +194,7 @@ def test_matches_the_plain_tokenizer(documents: list[tuple[str, int]]) -> None:
     [
         *("", "a", ".", "'", "''a''", "a'", "'a", "don''t", "rock 'n' roll", "a’b", "é", "e\u0301"),
         *("www.", "www.a", "www.ab", "www", "http://", "see http://x.y/z (http://a) b"),
+        *("中文，. 再见 a", "中文。. 再见 a", "中文」. 再见 a", "中文, . 再见 a"),
         "go to www. Or WWW.x, ｗww. and www, www; www to the very end of it",
         *("Mr. Smith went. J. Doe 3. e.g. this… Really?! Yes.", "One.Two. Three", "end.” Next"),
         *("你好。世界！ok", "ﬃ ﬄ ﬁ ß Œ ĳ", "a中a中a中", "\ue200cite\ue202turn0search0\ue201"),
