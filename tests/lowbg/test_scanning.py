@@ -12,32 +12,32 @@ from lowbg.scanning import WIDTH, ascii_letters, equal_bytes, load, store
 from lowbg.tokens import PRIME, code_point, extend_ascii
 
 
-@njit(nogil=True)
+@njit(cache=False, nogil=True)
 def _letters(data: NDArray[np.uint8], at: int) -> int:
     return int(ascii_letters(data, at))
 
 
-@njit(nogil=True)
+@njit(cache=False, nogil=True)
 def _slashes(data: NDArray[np.uint8], at: int) -> int:
     return int(equal_bytes(data, at, 0, 47))
 
 
-@njit(nogil=True)
+@njit(cache=False, nogil=True)
 def _ws(data: NDArray[np.uint8], at: int) -> int:
     return int(equal_bytes(data, at, 32, 119))
 
 
-@njit(nogil=True)
+@njit(cache=False, nogil=True)
 def _looked_up(table: NDArray[np.uint32], data: NDArray[np.uint8], at: int) -> int:
     return int(load(table, load(data, at)))
 
 
-@njit(nogil=True)
+@njit(cache=False, nogil=True)
 def _stored(array: NDArray[np.int32], at: int, value: int) -> None:
     store(array, at, value)
 
 
-@njit(nogil=True)
+@njit(cache=False, nogil=True)
 def _extended(
     h: np.uint64, data: NDArray[np.uint8], at: int, n: int, table: NDArray[np.uint32]
 ) -> np.uint64:
@@ -45,7 +45,7 @@ def _extended(
     return np.uint64(extend_ascii(h, data, at, n, table, heads))
 
 
-@njit(nogil=True)
+@njit(cache=False, nogil=True)
 def _character(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
     cp, size = code_point(data, at)
     return cp, size
