@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 
 from lowbg.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER, folding_tables
 from lowbg.kernels import njit
-from lowbg.tokens import PRIME, SEED, mix, text_buffer, tokenize
+from lowbg.scanning import WIDTH, ascii_letters, equal_bytes, load, store
+from lowbg.tokens import (
+    PRIME,
+    SEED,
+    code_point,
+    extend_ascii,
+    is_ascii_letter,
+    mix,
+    text_buffer,
+    tokenize,
+)
 
 CODES: Final[tuple[str, ...]] = (
     *("en", "ru", "zh", "pt", "es", "de", "fr", "ja", "it", "nl", "pl", "cs", "sk", "sv", "da"),
@@ -68,6 +78,11 @@ _L_SCRIPT, _C_SCRIPT, _HAN, _KANA = 1, 2, 4, 5
 _SHARE_OF_LATIN = 0.4
 """A Latin letter against one of another script: code and names in Latin letters are everywhere."""
 
+# What `_Tables.folding` says of a character: how many letters of a word it stands for, and whether
+# its own code point is listed.
+_NO_LETTER, _ONE_LETTER, _SEVERAL_LETTERS, _SKIPPED = range(4)
+_VOTES = 1 << 23
+
 _GLANCE, _STEP, _MOST = 512, 1024, 4096
 """Bytes after which clear evidence is enough, then any, and how many are read at most."""
 
@@ -95,15 +110,15 @@ def _definitions() -> dict[str, Any]:
 class _Tables:
     """What `_identify` looks up.
 
-    `folding` is the Latin one, `scripts` maps code points to scripts, `letters` to their row of
-    votes (0: none);
+    `folding` is the Latin one with another top byte: three bits for what the character is to a
+    word (`_ONE_LETTER` …), five for the script that it is evidence of (0: none); bit 23 (`_VOTES`)
+    is set where it has votes. `letters` maps code points to their row of votes (0: none);
     `keys` is an open-addressed table of word hashes (0 is empty) with `rows`, their row of votes.
     Row r votes for `voted[bounds[r]:bounds[r + 1]]` with `weights` of the same range.
     `only` is a script's one language or −1, `language_scripts` the script of every language.
     """
 
     folding: NDArray[np.uint32]
-    scripts: NDArray[np.uint8]
     letters: NDArray[np.int32]
     keys: NDArray[np.uint64]
     rows: NDArray[np.int32]
@@ -168,13 +183,14 @@ def _tables() -> _Tables:
         of_script = np.flatnonzero(language_scripts == number)
         if len(of_script) == 1:
             only[number] = of_script[0]
+    if letters[ord("a") : ord("z") + 1].any():
+        raise ValueError("languages.toml: no small letter of ASCII sets a language apart")
     # Some Cyrillic and Greek capitals look like Latin letters and their small forms don't.
     folding = folding_tables()[LATIN].copy()
     for cp in (*range(0x386, 0x3AC), *range(0x400, 0x430)):
         folding[cp] = folding[ord(chr(cp).lower())]
     return _Tables(
-        folding,
-        scripts,
+        _packed(folding, scripts, letters),
         letters,
         keys,
         rows,
@@ -186,9 +202,25 @@ def _tables() -> _Tables:
     )
 
 
+def _packed(
+    folding: NDArray[np.uint32], scripts: NDArray[np.uint8], letters: NDArray[np.int32]
+) -> NDArray[np.uint32]:
+    """The table that `_Tables.folding` describes."""
+    cls = folding >> 24
+    kinds = np.full(256, _NO_LETTER, np.uint32)
+    kinds[[LETTER, EXPAND, IGNORE]] = _ONE_LETTER, _SEVERAL_LETTERS, _SKIPPED
+    letter = (cls == LETTER) | (cls == EXPAND) | (cls == IDEOGRAPH)
+    # A look-alike of a Latin letter is no evidence of its own script.
+    evidence = letter & ((scripts == _L_SCRIPT) | ((folding & 0xFFFF) >= 0x80))
+    script = np.where(evidence, scripts, 0).astype(np.uint32)
+    votes = np.where(letter & (letters != 0), _VOTES, 0).astype(np.uint32)
+    packed: NDArray[np.uint32] = (kinds[cls] << 29) | (script << 24) | votes | (folding & 0x7FFFFF)
+    return packed
+
+
 @njit(cache=True, nogil=True)
 def _decide(
-    seen: NDArray[np.float64],
+    seen: NDArray[np.int64],
     nats: NDArray[np.float64],
     hits: NDArray[np.int64],
     words: int,
@@ -205,7 +237,7 @@ def _decide(
     script = 0
     most = 0.0
     for s in range(1, len(seen)):
-        weight = seen[s]
+        weight = float(seen[s])
         if s == _L_SCRIPT:
             weight *= _SHARE_OF_LATIN
         elif s == _HAN:
@@ -244,13 +276,24 @@ def _decide(
     return best
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _vote(
+    row: int,
+    bounds: NDArray[np.int32],
+    voted: NDArray[np.int8],
+    weights: NDArray[np.float32],
+    nats: NDArray[np.float64],
+) -> None:
+    for k in range(load(bounds, row), load(bounds, row + 1)):
+        nats[voted[k]] += weights[k]
+
+
 @njit(cache=True, nogil=True)
 def _identify(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],
     wanted: NDArray[np.bool_],
     folding: NDArray[np.uint32],
-    scripts: NDArray[np.uint8],
     letters: NDArray[np.int32],
     keys: NDArray[np.uint64],
     rows: NDArray[np.int32],
@@ -263,17 +306,21 @@ def _identify(
     out: NDArray[np.int8],
 ) -> None:
     key_mask = np.uint64(len(keys) - 1)
-    seen = np.zeros(len(only), np.float64)
+    seen = np.zeros(len(only), np.int64)
     nats = np.zeros(len(language_scripts), np.float64)
     hits = np.zeros(len(language_scripts), np.int64)
+    heads = np.empty(9, np.uint64)
+    # Words whose votes weren't counted yet: a word needs a letter and a separator.
+    waiting = np.empty(_MOST // 2 + 2, np.uint64)
     for i in range(len(starts) - 1):
         out[i] = UNDECIDED
         if not wanted[i]:
             continue
-        seen[:] = 0.0
+        seen[:] = 0
         nats[:] = 0.0
         hits[:] = 0
         words = 0
+        n_waiting = 0
         pos = starts[i]
         end = starts[i + 1]
         limit = pos + _GLANCE
@@ -282,82 +329,68 @@ def _identify(
         h = SEED
         while True:
             at_end = pos >= end
-            if at_end:
-                cls = 0
-                folded = 0
-            else:
-                b: Any = np.int64(data[pos])
-                if b < 0x80:
-                    cp = b
-                    pos += 1
-                elif b < 0xE0:
-                    cp = ((b & 0x1F) << 6) | (data[pos + 1] & 0x3F)
-                    pos += 2
-                elif b < 0xF0:
-                    cp = (
-                        ((b & 0x0F) << 12)
-                        | (np.int64(data[pos + 1] & 0x3F) << 6)
-                        | (data[pos + 2] & 0x3F)
-                    )
-                    pos += 3
-                    if 0xE000 <= cp < 0xF900:
-                        cp = 0xF8FF
-                else:
-                    cp = (
-                        ((b & 0x07) << 18)
-                        | (np.int64(data[pos + 1] & 0x3F) << 12)
-                        | (np.int64(data[pos + 2] & 0x3F) << 6)
-                        | (data[pos + 3] & 0x3F)
-                    )
-                    pos += 4
-                if cp >= 0x10000:  # as in tokens.py
-                    if 0x1D400 <= cp < 0x1D800:
-                        cp = 0xE000 + (cp - 0x1D400)
-                    elif 0x20000 <= cp < 0x32000:
-                        cp = 0x3400
-                    else:
-                        cp = 0xF8FF
-                entry: Any = np.int64(folding[cp])
-                cls = entry >> 24
-                folded = entry & 0xFFFF
-                if cls in (LETTER, EXPAND, IDEOGRAPH):
-                    script = scripts[cp]
-                    # A look-alike of a Latin letter is no evidence of its own script.
-                    if script == _L_SCRIPT or folded >= 0x80:
-                        seen[script] += 1.0
-                    row = letters[cp]
-                    if row:
-                        for k in range(bounds[row], bounds[row + 1]):
-                            nats[voted[k]] += weights[k]
-                    if cls == LETTER:
-                        h = (h ^ np.uint64(folded)) * PRIME
-                        in_word = True
-                        continue
-                    if cls == EXPAND:
-                        first = np.uint64((entry >> 16) & 0xFF)
+            if not at_end:
+                if is_ascii_letter(load(data, pos)) and pos + WIDTH <= end:
+                    run = ascii_letters(data, pos)
+                    h = extend_ascii(h, data, pos, run, folding, heads)
+                    seen[_L_SCRIPT] += run
+                    in_word = True
+                    # Of ASCII only capitals vote (see `_tables`): those whose bit 0x20 is clear.
+                    if equal_bytes(data, pos, 0xDF, 0xDF) << np.uint64(64 - run) != 0:
+                        for k in range(pos, pos + run):
+                            cp = np.int64(load(data, k))
+                            if load(folding, cp) & _VOTES:
+                                _vote(load(letters, cp), bounds, voted, weights, nats)
+                    pos += run
+                    continue
+                cp, size = code_point(data, pos)
+                pos += size
+                entry: Any = np.int64(load(folding, cp))
+                kind = entry >> 29
+                seen[(entry >> 24) & 0x1F] += 1
+                if entry & _VOTES:
+                    _vote(load(letters, cp), bounds, voted, weights, nats)
+                if kind == _ONE_LETTER:
+                    h = (h ^ np.uint64(entry & 0xFFFF)) * PRIME
+                    in_word = True
+                    continue
+                if kind == _SEVERAL_LETTERS:  # as in tokens.py
+                    first = np.uint64((entry >> 16) & 0x7F)
+                    h = (h ^ first) * PRIME
+                    if entry & 0xFFFF >= 0x100:
                         h = (h ^ first) * PRIME
-                        if folded >= 0x100:
-                            h = (h ^ first) * PRIME
-                        h = (h ^ np.uint64(folded & 0xFF)) * PRIME
-                        in_word = True
-                        continue
-                elif cls == IGNORE:
+                    h = (h ^ np.uint64(entry & 0xFF)) * PRIME
+                    in_word = True
+                    continue
+                if kind == _SKIPPED:
                     continue
             if in_word:
                 in_word = False
-                words += 1
-                key = mix(h)
+                store(waiting, n_waiting, mix(h))
+                n_waiting += 1
                 h = SEED
-                at = key & key_mask
-                while keys[at] != 0:
-                    if keys[at] == key:
-                        row = rows[at]
-                        for k in range(bounds[row], bounds[row + 1]):
-                            nats[voted[k]] += weights[k]
-                            hits[voted[k]] += 1
-                        break
-                    at = (at + np.uint64(1)) & key_mask
             if at_end or pos >= limit:
+                # All words that wait at once: whether one is listed is a toss-up, and to guess it
+                # wrong costs the less the less waits behind it. The order of votes doesn't matter:
+                # a few thousand float32 add up in float64 without rounding.
+                words += n_waiting
+                listed = 0
+                for k in range(n_waiting):
+                    key = load(waiting, k)
+                    at = key & key_mask
+                    there = load(keys, at)
+                    while there != key and there != 0:
+                        at = (at + np.uint64(1)) & key_mask
+                        there = load(keys, at)
+                    store(waiting, listed, at)
+                    listed += there == key
+                n_waiting = 0
+                for k in range(listed):
+                    row = load(rows, load(waiting, k))
+                    for v in range(load(bounds, row), load(bounds, row + 1)):
+                        language = load(voted, v)
+                        nats[language] += load(weights, v)
+                        hits[language] += 1
                 demand = _CLEAR if limit - starts[i] == _GLANCE and not at_end else 1.0
                 found = _decide(
                     seen, nats, hits, words, only, language_scripts, min_nats_a_word, demand
@@ -388,7 +421,6 @@ def identify(
         text_starts,
         wanted,
         t.folding,
-        t.scripts,
         t.letters,
         t.keys,
         t.rows,

@@ -19,17 +19,20 @@ from numpy.typing import NDArray
 from lowbg.characters import (
     APOSTROPHE,
     CLOSER,
+    CYRILLIC,
     DIGIT,
     EXPAND,
     IDEOGRAPH,
     IGNORE,
     LETTER,
+    OTHER,
     SPACE,
     STOP,
     TERMINATOR,
     folding_tables,
 )
 from lowbg.kernels import njit
+from lowbg.scanning import WIDTH, ascii_letters, load, store
 
 COUNTS = ("letters", "digits", "symbols", "word_bytes", "ideographs")
 """What `Tokens.counts` counts a document: folded letters, digits, other visible characters,
@@ -93,26 +96,37 @@ def tokenize(text: pa.LargeStringArray, foldings: NDArray[np.uint8]) -> Tokens:
     """
     data, starts = text_buffer(text)
     n = len(text)
-    # A word needs a letter and a separator, or three bytes of an ideograph.
-    room = len(data) // 2 + n + 1
-    words = np.empty(room, np.uint64)
-    offsets = np.empty(room, np.uint32)
-    sentences = np.empty(room, np.int32)
+    # Enough for nearly all text. New memory has to be cleared: as much of it as there could ever
+    # be words takes a third of the kernel's time, this half of that.
+    longest = int(np.diff(starts).max(initial=0))
+    words = np.empty(len(data) // 3 + longest // 6 + n + 1, np.uint64)
+    offsets = np.empty(len(words), np.uint32)
+    sentences = np.empty(len(data) // 32 + longest // 2 + n + 1, np.int32)
     word_starts = np.zeros(n + 1, np.int64)
     sentence_starts = np.zeros(n + 1, np.int64)
     counts = np.zeros((n, len(COUNTS)), np.int32)
-    n_words, n_sentences = _tokenize(
-        data,
-        starts,
-        foldings,
-        folding_tables(),
-        words,
-        offsets,
-        word_starts,
-        sentences,
-        sentence_starts,
-        counts,
-    )
+    done = 0
+    while True:
+        done = _tokenize(
+            done,
+            data,
+            starts,
+            foldings,
+            folding_tables(),
+            words,
+            offsets,
+            word_starts,
+            sentences,
+            sentence_starts,
+            counts,
+        )
+        if done == n:
+            break
+        words, offsets, sentences = (
+            np.concatenate((found, np.empty(len(data) // 2 + n, found.dtype)))
+            for found in (words, offsets, sentences)
+        )
+    n_words, n_sentences = word_starts[n], sentence_starts[n]
     return Tokens(
         data,
         starts,
@@ -132,6 +146,7 @@ MIX_2 = np.uint64(0x94D049BB133111EB)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _S29 = np.uint64(29)
 _S32 = np.uint64(32)
+_LOW_16 = np.uint32(0xFFFF)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -154,6 +169,82 @@ def _utf8_length(cp: int) -> int:
     return 1 if cp < 0x80 else 2 if cp < 0x800 else 3
 
 
+@njit(cache=True, nogil=True, inline="always")
+def code_point(data: NDArray[np.uint8], at: int) -> Any:
+    """The character at `at` as the folding tables know it, and its bytes.
+
+    Beyond the basic plane, mathematical letters fold through the private area, where `characters`
+    put them; ideographs count by code point; the rest is a symbol. So is the private area itself:
+    chat tools leak marks from it.
+    """
+    cp: Any
+    byte = np.int64(load(data, at))
+    if byte < 0x80:
+        cp = byte
+        size = 1
+    elif byte < 0xE0:
+        cp = ((byte & 0x1F) << 6) | np.int64(load(data, at + 1) & 0x3F)
+        size = 2
+    elif byte < 0xF0:
+        cp = (
+            ((byte & 0x0F) << 12)
+            | (np.int64(load(data, at + 1) & 0x3F) << 6)
+            | np.int64(load(data, at + 2) & 0x3F)
+        )
+        size = 3
+        if 0xE000 <= cp < 0xF900:
+            cp = 0xF8FF
+    else:
+        cp = (
+            ((byte & 0x07) << 18)
+            | (np.int64(load(data, at + 1) & 0x3F) << 12)
+            | (np.int64(load(data, at + 2) & 0x3F) << 6)
+            | np.int64(load(data, at + 3) & 0x3F)
+        )
+        size = 4
+        if 0x1D400 <= cp < 0x1D800:
+            cp = 0xE000 + (cp - 0x1D400)
+        elif 0x20000 <= cp < 0x32000:
+            cp = 0x3400
+        else:
+            cp = 0xF8FF
+    return cp, size
+
+
+@njit(cache=True, nogil=True, inline="always")
+def is_ascii_letter(byte: int) -> bool:
+    """Whether the byte is one of A–Z and a–z: a LETTER in every folding table."""
+    return 97 <= byte | 32 <= 122
+
+
+@njit(cache=True, nogil=True, inline="always")
+def extend_ascii(
+    h: np.uint64,
+    data: NDArray[np.uint8],
+    at: int,
+    n: int,
+    table: NDArray[np.uint32],
+    heads: NDArray[np.uint64],
+) -> Any:
+    """The hash `h` of a word's beginning, extended by its next `n` letters in ASCII (≤ `WIDTH`).
+
+    To ask after every letter whether there is one more would be answered wrongly once a word. So
+    eight are always hashed, and of the hashes of all heads, noted in `heads` (nine of them), one
+    is picked. `WIDTH` bytes from `data[at]` on are read.
+    """
+    left = n
+    while True:
+        store(heads, 0, h)
+        for k in range(8):
+            h = (h ^ np.uint64(load(table, load(data, at + k)) & _LOW_16)) * PRIME
+            store(heads, k + 1, h)
+        if left <= 8:
+            break
+        left -= 8
+        at += 8
+    return load(heads, left)
+
+
 @njit(cache=True, nogil=True)
 def _skip_url(data: NDArray[np.uint8], at: int, end: int) -> int:
     """Where a URL ends that is under way at `at`: at white space, a quote or a closing bracket."""
@@ -167,6 +258,7 @@ def _skip_url(data: NDArray[np.uint8], at: int, end: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _tokenize(
+    done: int,
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],
     foldings: NDArray[np.uint8],
@@ -177,9 +269,11 @@ def _tokenize(
     sentences: NDArray[np.int32],
     sentence_starts: NDArray[np.int64],
     counts: NDArray[np.int32],
-) -> tuple[int, int]:
-    n_words = 0
-    n_sentences = 0
+) -> int:
+    """Reads the documents from `done` on, as far as there is room; gives how many are done."""
+    n_words = word_starts[done]
+    n_sentences = sentence_starts[done]
+    heads = np.empty(9, np.uint64)
     www = SEED
     b: Any
     cp: Any
@@ -187,10 +281,16 @@ def _tokenize(
     folded: Any
     for _ in range(3):
         www = (www ^ np.uint64(119)) * PRIME
-    for i in range(len(starts) - 1):
+    for i in range(done, len(starts) - 1):
+        # A word needs a letter and a separator, or the three bytes of an ideograph.
+        most = (starts[i + 1] - starts[i]) // 2 + 1
+        if n_words + most > len(words) or n_sentences + most > len(sentences):
+            return i
         table = tables[foldings[i]]
+        stays_ascii = foldings[i] != CYRILLIC
         pos = starts[i]
         end = starts[i + 1]
+        last_look = end - WIDTH - 4  # 16 letters, and the four bytes behind them
         in_word = False
         apostrophe = False  # seen inside a word; counts only if a letter follows
         h = SEED
@@ -212,41 +312,9 @@ def _tokenize(
                 cls = SPACE
                 folded = 0
             else:
-                b = np.int64(data[pos])
-                if b < 0x80:
-                    cp = b
-                    pos += 1
-                elif b < 0xE0:
-                    cp = ((b & 0x1F) << 6) | (data[pos + 1] & 0x3F)
-                    pos += 2
-                elif b < 0xF0:
-                    cp = (
-                        ((b & 0x0F) << 12)
-                        | (np.int64(data[pos + 1] & 0x3F) << 6)
-                        | (data[pos + 2] & 0x3F)
-                    )
-                    pos += 3
-                    # The private area itself is no letter: chat tools leak marks from it.
-                    if 0xE000 <= cp < 0xF900:
-                        cp = 0xF8FF
-                else:
-                    cp = (
-                        ((b & 0x07) << 18)
-                        | (np.int64(data[pos + 1] & 0x3F) << 12)
-                        | (np.int64(data[pos + 2] & 0x3F) << 6)
-                        | (data[pos + 3] & 0x3F)
-                    )
-                    pos += 4
-                # Beyond the basic plane: mathematical letters fold through the private area, where
-                # `characters` put them; ideographs count by code point; the rest is a symbol.
-                if cp >= 0x10000:
-                    if 0x1D400 <= cp < 0x1D800:
-                        cp = 0xE000 + (cp - 0x1D400)
-                    elif 0x20000 <= cp < 0x32000:
-                        cp = 0x3400
-                    else:
-                        cp = 0xF8FF
-                entry = np.int64(table[cp])
+                cp, size = code_point(data, pos)
+                pos += size
+                entry = np.int64(load(table, cp))
                 cls = entry >> 24
                 folded = entry & 0xFFFF
             if cls == LETTER:
@@ -264,16 +332,74 @@ def _tokenize(
                 h = (h ^ np.uint64(folded)) * PRIME
                 length += 1
                 word_bytes += _utf8_length(folded)
-                # Letters mostly come in a row, and in ASCII: the same again, and nothing asked.
-                while pos < end and data[pos] < 0x80:
-                    entry = np.int64(table[data[pos]])
-                    if entry >> 24 != LETTER:
+                # What mostly follows: letters in a row, then a space, perhaps behind a comma or a
+                # full stop, and the next word. So these are read without asking what else they
+                # might be; anything else is left to the loop around this one, as are the last
+                # bytes of a document, since this one looks ahead.
+                while pos <= last_look:
+                    run = ascii_letters(data, pos)
+                    if run > 0:
+                        h = extend_ascii(h, data, pos, run, table, heads)
+                        length += run
+                        word_bytes += run
+                        if not stays_ascii:
+                            for k in range(pos, pos + run):
+                                word_bytes += (load(table, load(data, k)) & _LOW_16) >= 0x80
+                        pos += run
+                        if run == WIDTH:
+                            continue
+                    b = load(data, pos)
+                    while 0xC2 <= b < 0xE0 and pos < end - 5:
+                        cp = (np.int64(b & 0x1F) << 6) | np.int64(load(data, pos + 1) & 0x3F)
+                        entry = np.int64(load(table, cp))
+                        if entry >> 24 != LETTER:
+                            break
+                        folded = entry & 0xFFFF
+                        h = (h ^ np.uint64(folded)) * PRIME
+                        length += 1
+                        word_bytes += _utf8_length(folded)
+                        pos += 2
+                        b = load(data, pos)
+                    if length == 0:
                         break
-                    folded = entry & 0xFFFF
-                    h = (h ^ np.uint64(folded)) * PRIME
-                    length += 1
-                    word_bytes += _utf8_length(folded)
-                    pos += 1
+                    gap = 1  # one space or line feed
+                    if b != 32 and b != 10:
+                        if is_ascii_letter(b):
+                            continue
+                        behind = load(data, pos + 1)
+                        mark = 0  # the bytes of an apostrophe: ' or ’
+                        if b == 39:
+                            mark = 1
+                        elif b == 0xE2 and behind == 0x80 and load(data, pos + 2) == 0x99:
+                            mark = 3
+                        if mark > 0 and is_ascii_letter(load(data, pos + mark)):
+                            h = (h ^ np.uint64(39)) * PRIME
+                            word_bytes += 1
+                            pos += mark
+                            continue
+                        if behind != 32 and behind != 10:
+                            break
+                        # A full stop ends a sentence, but for an initial's and that of "www.".
+                        if b == 46 and length > 1 and h != www:
+                            store(sentences, n_sentences, n_words + 1 - sentence_from)
+                            n_sentences += 1
+                            sentence_from = n_words + 1
+                        elif b != 44 and b != 59:
+                            break
+                        symbols += 1
+                        gap = 2
+                    store(words, n_words, mix(h))
+                    store(offsets, n_words, word_at)
+                    n_words += 1
+                    letters += length
+                    total_bytes += word_bytes
+                    adjacent = 0
+                    pos += gap
+                    word_at = pos
+                    h = SEED
+                    length = 0
+                    word_bytes = 0
+                in_word = length > 0
                 continue
             if cls == IGNORE:
                 continue
@@ -340,10 +466,36 @@ def _tokenize(
                 offsets[n_words] = at
                 n_words += 1
                 ideographs += 1
-                letters += 1
-                total_bytes += 3
                 adjacent = 1
                 length = 2
+                # More of them mostly follow, and the punctuation that goes with them.
+                while pos < end and 0xE0 <= load(data, pos) < 0xF0:
+                    cp = (
+                        (np.int64(load(data, pos) & 0x0F) << 12)
+                        | (np.int64(load(data, pos + 1) & 0x3F) << 6)
+                        | np.int64(load(data, pos + 2) & 0x3F)
+                    )
+                    entry = np.int64(load(table, cp))
+                    cls = entry >> 24
+                    if cls == IDEOGRAPH:
+                        store(words, n_words, mix((SEED ^ np.uint64(entry & 0xFFFF)) * PRIME))
+                        store(offsets, n_words, pos)
+                        n_words += 1
+                        ideographs += 1
+                        adjacent = 1
+                    elif cls == OTHER:
+                        symbols += 1
+                        adjacent = 0
+                    elif cls == STOP:
+                        symbols += 1
+                        if n_words > sentence_from:
+                            store(sentences, n_sentences, n_words - sentence_from)
+                            n_sentences += 1
+                            sentence_from = n_words
+                        adjacent = 0
+                    else:
+                        break
+                    pos += 3
             elif cls == TERMINATOR:
                 symbols += 1
                 # "J. Smith", "3." and "e.g." don't end a sentence; "!" and "?" always do.
@@ -373,9 +525,9 @@ def _tokenize(
             n_sentences += 1
         word_starts[i + 1] = n_words
         sentence_starts[i + 1] = n_sentences
-        counts[i, 0] = letters
+        counts[i, 0] = letters + ideographs
         counts[i, 1] = digits
         counts[i, 2] = symbols
-        counts[i, 3] = total_bytes
+        counts[i, 3] = total_bytes + 3 * ideographs
         counts[i, 4] = ideographs
-    return n_words, n_sentences
+    return len(starts) - 1

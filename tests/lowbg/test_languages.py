@@ -13,9 +13,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.plain_words import fold, hash_of
 
+from lowbg import languages
+from lowbg.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER
 from lowbg.languages import CODES, detect, identify, normalise
-from lowbg.tokens import text_buffer
+from lowbg.tokens import text_buffer, tokenize
 
 SAMPLES = {
     "en": "The committee met on Tuesday and decided that the road should be closed for the winter.",
@@ -101,6 +104,123 @@ def test_most_of_a_long_text_is_not_read() -> None:
     assert found("1234 " * 3000 + SAMPLES["de"] * 5) == [None]
 
 
+def plain_tables() -> tuple[dict[str, list[int]], dict[int, dict[int, float]]]:
+    """Which languages each letter votes for, and by how much each word (by its hash) does."""
+    text = (resources.files("lowbg") / "languages.toml").read_text(encoding="utf-8")
+    definitions = tomllib.loads(text)
+    letters: dict[str, list[int]] = {}
+    words: dict[int, dict[int, float]] = {}
+    for index, code in enumerate(CODES):
+        for letter in set(definitions[code].get("letters", "")):
+            for char in {letter, letter.upper()[0]}:
+                letters.setdefault(char, []).append(index)
+        listed = definitions[code].get("words", "").split()
+        array = pa.array(listed, pa.large_string())
+        hashes = tokenize(array, np.full(len(listed), LATIN, np.uint8)).words.tolist()
+        for rank, h in enumerate(hashes):
+            weight = float(np.float32(np.log(0.06 / (rank + 1) ** 0.9 / 5e-5)))
+            words.setdefault(h, {}).setdefault(index, weight)
+    return letters, words
+
+
+PLAIN_LETTERS, PLAIN_WORDS = plain_tables()
+
+
+def script_of(cp: int) -> int:
+    for number, ranges in enumerate(languages._SCRIPTS.values(), 1):
+        if any(a <= cp <= b for a, b in zip(ranges[::2], ranges[1::2], strict=True)):
+            return number
+    return 0
+
+
+def plain_identify(text: str) -> int:
+    """The rules of `lowbg.languages`, character by character; what suffices is `_decide`'s."""
+    t = languages._tables()
+    seen = np.zeros(len(t.only), np.int64)
+    nats = np.zeros(len(CODES))
+    hits = np.zeros(len(CODES), np.int64)
+    words, word, at, limit = 0, "", 0, 512
+    for char in [*text, None]:
+        folded = ""
+        if char is not None:
+            at += len(char.encode())
+            cp = ord(char)
+            # Greek and Cyrillic capitals are read as their small letters are.
+            capital = 0x386 <= cp < 0x3AC or 0x400 <= cp < 0x430
+            cls, folded = fold(char.lower() if capital else char, LATIN)
+            if cls in (LETTER, EXPAND, IDEOGRAPH):
+                place = cp if cp < 0xE000 or 0xF900 <= cp < 0x10000 else 0xF8FF
+                if 0x1D400 <= cp < 0x1D800:
+                    place = 0xE000 + cp - 0x1D400
+                elif 0x20000 <= cp < 0x32000:
+                    place = 0x3400
+                script = script_of(place)
+                if script == 1 or ord(folded[-1]) >= 0x80:
+                    seen[script] += 1
+                for index in PLAIN_LETTERS.get(char, ()):
+                    nats[index] += np.float32(1.2)
+            if cls in (LETTER, EXPAND):
+                word += folded
+                continue
+            if cls == IGNORE:
+                continue
+        if word:
+            words += 1
+            for index, weight in PLAIN_WORDS.get(hash_of(word), {}).items():
+                nats[index] += weight
+                hits[index] += 1
+            word = ""
+        if char is None or at >= limit:
+            demand = 8.0 if limit == 512 and char is not None else 1.0
+            found = languages._decide(
+                seen, nats, hits, words, t.only, t.language_scripts,
+                languages._MIN_NATS_A_WORD, demand,
+            )  # fmt: skip
+            if found >= 0 or char is None or at >= 4096:
+                return found
+            limit = 1024 if demand > 1.0 else limit + 1024
+    raise AssertionError
+
+
+ODD = st.sampled_from(
+    [
+        "ß",
+        "ﬃ",
+        "İI",
+        "Şı",
+        "œ",
+        "𝐭𝐡𝐞 ",
+        "ｔｈｅ ",
+        "\u200b",
+        "e\u0301",
+        "аnd ",
+        "Α",
+        "😀",
+        "\ue000",
+        "ｶ",
+        "1",
+    ]
+)
+MIXTURE = st.lists(
+    st.one_of(
+        st.sampled_from(list(SAMPLES.values())),
+        st.sampled_from([word for text in SAMPLES.values() for word in text.split(" ")]),
+        st.text("aiSI' .sßéЭы中か", max_size=20),
+        ODD,
+        st.text(max_size=5),
+    ),
+    max_size=40,
+)
+
+
+@given(st.lists(st.tuples(MIXTURE, st.sampled_from(["", " "]), st.integers(1, 30)), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_matches_the_plain_reader(parts: list[tuple[list[str], str, int]]) -> None:
+    texts = [(between.join(pieces) * times)[:6000] for pieces, between, times in parts]
+    array = pa.array(texts, pa.large_string())
+    assert detect(array).tolist() == [plain_identify(text) for text in texts]
+
+
 @given(
     st.lists(st.one_of(st.sampled_from(list(SAMPLES.values())), st.text(max_size=80)), max_size=6)
 )
@@ -111,6 +231,15 @@ def test_each_document_is_on_its_own(texts: list[str]) -> None:
     assert together.tolist() == alone
     padded = pa.array(["это не то", *texts], pa.large_string()).slice(1)
     assert detect(padded).tolist() == alone
+
+
+def test_the_last_word_ends_with_its_document() -> None:
+    for code in ("en", "pt", "es", "de", "fr", "it", "ro", "tr"):
+        words = SAMPLES[code].lower().split()
+        heads = [" ".join(words[:n]).strip(",.") for n in range(1, len(words) + 1)]
+        decided = next(head for head in heads if found(head) == [code])
+        # Without its last word it is undecided, so that the word must have been read as it is.
+        assert found(decided, "zzzzzz" * 10) == [code, None]
 
 
 def test_evidence_is_not_carried_over() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import unicodedata
 from dataclasses import dataclass, field
 
@@ -10,12 +11,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.plain_words import MASK, fold, hash_of
 
 from lowbg import characters as c
 from lowbg.tokens import COUNTS, Tokens, extend, mix, text_buffer, tokenize
-
-MASK = 2**64 - 1
-SEED, PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 
 @dataclass
@@ -26,23 +25,6 @@ class Expected:
     offsets: list[int] = field(default_factory=list)
     sentences: list[int] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
-
-
-def fold(char: str, folding: int) -> tuple[int, str]:
-    """A character's class and what it is folded to."""
-    cp = ord(char)
-    if 0x1D400 <= cp < 0x1D800:
-        cp = 0xE000 + cp - 0x1D400
-    elif 0x20000 <= cp < 0x32000:
-        cp = 0x3400
-    elif cp >= 0x10000 or 0xE000 <= cp < 0xF900:
-        cp = 0xF8FF
-    entry = int(c.folding_tables()[folding, cp])
-    cls, folded = entry >> 24, chr(entry & 0xFFFF)
-    if cls == c.EXPAND:
-        first, last = chr((entry >> 16) & 0xFF), entry & 0xFFFF
-        folded = first * (2 if last >= 0x100 else 1) + chr(last & 0xFF)
-    return cls, folded
 
 
 def reference(text: str, folding: int) -> Expected:
@@ -134,16 +116,6 @@ def reference(text: str, folding: int) -> Expected:
     return out
 
 
-def hash_of(word: str) -> int:
-    """FNV-1a over the folded code points, then the bijective scramble."""
-    h = SEED
-    for char in word:
-        h = ((h ^ ord(char)) * PRIME) & MASK
-    h = ((h ^ (h >> 32)) * 0xBF58476D1CE4E5B9) & MASK
-    h = ((h ^ (h >> 29)) * 0x94D049BB133111EB) & MASK
-    return h ^ (h >> 32)
-
-
 def words_of(text: str, folding: int = c.LATIN) -> list[str]:
     return reference(text, folding).words
 
@@ -181,11 +153,35 @@ PIECES = st.one_of(
     ),
     st.text(max_size=3),
 )
+# What the fast paths take and what ends them: runs of letters around 8, 16 and 32, in one script or
+# several, and what stands between words.
+LETTERS_IN_A_ROW = st.one_of(
+    *(
+        st.text(alphabet, min_size=1, max_size=size)
+        for alphabet in ("abcxyzAIOSWZ", "авеиорсухБЭЯ", "aeéàñüÀßœﬁ", "abАОaoβ", "中文かカ〇々")
+        for size in (5, 40)
+    ),
+    st.sampled_from(["a" * n for n in (7, 8, 9, 15, 16, 17, 31, 32, 33)] + ["www", "I", "Ⱥx", "é"]),
+)
+GAPS = st.one_of(
+    st.sampled_from([" ", ", ", ". ", "; ", "\n", ".\n", ",\n", "'", "’"]),
+    st.sampled_from(["  ", "\r\n", "\t", "\u00a0", "! ", "? ", ".\n\n", ". 1. ", "\u200b", "\x00"]),
+    st.sampled_from(
+        ["' ", "’ ", "''", "'’", "-", "—", ".", ",", ";", ":", "://", " http://a", "`"]
+    ),
+    st.sampled_from(['. "', ".) ", " (", '" ', "`", "*", "_", "1", "½", "€", "：", "“", "。”"]),
+    st.sampled_from(
+        ["\u0301", "，", "。", "、", "」", "\ue000", "\ue400", "\uf8ff", "𝐀", "𠀀", "😀"]
+    ),
+)
+PROSE = st.lists(st.tuples(LETTERS_IN_A_ROW, GAPS), max_size=20).map(
+    lambda parts: "".join(word + gap for word, gap in parts)
+)
 TEXTS = st.lists(PIECES, max_size=25).map("".join).filter(lambda t: t.isprintable() or t)
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.lists(st.tuples(TEXTS, st.integers(0, 3)), max_size=5))
+@settings(max_examples=600, deadline=None)
+@given(st.lists(st.tuples(st.one_of(TEXTS, PROSE), st.integers(0, 3)), max_size=5))
 def test_matches_the_plain_tokenizer(documents: list[tuple[str, int]]) -> None:
     texts = [text for text, _ in documents]
     foldings = [folding for _, folding in documents]
@@ -198,6 +194,8 @@ def test_matches_the_plain_tokenizer(documents: list[tuple[str, int]]) -> None:
     [
         *("", "a", ".", "'", "''a''", "a'", "'a", "don''t", "rock 'n' roll", "a’b", "é", "e\u0301"),
         *("www.", "www.a", "www.ab", "www", "http://", "see http://x.y/z (http://a) b"),
+        *("中文，. 再见 a", "中文。. 再见 a", "中文」. 再见 a", "中文, . 再见 a"),
+        "go to www. Or WWW.x, ｗww. and www, www; www to the very end of it",
         *("Mr. Smith went. J. Doe 3. e.g. this… Really?! Yes.", "One.Two. Three", "end.” Next"),
         *("你好。世界！ok", "ﬃ ﬄ ﬁ ß Œ ĳ", "a中a中a中", "\ue200cite\ue202turn0search0\ue201"),
         "a b " * 1000,
@@ -206,6 +204,48 @@ def test_matches_the_plain_tokenizer(documents: list[tuple[str, int]]) -> None:
 def test_edges(text: str) -> None:
     for folding in range(len(c.FOLDINGS)):
         assert_same(tokens_of([text, "", text], folding), [text, "", text], [folding] * 3)
+
+
+@pytest.mark.parametrize("folding", range(len(c.FOLDINGS)))
+def test_words_of_any_length_at_any_distance_from_the_end(folding: int) -> None:
+    for letter in ("a", "I", "я", "é", "中"):
+        texts = [
+            f"{letter * n}{gap}{behind}"
+            for n in (*range(20), 31, 32, 33)
+            for gap in (" ", ", ", ". ", "'", "’", "")
+            for behind in ("", letter, *(2 * letter + n * "." for n in (0, 1, 2, 15, 16, 20, 30)))
+        ]
+        for text in texts[::7]:  # Alone, there is nothing behind to be read by mistake.
+            assert_same(tokens_of([text], folding), [text], [folding])
+        # With others there are letters, or white space.
+        texts = [part for text in texts for part in (text, "ab", text, " a")]
+        assert_same(tokens_of(texts, folding), texts, [folding] * len(texts))
+
+
+def test_what_the_fast_paths_take_for_granted() -> None:
+    for folding, table in enumerate(c.folding_tables()):
+        cls, folded = table >> 24, table & 0xFFFF
+        letters = [ord(letter) for letter in string.ascii_letters]
+        assert np.flatnonzero(cls[:0x80] == c.LETTER).tolist() == sorted(letters)
+        if folding != c.CYRILLIC:
+            assert (folded[letters] < 0x80).all()
+        assert set(cls[[ord(" "), ord("\n")]]) == {c.SPACE}
+        assert set(cls[[ord(","), ord(";")]]) == {c.OTHER}
+        assert cls[ord(".")] == c.TERMINATOR
+        assert set(cls[[ord("'"), 0x2019]]) == {c.APOSTROPHE}
+        # Ideographs, two of which make a word each, have three bytes.
+        assert not (cls[:0x800] == c.IDEOGRAPH).any()
+        # `code_point` makes one symbol of the private area; the loop of ideographs doesn't.
+        assert not np.isin(cls[0xE000:0xF900], (c.IDEOGRAPH, c.STOP)).any()
+        assert cls[0xF8FF] == c.OTHER
+
+
+def test_more_words_than_most_text_has() -> None:
+    # Room is made for a word in three bytes and a sentence in 32; some documents have more.
+    for dense in ("a b " * 300, "a中" * 300, "ab. " * 300, "ab! c? " * 200):
+        texts = ["plain words here " * 40, dense, "", dense * 3, "the end. " * 5, "x"]
+        for some in (texts, texts[1:2], texts[3:], texts * 4):
+            assert_same(tokens_of(some), some, [c.LATIN] * len(some))
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=6), st.data())
@@ -323,6 +363,7 @@ def test_sentences(text: str, expected: list[int]) -> None:
 
 
 @given(st.integers(0, MASK), st.integers(0, MASK))
+@settings(deadline=None)
 def test_hashes_are_those_of_the_stored_tables(context: int, word: int) -> None:
     h = ((context * 0x9E3779B97F4A7C15) & MASK) ^ word
     assert int(extend(np.uint64(context), np.uint64(word))) == (

@@ -16,6 +16,7 @@ from lowbg.errors import ModelError
 from lowbg.languages import CODES
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases import Phrases, patterns
+from lowbg.scorers.phrases.matching import find_urls
 from lowbg.scorers.phrases.patterns import (
     COMMON,
     Hits,
@@ -26,7 +27,7 @@ from lowbg.scorers.phrases.patterns import (
     list_paths,
     load_list,
 )
-from lowbg.tokens import tokenize
+from lowbg.tokens import Tokens, tokenize
 
 Row = tuple[int, int, int, int]
 
@@ -214,6 +215,63 @@ def test_residue_is_found_inside_urls() -> None:
         assert "slug" not in dict(found(matcher, text))
     assert len(found(matcher, f"{url}\n{url} {url}")) == 3
     assert found(matcher, "https://example.com/utm-source-chatgpt-com") == []
+
+
+def plain_urls(tokens: Tokens) -> list[list[int]]:
+    """What `find_urls` finds: what follows `://` or `ww?.` between the starts of two words."""
+    raw = tokens.data.tobytes()
+    rows: list[list[int]] = []
+    for d in range(len(tokens)):
+        first, end = tokens.word_starts[d : d + 2].tolist()
+        marks = [*tokens.word_offsets[first:end].tolist(), int(tokens.text_starts[d + 1])]
+        before = int(tokens.text_starts[d])
+        for t, here in enumerate(marks, first):
+            at = before
+            while here - before >= 16 and at + 4 < here:
+                if raw[at : at + 3] == b"://":
+                    start = at + 3
+                elif raw[at : at + 2].lower() == b"ww" and raw[at + 3 : at + 4] == b".":
+                    start = at + 4
+                else:
+                    at += 1
+                    continue
+                at = start
+                while at < here and raw[at] > 32 and raw[at] not in b'">':
+                    at += 1
+                if at - start >= 16:
+                    rows.append([d, t, start, at])
+            before = here
+    return rows
+
+
+URL_PIECES = st.sampled_from(
+    [
+        *(
+            "://",
+            ":/",
+            "www.",
+            "WWw.",
+            "wwx.",
+            "ww",
+            "http://",
+            "a.b/c",
+            "1" * 15,
+            "1" * 16,
+            "1" * 17,
+        ),
+        *("-._~" * 5, "word ", "слово ", "中", " ", '"', ">", "\n", "é" * 12, "1" * 40),
+    ]
+)
+
+
+@given(st.lists(st.lists(URL_PIECES, max_size=12).map("".join), max_size=5))
+@settings(max_examples=400, deadline=None)
+def test_finds_the_urls_that_the_plain_search_finds(texts: list[str]) -> None:
+    array = pa.array(texts, pa.large_string())
+    tokens = tokenize(array, np.zeros(len(texts), np.uint8))
+    out = np.empty((500, 4), np.int64)
+    n = find_urls(tokens.data, tokens.text_starts, tokens.word_offsets, tokens.word_starts, out)
+    assert out[:n].tolist() == plain_urls(tokens)
 
 
 def test_many_hits_outgrow_the_first_guess() -> None:

@@ -225,7 +225,6 @@ class Matcher:
                 tokens.word_starts,
                 groups,
                 t.salts,
-                t.firsts,
                 t.singles,
                 t.pairs,
                 t.keys,
@@ -256,14 +255,17 @@ class Matcher:
         doubtful = np.flatnonzero(self._verified[hits.pattern])
         if len(doubtful) == 0:
             return hits
+        document = hits.document[doubtful]
+        first = np.maximum(hits.start[doubtful] - VERIFY_REACH, tokens.text_starts[document])
+        last = np.minimum(hits.end[doubtful] + VERIFY_REACH, tokens.text_starts[document + 1])
         good = np.ones(len(hits), np.bool_)
-        for i in doubtful.tolist():
-            verify = self.patterns[hits.pattern[i]].verify
-            document = hits.document[i]
-            first = max(hits.start[i] - VERIFY_REACH, tokens.text_starts[document])
-            last = min(hits.end[i] + VERIFY_REACH, tokens.text_starts[document + 1])
-            window = tokens.data[first:last].tobytes().decode("utf-8", "ignore")
-            good[i] = verify is None or verify.search(window) is not None
+        for i, pattern, a, b in zip(
+            *(column.tolist() for column in (doubtful, hits.pattern[doubtful], first, last)),
+            strict=True,
+        ):
+            verify = self.patterns[pattern].verify
+            window = tokens.data[a:b].tobytes().decode("utf-8", "ignore")
+            good[i] = verify is not None and verify.search(window) is not None
         return hits.take(good)
 
     def _in_urls(
