@@ -50,15 +50,20 @@ def hosts(urls: pa.StringArray) -> Coded:
     """
     usual = _mask(pc.or_(pc.starts_with(urls, "https://"), pc.starts_with(urls, "http://")))
     if usual.all():
-        return _hosts_of(pc.list_element(pc.split_pattern(urls, "/", max_splits=3), 2))
+        return _hosts_of(_netlocs(urls))
     # A regular expression costs ten times as much, so only what is unusual gets one.
     netlocs = np.full(len(urls), None, object)
     if usual.any():
-        parts = pc.split_pattern(urls.filter(pa.array(usual)), "/", max_splits=3)
-        netlocs[usual] = pc.list_element(parts, 2).to_numpy(zero_copy_only=False)
+        netlocs[usual] = _netlocs(urls.filter(pa.array(usual))).to_numpy(zero_copy_only=False)
     odd = pc.struct_field(pc.extract_regex(urls.filter(pa.array(~usual)), _NETLOC), [0])
     netlocs[~usual] = odd.to_numpy(zero_copy_only=False)
     return _hosts_of(pa.array(netlocs, pa.string()))
+
+
+def _netlocs(urls: pa.StringArray) -> pa.StringArray:
+    """What stands between "//" and the next slash."""
+    # A plain 2 makes Arrow look on disk for pandas, as `to_numpy` would.
+    return pc.list_element(pc.split_pattern(urls, "/", max_splits=3), pa.scalar(2))
 
 
 def _hosts_of(netlocs: pa.StringArray) -> Coded:
