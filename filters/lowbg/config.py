@@ -357,7 +357,7 @@ class RunConfig:
     policy: Policy = field(default_factory=Policy)
     compression: Compression = Compression.KEEP
     annotate: bool = False
-    batch_bytes: int = 2 << 20
+    batch_bytes: int = 6 << 20
     max_record_bytes: int = 64 << 20
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
