@@ -28,7 +28,6 @@ from lowbg.sinks import DirectorySinks
 from lowbg.statistics import Statistics
 from lowbg.tokens import tokenize
 
-
 SPOKEN = {"perplexity": "n-grams: perplexity and log-odds", "phrases": "named phrases"}
 """Scorers by what they cost: the look-ups of both are the first one's."""
 
