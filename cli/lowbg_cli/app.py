@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import io
 import os
 import sys
@@ -109,8 +110,12 @@ ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     # Nothing here multiplies large matrices; a pool of threads for it takes 0.1 s to start.
     "OPENBLAS_NUM_THREADS": "1",
+    # glibc gives each thread a heap; what one frees no other uses.
+    "MALLOC_ARENA_MAX": "1",
 }
 """What libraries that load later, here and in workers, take from the environment."""
+
+_M_ARENA_MAX = -8
 
 
 def _program(args: list[str]) -> typer.Typer:
@@ -127,6 +132,9 @@ def main() -> None:
     """Runs the command line and exits."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if sys.platform == "linux":  # For this process it is too late to read the environment.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"]))
     raise_on_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):
         with contextlib.suppress(OSError):

@@ -40,7 +40,7 @@ from lowbg.records import (
 DECODE_BYTES = 4 << 20
 """How much is decoded in one go, in bytes of uncompressed column data."""
 
-GROUP_BYTES = 64 << 20
+GROUP_BYTES = 32 << 20
 """About how many uncompressed bytes an output's row group holds: what a writer buffers."""
 
 
