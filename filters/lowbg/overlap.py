@@ -8,9 +8,11 @@ the interpreter lock. What comes out is the same at any number.
 from __future__ import annotations
 
 import queue
+import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,6 +22,10 @@ from lowbg.records import Batch, Position
 
 LEAVE_S = 1.0
 """How long an abandoned reader is waited for: it may hang in a pipe that nobody writes to."""
+
+SWITCH_S = 1e-4
+"""How long a thread may keep the interpreter while others wait for it. Python's 5 ms are as much as
+a kernel takes for its part of a batch: it would wait as long again to say that it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,18 @@ def judged_in_order(reader: Reader, engine: Judge, threads: int) -> Generator[St
             del batch
             yield step.pop()
     else:
-        yield from _overlapping(reader, engine, threads)
+        with _frequent_switches():
+            yield from _overlapping(reader, engine, threads)
+
+
+@contextmanager
+def _frequent_switches() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, SWITCH_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _judge(engine: Judge, batch: Batch) -> Judged | None:
