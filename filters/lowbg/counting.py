@@ -62,10 +62,11 @@ class CountTable:
             grown = np.zeros((max(len(slots), 2 * len(self._counts)), self.width), np.int64)
             grown[: len(self._counts)] = self._counts
             self._counts = grown
+        index = np.asarray(rows, np.int64)
         if len(set(rows)) == len(rows):
-            self._counts[rows] += counts
+            self._counts[index] += counts
         else:  # Unlike `+=` on rows, this counts a row that comes twice twice; it takes longer.
-            np.add.at(self._counts, np.asarray(rows, np.int64), counts)
+            np.add.at(self._counts, index, counts)
 
     def _bounded(self, name: str, limit: int) -> int:
         slot = self._slots.get(name)
