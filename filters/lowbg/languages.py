@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lowbg.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER, folding_tables
 from lowbg.kernels import njit
-from lowbg.scanning import WIDTH, ascii_letters, equal_bytes, load, store
+from lowbg.scanning import WIDTH, ascii_letters, equal_bytes
 from lowbg.tokens import (
     PRIME,
     SEED,
@@ -33,6 +33,7 @@ from lowbg.tokens import (
     text_buffer,
     tokenize,
 )
+from lowbg.vectors import load, store
 
 CODES: Final[tuple[str, ...]] = (
     *("en", "ru", "zh", "pt", "es", "de", "fr", "ja", "it", "nl", "pl", "cs", "sk", "sv", "da"),

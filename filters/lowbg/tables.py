@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from lowbg.kernels import njit
+from lowbg.vectors import address, bits_of, every, lowest, prefetch, vector_at
 
 BUCKET = 4
 """Slots a bucket."""
@@ -110,65 +111,30 @@ def paired(
     return pairs
 
 
-def _prefetch_line(typing_context: Any, array: Any, index: Any) -> Any:
-    """Asks for the cache line of `array[index]`; changes nothing (LLVM's llvm.prefetch)."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        byte = ir.IntType(8).as_pointer()
-        flag = ir.IntType(32)
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        wanted = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], wanted)
-        # To be read (0), soon and often (3), as data (1).
-        builder.call(function, [address, flag(0), flag(3), flag(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, index), generate
-
-
-def _comparison(lanes: int) -> Any:
-    """Compares `lanes` slots at once: bit k of its result is set where slot k has the fingerprint.
+def _comparison(count: int) -> Any:
+    """Compares `count` slots at once: bit k of its result is set where slot k has the fingerprint.
 
     All in vector registers, as LLVM lays it out for the processor at hand: a load, a shift, a
     comparison. In scalar code it would be four or five instructions a slot.
     """
+    vector = ir.VectorType(ir.IntType(32), count)
 
     def compare(typing_context: Any, slots: Any, index: Any, fingerprint: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-            vector = ir.VectorType(ir.IntType(32), lanes)
-            address = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
-            # No more than a slot's alignment is promised: a table need not come from `paired`.
-            bucket = builder.load(address, align=4)
+            bucket = vector_at(builder, address(context, builder, signature, arguments), vector)
             undefined = ir.Constant(vector, ir.Undefined)
             one = builder.insert_element(undefined, arguments[2], ir.IntType(32)(0))
-            all_lanes = builder.shuffle_vector(one, undefined, ir.Constant(vector, [0] * lanes))
-            stored = builder.lshr(bucket, ir.Constant(vector, [16] * lanes))
-            equal = builder.icmp_unsigned("==", stored, all_lanes)
-            return builder.zext(builder.bitcast(equal, ir.IntType(lanes)), ir.IntType(64))
+            wanted = builder.shuffle_vector(one, undefined, every(vector, 0))
+            stored = builder.lshr(bucket, every(vector, 16))
+            return bits_of(builder, builder.icmp_unsigned("==", stored, wanted))
 
         return types.uint64(slots, index, types.uint32), generate
 
     return intrinsic(compare)
 
 
-def _count_trailing_zeros(typing_context: Any, bits: Any) -> Any:
-    """How many bits of a uint64 are 0 below its lowest 1 (LLVM's llvm.cttz)."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word, flag = ir.IntType(64), ir.IntType(1)
-        wanted = ir.FunctionType(word, [word, flag])
-        function = builder.module.declare_intrinsic("llvm.cttz", [word], wanted)
-        return builder.call(function, [arguments[0], flag(0)])
-
-    return types.uint64(types.uint64), generate
-
-
-_prefetch: Any = intrinsic(_prefetch_line)
 _compare_four: Any = _comparison(4)
 _compare_eight: Any = _comparison(8)
-_trailing_zeros: Any = intrinsic(_count_trailing_zeros)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -180,7 +146,7 @@ def bucket_of(pairs: NDArray[np.uint32], h: np.uint64) -> Any:
 @njit(cache=True, nogil=True, inline="always")
 def fetch_ahead(pairs: NDArray[np.uint32], h: np.uint64) -> None:
     """Asks for the cache line of the bucket that would hold the hash `h`."""
-    _prefetch(pairs, bucket_of(pairs, h) << np.uint64(3))
+    prefetch(pairs, bucket_of(pairs, h) << np.uint64(3))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -198,4 +164,4 @@ def match_eight(pairs: NDArray[np.uint32], at: np.uint64, h: np.uint64) -> Any:
 @njit(cache=True, nogil=True, inline="always")
 def lowest_match(matches: np.uint64) -> Any:
     """The slot, 0 … 3, of the lowest of four match bits; 3 where there is none."""
-    return _trailing_zeros(matches | np.uint64(8))
+    return np.uint64(lowest(matches | np.uint64(8)))

@@ -32,7 +32,8 @@ from lowbg.characters import (
     folding_tables,
 )
 from lowbg.kernels import njit
-from lowbg.scanning import WIDTH, ascii_letters, load, store
+from lowbg.scanning import WIDTH, ascii_letters
+from lowbg.vectors import load, store
 
 COUNTS = ("letters", "digits", "symbols", "word_bytes", "ideographs")
 """What `Tokens.counts` counts a document: folded letters, digits, other visible characters,

@@ -1,4 +1,4 @@
-"""The loads and looks that kernels are made of, against plain Python."""
+"""The looks at text that kernels are made of, against plain Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lowbg.kernels import njit
-from lowbg.scanning import WIDTH, ascii_letters, equal_bytes, load, store
+from lowbg.scanning import WIDTH, ascii_letters, equal_bytes
 from lowbg.tokens import PRIME, code_point, extend_ascii
 
 
@@ -25,16 +25,6 @@ def _slashes(data: NDArray[np.uint8], at: int) -> int:
 @njit(cache=False, nogil=True)
 def _ws(data: NDArray[np.uint8], at: int) -> int:
     return int(equal_bytes(data, at, 32, 119))
-
-
-@njit(cache=False, nogil=True)
-def _looked_up(table: NDArray[np.uint32], data: NDArray[np.uint8], at: int) -> int:
-    return int(load(table, load(data, at)))
-
-
-@njit(cache=False, nogil=True)
-def _stored(array: NDArray[np.int32], at: int, value: int) -> None:
-    store(array, at, value)
 
 
 @njit(cache=False, nogil=True)
@@ -71,15 +61,6 @@ def test_sixteen_bytes_at_once(raw: bytes, at: int) -> None:
     assert _letters(data, at) == letters
     assert _slashes(data, at) == sum(1 << k for k, b in enumerate(window) if b == ord("/"))
     assert _ws(data, at) == sum(1 << k for k, b in enumerate(window) if b in b"wW")
-
-
-def test_loads_count_from_the_start_whatever_the_type_of_the_index() -> None:
-    table = np.arange(256, dtype=np.uint32) * 3
-    data = np.arange(256, dtype=np.uint8)
-    assert [_looked_up(table, data, at) for at in range(256)] == table.tolist()
-    array = np.zeros(5, np.int32)
-    _stored(array, 3, -7)
-    assert array.tolist() == [0, 0, 0, -7, 0]
 
 
 @given(

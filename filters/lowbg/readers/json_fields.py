@@ -32,16 +32,9 @@ from lowbg.readers.json_grammar import (
     escaped,
     scan,
 )
-from lowbg.readers.json_vectors import (
-    BACKSLASH,
-    LINE_END,
-    WIDTH,
-    backslashes,
-    copy,
-    lowest,
-    pointer,
-)
+from lowbg.readers.json_vectors import BACKSLASH, LINE_END, WIDTH, backslashes, copy
 from lowbg.records import Metadata
+from lowbg.vectors import lowest, pointer
 
 MAX_BYTES = (1 << 31) - 1
 """The most bytes of a metadata column of one batch."""

@@ -20,18 +20,16 @@ from lowbg.readers.json_vectors import (
     QUOTE,
     WIDTH,
     line_ends,
-    lowest,
     not_ascii,
-    ones,
-    pointer,
     special,
     wrong_utf8,
 )
+from lowbg.vectors import lowest, ones, pointer
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Places: TypeAlias = NDArray[np.int64]
 Pointer: TypeAlias = Any
-"""An address, from `json_vectors.pointer`; indexed like an array."""
+"""An address, from `vectors.pointer`; indexed like an array."""
 
 MAX_DEPTH = 64
 """The deepest nesting of a plain line: a bit each in a word (orjson's limit is 1,024)."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from lowbg.characters import APOSTROPHE, EXPAND, IDEOGRAPH, IGNORE, LETTER
 from lowbg.kernels import njit
-from lowbg.scanning import WIDTH, equal_bytes, load
+from lowbg.scanning import WIDTH, equal_bytes
 from lowbg.tokens import SEED, Tokens, extend, mix
+from lowbg.vectors import load
 
 MAX_WORDS = 16
 """Longest variant, in words (characters in zh and ja)."""
