@@ -103,10 +103,26 @@ def _is_ready(processes: Any) -> bool:
     first = processes.Process(target=_nothing)
     try:
         first.start()
+    except FileNotFoundError:
+        _end_unreachable()
+        return False
     except (EOFError, ConnectionError):
         return False
     first.join()
     return True
+
+
+def _end_unreachable() -> None:
+    """Ends a server whose socket is gone, so that `start` starts another.
+
+    Someone cleared the folder of temporary files, as many systems do by a file's age.
+    """
+    from multiprocessing import forkserver, util
+
+    server: Any = forkserver._forkserver
+    with contextlib.suppress(FileNotFoundError):  # It removes its socket.
+        server._stop()
+    Path(util.get_temp_dir()).mkdir(mode=0o700, exist_ok=True)
 
 
 def _nothing() -> None:

@@ -50,6 +50,10 @@ if __name__ == "__main__":
         thread.start()
         thread.join()
     elif server.start("lowbg.filtering"):
+        if "clear the folder" in sys.argv:
+            import shutil
+            from multiprocessing import util
+            shutil.rmtree(util.get_temp_dir())
         ends = ProcessExecutor(2).run(Setup(), sys.argv[2:], None)
         print(json.dumps([end.result for end in sorted(ends, key=lambda end: end.index)]))
 """
@@ -91,6 +95,10 @@ def test_a_server_that_is_killed_costs_nothing(play: Callable[..., Any]) -> None
     said = play("a", "kill the server", "b", quiet=False)
     assert all(row["kernels"] for row in said)
     assert said[1]["server"] not in (1, None)
+
+
+def test_a_server_whose_socket_is_removed_costs_nothing(play: Callable[..., Any]) -> None:
+    assert [row["kernels"] for row in play("a", "clear the folder")] == [True, True]
 
 
 def test_nothing_is_imported_from_the_current_folder(
