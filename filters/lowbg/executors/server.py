@@ -64,7 +64,11 @@ def start(*modules: str) -> bool:
     if not _started:
         forkserver.set_forkserver_preload([PRELOADED, *modules])
     try:
-        told = {_PARENT: str(os.getpid()), _FOLDER: str(util.get_temp_dir())}
+        folder = str(util.get_temp_dir())
+        if not _started:
+            # multiprocessing complains at its end where the folder that it removes is gone.
+            util.Finalize(None, os.makedirs, (folder, 0o700, True), exitpriority=0)
+        told = {_PARENT: str(os.getpid()), _FOLDER: folder}
         with _environment(**ENVIRONMENT, **told):
             with _held_back():
                 resource_tracker.ensure_running()  # It lets signals through when it has started.

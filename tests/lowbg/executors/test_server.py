@@ -50,12 +50,14 @@ if __name__ == "__main__":
         thread.start()
         thread.join()
     elif server.start("lowbg.filtering"):
+        import shutil
+        from multiprocessing import util
         if "clear the folder" in sys.argv:
-            import shutil
-            from multiprocessing import util
             shutil.rmtree(util.get_temp_dir())
         ends = ProcessExecutor(2).run(Setup(), sys.argv[2:], None)
         print(json.dumps([end.result for end in sorted(ends, key=lambda end: end.index)]))
+        if "clear it later" in sys.argv:
+            shutil.rmtree(util.get_temp_dir())
 """
 
 
@@ -97,8 +99,11 @@ def test_a_server_that_is_killed_costs_nothing(play: Callable[..., Any]) -> None
     assert said[1]["server"] not in (1, None)
 
 
-def test_a_server_whose_socket_is_removed_costs_nothing(play: Callable[..., Any]) -> None:
-    assert [row["kernels"] for row in play("a", "clear the folder")] == [True, True]
+@pytest.mark.parametrize("when", ["clear the folder", "clear it later"])
+def test_a_server_whose_socket_is_removed_costs_nothing(
+    when: str, play: Callable[..., Any]
+) -> None:
+    assert [row["kernels"] for row in play("a", when)] == [True, True]
 
 
 def test_nothing_is_imported_from_the_current_folder(
