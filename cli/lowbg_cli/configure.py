@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -300,7 +301,9 @@ def ready_workers(
     if executor is ExecutorName.PROCESSES and min(workers, len(shards)) > 1:
         from lowbg.executors import server
 
-        server.start(module)
+        if not server.start(module):
+            # Workers are started afresh: they, too, import nothing from the current folder.
+            os.environ.setdefault("PYTHONSAFEPATH", "1")
 
 
 def find_shards(

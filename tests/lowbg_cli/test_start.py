@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,27 @@ def test_with_two_workers_the_run_itself_loads_no_kernels(lines: Path, tmp_path:
     (lines.parent / "b.jsonl").write_bytes(lines.read_bytes())
     found = modules("filter", lines.parent, "-o", tmp_path / "out", "-q", "--workers", "2")
     assert not found & {*COMPILING, "numba.np.arrayobj"}
+
+
+def test_workers_started_afresh_import_nothing_from_the_current_folder(
+    lines: Path, tmp_path: Path
+) -> None:
+    """So they are where the server's socket has no place: its path would be too long."""
+    (lines.parent / "b.jsonl").write_bytes(lines.read_bytes())
+    (lines.parent / "pickle.py").write_text("raise SystemExit('the wrong module')")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from lowbg_cli.__main__ import main\n\nif __name__ == '__main__':\n    main()\n"
+    )
+    temporary = tmp_path / ("long" * 30)
+    temporary.mkdir()
+    ended = subprocess.run(
+        [sys.executable, script, "filter", "a.jsonl", "b.jsonl", "-o", tmp_path / "out", "-q",
+         "--workers", "2"],
+        cwd=lines.parent, env={**os.environ, "TMPDIR": str(temporary)}, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_all_commands_are_there_beside_the_one_that_runs(lines: Path) -> None:

@@ -139,7 +139,7 @@ class ProcessExecutor:
                     for index, task in tasks:
                         futures[pool.submit(_run, task)] = index, task
                         pids = list(pool._processes or {})
-            except (EOFError, ConnectionError, BrokenProcessPool):
+            except (EOFError, ConnectionError, FileNotFoundError, BrokenProcessPool):
                 # What had been started is ended below.
                 return list(tasks)
             for future in as_completed(futures):

@@ -64,7 +64,11 @@ def start(*modules: str) -> bool:
     if not _started:
         forkserver.set_forkserver_preload([PRELOADED, *modules])
     try:
-        told = {_PARENT: str(os.getpid()), _FOLDER: str(util.get_temp_dir())}
+        folder = str(util.get_temp_dir())
+        if not _started:
+            # multiprocessing complains at its end where the folder that it removes is gone.
+            util.Finalize(None, os.makedirs, (folder, 0o700, True), exitpriority=0)
+        told = {_PARENT: str(os.getpid()), _FOLDER: folder}
         with _environment(**ENVIRONMENT, **told):
             with _held_back():
                 resource_tracker.ensure_running()  # It lets signals through when it has started.
@@ -103,10 +107,26 @@ def _is_ready(processes: Any) -> bool:
     first = processes.Process(target=_nothing)
     try:
         first.start()
+    except FileNotFoundError:
+        _end_unreachable()
+        return False
     except (EOFError, ConnectionError):
         return False
     first.join()
     return True
+
+
+def _end_unreachable() -> None:
+    """Ends a server whose socket is gone, so that `start` starts another.
+
+    Someone cleared the folder of temporary files, as many systems do by a file's age.
+    """
+    from multiprocessing import forkserver, util
+
+    server: Any = forkserver._forkserver
+    with contextlib.suppress(FileNotFoundError):  # It removes its socket.
+        server._stop()
+    Path(util.get_temp_dir()).mkdir(mode=0o700, exist_ok=True)
 
 
 def _nothing() -> None:

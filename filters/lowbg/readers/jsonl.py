@@ -24,12 +24,16 @@ from lowbg.config import FieldNames
 from lowbg.decompression import STEP_BYTES
 from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputError
 from lowbg.readers.json_fields import FieldScanner, Lines
+from lowbg.readers.json_grammar import count_ends
 from lowbg.readers.json_objects import BOM, Parsed, Refused, parse
-from lowbg.readers.json_vectors import PADDING
+from lowbg.readers.json_vectors import LINE_END, PADDING
 from lowbg.records import Batch, LinePayload, Metadata, Position, Rejected, RejectReason
 
 RAW_BYTES = 64 << 10
 """How much is kept of a line that is too large."""
+
+MOST_LINES = 1 << 16
+"""Lines of a batch, however short: each that is no record costs hundreds of bytes of memory."""
 
 HINT_RECORDS = 100
 """How many records are looked at for `seen_fields`."""
@@ -56,6 +60,16 @@ class _Block:
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    def blank(self) -> NDArray[np.bool_]:
+        """Which lines have nothing in them, or the carriage return of a line end alone.
+
+        Other blank lines are found one by one.
+        """
+        blank: NDArray[np.bool_] = self.starts == self.ends
+        short = np.flatnonzero(self.ends - self.starts == 1)
+        blank[short] = np.frombuffer(self.data, np.uint8)[self.starts[short]] == ord("\r")
+        return blank
 
     def line(self, i: int) -> bytes:
         """Line i without its end, and without the mark that a file may begin with."""
@@ -141,9 +155,11 @@ class JsonlReader:
         final = False
         while not final:
             data, final = self._fill()
-            batch = self._batch(data, final)
-            if len(batch) or batch.rejected or batch.blank:
-                yield batch
+            parts = _parts(data)
+            for i, part in enumerate(parts, 1):
+                batch = self._batch(part, final and i == len(parts))
+                if len(batch) or batch.rejected or batch.blank:
+                    yield batch
         if self._fault is not None:
             raise self._fault
 
@@ -226,9 +242,9 @@ class JsonlReader:
         block = _Block.of(data, whole, lines.ends, self._offset)
         if self._hinted < HINT_RECORDS:
             self._note_fields(block)
-        odd, refused = self._parse_odd(block, lines.plain)
-        is_record = np.ones(len(block), np.bool_)
-        accepted = np.ones(len(block), np.bool_)
+        is_record = ~block.blank()
+        odd, refused = self._parse_odd(block, is_record & ~lines.plain)
+        accepted = is_record.copy()
         for i, each in refused.items():
             accepted[i] = False
             is_record[i] = each.reason is not None
@@ -264,12 +280,12 @@ class JsonlReader:
         )
 
     def _parse_odd(
-        self, block: _Block, is_plain: NDArray[np.bool_]
+        self, block: _Block, is_odd: NDArray[np.bool_]
     ) -> tuple[Parsed, dict[int, Refused]]:
-        """The records in the lines that aren't plain, and the refused ones by line index."""
+        """The records in the lines that are odd, and the refused ones by line index."""
         refused: dict[int, Refused] = {}
         places: list[int] = []
-        for i in np.flatnonzero(~is_plain).tolist():
+        for i in np.flatnonzero(is_odd).tolist():
             length = int(block.ends[i] - block.starts[i])
             if length > self._max_record_bytes:
                 message = self._too_large_message(length, self._offset + int(block.starts[i]))
@@ -314,6 +330,17 @@ class JsonlReader:
             if isinstance(doc, dict):
                 self._hinted += 1
                 self.seen_fields.update(doc)
+
+
+def _parts(data: bytes) -> list[bytes]:
+    """A block in parts of at most `MOST_LINES` line ends, each with its own `PADDING`."""
+    size = len(data) - len(PADDING)
+    places = np.frombuffer(data, np.uint8)
+    if count_ends(places, size) <= MOST_LINES:
+        return [data]
+    ends = np.flatnonzero(places[:size] == LINE_END)
+    bounds = [0, *(ends[MOST_LINES - 1 :: MOST_LINES] + 1).tolist(), size]
+    return [data[start:end] + PADDING for start, end in itertools.pairwise(bounds)]
 
 
 def _check_content(stream: InputStream, name: str) -> None:

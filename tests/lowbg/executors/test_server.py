@@ -50,8 +50,14 @@ if __name__ == "__main__":
         thread.start()
         thread.join()
     elif server.start("lowbg.filtering"):
+        import shutil
+        from multiprocessing import util
+        if "clear the folder" in sys.argv:
+            shutil.rmtree(util.get_temp_dir())
         ends = ProcessExecutor(2).run(Setup(), sys.argv[2:], None)
         print(json.dumps([end.result for end in sorted(ends, key=lambda end: end.index)]))
+        if "clear it later" in sys.argv:
+            shutil.rmtree(util.get_temp_dir())
 """
 
 
@@ -91,6 +97,13 @@ def test_a_server_that_is_killed_costs_nothing(play: Callable[..., Any]) -> None
     said = play("a", "kill the server", "b", quiet=False)
     assert all(row["kernels"] for row in said)
     assert said[1]["server"] not in (1, None)
+
+
+@pytest.mark.parametrize("when", ["clear the folder", "clear it later"])
+def test_a_server_whose_socket_is_removed_costs_nothing(
+    when: str, play: Callable[..., Any]
+) -> None:
+    assert [row["kernels"] for row in play("a", when)] == [True, True]
 
 
 def test_nothing_is_imported_from_the_current_folder(

@@ -9,7 +9,7 @@ import lzma
 import random
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pytest
 import zstandard
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lowbg.config import FieldNames, RunConfig
 from lowbg.errors import CutStreamError, FormatError, InputError
-from lowbg.readers import open_reader
+from lowbg.readers import json_objects, jsonl, open_reader
 from lowbg.readers.jsonl import RAW_BYTES, JsonlReader
 from lowbg.records import Batch, LinePayload, Rejected, RejectReason
 
@@ -44,6 +44,7 @@ class Read:
     lenient: int
     blank: int
     fault: InputError | None
+    sizes: list[int] = field(default_factory=list, compare=False)
 
 
 def stored_lines(batch: Batch) -> Iterator[bytes]:
@@ -72,6 +73,7 @@ def read(
                 lines = list(stored_lines(batch))
                 assert len(batch) == len(batch.text) == len(lines) == len(batch.metadata.id)
                 assert batch.sizes.tolist() == [len(line) for line in lines]
+                out.sizes.append(len(batch) + len(batch.rejected) + batch.blank)
                 out.records += batch.records.tolist()
                 out.text += batch.text.to_pylist()
                 out.lines += lines
@@ -175,6 +177,40 @@ def test_blank_lines_are_no_records(line: bytes) -> None:
     assert got.records == [0]
     assert got.blank == 2
     assert not got.rejected
+
+
+def test_empty_lines_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[bytes] = []
+
+    def noting(lines: list[bytes], fields: FieldNames) -> json_objects.Parsed:
+        looked_at.extend(lines)
+        return json_objects.parse(lines, fields)
+
+    monkeypatch.setattr(jsonl, "parse", noting)
+    got = read(b"\n\r\nx\r\n" * 1000 + b"\r")
+    assert got.blank == 2001
+    assert [rejected.line for rejected in got.rejected] == list(range(3, 3001, 3))
+    assert looked_at == [b"x\r"] * 1000
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\nx"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_batch_of_short_lines_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, end: str, cut: bool
+) -> None:
+    """Each line that is no record is an object, and a block has room for millions of them."""
+    lines = ['{"text":"a"}', "x", "", '{"text":"b","n":1e400}', "{}", "y"]
+    data = ("\n".join(lines * 4) + end).encode()
+    stored = gzip.compress(data)[:-8] if cut else data
+    whole = read(stored)
+    assert len(whole.text) == 8
+    for most in (1, 6, 7, 12, 23, 24):
+        monkeypatch.setattr(jsonl, "MOST_LINES", most)
+        again = read(stored)
+        # What stands behind the last line end belongs to the last batch.
+        assert max(again.sizes) <= most + 1
+        assert str(again.fault) == str(whole.fault)
+        assert replace(again, fault=whole.fault) == whole
 
 
 @pytest.mark.parametrize(
