@@ -303,7 +303,8 @@ Threads: TypeAlias = Annotated[
         "--threads",
         metavar="N",
         min=1,
-        help="Batches of a shard that a worker scores at once. [default: free cores, up to 4]",
+        help="Of a worker, for one shard: one writes, the others score. "
+        "[default: free cores, up to 4]",
         rich_help_panel=RUNNING,
     ),
 ]

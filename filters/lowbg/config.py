@@ -348,8 +348,8 @@ class Extras:
 class RunConfig:
     """Everything that a worker needs to know of a run, beside its shard.
 
-    `batch_bytes` is how much is judged at a time, in bytes of decompressed input, in `threads`
-    equal blocks at once; neither ever changes a result.
+    `batch_bytes` is how much is under way at a time, in bytes of decompressed input, in `threads`
+    equal blocks; neither ever changes a result.
     `max_record_bytes` is the largest record that is read.
     """
 

@@ -1,8 +1,9 @@
 """Reading, judging and writing of one shard at the same time, in the order of its records.
 
-With one thread the stages follow each other. With more, one thread reads ahead, up to `threads`
-batches are judged at once, and the caller writes: decompression, kernels and compression leave
-the interpreter lock. What comes out is the same at any number.
+With one thread the stages follow each other. With more, the caller writes, all but one judge a
+batch each, and one beside them reads ahead, which takes little time: decompression, kernels and
+compression leave the interpreter lock. More judges than cores would only take each other's tables
+out of the cache. What comes out is the same at any number.
 """
 
 from __future__ import annotations
@@ -74,11 +75,11 @@ _Ahead: TypeAlias = tuple[Batch, "Future[Judged | None]", Position]
 
 
 def _overlapping(reader: Reader, engine: Judge, threads: int) -> Generator[Step, None, None]:
-    # As many batches as are judged at once are under way, one of them with the caller or the
-    # reader; the bound keeps memory flat.
+    # Those that are judged at once, one with the reader and one with the caller are under way; the
+    # bound keeps memory flat.
     ahead: queue.Queue[_Ahead | BaseException | None] = queue.Queue(threads - 1)
     stopped = threading.Event()
-    pool = ThreadPoolExecutor(threads, "lowbg-judge")
+    pool = ThreadPoolExecutor(threads - 1, "lowbg-judge")
 
     def put(item: _Ahead | BaseException | None) -> None:
         while not stopped.is_set():

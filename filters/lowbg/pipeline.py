@@ -103,7 +103,7 @@ def run_shard(
 ) -> ShardResult:
     """Processes one shard and says what became of it; problems of its data don't raise.
 
-    Up to `threads` batches are judged at once; that never changes a result.
+    With more `threads` batches are judged while others are written; that never changes a result.
     With a `journal` it goes on from the shard's checkpoint, makes new ones, and ends at a batch's
     end when `stopping.STOP` is asked: then it raises `StoppedError`. `ConfigError`,
     `ConservationError` and `BrokenPipeError` are raised, too.

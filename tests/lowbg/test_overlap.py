@@ -88,7 +88,7 @@ def test_every_batch_in_order_with_its_own_judgement_and_position(threads: int) 
     assert [step.position.record for step in found] == list(range(1, 21))
     judged: list[Any] = [step.judged for step in found]
     assert judged == [None if i == 7 else i for i in range(20)]
-    assert engine.most <= threads
+    assert engine.most <= max(1, threads - 1)
     assert (threading.get_ident() in engine.threads) == (threads == 1)
 
 
