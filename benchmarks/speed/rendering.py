@@ -11,7 +11,7 @@ Result = dict[str, Any]
 
 
 def as_markdown(result: Result) -> str:
-    """Every figure: contenders, ratios with their budgets, start-up, stages, scale."""
+    """Every figure that there is: contenders, ratios, start-up, stages, scale."""
     m, c = result["machine"], result["corpus"]
     before, after = result["load_before_and_after"]
     parts = [
@@ -39,6 +39,15 @@ def as_markdown(result: Result) -> str:
                 (r["name"], _spread(r, 2), *_judged(r)) for r in result["ratios"]
             ],
         ),
+    ]  # fmt: skip
+    if "scale" in result:
+        parts += _whole(result)
+    return "\n".join(parts)
+
+
+def _whole(result: Result) -> list[str]:
+    """What a run that isn't limited to some contenders has beside them."""
+    return [
         "## Start-up, seconds of wall\n",
         _table(
             ("", "measured"),
@@ -60,7 +69,6 @@ def as_markdown(result: Result) -> str:
         "## 100 TB on 64 nodes\n",
         _plan(result),
     ]  # fmt: skip
-    return "\n".join(parts)
 
 
 NODES, CORES, CONTENT_TB, PRICE = 64, 32, 100, 0.04

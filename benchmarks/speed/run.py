@@ -68,6 +68,7 @@ class Bench:
         self.out = self.work / "out"
         found = json.loads((self.work / "corpus.json").read_text())
         self.content: int = found["content_bytes"]
+        self.only: str = given.only
         self.costs: dict[str, list[dict[str, float]]] = {}
         self.skipped: dict[str, str] = {}
 
@@ -141,7 +142,7 @@ class Bench:
             command = [self.peers, str(HERE / "peers.py"), name, str(path), str(self.out),
                        str(self.work / "models")]  # fmt: skip
             found.append(Contender(name, command, size, own_clock=True))
-        return found
+        return [contender for contender in found if self.only in contender.name]
 
     def _filter(
         self,
@@ -256,9 +257,6 @@ def main(argv: list[str]) -> int:
         for contender in bench.contenders():
             _say(f"round {number + 1} of {given.rounds}: {contender.name}")
             bench.measure(contender)
-    start_up = bench.start_up(given.rounds)
-    _say("stages, scale")
-    by_stage = stages.measure([str(bench.shards("jsonl.zst")[0])], given.rounds)
     result: dict[str, Any] = {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "machine": measuring.machine(),
@@ -275,13 +273,18 @@ def main(argv: list[str]) -> int:
         },
         "skipped": bench.skipped,
         "ratios": ratios(bench.costs),
-        "start_up_s": start_up,
-        "stages_ms_per_mb": by_stage,
-        "scale": bench.scale(given.scale),
     }
+    if not given.only:
+        _say("start-up, stages, scale")
+        result["start_up_s"] = bench.start_up(given.rounds)
+        shard = str(bench.shards("jsonl.zst")[0])
+        result["stages_ms_per_mb"] = stages.measure([shard], given.rounds)
+        result["scale"] = bench.scale(given.scale)
     shutil.rmtree(bench.out, ignore_errors=True)
     where = re.sub(r"[^A-Za-z0-9]+", "-", f"{result['machine']['processor']}").strip("-").lower()
     stem = f"{result['date'][:10]}-{where}-{result['machine']['cores']}c"
+    if given.only:
+        stem += "-" + re.sub(r"[^A-Za-z0-9]+", "-", given.only).strip("-").lower()
     given.results.mkdir(exist_ok=True)
     renderings: dict[str, Callable[[dict[str, Any]], str]] = {
         "json": lambda r: json.dumps(r, indent=1) + "\n",
@@ -303,6 +306,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--peers", default=sys.executable, help="Python of requirements.txt")
     parser.add_argument("--scale", type=float, nargs="*", default=[10.0, 100.0, 1000.0],
                         metavar="MB")  # fmt: skip
+    parser.add_argument("--only", default="", metavar="TEXT",
+                        help="contenders whose names hold this; a result apart")  # fmt: skip
     parser.add_argument("--results", type=Path, default=HERE / "results")
     return parser.parse_args(argv)
 
