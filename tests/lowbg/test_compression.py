@@ -7,8 +7,10 @@ import io
 import lzma
 import random
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -350,3 +352,22 @@ def test_readinto_and_peek() -> None:
         assert stream.peek(10) == b"ef"
         assert stream.read(10) == b"ef"
         assert stream.peek(1) == b""
+
+
+@pytest.mark.parametrize("codec", ["zstd", "gzip"])
+def test_readers_that_stop_at_the_first_frame_lose_nothing_of_a_usual_shard(codec: str) -> None:
+    sink = io.BytesIO()
+    out = open_output(sink, codec)
+    piece = bytes(64 << 20)
+    for _ in range(8):
+        out.write(piece)
+    out.finish()
+    first: Any = zlib.decompressobj(31)
+    if codec == "zstd":
+        first = zstandard.ZstdDecompressor().decompressobj()
+    stored = sink.getvalue()
+    size = 0
+    for at in range(0, len(stored), 4096):
+        size += len(first.decompress(stored[at : at + 4096]))
+    assert first.eof
+    assert size == 8 * len(piece)

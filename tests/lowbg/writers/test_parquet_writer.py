@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lowbg.errors import OutputError
 from lowbg.records import LinePayload, ParquetLayout, RowPayload
-from lowbg.writers.parquet import ParquetWriter, leaf_paths
+from lowbg.writers.parquet import CHUNK_ROWS, ParquetWriter, leaf_paths
 
 ROWS = 1000
 
@@ -207,3 +207,21 @@ def test_lines_are_not_rows(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         writer.write(lines, np.zeros(0, np.bool_))
     writer.abort()
+
+
+def test_chunks_of_a_row_group_are_those_of_its_rows_not_of_the_batches(tmp_path: Path) -> None:
+    n = 2 * CHUNK_ROWS + 500
+    words = np.random.default_rng(1).integers(0, 1 << 60, (n, 40))
+    table = pa.table({"text": [" ".join(map(str, row)) for row in words.tolist()]})
+    layout = ParquetLayout(("zstd",), n, "")
+    digests = set()
+    for size in (n, 1000, 333):
+        path = tmp_path / f"{size}.parquet"
+        writer = ParquetWriter(path, tmp_path, table.schema, layout)
+        for batch in table.to_batches(max_chunksize=size):
+            writer.write(RowPayload(batch), np.ones(len(batch), np.bool_))
+        writer.commit()
+        assert pq.read_table(path).equals(table)
+        assert pq.read_metadata(path).num_row_groups == 1
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
