@@ -75,7 +75,7 @@ _SCRIPTS = {
     "armenian": (0x531, 0x587),
 }
 _SCRIPT_NAMES = ("", *_SCRIPTS)
-_L_SCRIPT, _C_SCRIPT, _HAN, _KANA = 1, 2, 4, 5
+_L_SCRIPT, _HAN, _KANA = 1, 4, 5
 _SHARE_OF_LATIN = 0.4
 """A Latin letter against one of another script: code and names in Latin letters are everywhere."""
 

@@ -29,7 +29,6 @@ EXEMPT: Final = (".lowbg", NAME)
 """What may lie in an output directory without being in its manifest."""
 
 _KINDS: Final = ("human", "ai", "unscored", "synthetic", "quarantine")
-_CHUNK = 1 << 20
 
 FindingKind = Literal["missing", "changed", "extra", "count", "manifest"]
 

@@ -18,9 +18,7 @@ from lowbg.models import ModelFile
 from lowbg.ngrams import LanguageTables, NgramFigures, NgramTables
 from lowbg.schema import BITS_PER_BYTE, PERPLEXITY, SENTENCE_PERPLEXITY_SPREAD, Column
 from lowbg.scorers.base import Documents
-from lowbg.tokens import COUNTS, Tokens
-
-_WORD_BYTES = COUNTS.index("word_bytes")
+from lowbg.tokens import WORD_BYTES, Tokens
 
 
 def log_likelihoods(
@@ -73,7 +71,7 @@ class Perplexity:
         words = tokens.words_per_document
         scored = known[documents.languages] & (words > 0)
         per_word = np.exp(np.minimum(-totals / np.maximum(words, 1), 80.0))
-        size = np.maximum(tokens.counts[:, _WORD_BYTES], 1)
+        size = np.maximum(tokens.counts[:, WORD_BYTES], 1)
         bits = -totals / math.log(2) / size
         has_spread = scored & ~np.isnan(spreads)
         return {
