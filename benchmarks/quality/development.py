@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +30,17 @@ def judge(
     data: Path,
     policy: Policy,
     choose: Callable[[Iterable[Row]], Iterable[Row]] = lambda rows: rows,
+    files: Collection[str] | None = None,
 ) -> Judgements:
-    """The rows of every file that `choose` leaves, judged.
+    """The rows of every file that `choose` leaves, judged; with `files`, of the files so named.
 
     Beside the groupings of `judge_rows`: "kind" of human text (`groups.toml`), "length",
     "perplexity decile", and "tables": "some" or "none" for the language.
     """
     engine, judging = Engine(policy).setup(), Judging()
     for path in list_files([data / "labelled" / "dev"]):
+        if files is not None and path.name not in files:
+            continue
         judge_rows(engine, choose(read_rows(path)), judging)
     j = judging.judgements()
     has_tables = np.isin(j.groups["language"], embedded_names())
