@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lowbg import characters as c
+from lowbg.text import characters as c
 
 MASK = 2**64 - 1
 SEED, PRIME = 0xCBF29CE484222325, 0x100000001B3

@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from lowbg.compression import open_input
 from lowbg.config import ExecutorName, RunConfig
-from lowbg.filtering import FilterJob, filter_shards
-from lowbg.manifest import verify
-from lowbg.shards import discover
+from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.runs.inputs import discover
+from lowbg.runs.manifest import verify
+from lowbg.storage.compression import open_input
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -22,10 +22,10 @@ import pytest
 import zstandard
 
 from lowbg.config import Policy, RunConfig
-from lowbg.engine import Engine
-from lowbg.pipeline import run_shard
-from lowbg.readers import open_reader
-from lowbg.sinks import DirectorySinks
+from lowbg.formats import open_reader
+from lowbg.runs.engine import Engine
+from lowbg.runs.shard import run_shard
+from lowbg.runs.sinks import DirectorySinks
 
 LEAST_RATIO = 0.35
 CONTENT_BYTES = 6_000_000

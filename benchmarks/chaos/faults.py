@@ -24,25 +24,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lowbg.checkpoints
-import lowbg.compression
-import lowbg.engine
-import lowbg.pipeline
-import lowbg.writers.base
+import lowbg.runs.checkpoints
+import lowbg.runs.engine
+import lowbg.runs.shard
+import lowbg.storage.compression
+import lowbg.storage.files
 from lowbg.config import Policy
-from lowbg.readers.jsonl import JsonlReader
-from lowbg.readers.parquet import ParquetReader
+from lowbg.formats.jsonl.reader import JsonlReader
+from lowbg.formats.parquet.reader import ParquetReader
 from lowbg_cli.app import main
 
 POINTS: dict[str, list[tuple[Any, str]]] = {
     "read": [(JsonlReader, "_batch"), (ParquetReader, "_batch")],
-    "score": [(lowbg.engine.Engine, "judge")],
-    "write": [(lowbg.writers.base.AtomicFile, "write")],
-    "sync": [(lowbg.writers.base.AtomicFile, "sync")],
-    "seal": [(lowbg.checkpoints.Journal, "seal")],
-    "rename": [(lowbg.writers.base.AtomicFile, "publish"), (Path, "replace")],
-    "checkpoint": [(lowbg.checkpoints.Journal, "save"), (lowbg.pipeline, "Checkpoint")],
-    "discard": [(lowbg.checkpoints.Journal, "discard")],
+    "score": [(lowbg.runs.engine.Engine, "judge")],
+    "write": [(lowbg.storage.files.AtomicFile, "write")],
+    "sync": [(lowbg.storage.files.AtomicFile, "sync")],
+    "seal": [(lowbg.runs.checkpoints.Journal, "seal")],
+    "rename": [(lowbg.storage.files.AtomicFile, "publish"), (Path, "replace")],
+    "checkpoint": [(lowbg.runs.checkpoints.Journal, "save"), (lowbg.runs.shard, "Checkpoint")],
+    "discard": [(lowbg.runs.checkpoints.Journal, "discard")],
 }
 
 
@@ -102,9 +102,9 @@ def run(args: list[str], env: dict[str, str], stderr: str) -> None:
 
 def serve() -> None:
     """Forks a run for every order."""
-    for module in ("lowbg.filtering", "lowbg.scoring", "lowbg.manifest"):
+    for module in ("lowbg.jobs.filter", "lowbg.jobs.score", "lowbg.runs.manifest"):
         importlib.import_module(module)
-    lowbg.engine.Engine(Policy()).warm_up()
+    lowbg.runs.engine.Engine(Policy()).warm_up()
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()

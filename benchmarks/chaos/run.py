@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 import lowbg
-from lowbg.manifest import verify
+from lowbg.runs.manifest import verify
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"

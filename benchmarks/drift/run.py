@@ -22,14 +22,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
-from lowbg.engine import Engine
-from lowbg.monitoring.check import Change, compare
-from lowbg.monitoring.measure import measure
-from lowbg.monitoring.profile import DISTRIBUTIONS, FIGURES, Z
-from lowbg.monitoring.sampling import Sample
-from lowbg.monitoring.settings import Limits, Size
+from lowbg.jobs.drift.check import Change, compare
+from lowbg.jobs.drift.measure import measure
+from lowbg.jobs.drift.profile import DISTRIBUTIONS, FIGURES, Z
+from lowbg.jobs.drift.sampling import Sample
+from lowbg.jobs.drift.settings import Limits, Size
+from lowbg.jobs.train.corpus import Row, as_text, file_digest, list_files, read_rows
+from lowbg.runs.engine import Engine
 from lowbg.schema import PERPLEXITY
-from lowbg.training.corpus import Row, as_text, file_digest, list_files, read_rows
 
 HERE = Path(__file__).parent
 DRAWS_SAME, DRAWS_DEGRADED = 100, 20

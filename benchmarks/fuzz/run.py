@@ -36,7 +36,7 @@ import zstandard
 import lowbg
 from lowbg.config import RunConfig
 from lowbg.errors import LowbgError
-from lowbg.readers import open_reader
+from lowbg.formats import open_reader
 from lowbg.records import Batch, LinePayload, Position
 
 SECONDS = 10.0

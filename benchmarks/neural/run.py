@@ -24,10 +24,10 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from lowbg.config import LmDtype
-from lowbg.neural.figures import sum_up
-from lowbg.neural.inference import Inference
-from lowbg.neural.models import CausalModel, device_of_this_process
-from lowbg.neural.store import ModelFolder
+from lowbg.scorers.lm.figures import sum_up
+from lowbg.scorers.lm.inference import Inference
+from lowbg.scorers.lm.models import CausalModel, device_of_this_process
+from lowbg.scorers.lm.store import ModelFolder
 
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4,

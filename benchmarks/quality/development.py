@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
-from lowbg.engine import Engine
+from lowbg.jobs.eval.evaluate import Judgements, length_buckets
+from lowbg.jobs.eval.fairness import perplexity_deciles
+from lowbg.jobs.eval.judging import Judging, judge_rows
+from lowbg.jobs.train.corpus import Row, file_digest, list_files, read_rows
 from lowbg.models import embedded_names
-from lowbg.training.corpus import Row, file_digest, list_files, read_rows
-from lowbg.training.evaluate import Judgements, length_buckets
-from lowbg.training.fairness import perplexity_deciles
-from lowbg.training.judging import Judging, judge_rows
+from lowbg.runs.engine import Engine
 
 HERE = Path(__file__).parent
 

@@ -25,9 +25,8 @@ from development import HERE, digests, judge
 
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
-from lowbg.models import embedded_names, open_embedded
-from lowbg.training import fairness, floors
-from lowbg.training.evaluate import (
+from lowbg.jobs.eval import fairness, floors
+from lowbg.jobs.eval.evaluate import (
     GroupResult,
     Interval,
     Judgements,
@@ -37,6 +36,7 @@ from lowbg.training.evaluate import (
     group_result,
     wilson_interval,
 )
+from lowbg.models import embedded_names, open_embedded
 
 FASTDETECT_CELLS = ("news", "story", "qa-medical")
 MARKS = ("<!-- limits: written by benchmarks/quality/run.py -->", "<!-- end of limits -->")
@@ -184,8 +184,9 @@ def main(argv: list[str]) -> int:
         put_into_readme(options.readme, limits_markdown(rows))
     if options.target_fpr == Policy().target_fpr:
         path = HERE / "floors.toml"
-        text = path.read_text(encoding="utf-8")
-        found = floors.updated(text, floors.load(path), j, may_lower=options.lower_floors)
+        text, own = path.read_text(encoding="utf-8"), floors.load(path)
+        drawn = judge(options.data, Policy(), lambda rows: floors.sample(rows, own))
+        found = floors.updated(text, own, drawn, may_lower=options.lower_floors)
         path.write_text(found, encoding="utf-8")
     return 0
 

@@ -9,7 +9,7 @@ of the estimate, beside those of the raw share and of the adjusted count with a 
 
 `python benchmarks/quality/share.py --choose SCORES` chooses the constants of `report/mixture.py`
 on training text alone. SCORES holds the out-of-collection scores of training rows that
-`python -m lowbg.training.recipes DATA -o DIRECTORY --held-out SCORES` writes. Among the settings
+`python -m lowbg.jobs.train.recipes DATA -o DIRECTORY --held-out SCORES` writes. Among the settings
 whose interval covers the truth in 95 % of the draws of each true share, on average over the pools,
 the one with the least mean absolute error is chosen, then the narrowest. Writes
 `results/share-choice.md`.
@@ -32,15 +32,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
-from lowbg.engine import Engine
+from lowbg.jobs.eval.evaluate import Judgements
+from lowbg.jobs.eval.judging import Judging, judge_rows
+from lowbg.jobs.train.corpus import file_digest, list_files, read_rows
+from lowbg.jobs.train.held_out import HeldOut
 from lowbg.models import embedded_names, open_embedded
 from lowbg.report.estimate import MIN_TRUSTED, ShareEstimator
 from lowbg.report.mixture import CHOSEN, Constants
-from lowbg.statistics import SCORE_BINS, Statistics
-from lowbg.training.corpus import file_digest, list_files, read_rows
-from lowbg.training.evaluate import Judgements
-from lowbg.training.held_out import HeldOut
-from lowbg.training.judging import Judging, judge_rows
+from lowbg.report.statistics import SCORE_BINS, Statistics
+from lowbg.runs.engine import Engine
 
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)
 DRAWS = 100

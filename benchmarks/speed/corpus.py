@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from lowbg.compression import open_input
-from lowbg.shards import discover
+from lowbg.runs.inputs import discover
+from lowbg.storage.compression import open_input
 
 SHORTEST, MEDIAN, LONGEST, SIGMA = 300, 2_000, 20_000, 1.0
 """Of a document's text, in UTF-8 bytes; sigma of the logarithm."""

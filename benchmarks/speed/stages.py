@@ -16,17 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lowbg import languages
-from lowbg.compression import open_input
 from lowbg.config import Policy, RunConfig
 from lowbg.decision.decide import Features
-from lowbg.engine import Engine
-from lowbg.pipeline import statistics_batch
-from lowbg.readers import open_reader
+from lowbg.formats import open_reader
+from lowbg.report.statistics import Statistics
+from lowbg.runs.engine import Engine
+from lowbg.runs.shard import statistics_batch
+from lowbg.runs.sinks import DirectorySinks
 from lowbg.scorers.base import Documents
-from lowbg.sinks import DirectorySinks
-from lowbg.statistics import Statistics
-from lowbg.tokens import tokenize
+from lowbg.storage.compression import open_input
+from lowbg.text import languages
+from lowbg.text.tokens import tokenize
 
 SPOKEN = {"perplexity": "n-grams: perplexity and log-odds", "phrases": "named phrases"}
 """Scorers by what they cost: the look-ups of both are the first one's."""

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lowbg.monitoring.check import amount, level_text
+from lowbg.jobs.drift.check import amount, level_text
 
 if TYPE_CHECKING:
-    from lowbg.monitoring.check import Change
+    from lowbg.jobs.drift.check import Change
 
 NARROW_COLUMNS = 90
 """Below this the change, its limit and the alert are left, without the values and the interval."""

@@ -30,7 +30,7 @@ from lowbg.errors import ConfigError
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
-    from lowbg.shards import Discovery, Shard
+    from lowbg.runs.inputs import Discovery, Shard
 
 T = TypeVar("T")
 
@@ -232,9 +232,9 @@ def batch_bytes(given: int | None, extras: Extras = NO_EXTRAS) -> int:
 
 def _gpus(device: str) -> int:
     """The GPUs that a run uses with this `--lm-device`; one that is named by number is one."""
-    from lowbg.neural import extras
+    from lowbg.scorers.lm import extras
 
-    models = extras.load("lowbg.neural.models", extra="lm", wanted_by="--lm")
+    models = extras.load("lowbg.scorers.lm.models", extra="lm", wanted_by="--lm")
     if device == "cpu":
         return 0
     return min(1, int(models.gpus())) if ":" in device else int(models.gpus())
@@ -271,7 +271,7 @@ class WorkerOptions:
         otherwise, another worker is used for every `BYTES_A_WORKER` of stored input: below that,
         starting it costs more than it saves.
         """
-        from lowbg.machine import available_cores
+        from lowbg.runs.machine import available_cores
 
         executor = self.executor or ExecutorName.PROCESSES
         if any(shard.path == STDIN for shard in shards):
@@ -285,7 +285,7 @@ class WorkerOptions:
 
     def threads_each(self, workers: int, shards: Sequence[Shard]) -> int:
         """Threads of each of `workers`; unless told otherwise, the cores that are left over."""
-        from lowbg.machine import available_cores
+        from lowbg.runs.machine import available_cores
 
         busy = max(1, min(workers, len(shards)))
         return self.threads or max(1, min(available_cores() // busy, MOST_THREADS))
@@ -299,7 +299,7 @@ def ready_workers(
     `module` is where their tasks are at home.
     """
     if executor is ExecutorName.PROCESSES and min(workers, len(shards)) > 1:
-        from lowbg.executors import server
+        from lowbg.runs.executors import server
 
         if not server.start(module):
             # Workers are started afresh: they, too, import nothing from the current folder.
@@ -310,7 +310,7 @@ def find_shards(
     inputs: Sequence[str], output: Path | None, *, quiet: bool, may_be_empty: bool = False
 ) -> Discovery:
     """The shards that the inputs stand for; says what lies among them and isn't read."""
-    from lowbg.shards import survey
+    from lowbg.runs.inputs import survey
 
     found = survey(inputs, output=output, may_be_empty=may_be_empty)
     tell_left_out(found, quiet=quiet)

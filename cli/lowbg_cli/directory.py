@@ -17,10 +17,10 @@ from lowbg_cli.outcome import Judgement
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.pipeline import OnProgress
-    from lowbg.reserve import Reserved
-    from lowbg.running import OnShard, Outcome
-    from lowbg.shards import Shard
+    from lowbg.jobs.reserve import Reserved
+    from lowbg.runs.inputs import Shard
+    from lowbg.runs.run import OnShard, Outcome
+    from lowbg.runs.shard import OnProgress
 
     Start: TypeAlias = Callable[[OnProgress | None, OnShard], Outcome]
 

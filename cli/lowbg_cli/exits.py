@@ -18,7 +18,7 @@ from typing import Any, ParamSpec
 import typer
 
 from lowbg.errors import StoppedError
-from lowbg.stopping import STOP
+from lowbg.runs.stopping import STOP
 from lowbg_cli import terminal
 
 P = ParamSpec("P")

@@ -13,7 +13,7 @@ from rich.text import Text
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
-    from lowbg.explaining import Explanation, SentenceNote
+    from lowbg.jobs.explain import Explanation, SentenceNote
 
 _STYLES = {"human": "bold blue", "ai": "bold yellow", "unscored": "bold"}
 _MARK = "bold yellow"

@@ -12,7 +12,7 @@ from rich.text import Text
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
-    from lowbg.training.evaluate import GroupResult, Interval
+    from lowbg.jobs.eval.evaluate import GroupResult, Interval
 
 NARROW_COLUMNS = 76
 """Below this only what decides is shown."""

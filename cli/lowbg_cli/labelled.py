@@ -10,11 +10,11 @@ from lowbg.config import RunConfig
 from lowbg.errors import ConfigError, CutStreamError
 
 if TYPE_CHECKING:
-    from lowbg.engine import Engine
-    from lowbg.pipeline import OnProgress
+    from lowbg.jobs.eval.judging import Judging
     from lowbg.records import Batch
-    from lowbg.shards import Shard
-    from lowbg.training.judging import Judging
+    from lowbg.runs.engine import Engine
+    from lowbg.runs.inputs import Shard
+    from lowbg.runs.shard import OnProgress
 
 LABELS = {"human": False, "ai": True, "0": False, "1": True, "false": False, "true": True}
 """What a label may say, in any case, and whether it means AI."""
@@ -53,9 +53,9 @@ def judge_labelled(
     Raises `ConfigError` for a label that is neither human nor AI, and where none is there at all;
     `CutStreamError` where that is because a shard breaks off.
     """
-    from lowbg.pipeline import Progress
-    from lowbg.running import reader_opener
-    from lowbg.training.judging import Judging
+    from lowbg.jobs.eval.judging import Judging
+    from lowbg.runs.run import reader_opener
+    from lowbg.runs.shard import Progress
 
     labelled = Labelled(Judging())
     for shard in shards:

@@ -20,8 +20,8 @@ from lowbg_cli import terminal
 from lowbg_cli.exits import ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from lowbg.results import ShardResult
-    from lowbg.running import Outcome
+    from lowbg.report.results import ShardResult
+    from lowbg.runs.run import Outcome
 
 _LOGGER = "lowbg"
 _MESSAGES = 20

@@ -14,8 +14,8 @@ from lowbg_cli.exits import ExitCode
 
 if TYPE_CHECKING:
     from lowbg.report import Report
-    from lowbg.results import Problem, ShardResult
-    from lowbg.running import Outcome
+    from lowbg.report.results import Problem, ShardResult
+    from lowbg.runs.run import Outcome
 
 MESSAGES_A_KIND = 5
 """More of one kind of problem are only counted: they are in the report."""
@@ -108,7 +108,7 @@ def _why_none(problems: Sequence[Problem]) -> str:
 
 def undated(report: Report) -> str:
     """What to say where documents were to be trusted by date and none has one; else empty."""
-    from lowbg.origins import UNKNOWN_YEAR
+    from lowbg.text.origins import UNKNOWN_YEAR
 
     run = report["runs"][-1]
     before = run["policy"]["trust_before"]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from lowbg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lowbg.running import Outcome
-    from lowbg.shards import Shard
+    from lowbg.runs.inputs import Shard
+    from lowbg.runs.run import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _check_stdout(shards: Sequence[Shard]) -> None:
 
 def _check_formats(shards: Sequence[Shard]) -> None:
     """Before any line is out: of what comes later, Parquet has no lines."""
-    from lowbg.compression import is_parquet
+    from lowbg.storage.compression import is_parquet
 
     for shard in shards:
         path = Path(shard.path)

@@ -10,7 +10,7 @@ from lowbg.config import Existing, RunConfig, as_dict
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
-    from lowbg.shards import Shard
+    from lowbg.runs.inputs import Shard
 
 
 def check_existing(output: Path, existing: Existing) -> None:
@@ -20,8 +20,8 @@ def check_existing(output: Path, existing: Existing) -> None:
     """
     # The library's check makes a directory that is missing.
     if output.exists():
-        from lowbg.filtering import LAYOUT
-        from lowbg.output_directory import check_output
+        from lowbg.jobs.filter import LAYOUT
+        from lowbg.runs.directory import check_output
 
         check_output(output, existing, LAYOUT)
 
@@ -45,8 +45,8 @@ def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[
 
 def guess_format(shard: Shard) -> str:
     """What a shard seems to hold: "jsonl", "jsonl, zstd", "parquet"; "?" where nothing was read."""
-    from lowbg.compression import SNIFF_BYTES, is_parquet, open_binary, sniff
     from lowbg.errors import LowbgError
+    from lowbg.storage.compression import SNIFF_BYTES, is_parquet, open_binary, sniff
 
     if not _is_local(shard):
         return "?"

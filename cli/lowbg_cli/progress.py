@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TextIO
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
-    from lowbg.pipeline import OnProgress, Progress
-    from lowbg.shards import Shard
+    from lowbg.runs.inputs import Shard
+    from lowbg.runs.shard import OnProgress, Progress
 
 SECONDS_BETWEEN = 0.25
 """Between two refreshes; more often is restless, and costs bandwidth over ssh."""

@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lowbg.config import Policy, RunConfig, Verdict
-    from lowbg.engine import Engine
-    from lowbg.explaining import Explanation, explain
-    from lowbg.filtering import FilterJob, filter_shards, filter_stream
-    from lowbg.running import Outcome
-    from lowbg.scoring import ScoreJob, score_shards
-    from lowbg.shards import Shard, discover
+    from lowbg.jobs.explain import Explanation, explain
+    from lowbg.jobs.filter import FilterJob, filter_shards, filter_stream
+    from lowbg.jobs.score import ScoreJob, score_shards
+    from lowbg.runs.engine import Engine
+    from lowbg.runs.inputs import Shard, discover
+    from lowbg.runs.run import Outcome
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Engine": "engine",
-    "Explanation": "explaining",
-    "FilterJob": "filtering",
-    "Outcome": "running",
+    "Engine": "runs.engine",
+    "Explanation": "jobs.explain",
+    "FilterJob": "jobs.filter",
+    "Outcome": "runs.run",
     "Policy": "config",
     "RunConfig": "config",
-    "ScoreJob": "scoring",
-    "Shard": "shards",
+    "ScoreJob": "jobs.score",
+    "Shard": "runs.inputs",
     "Verdict": "config",
-    "discover": "shards",
-    "explain": "explaining",
-    "filter_shards": "filtering",
-    "filter_stream": "filtering",
-    "score_shards": "scoring",
+    "discover": "runs.inputs",
+    "explain": "jobs.explain",
+    "filter_shards": "jobs.filter",
+    "filter_stream": "jobs.filter",
+    "score_shards": "jobs.score",
 }
 
 __all__ = [

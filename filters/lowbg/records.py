@@ -94,6 +94,24 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownOrigin:
+    """What provenance says of a batch's documents.
+
+    `trusted` and `denied` exclude each other. `rules` indexes `names`, −1 where nothing is known:
+    the rule that told, as reasons and the report spell it.
+    """
+
+    trusted: NDArray[np.bool_]
+    denied: NDArray[np.bool_]
+    rules: NDArray[np.int32]
+    names: Sequence[str]
+
+    def reason(self, i: int) -> str:
+        """The rule that told of document i."""
+        return str(self.names[self.rules[i]])
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Consecutive readable records of one shard, with the rejected ones that lay between them.
 

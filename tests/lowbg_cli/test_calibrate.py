@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from lowbg.config import Policy
 from lowbg.decision.policy import load_policy
-from lowbg.engine import Engine
+from lowbg.runs.engine import Engine
 
 Run = Callable[..., Result]
 

@@ -20,7 +20,7 @@ from lowbg.config import (
 )
 from lowbg.decision.policy_text import policy_text
 from lowbg.errors import ConfigError
-from lowbg.shards import Shard
+from lowbg.runs.inputs import Shard
 from lowbg_cli.configure import (
     LM_BATCH_BYTES,
     FieldOptions,
@@ -120,7 +120,7 @@ def test_an_lm_has_a_worker_for_each_gpu_that_it_may_use(
     monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, workers: int, size: int
 ) -> None:
     models = SimpleNamespace(gpus=lambda: gpus)
-    monkeypatch.setitem(sys.modules, "lowbg.neural.models", models)
+    monkeypatch.setitem(sys.modules, "lowbg.scorers.lm.models", models)
     extras = Extras(LmSettings("gpt2", device=device))
     assert WorkerOptions().resolve((), extras)[0] == workers
     assert batch_bytes(None, extras) == size
@@ -147,10 +147,10 @@ def test_workers() -> None:
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     shards = [Shard("a", "a", 1), Shard("b", "b", 1)]
-    monkeypatch.setattr("lowbg.machine.available_cores", lambda: 6)
+    monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 6)
     assert WorkerOptions().threads_each(2, shards) == 3
     assert WorkerOptions().threads_each(1, shards) == 4
     assert WorkerOptions().threads_each(8, shards) == 3  # only two of them have a shard
     assert WorkerOptions(threads=7).threads_each(2, shards) == 7
-    monkeypatch.setattr("lowbg.machine.available_cores", lambda: 1)
+    monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 1)
     assert WorkerOptions().threads_each(1, shards) == 1

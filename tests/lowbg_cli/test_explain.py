@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from lowbg.explaining import Explanation, FeatureValue, NgramNote, PhraseSpan, SentenceNote
+from lowbg.jobs.explain import Explanation, FeatureValue, NgramNote, PhraseSpan, SentenceNote
 from lowbg_cli.explanation import print_explanation
 
 Run = Callable[..., Result]

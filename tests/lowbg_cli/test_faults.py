@@ -290,7 +290,7 @@ def test_an_output_without_the_right_to_write_it(locked: str, source: Path, tmp_
 
 KILLER = """
 import os, signal, sys
-from lowbg.readers.jsonl import JsonlReader
+from lowbg.formats.jsonl.reader import JsonlReader
 batch = JsonlReader._batch
 def dying(self, data, final):
     if self.name == "a.jsonl" and self._record > 100:

@@ -16,8 +16,8 @@ import pytest
 from examples.make_sample import ai_documents, human_documents
 from typer.testing import Result
 
-from lowbg.readers import open_reader
-from lowbg.stopping import STOP
+from lowbg.formats import open_reader
+from lowbg.runs.stopping import STOP
 
 Run = Callable[..., Result]
 
@@ -117,7 +117,7 @@ def test_what_is_new_alone_is_read_and_judged(
         opened.append(Path(path).name)
         return open_reader(path, *rest)
 
-    monkeypatch.setattr("lowbg.running.open_reader", noting)
+    monkeypatch.setattr("lowbg.runs.run.open_reader", noting)
     assert run(*args, "--fail-above", "0.01").exit_code == 0
     assert opened == ["b.jsonl"]
 
@@ -331,9 +331,9 @@ def test_a_glob_may_match_nothing_but_a_folder_must_be_there(run: Run, tmp_path:
 
 KILLED = """
 import os, signal, sys
-import lowbg.checkpoints as checkpoints
-import lowbg.pipeline as pipeline
-import lowbg.running as running
+import lowbg.runs.checkpoints as checkpoints
+import lowbg.runs.shard as pipeline
+import lowbg.runs.run as running
 
 def killing(module, name, after):
     original = getattr(module, name)

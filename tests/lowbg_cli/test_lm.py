@@ -74,7 +74,7 @@ def test_without_the_extra_the_message_names_it_and_the_command(
     run: Run, shard: Path, tmp_path: Path, folder: Path, command: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    for module in ("torch", "lowbg.neural.models", "lowbg.neural.inference"):
+    for module in ("torch", "lowbg.scorers.lm.models", "lowbg.scorers.lm.inference"):
         monkeypatch.setitem(sys.modules, module, None)
     options = ["--label-field", "label"] if command == "calibrate" else []
     got = run(command, shard, "-o", tmp_path / "out", "--lm", folder, *options)

@@ -18,20 +18,13 @@ pytest.importorskip("transformers", reason="needs the extra lm: pip install 'low
 
 from tests.tiny_lm import prose, save_model
 
-from lowbg.config import (
-    Durability,
-    ExecutorName,
-    Existing,
-    Extras,
-    LmSettings,
-    RunConfig,
-)
+from lowbg.config import Durability, ExecutorName, Existing, Extras, LmSettings, RunConfig
 from lowbg.decision.policy import load_policy
 from lowbg.errors import StoppedError
-from lowbg.filtering import FilterJob, filter_shards
-from lowbg.neural.store import locate
-from lowbg.shards import discover
-from lowbg.stopping import STOP
+from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.runs.inputs import discover
+from lowbg.runs.stopping import STOP
+from lowbg.scorers.lm.store import locate
 
 Run = Callable[..., Result]
 

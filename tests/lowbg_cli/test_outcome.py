@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from lowbg.results import Problem, ShardResult
-from lowbg.running import Outcome
-from lowbg.statistics import Statistics
+from lowbg.report.results import Problem, ShardResult
+from lowbg.report.statistics import Statistics
+from lowbg.runs.run import Outcome
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.outcome import exit_code, tell_problems, text_field_hint
 

@@ -18,8 +18,8 @@ import pytest
 from typer.testing import Result
 
 from lowbg.errors import InputError
-from lowbg.readers.jsonl import JsonlReader
-from lowbg.stopping import STOP
+from lowbg.formats.jsonl.reader import JsonlReader
+from lowbg.runs.stopping import STOP
 
 Run = Callable[..., Result]
 
@@ -84,7 +84,7 @@ def test_a_dead_process_keeps_no_lock(run: Run, source: Path, tmp_path: Path) ->
     out.mkdir()
     code = f"""
 import os, signal, pathlib
-from lowbg.locks import run_lock
+from lowbg.storage.locks import run_lock
 with run_lock(pathlib.Path({str(out)!r})):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -96,7 +96,7 @@ with run_lock(pathlib.Path({str(out)!r})):
 def test_without_locks_the_note_is_believed(
     run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowbg.locks.fcntl", None)
+    monkeypatch.setattr("lowbg.storage.locks.fcntl", None)
     out = tmp_path / "out"
     (out / ".lowbg").mkdir(parents=True)
     note = {"pid": os.getppid(), "host": socket.gethostname()}
@@ -110,7 +110,7 @@ def test_without_locks_the_note_is_believed(
 
 STOPPED = """
 import os, signal, sys
-import lowbg.checkpoints as checkpoints
+import lowbg.runs.checkpoints as checkpoints
 save = checkpoints.Journal.save
 def signalling(self, checkpoint):
     save(self, checkpoint)
@@ -225,7 +225,7 @@ def test_a_full_disk_costs_only_its_shard_and_resumes(
 WORKERS = """
 import os, signal, sys
 from multiprocessing import parent_process
-import lowbg.checkpoints as checkpoints
+import lowbg.runs.checkpoints as checkpoints
 save = checkpoints.Journal.save
 def acting(self, checkpoint):
     save(self, checkpoint)

@@ -24,9 +24,9 @@ print(json.dumps([sorted(sys.modules), gc.isenabled()]))
 COMPILING = ("numba.np.linalg", "numba.np.random.generator_core", "numba.typed.typeddict")
 """What numba fills its registries from before it compiles."""
 
-PARQUET = ("pyarrow.parquet", "pyarrow.dataset", "pyarrow.fs", "lowbg.readers.parquet")
+PARQUET = ("pyarrow.parquet", "pyarrow.dataset", "pyarrow.fs", "lowbg.formats.parquet.reader")
 
-UNASKED = ("torch", "fsspec", "asyncio", "http.client", "rich.console", "lowbg.reserve")
+UNASKED = ("torch", "fsspec", "asyncio", "http.client", "rich.console", "lowbg.jobs.reserve")
 """Urls, causal LMs and tables on a terminal."""
 
 

@@ -26,10 +26,10 @@ from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
     from lowbg.config import FieldNames, Policy
-    from lowbg.engine import Engine
-    from lowbg.training.calibrate import Calibrated
-    from lowbg.training.calibrate_lm import LmCalibrated
-    from lowbg.training.known import Known, KnownBy
+    from lowbg.jobs.calibrate.calibrate import Calibrated
+    from lowbg.jobs.calibrate.calibrate_lm import LmCalibrated
+    from lowbg.jobs.calibrate.known import Known, KnownBy
+    from lowbg.runs.engine import Engine
 
 FIELDS = RunConfig().fields
 
@@ -116,10 +116,10 @@ def calibrate_command(
     base = _at_target(PolicyOptions(file=policy).resolve(), target_fpr)
     fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, FIELDS.url).resolve(base)
 
-    from lowbg.engine import Engine
-    from lowbg.training.calibrate import calibrate
-    from lowbg.training.calibrate_lm import calibrate_lm
-    from lowbg.training.known import KnownBy, read_known
+    from lowbg.jobs.calibrate.calibrate import calibrate
+    from lowbg.jobs.calibrate.calibrate_lm import calibrate_lm
+    from lowbg.jobs.calibrate.known import KnownBy, read_known
+    from lowbg.runs.engine import Engine
 
     by = KnownBy(human_before, label_field, label_human, stratum)
     shards = find_shards(inputs, output, quiet=quiet).shards

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from lowbg.config import RunConfig
-from lowbg.monitoring.settings import Limits, Size
+from lowbg.jobs.drift.settings import Limits, Size
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
     FieldOptions,
@@ -26,10 +26,10 @@ from lowbg_cli.helping import PlainCommand, PlainGroup
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.engine import Engine
-    from lowbg.monitoring.history import Check
-    from lowbg.monitoring.sampling import Sample
-    from lowbg.shards import Shard
+    from lowbg.jobs.drift.history import Check
+    from lowbg.jobs.drift.sampling import Sample
+    from lowbg.runs.engine import Engine
+    from lowbg.runs.inputs import Shard
 
 FIELDS = RunConfig().fields
 SIZE, LIMITS = Size(), Limits()
@@ -101,7 +101,7 @@ class _Places:
         """The earlier checks of the baseline; a history that can't be read ends it here."""
         if self.history is None:
             return []
-        from lowbg.monitoring.history import of_baseline, read_history
+        from lowbg.jobs.drift.history import of_baseline, read_history
 
         return of_baseline(read_history(self.history), baseline)
 
@@ -109,8 +109,8 @@ class _Places:
         self, check: Check, earlier: Sequence[Check], facts: Sequence[tuple[str, str]]
     ) -> None:
         """Every file that was asked for."""
-        from lowbg.monitoring.history import append
-        from lowbg.monitoring.trend import render_trend
+        from lowbg.jobs.drift.history import append
+        from lowbg.jobs.drift.trend import render_trend
         from lowbg.report.render_json import render_json, write_whole
 
         if self.json is not None:
@@ -163,8 +163,8 @@ def baseline_command(
     fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, url_field)
     drawn, engine = _draw(inputs, size, policy_options, fields, workers, quiet=quiet)
 
-    from lowbg.monitoring.baseline import conditions_of, write_baseline
-    from lowbg.monitoring.measure import measure
+    from lowbg.jobs.drift.baseline import conditions_of, write_baseline
+    from lowbg.jobs.drift.measure import measure
 
     profile = measure(drawn, size, engine).profile
     if profile.holdout is None:
@@ -261,9 +261,9 @@ def check_command(
     \b
       lowbg drift check crawl/2026-02/ --baseline base.json --history drift.jsonl --html drift.html
     """
-    from lowbg.monitoring.baseline import conditions_of, read_baseline
-    from lowbg.monitoring.check import compare, require_alike
-    from lowbg.monitoring.history import Check
+    from lowbg.jobs.drift.baseline import conditions_of, read_baseline
+    from lowbg.jobs.drift.check import compare, require_alike
+    from lowbg.jobs.drift.history import Check
 
     limits = Limits(
         max_perplexity_rise=max_perplexity_rise,
@@ -279,8 +279,8 @@ def check_command(
     policy_options = PolicyOptions(file=policy)
     fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, url_field)
 
-    from lowbg.engine import Engine
-    from lowbg.monitoring.measure import measure
+    from lowbg.jobs.drift.measure import measure
+    from lowbg.runs.engine import Engine
 
     # Before hours of reading, not after them.
     require_alike(before, conditions_of(Engine(policy_options.resolve())), str(baseline))
@@ -334,8 +334,8 @@ def canary_command(
     \b
       lowbg drift canary scores/step-2000/ --baseline scores/step-0/ --label 2000
     """
-    from lowbg.monitoring.canary import compare_scores, read_scores
-    from lowbg.monitoring.history import Check
+    from lowbg.jobs.drift.canary import compare_scores, read_scores
+    from lowbg.jobs.drift.history import Check
 
     before = read_scores(_score_files([baseline]))
     places = _Places(label, history, json_to, html_to)
@@ -375,9 +375,9 @@ def _draw(
     shards = find_shards(inputs, None, quiet=quiet).shards
     stdin = standard_input(shards)
 
-    from lowbg.engine import Engine
     from lowbg.errors import InputError
-    from lowbg.monitoring.sampling import draw
+    from lowbg.jobs.drift.sampling import draw
+    from lowbg.runs.engine import Engine
 
     used, executor = WorkerOptions(workers).resolve(shards)
     with progress_line(shards, quiet=quiet) as on_progress:
@@ -409,7 +409,7 @@ def _draw(
 
 def _score_files(inputs: Sequence[str]) -> list[Shard]:
     """The files of scores that the inputs stand for; a run's report and manifest are none."""
-    from lowbg.shards import survey
+    from lowbg.runs.inputs import survey
 
     other = {"report.json", "manifest.json"}
     return [shard for shard in survey(inputs).shards if Path(shard.path).name not in other]

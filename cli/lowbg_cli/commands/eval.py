@@ -18,9 +18,9 @@ from lowbg_cli.exits import ExitCode
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.engine import Engine
-    from lowbg.shards import Shard
-    from lowbg.training.evaluate import GroupResult
+    from lowbg.jobs.eval.evaluate import GroupResult
+    from lowbg.runs.engine import Engine
+    from lowbg.runs.inputs import Shard
 
 FIELDS = RunConfig().fields
 
@@ -66,8 +66,8 @@ def eval_command(
     config = RunConfig(fields=fields, policy=decision)
     shards = find_shards(inputs, None, quiet=quiet).shards
 
-    from lowbg.engine import Engine
-    from lowbg.training.evaluate import as_markdown, evaluate
+    from lowbg.jobs.eval.evaluate import as_markdown, evaluate
+    from lowbg.runs.engine import Engine
     from lowbg_cli.labelled import judge_labelled
 
     engine = Engine(decision).setup()
@@ -89,7 +89,7 @@ def eval_command(
     if markdown_to is not None:
         _write(markdown_to, as_markdown(results))
     if html_to is not None:
-        from lowbg.training.plots import as_html
+        from lowbg.jobs.eval.plots import as_html
 
         _write(
             html_to, as_html(judgements, results, _facts(config, engine, shards, [*labelled.cut]))
@@ -109,8 +109,8 @@ def _as_json(
     cut: Sequence[str],
 ) -> str:
     """All figures, with what they depend on; `cut` names shards that were read in part."""
-    from lowbg.training.corpus import file_digest
-    from lowbg.training.evaluate import as_json
+    from lowbg.jobs.eval.evaluate import as_json
+    from lowbg.jobs.train.corpus import file_digest
 
     local = [(shard.name, Path(shard.path)) for shard in shards]
     content = {

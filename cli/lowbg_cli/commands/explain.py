@@ -31,8 +31,8 @@ class Choice:
     @property
     def is_record(self) -> bool:
         """Whether it is a record of a shard; if not, the file's whole text is the document."""
-        from lowbg.compression import is_parquet
-        from lowbg.shards import has_known_ending
+        from lowbg.runs.inputs import has_known_ending
+        from lowbg.storage.compression import is_parquet
 
         if self.record is not None or self.id is not None:
             return True
@@ -88,7 +88,7 @@ def explain_command(
     config = RunConfig(fields=fields, policy=decision)
     text, own_language = _read(Choice(file, record, record_id), config)
 
-    from lowbg.explaining import explain
+    from lowbg.jobs.explain import explain
 
     explanation = explain(text, language=language or own_language, policy=decision)
     if as_json:
@@ -102,14 +102,14 @@ def explain_command(
 
 def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
     """The document's text, and the language that its record says it has."""
-    from lowbg.compression import open_input
+    from lowbg.storage.compression import open_input
 
     if choice.file != STDIN and not Path(choice.file).exists():
         raise ConfigError(f"{choice.file}: no such file")
     if Path(choice.file).is_dir():
         raise ConfigError(f"{choice.file}: is a directory; give one file of it")
     if choice.is_record:
-        from lowbg.explaining import find_record
+        from lowbg.jobs.explain import find_record
 
         if choice.file == STDIN:
             raise ConfigError("a record is taken from a file, not from stdin")

@@ -31,7 +31,7 @@ from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.running import Outcome
+    from lowbg.runs.run import Outcome
 
 DEFAULTS = RunConfig()
 FIELDS = DEFAULTS.fields
@@ -157,9 +157,9 @@ def _into_directory(
         where = {"output": output, "workers": workers, "executor": executor}
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
-    ready_workers(workers, executor, found.shards, "lowbg.filtering")
+    ready_workers(workers, executor, found.shards, "lowbg.jobs.filter")
     with loading.for_good():
-        from lowbg.filtering import FilterJob, filter_shards
+        from lowbg.jobs.filter import FilterJob, filter_shards
 
     job = FilterJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
@@ -197,7 +197,7 @@ def _into_stream(
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
     with loading.for_good():
-        from lowbg.filtering import filter_stream
+        from lowbg.jobs.filter import filter_stream
 
     hint = "Lines on stdout are whole but not all; no file was written. Run it again."
     with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:

@@ -33,8 +33,8 @@ from lowbg_cli.outcome import tell_problems
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.gating.evidence import Evidence
-    from lowbg.gating.findings import GateResult
+    from lowbg.jobs.gate.evidence import Evidence
+    from lowbg.jobs.gate.findings import GateResult
 
 DEFAULTS = RunConfig()
 FIELDS = DEFAULTS.fields
@@ -72,8 +72,8 @@ class Renderings:
 
     def write(self, result: GateResult, policy: Policy) -> None:
         """Writes every rendering that was asked for, and the table where stdout is free."""
-        from lowbg.gating.render_json import render_json
-        from lowbg.gating.render_junit import render_junit
+        from lowbg.jobs.gate.render_json import render_json
+        from lowbg.jobs.gate.render_junit import render_junit
 
         fails = self.undecided is Undecided.FAIL
         if self.json is not None:
@@ -87,7 +87,7 @@ class Renderings:
             self._to_github(result, fails, sys.stderr if data_on_stdout else sys.stdout)
 
     def _to_github(self, result: GateResult, fails: bool, stream: TextIO | None) -> None:
-        from lowbg.gating.render_github import annotation_lines, step_summary
+        from lowbg.jobs.gate.render_github import annotation_lines, step_summary
 
         lines = "".join(f"{line}\n" for line in annotation_lines(result, undecided_fails=fails))
         if stream is not None:
@@ -103,8 +103,8 @@ class Renderings:
 
     def end(self, result: GateResult) -> ExitCode:
         """The result in a line on stderr, and its exit code."""
-        from lowbg.gating.findings import Status
-        from lowbg.gating.texts import summary
+        from lowbg.jobs.gate.findings import Status
+        from lowbg.jobs.gate.texts import summary
 
         status = result.status
         bad = status is not Status.PASS
@@ -212,7 +212,7 @@ def gate_command(
     renderings = Renderings(undecided, junit, json_to, github, quiet)
     renderings.check()
 
-    from lowbg.gating.rules import check_gate, judge
+    from lowbg.jobs.gate.rules import check_gate, judge
 
     check_gate(decision.gate)
     fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, url_field)
@@ -262,7 +262,7 @@ def _gather(
     quiet: bool,
 ) -> Evidence:
     """What there is to judge: from reports, or from the data itself."""
-    from lowbg.gating.reports import report_evidence, report_paths
+    from lowbg.jobs.gate.reports import report_evidence, report_paths
 
     first = "standard input" if inputs[0] == STDIN else inputs[0]
     subject = first if len(inputs) == 1 else f"{first} and {len(inputs) - 1} more"
@@ -276,10 +276,10 @@ def _gather(
     standard_input(shards)
     count, executor = workers.resolve(shards)
     if sample is None:
-        ready_workers(count, executor, shards, "lowbg.gating.scan")
+        ready_workers(count, executor, shards, "lowbg.jobs.gate.scan")
     with loading.for_good():
-        from lowbg.gating.sampling import scan_sample
-        from lowbg.gating.scan import GateJob, scan
+        from lowbg.jobs.gate.sampling import scan_sample
+        from lowbg.jobs.gate.scan import GateJob, scan
 
     job = GateJob(shards, config, count, executor, subject, found.skipped)
     with (
@@ -293,7 +293,7 @@ def _gather(
 
 def _table(result: GateResult) -> str:
     """The table as text that suits stdout: in colour on a terminal only."""
-    from lowbg.gating.render_terminal import render_terminal
+    from lowbg.jobs.gate.render_terminal import render_terminal
 
     text = io.StringIO()
     stdout = sys.stdout

@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowbg.config import (
-    Compression,
-    Durability,
-    Mix,
-    MixSelect,
-    MixUnit,
-    MixWeights,
-    RunConfig,
-)
+from lowbg.config import Compression, Durability, Mix, MixSelect, MixUnit, MixWeights, RunConfig
 from lowbg.errors import ConfigError
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import (
@@ -33,7 +25,7 @@ from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.mixing.mix import MixOutcome, Part
+    from lowbg.jobs.mix.mix import MixOutcome, Part
 
 DEFAULTS = RunConfig()
 FIELDS = DEFAULTS.fields
@@ -209,8 +201,8 @@ def mix_command(
     )
     existing = directory.existing
 
-    from lowbg.mixing.inputs import SYNTHETIC, find, role_of
-    from lowbg.mixing.mix import MixJob, mix_shards
+    from lowbg.jobs.mix.inputs import SYNTHETIC, find, role_of
+    from lowbg.jobs.mix.mix import MixJob, mix_shards
 
     found = find(human, synthetic or (), output)
     tell_left_out(found, quiet=quiet)

@@ -35,7 +35,7 @@ def remove_command(
       jq -j .text record.json | sha256sum
       lowbg reserve remove reserve/ 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
     """
-    from lowbg.reserve import remove
+    from lowbg.jobs.reserve import remove
 
     removed = remove(directory, names)
     if not quiet:

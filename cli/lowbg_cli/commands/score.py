@@ -137,9 +137,9 @@ def _into_directory(
     found = find_shards(inputs, output, quiet=judgement.quiet)
     standard_input(found.shards)
     workers, executor = directory.workers.resolve(found.shards, config.extras)
-    ready_workers(workers, executor, found.shards, "lowbg.scoring")
+    ready_workers(workers, executor, found.shards, "lowbg.jobs.score")
     with loading.for_good():
-        from lowbg.scoring import ScoreJob, score_shards
+        from lowbg.jobs.score import ScoreJob, score_shards
 
     job = ScoreJob(
         found.shards, output, config, workers, executor, existing, directory.durability,
@@ -153,7 +153,7 @@ def _into_directory(
 
 def _into_stream(inputs: list[str], config: RunConfig, judgement: Judgement) -> ExitCode:
     with loading.for_good():
-        from lowbg.scoring import score_stream
+        from lowbg.jobs.score import score_stream
 
     stdout = standard_output()
     found = find_shards(inputs, None, quiet=judgement.quiet)

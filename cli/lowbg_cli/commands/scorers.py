@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def scorers_command(as_json: options.AsJson = False) -> ExitCode:
     """List the installed scorers, their columns and models."""
-    from lowbg import languages
     from lowbg.models import embedded_names, open_embedded
     from lowbg.scorers import available
+    from lowbg.text import languages
 
     models = {code: open_embedded(code) for code in embedded_names() if code in languages.CODES}
     rows = [_described(factory(models)) for factory in available().values()]

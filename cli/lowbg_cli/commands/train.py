@@ -41,8 +41,8 @@ def train_command(
     """
     if output.suffix != ".safetensors":
         raise ConfigError(f"{output}: a model file's name ends with .safetensors")
-    from lowbg import languages
-    from lowbg.training.train import TrainConfig, train
+    from lowbg.jobs.train.train import TrainConfig, train
+    from lowbg.text import languages
 
     if language not in languages.CODES:
         raise ConfigError(f"no language {language!r}; there are {', '.join(languages.CODES)}")

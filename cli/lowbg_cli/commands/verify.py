@@ -28,7 +28,7 @@ def verify_command(
 
     Findings go to stdout, one a line; exit 1 when there are any.
     """
-    from lowbg.manifest import NAME, verify
+    from lowbg.runs.manifest import NAME, verify
 
     if not (directory / NAME).is_file():
         raise ConfigError(

@@ -15,9 +15,9 @@ from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
-from lowbg.provenance import KnownOrigin
+from lowbg.records import KnownOrigin
 from lowbg.schema import BURSTINESS, PERPLEXITY, PHRASE_HITS, PHRASE_LOG_ODDS, PHRASES
-from lowbg.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
+from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
 
 HUMAN, AI, UNSCORED = range(3)
 """How `Decisions.verdicts` spells the verdicts."""

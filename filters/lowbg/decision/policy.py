@@ -24,8 +24,8 @@ from lowbg.config import (
     Unscored,
 )
 from lowbg.decision.lm import FEATURES
+from lowbg.decision.provenance import SourcePatterns
 from lowbg.errors import ConfigError, cause
-from lowbg.provenance import SourcePatterns
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "": ("decision", "thresholds", "trust", "calibration", "gate"),

@@ -18,11 +18,11 @@ from lowbg import __version__
 from lowbg.config import as_dict
 from lowbg.errors import FormatError
 from lowbg.report.estimate import share, wilson
+from lowbg.report.results import RunInfo, ShardResult
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material
 from lowbg.report.sections.hosts import largest_hosts
-from lowbg.results import RunInfo, ShardResult
-from lowbg.statistics import MEASURES, VERDICTS, Statistics, largest_host_languages
+from lowbg.report.statistics import MEASURES, VERDICTS, Statistics, largest_host_languages
 
 Report = dict[str, Any]
 """Plain JSON values, as the docstring of `lowbg.report.collect` says."""

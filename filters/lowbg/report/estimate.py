@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.report.mixture import CHOSEN, Constants, ShareFit, fit_share
-from lowbg.statistics import SCORE_BINS, TRUST_COUNTS, Statistics
+from lowbg.report.statistics import SCORE_BINS, TRUST_COUNTS, Statistics
 
 MIN_TRUSTED: Final = 299
 """Fewest trusted documents that tell a rate: with none of 299 called AI, a rate of 1 % or more is

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.statistics import SCORE_BINS
+from lowbg.report.statistics import SCORE_BINS
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import orjson
 
 from lowbg.errors import FormatError, InputError
 from lowbg.report.collect import Report, check
-from lowbg.writers.base import AtomicFile
+from lowbg.storage.files import AtomicFile
 
 
 def render_json(report: Mapping[str, Any]) -> bytes:

@@ -75,7 +75,7 @@ def available() -> dict[str, Factory]:
     factories = {
         found.name: Factory(found.name, f"{__name__}.{found.name}")
         for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name)
-        if found.name != "base" and not found.name.startswith("_")
+        if found.name not in ("base", "lm") and not found.name.startswith("_")
     }
     points = metadata.entry_points(group=ENTRY_POINTS)
     for point in sorted(points, key=lambda point: (point.name, point.value)):

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.ngrams import NgramFigures, NgramTables
 from lowbg.schema import Column
-from lowbg.tokens import Tokens
+from lowbg.text.ngrams import NgramFigures, NgramTables
+from lowbg.text.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import pyarrow as pa
 from lowbg.config import Extras
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
-from lowbg.neural.store import ModelFolder, locate
 from lowbg.schema import BINOCULARS, Column
 from lowbg.scorers.base import Documents
 from lowbg.scorers.causal_lm import CausalLm, nullable
+from lowbg.scorers.lm.store import ModelFolder, locate
 
 
 class Binoculars(CausalLm):

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from lowbg.config import Extras, LmSettings
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
-from lowbg.neural import extras
-from lowbg.neural.figures import DocumentFigures, sum_up
-from lowbg.neural.store import ModelFolder, locate
 from lowbg.schema import (
     LM_CURVATURE,
     LM_ENTROPY,
@@ -30,9 +27,12 @@ from lowbg.schema import (
     Column,
 )
 from lowbg.scorers.base import Documents
+from lowbg.scorers.lm import extras
+from lowbg.scorers.lm.figures import DocumentFigures, sum_up
+from lowbg.scorers.lm.store import ModelFolder, locate
 
 if TYPE_CHECKING:
-    from lowbg.neural.inference import Inference
+    from lowbg.scorers.lm.inference import Inference
 
 
 ROLES = ("lm", "lm-performer")
@@ -90,8 +90,8 @@ class CausalLm:
         if self._inference is not None:
             return
         settings = self._asked()
-        module: Any = extras.load("lowbg.neural.models", extra="lm", wanted_by="--lm")
-        inference: Any = extras.load("lowbg.neural.inference", extra="lm", wanted_by="--lm")
+        module: Any = extras.load("lowbg.scorers.lm.models", extra="lm", wanted_by="--lm")
+        inference: Any = extras.load("lowbg.scorers.lm.inference", extra="lm", wanted_by="--lm")
         device = module.device_of_this_process(settings.device)
         loaded = [
             module.CausalModel(folder, device, settings.dtype, settings.context)

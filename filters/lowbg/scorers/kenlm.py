@@ -21,9 +21,9 @@ import pyarrow as pa
 from lowbg.config import Extras, KenlmSettings
 from lowbg.errors import ConfigError, ModelError
 from lowbg.models import ModelFile
-from lowbg.neural import extras
 from lowbg.schema import KENLM_PERPLEXITY, Column
 from lowbg.scorers.base import Documents
+from lowbg.scorers.lm import extras
 
 _PLAIN = str.maketrans(
     {

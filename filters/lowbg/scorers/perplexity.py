@@ -15,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.models import ModelFile
-from lowbg.ngrams import LanguageTables, NgramFigures, NgramTables
 from lowbg.schema import BITS_PER_BYTE, PERPLEXITY, SENTENCE_PERPLEXITY_SPREAD, Column
 from lowbg.scorers.base import Documents
-from lowbg.tokens import WORD_BYTES, Tokens
+from lowbg.text.ngrams import LanguageTables, NgramFigures, NgramTables
+from lowbg.text.tokens import WORD_BYTES, Tokens
 
 
 def log_likelihoods(

@@ -20,10 +20,10 @@ import pyarrow as pa
 from lowbg.config import Extras
 from lowbg.errors import ConfigError, ModelError, cause
 from lowbg.models import ModelFile
-from lowbg.neural import extras
-from lowbg.neural.store import ModelFolder, locate
 from lowbg.schema import WATERMARK_P, WATERMARK_Z, Column
 from lowbg.scorers.base import Documents
+from lowbg.scorers.lm import extras
+from lowbg.scorers.lm.store import ModelFolder, locate
 
 _KEYS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "kgw": (("hashing_key",), ("greenlist_ratio", "seeding_scheme", "context_width")),

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowbg.decision.calibration import (
-    FPR_GRID,
-    Calibration,
-    at_rate,
-    highest,
-    squash,
-    unsquash,
-)
+from lowbg.decision.calibration import FPR_GRID, Calibration, at_rate, highest, squash, unsquash
 
 CALIBRATION = Calibration(
     mean=-0.4,

@@ -15,7 +15,7 @@ from lowbg.decision.calibration import Calibration
 from lowbg.decision.decide import Decider, Decisions, Features, human_share_above
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
-from lowbg.provenance import KnownOrigin
+from lowbg.records import KnownOrigin
 
 CALIBRATION = Calibration(
     mean=-0.4,

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from lowbg.report import Report, collect
-from lowbg.results import Problem, RunInfo, ShardResult
-from lowbg.statistics import Statistics, StatisticsBatch
-from lowbg.writers.base import WrittenFile
+from lowbg.report.results import Problem, RunInfo, ShardResult
+from lowbg.report.statistics import Statistics, StatisticsBatch
+from lowbg.storage.files import WrittenFile
 
 EVIL = '<script>alert("x")</script>\x1b[31m\u202e'
 """What data may hold: markup, a terminal escape, a bidirectional override."""

@@ -12,9 +12,9 @@ import pytest
 
 from lowbg.errors import FormatError
 from lowbg.report import Report, merge_reports, read_json, render_html, render_json
+from lowbg.report.results import Problem, ShardResult
 from lowbg.report.sections import sections
-from lowbg.results import Problem, ShardResult
-from lowbg.statistics import Statistics
+from lowbg.report.statistics import Statistics
 
 Build = Callable[..., Report]
 MakeShard = Callable[..., ShardResult]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lowbg.report.estimate import ShareEstimator, wilson
 from lowbg.report.mixture import CHOSEN
-from lowbg.statistics import SCORE_BINS, Statistics
+from lowbg.report.statistics import SCORE_BINS, Statistics
 
 Scores = NDArray[np.float32]
 THRESHOLD = 0.5

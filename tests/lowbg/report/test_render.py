@@ -12,18 +12,11 @@ import pytest
 from rich.cells import cell_len
 
 from lowbg.errors import FormatError, InputError, OutputError
-from lowbg.report import (
-    Report,
-    read_json,
-    render_html,
-    render_json,
-    write_html,
-    write_json,
-)
+from lowbg.report import Report, read_json, render_html, render_json, write_html, write_json
 from lowbg.report.render_terminal import render_terminal
-from lowbg.results import ShardResult
-from lowbg.statistics import Statistics
-from lowbg.writers.base import WrittenFile
+from lowbg.report.results import ShardResult
+from lowbg.report.statistics import Statistics
+from lowbg.storage.files import WrittenFile
 
 Build = Callable[..., Report]
 ACTIVE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lowbg.characters import folding_of
 from lowbg.config import Policy
-from lowbg.engine import Engine
 from lowbg.errors import ConfigError
-from lowbg.languages import CODES, detect
 from lowbg.models import ModelFile, embedded_names, open_embedded
+from lowbg.runs.engine import Engine
 from lowbg.scorers import DEFAULT, OPTIONAL, Factory, available, default_scorers
 from lowbg.scorers.base import Documents, Scorer
-from lowbg.tokens import tokenize
+from lowbg.text.characters import folding_of
+from lowbg.text.languages import CODES, detect
+from lowbg.text.tokens import tokenize
 
 ENGLISH = (
     "As an AI language model, I can't feel the rain. It is important to note that rain falls! "

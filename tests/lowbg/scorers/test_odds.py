@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lowbg.characters import LATIN
 from lowbg.models import ModelFile, open_model, save_arrays
-from lowbg.ngrams import MAX_ORDER, WINDOW
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases.odds import create_odds
-from lowbg.tables import build
-from lowbg.tokens import extend, tokenize
+from lowbg.text.characters import LATIN
+from lowbg.text.ngrams import MAX_ORDER, WINDOW
+from lowbg.text.tables import build
+from lowbg.text.tokens import extend, tokenize
 
 CODES = ("en", "de")
 WEIGHTS = {

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowbg.characters import folding_of
 from lowbg.errors import ModelError
-from lowbg.languages import CODES
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases import Phrases, patterns
 from lowbg.scorers.phrases.matching import find_urls
@@ -27,7 +25,9 @@ from lowbg.scorers.phrases.patterns import (
     list_paths,
     load_list,
 )
-from lowbg.tokens import Tokens, tokenize
+from lowbg.text.characters import folding_of
+from lowbg.text.languages import CODES
+from lowbg.text.tokens import Tokens, tokenize
 
 Row = tuple[int, int, int, int]
 

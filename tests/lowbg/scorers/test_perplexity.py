@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lowbg.characters import LATIN
+from lowbg.jobs.train.kneser_ney import LmConfig, count_levels, estimate, make_table
 from lowbg.models import ModelFile, open_model, save_arrays
 from lowbg.scorers.base import Documents
 from lowbg.scorers.perplexity import Perplexity, create
-from lowbg.tokens import tokenize
-from lowbg.training.kneser_ney import LmConfig, count_levels, estimate, make_table
+from lowbg.text.characters import LATIN
+from lowbg.text.tokens import tokenize
 
 TEXT = (
     "the cat sat on the mat. the dog sat on the log. a cat and a dog met. the cat ran. "

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.report.estimate import ShareEstimator, share, wilson
-from lowbg.statistics import MEASURES, Statistics
+from lowbg.report.statistics import MEASURES, Statistics
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowbg.report.sections.base import Block, Material, Note, Section, count_text
-from lowbg.statistics import VERDICTS
+from lowbg.report.statistics import VERDICTS
 
 
 def _collect(material: Material) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowbg.report.sections.base import Block, Histogram, Material, Note, Section
-from lowbg.statistics import HISTOGRAMS
+from lowbg.report.statistics import HISTOGRAMS
 
 _VERDICTS = ("human", "ai", "unscored")
 

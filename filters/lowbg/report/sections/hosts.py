@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lowbg.counting import CountTable
-from lowbg.origins import NO_HOST
+from lowbg.report.counting import CountTable
 from lowbg.report.estimate import ShareEstimator
 from lowbg.report.sections.base import (
     Block,
@@ -18,7 +17,8 @@ from lowbg.report.sections.base import (
     counted_table,
     share_text,
 )
-from lowbg.statistics import MEASURES
+from lowbg.report.statistics import MEASURES
+from lowbg.text.origins import NO_HOST
 
 KEPT = 50
 _ON_PAGE = 20

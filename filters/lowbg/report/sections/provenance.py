@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lowbg.counting import CountTable
+from lowbg.report.counting import CountTable
 from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 
 KEPT = 200

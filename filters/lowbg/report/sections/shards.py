@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lowbg.report.sections.base import (
-    Block,
-    Column,
-    Material,
-    Section,
-    Table,
-    interval_cell,
-)
-from lowbg.statistics import VERDICTS
+from lowbg.report.sections.base import Block, Column, Material, Section, Table, interval_cell
+from lowbg.report.statistics import VERDICTS
 
 _SHOWN = 200
 

@@ -17,7 +17,7 @@ from lowbg.report.sections.base import (
     Table,
     share_text,
 )
-from lowbg.statistics import MEASURES, VERDICTS
+from lowbg.report.statistics import MEASURES, VERDICTS
 
 
 def _collect(material: Material) -> dict[str, Any]:

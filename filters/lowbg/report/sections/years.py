@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lowbg.origins import UNKNOWN_YEAR
 from lowbg.report.estimate import ShareEstimator
 from lowbg.report.sections.base import Material, counted_row, grouped_section
+from lowbg.text.origins import UNKNOWN_YEAR
 
 _IN_TERMINAL = 12
 

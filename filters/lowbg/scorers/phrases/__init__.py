@@ -12,7 +12,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.models import ModelFile
-from lowbg.ngrams import MAX_ORDER
 from lowbg.schema import (
     ARTIFACTS,
     PHRASE_HITS,
@@ -27,7 +26,8 @@ from lowbg.schema import (
 from lowbg.scorers.base import Documents, Scorer
 from lowbg.scorers.phrases.odds import Odds, create_odds
 from lowbg.scorers.phrases.patterns import Hits, Matcher, installed_matcher, list_digests
-from lowbg.tokens import Tokens
+from lowbg.text.ngrams import MAX_ORDER
+from lowbg.text.tokens import Tokens
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.characters import APOSTROPHE, EXPAND, IDEOGRAPH, IGNORE, LETTER
 from lowbg.kernels import njit
-from lowbg.scanning import WIDTH, equal_bytes
-from lowbg.tokens import SEED, Tokens, extend, mix
-from lowbg.vectors import load
+from lowbg.kernels.scanning import WIDTH, equal_bytes
+from lowbg.kernels.vectors import load
+from lowbg.text.characters import APOSTROPHE, EXPAND, IDEOGRAPH, IGNORE, LETTER
+from lowbg.text.tokens import SEED, Tokens, extend, mix
 
 MAX_WORDS = 16
 """Longest variant, in words (characters in zh and ja)."""

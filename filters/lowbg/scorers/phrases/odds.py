@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from lowbg.kernels import njit
 from lowbg.models import ModelFile
-from lowbg.ngrams import WINDOW, NgramTables
 from lowbg.scorers.base import Documents
-from lowbg.tables import find
-from lowbg.tokens import extend
+from lowbg.text.ngrams import WINDOW, NgramTables
+from lowbg.text.tables import find
+from lowbg.text.tokens import extend
 
 
 class Contribution(NamedTuple):

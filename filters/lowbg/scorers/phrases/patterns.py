@@ -22,7 +22,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.characters import FOLDINGS, folding_of, folding_tables
 from lowbg.errors import ModelError
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases.matching import (
@@ -34,7 +33,8 @@ from lowbg.scorers.phrases.matching import (
     find_urls,
     word_ends,
 )
-from lowbg.tokens import Tokens, tokenize
+from lowbg.text.characters import FOLDINGS, folding_of, folding_tables
+from lowbg.text.tokens import Tokens, tokenize
 
 COMMON = "common"
 """The stem of the list that holds for every language."""

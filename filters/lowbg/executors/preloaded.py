@@ -1,5 +1,0 @@
-"""Imported by the server of `executors.server`, and by nothing else."""
-
-from lowbg.executors.server import prepare
-
-prepare()

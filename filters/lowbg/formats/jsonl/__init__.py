@@ -1,0 +1,1 @@
+"""JSON lines: read record by record, kept as the bytes that they were."""

@@ -1,0 +1,228 @@
+"""The wanted values of JSON lines, straight from a block of bytes into Arrow arrays.
+
+Two compiled passes over a block, and no Python object a record: the first (`json_grammar.scan`)
+finds the plain lines and notes where their wanted values stand; the second (`_unescape`) copies one
+column's values into its Arrow buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.config import FieldNames
+from lowbg.formats.jsonl.grammar import (
+    BOOLEAN,
+    CONTAINER,
+    FLOAT,
+    INTEGER,
+    NO_COLUMN,
+    NOT_PLAIN,
+    NULL,
+    STRING,
+    Bytes,
+    Places,
+    Pointer,
+    count_ends,
+    escaped,
+    scan,
+)
+from lowbg.formats.jsonl.vectors import BACKSLASH, LINE_END, WIDTH, backslashes, copy
+from lowbg.kernels import njit
+from lowbg.kernels.vectors import lowest, pointer
+from lowbg.records import Metadata
+
+MAX_BYTES = (1 << 31) - 1
+"""The most bytes of a metadata column of one batch."""
+
+
+def _kinds(*kinds: int) -> int:
+    return sum(1 << kind for kind in kinds)
+
+
+# What a column keeps, and what is null in it: `json_grammar.KEEPS` and `NULLS`.
+_TEXT = (_kinds(STRING), 0)
+_METADATA = (_kinds(STRING, INTEGER), _kinds(FLOAT, BOOLEAN, NULL, CONTAINER))
+_OTHER = (_kinds(STRING, INTEGER, BOOLEAN), _kinds(NULL))
+
+
+@njit(cache=True, nogil=True)
+def _put(out: Pointer, to: int, character: int) -> Any:
+    """Writes a character in UTF-8; the place behind it."""
+    if character < 0x80:
+        out[to] = character
+        return to + 1
+    if character < 0x800:
+        out[to] = 0xC0 | character >> 6
+        out[to + 1] = 0x80 | character & 0x3F
+        return to + 2
+    if character < 0x10000:
+        out[to] = 0xE0 | character >> 12
+        out[to + 1] = 0x80 | character >> 6 & 0x3F
+        out[to + 2] = 0x80 | character & 0x3F
+        return to + 3
+    out[to] = 0xF0 | character >> 18
+    out[to + 1] = 0x80 | character >> 12 & 0x3F
+    out[to + 2] = 0x80 | character >> 6 & 0x3F
+    out[to + 3] = 0x80 | character & 0x3F
+    return to + 4
+
+
+@njit(cache=True, nogil=True)
+def _unescape(block: Bytes, begins: Places, ends: Places, values: Bytes, offsets: Places) -> None:
+    """Writes the values of these spans to `values`, end to end, and the n + 1 `offsets` of them.
+
+    `values` holds the sum of the spans and `WIDTH` bytes; an escape is never shorter than what it
+    stands for.
+    """
+    data = pointer(block)
+    out = pointer(values)
+    to = 0
+    for i in range(len(begins)):
+        offsets[i] = to
+        at, end = begins[i], ends[i]
+        while at < end:
+            copy(out, to, data, at)
+            found = backslashes(data, at)
+            step = min(lowest(found) if found else WIDTH, end - at)
+            at += step
+            to += step
+            while at < end and data[at] == BACKSLASH:
+                character, at = escaped(data, at)
+                to = _put(out, to, character)
+    offsets[len(begins)] = to
+
+
+def _text(data: Bytes, begins: Places, ends: Places) -> pa.LargeStringArray:
+    """The values of these spans, of which there are none that are null."""
+    offsets, values = _values(data, begins, ends)
+    return pa.LargeStringArray.from_buffers(len(begins), pa.py_buffer(offsets), values)
+
+
+def _strings(data: Bytes, begins: Places, ends: Places) -> pa.StringArray:
+    """The values of these spans; null where a span is negative.
+
+    Raises `OverflowError` where Arrow's 32 bits don't reach.
+    """
+    offsets, values = _values(data, begins, ends)
+    if len(values) > MAX_BYTES:
+        raise OverflowError(f"a metadata field of one batch has more than {MAX_BYTES} bytes")
+    valid = begins >= 0
+    nulls = len(valid) - int(np.count_nonzero(valid))
+    bits = pa.py_buffer(np.packbits(valid, bitorder="little")) if nulls else None
+    return pa.StringArray.from_buffers(
+        len(valid), pa.py_buffer(offsets.astype(np.int32)), values, bits, nulls
+    )
+
+
+def _values(data: Bytes, begins: Places, ends: Places) -> tuple[Places, pa.Buffer]:
+    """The n + 1 offsets of the values of these spans, and their bytes end to end."""
+    out = np.empty(int((ends - begins).sum()) + WIDTH, np.uint8)
+    offsets = np.empty(len(begins) + 1, np.int64)
+    _unescape(data, begins, ends, out, offsets)
+    return offsets, pa.py_buffer(out).slice(0, int(offsets[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines of a block, and the records of those that are plain, in order.
+
+    `ends` holds the place of each line's end in the block (without it), and `plain` which of them
+    `text` and `metadata` have a row of.
+    """
+
+    ends: Places
+    plain: NDArray[np.bool_]
+    text: pa.LargeStringArray
+    metadata: Metadata
+
+
+class FieldScanner:
+    """Reads the fields that `fields` names from blocks of JSON lines."""
+
+    def __init__(self, fields: FieldNames) -> None:
+        self._fields = fields
+        wanted = [(fields.text, _TEXT)]
+        wanted += [(name, _METADATA) for name in (fields.id, fields.language)]
+        wanted += [(name, _METADATA) for name in (fields.date, fields.url)]
+        wanted += [(name, _OTHER) for name in fields.others]
+        # A field that is wanted twice follows both rules: what they make the same of is plain.
+        rules: dict[str, tuple[int, int]] = {}
+        for name, (keeps, nulls) in wanted:
+            before = rules.get(name, (keeps, nulls))
+            rules[name] = keeps & before[0], nulls & before[1]
+        self._columns = {name: column for column, name in enumerate(rules)}
+        self._rules = np.array(list(rules.values()), np.int64)
+        self._tree, self._keys = _tree(list(rules))
+
+    def scan(self, block: bytes, size: int, max_line: int) -> Lines:
+        """The lines in the first `size` bytes of `block`, behind which `PADDING` stands.
+
+        The last need not have its end. Not plain, beside what isn't a record: a wanted field that
+        is there twice, or that an escaped key may name; a line that is longer than `max_line` or
+        nested deeper than `MAX_DEPTH`; lone surrogates; a long number; the literal key of a dotted
+        path; and values that are neither string nor integer, where they aren't null.
+        """
+        data = np.frombuffer(block, np.uint8)
+        count = count_ends(data, size) + (size > 0 and block[size - 1] != LINE_END)
+        lines = np.empty(count, np.int64)
+        plain = np.empty(count, np.bool_)
+        begins = np.empty((count + 1, len(self._rules)), np.int64)
+        ends = np.empty_like(begins)
+        seen = np.full(len(self._tree), -1, np.int64)
+        rows = scan(
+            data, self._tree, self._keys, self._rules, max_line, seen, lines, plain, begins, ends
+        )
+
+        def spans(name: str) -> tuple[Bytes, Places, Places]:
+            column = self._columns[name]
+            return data, begins[:rows, column].copy(), ends[:rows, column].copy()
+
+        fields = self._fields
+        metadata = Metadata(
+            id=_strings(*spans(fields.id)),
+            language=_strings(*spans(fields.language)),
+            date=_strings(*spans(fields.date)),
+            url=_strings(*spans(fields.url)),
+            others={name: _strings(*spans(name)) for name in fields.others},
+        )
+        return Lines(lines, plain, _text(*spans(fields.text)), metadata)
+
+
+def _tree(paths: list[str]) -> tuple[Places, Bytes]:
+    """The tree of the wanted paths, path i leading to column i, and the bytes of its keys.
+
+    Node 0 is the record. A key that is itself a dotted path goes before the path through objects,
+    and then the line isn't plain.
+    """
+    nodes = [(-1, "", NO_COLUMN)]
+
+    def below(parent: int, key: str) -> int:
+        found = [i for i, node in enumerate(nodes) if node[:2] == (parent, key)]
+        if not found:
+            nodes.append((parent, key, NO_COLUMN))
+        return found[0] if found else len(nodes) - 1
+
+    def lead(node: int, column: int) -> None:
+        nodes[node] = (*nodes[node][:2], column)
+
+    for column, path in enumerate(paths):
+        parts = path.split(".")
+        if len(parts) > 1:
+            lead(below(0, path), NOT_PLAIN)
+        node = 0
+        for part in parts:
+            node = below(node, part)
+        lead(node, column)
+    # A name with lone surrogates is in no valid line.
+    keys = [key.encode("utf-8", "surrogatepass") for _, key, _ in nodes]
+    stops = np.cumsum([len(key) for key in keys])
+    rows = [
+        (parent, stop - len(key), stop, column)
+        for (parent, _, column), key, stop in zip(nodes, keys, stops.tolist(), strict=True)
+    ]
+    return np.array(rows, np.int64), np.frombuffer(b"".join(keys), np.uint8)

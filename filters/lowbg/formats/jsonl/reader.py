@@ -1,0 +1,376 @@
+"""Reads JSON lines: blocks of bytes in, batches of records out, every line accounted for.
+
+The stored line is never touched: a batch carries the block and the place of each line in it.
+Plain lines are read by `json_fields`, which makes no object a record; all others by
+`json_objects`: it reads what orjson reads, gives what that refuses a second, lenient look, and
+says what is wrong with the rest, which goes to quarantine.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.config import FieldNames
+from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputError
+from lowbg.formats.jsonl.fields import FieldScanner, Lines
+from lowbg.formats.jsonl.grammar import count_ends
+from lowbg.formats.jsonl.objects import BOM, Parsed, Refused, parse
+from lowbg.formats.jsonl.vectors import LINE_END, PADDING
+from lowbg.records import Batch, LinePayload, Metadata, Position, Rejected, RejectReason
+from lowbg.storage.compression import SNIFF_BYTES, InputStream, open_input, sniff
+from lowbg.storage.decompression import STEP_BYTES
+
+RAW_BYTES = 64 << 10
+"""How much is kept of a line that is too large."""
+
+MOST_LINES = 1 << 16
+"""Lines of a batch, however short: each that is no record costs hundreds of bytes of memory."""
+
+HINT_RECORDS = 100
+"""How many records are looked at for `seen_fields`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Consecutive lines: line i is `data[starts[i]:ends[i]]`, and stored up to `stops[i]`.
+
+    `offset` is where `data` begins in the shard.
+    """
+
+    data: bytes
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    offset: int
+
+    @classmethod
+    def of(cls, data: bytes, size: int, ends: NDArray[np.int64], offset: int) -> _Block:
+        """The block whose lines are the first `size` bytes of `data`."""
+        stops = np.minimum(ends + 1, size)
+        return cls(data, np.append(0, stops[:-1])[: len(ends)], ends, stops, offset)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def blank(self) -> NDArray[np.bool_]:
+        """Which lines have nothing in them, or the carriage return of a line end alone.
+
+        Other blank lines are found one by one.
+        """
+        blank: NDArray[np.bool_] = self.starts == self.ends
+        short = np.flatnonzero(self.ends - self.starts == 1)
+        blank[short] = np.frombuffer(self.data, np.uint8)[self.starts[short]] == ord("\r")
+        return blank
+
+    def line(self, i: int) -> bytes:
+        """Line i without its end, and without the mark that a file may begin with."""
+        line = self.data[self.starts[i] : self.ends[i]]
+        return line.removeprefix(BOM) if self.offset == 0 and i == 0 else line
+
+
+class JsonlReader:
+    """The records of one JSON Lines shard, in their order.
+
+    `source` is a path, an fsspec URL, a binary stream or an opened `InputStream`; `name` is what
+    messages call the shard. `batch_bytes` (decompressed) never changes a result. A line above
+    `max_record_bytes` (without its line end) is rejected and never held in memory.
+    `seen_fields` gathers the top-level fields of the first 100 records, to explain a wrong field
+    option. Iterating raises `CutStreamError` or `InputError` after the last batch before the
+    fault, and `FormatError` when the content is not lines of text. The line that a cut stream ends
+    in is rejected; the one in which reading failed is left for another try.
+    """
+
+    format = "jsonl"
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO | InputStream,
+        fields: FieldNames,
+        *,
+        batch_bytes: int,
+        max_record_bytes: int,
+        name: str,
+    ) -> None:
+        self.name = name
+        self.seen_fields: set[str] = set()
+        self._stream = source if isinstance(source, InputStream) else open_input(source, name)
+        self.compression: str = self._stream.codec
+        self._fields = fields
+        self._scanner = FieldScanner(fields)
+        self._batch_bytes = max(1, batch_bytes)
+        self._max_record_bytes = max_record_bytes
+        self._fault: InputError | None = None
+        # Where the next line stands: ordinal of its record, line number, offset in bytes.
+        self._record = 0
+        self._line = 1
+        self._offset = 0
+        self._hinted = 0
+        self._carry = b""
+        # Lines too large to hold are rejected while the block after them is being filled.
+        self._too_large: list[Rejected] = []
+
+    def close(self) -> None:
+        """Releases the file; safe to call twice."""
+        self._stream.close()
+
+    def __enter__(self) -> JsonlReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def position(self) -> Position:
+        """Where the reader stands after the batch that it yielded last."""
+        fields = tuple(sorted(self.seen_fields))
+        return Position(self._record, self._line, self._offset, self._hinted, fields)
+
+    def start_at(self, position: Position) -> None:
+        """Makes the first batch the one that followed `position`; call it before iterating."""
+        self._record, self._line = position.record, position.line
+        self._offset = position.offset
+        self._hinted = position.hinted
+        self.seen_fields.update(position.fields)
+
+    def _skip(self) -> None:
+        """Reads up to the first line of the first batch."""
+        missing = self._offset
+        while missing:
+            part = self._stream.read_chunk(min(missing, STEP_BYTES))
+            if not part:
+                raise CheckpointError(f"{self.name}: ends {missing} bytes before its checkpoint")
+            missing -= len(part)
+
+    def __iter__(self) -> Iterator[Batch]:
+        _check_content(self._stream, self.name)
+        self._skip()
+        final = False
+        while not final:
+            data, final = self._fill()
+            parts = _parts(data)
+            for i, part in enumerate(parts, 1):
+                batch = self._batch(part, final and i == len(parts))
+                if len(batch) or batch.rejected or batch.blank:
+                    yield batch
+        if self._fault is not None:
+            raise self._fault
+
+    def _fill(self) -> tuple[bytes, bool]:
+        """The next block and `PADDING`, and true if it is the last; it starts at a line."""
+        parts = [self._carry]
+        size = len(self._carry)
+        has_line_end = final = False
+        while size < self._batch_bytes or not has_line_end:
+            if size > self._max_record_bytes and not has_line_end:
+                rest = self._skip_line(parts)
+                if rest is None:
+                    final = True
+                    break
+                parts, size, has_line_end = [rest], len(rest), b"\n" in rest
+                continue
+            part = self._read()
+            if not part:
+                final = True
+                break
+            parts.append(part)
+            size += len(part)
+            has_line_end = has_line_end or b"\n" in part
+        return b"".join([*parts, PADDING]), final
+
+    def _read(self) -> bytes:
+        """The next bytes of the stream; empty at the end and at a fault, which is kept."""
+        try:
+            return self._stream.read_chunk(min(self._batch_bytes, STEP_BYTES))
+        except InputError as fault:
+            self._fault = fault
+            return b""
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the stored bytes end early or are damaged.
+
+        Where reading itself failed nothing is known of the line it failed in: it may be whole.
+        """
+        return isinstance(self._fault, (CutStreamError, FormatError))
+
+    def _skip_line(self, parts: list[bytes]) -> bytes | None:
+        """Rejects the line that `parts` starts; returns what follows its end, null at the end."""
+        length = sum(map(len, parts))
+        # Only the start is kept; joined, a line at the limit would be held twice.
+        raw = bytes(itertools.islice(itertools.chain.from_iterable(parts), RAW_BYTES))
+        parts.clear()
+        rest: bytes | None = None
+        while part := self._read():
+            end = part.find(b"\n")
+            raw = (raw + part[: end + 1 or None])[:RAW_BYTES] if len(raw) < RAW_BYTES else raw
+            if end >= 0:
+                length += end
+                rest = part[end + 1 :]
+                break
+            length += len(part)
+        if rest is None and self._fault is not None and not self._is_cut:
+            return None
+        refused = Refused(RejectReason.TOO_LARGE, self._too_large_message(length, self._offset))
+        self._too_large.append(self._reject(refused, self._record, self._line, self._offset, raw))
+        self._record += 1
+        self._line += 1
+        self._offset += length + (rest is not None)
+        return rest
+
+    def _too_large_message(self, length: int, offset: int) -> str:
+        return (
+            f"line of {length} bytes at offset {offset} is above the limit of "
+            f"{self._max_record_bytes} bytes a record"
+        )
+
+    def _batch(self, data: bytes, final: bool) -> Batch:
+        """The records of a block, which ends in `PADDING`; an unfinished line goes to the next."""
+        size = len(data) - len(PADDING)
+        whole = data.rfind(b"\n", 0, size) + 1
+        tail = data[whole:size]
+        if final and self._fault is None:
+            whole = size
+        lines = self._scanner.scan(data, whole, self._max_record_bytes)
+        block = _Block.of(data, whole, lines.ends, self._offset)
+        if self._hinted < HINT_RECORDS:
+            self._note_fields(block)
+        is_record = ~block.blank()
+        odd, refused = self._parse_odd(block, is_record & ~lines.plain)
+        accepted = is_record.copy()
+        for i, each in refused.items():
+            accepted[i] = False
+            is_record[i] = each.reason is not None
+        records = self._record + np.cumsum(is_record) - 1
+        rejected, self._too_large = self._too_large, []
+        for i, each in refused.items():
+            if each.reason is not None:
+                start = int(block.starts[i])
+                raw = data[start : block.stops[i]]
+                line, offset = self._line + i, self._offset + start
+                rejected.append(self._reject(each, int(records[i]), line, offset, raw))
+        blank = len(block) - int(is_record.sum())
+        self._record += len(block) - blank
+        self._line += len(block)
+        self._offset += whole
+        if final and tail and self._is_cut:
+            blank += self._reject_tail(tail, rejected)
+            self._offset += len(tail)
+        self._carry = tail
+        text, metadata = lines.text, lines.metadata
+        if len(odd.text):
+            text, metadata = _in_order(lines, odd, lines.plain[accepted])
+        return Batch(
+            records=records[accepted],
+            text=text,
+            metadata=metadata,
+            sizes=(block.stops - block.starts)[accepted],
+            payload=LinePayload(data, block.starts[accepted], block.stops[accepted]),
+            rejected=rejected,
+            consumed=self._stream.consumed,
+            lenient=odd.lenient,
+            blank=blank,
+        )
+
+    def _parse_odd(
+        self, block: _Block, is_odd: NDArray[np.bool_]
+    ) -> tuple[Parsed, dict[int, Refused]]:
+        """The records in the lines that are odd, and the refused ones by line index."""
+        refused: dict[int, Refused] = {}
+        places: list[int] = []
+        for i in np.flatnonzero(is_odd).tolist():
+            length = int(block.ends[i] - block.starts[i])
+            if length > self._max_record_bytes:
+                message = self._too_large_message(length, self._offset + int(block.starts[i]))
+                refused[i] = Refused(RejectReason.TOO_LARGE, message)
+            else:
+                places.append(i)
+        parsed = parse([block.line(i) for i in places], self._fields)
+        refused.update((places[i], each) for i, each in parsed.refused.items())
+        return parsed, dict(sorted(refused.items()))
+
+    def _reject_tail(self, tail: bytes, rejected: list[Rejected]) -> int:
+        """Rejects the unfinished line in front of a fault; returns 1 if it is merely blank."""
+        if not tail.strip():
+            return 1
+        refused = Refused(RejectReason.CUT, "the input ends within this line")
+        if len(tail) > self._max_record_bytes:
+            message = self._too_large_message(len(tail), self._offset)
+            refused = Refused(RejectReason.TOO_LARGE, message)
+        rejected.append(self._reject(refused, self._record, self._line, self._offset, tail))
+        self._record += 1
+        return 0
+
+    def _reject(
+        self, refused: Refused, record: int, line: int, offset: int, raw: bytes
+    ) -> Rejected:
+        assert refused.reason is not None
+        message = f"{self.name}:{line}: {refused.error}. Record quarantined."
+        if refused.reason is RejectReason.TOO_LARGE:
+            raw = raw[:RAW_BYTES]
+        return Rejected(record, line, offset, refused.reason, message, raw)
+
+    def _note_fields(self, block: _Block) -> None:
+        """Adds the top-level fields of the first records to `seen_fields`."""
+        for i in range(min(len(block), HINT_RECORDS - self._hinted)):
+            line = block.line(i)
+            if len(line) > self._max_record_bytes:
+                continue
+            try:
+                doc = orjson.loads(line)
+            except ValueError:
+                continue
+            if isinstance(doc, dict):
+                self._hinted += 1
+                self.seen_fields.update(doc)
+
+
+def _parts(data: bytes) -> list[bytes]:
+    """A block in parts of at most `MOST_LINES` line ends, each with its own `PADDING`."""
+    size = len(data) - len(PADDING)
+    places = np.frombuffer(data, np.uint8)
+    if count_ends(places, size) <= MOST_LINES:
+        return [data]
+    ends = np.flatnonzero(places[:size] == LINE_END)
+    bounds = [0, *(ends[MOST_LINES - 1 :: MOST_LINES] + 1).tolist(), size]
+    return [data[start:end] + PADDING for start, end in itertools.pairwise(bounds)]
+
+
+def _check_content(stream: InputStream, name: str) -> None:
+    """Raises `FormatError` when the decompressed content is not lines of text."""
+    if stream.codec == "none":
+        return  # Its first bytes have been looked at when it was opened.
+    inner = sniff(stream.peek(SNIFF_BYTES), f"{name} (inside its {stream.codec} compression)")
+    if inner != "none":
+        raise FormatError(
+            f"{name}: compressed twice ({inner} inside {stream.codec}); decompress it once first"
+        )
+
+
+def _in_order(
+    plain: Lines, odd: Parsed, is_plain: NDArray[np.bool_]
+) -> tuple[pa.LargeStringArray, Metadata]:
+    """The rows of both; `is_plain` says of each record, in order, which it is from."""
+    order = np.empty(len(is_plain), np.int64)
+    order[is_plain] = np.arange(len(plain.text))
+    order[~is_plain] = len(plain.text) + np.arange(len(odd.text))
+
+    def merged(first: pa.Array, second: pa.Array) -> pa.Array:
+        return pa.concat_arrays([first, second]).take(pa.array(order))
+
+    one, other = plain.metadata, odd.metadata
+    metadata = Metadata(
+        id=merged(one.id, other.id),
+        language=merged(one.language, other.language),
+        date=merged(one.date, other.date),
+        url=merged(one.url, other.url),
+        others={name: merged(one.others[name], other.others[name]) for name in one.others},
+    )
+    return merged(plain.text, odd.text), metadata

@@ -1,0 +1,1 @@
+"""Parquet: read row group by row group, rows written alike."""

@@ -1,0 +1,390 @@
+"""Reads Parquet: row groups in, batches of records out, rows kept whole for the output.
+
+Rows are decoded in portions whose size depends on the file alone, so that what can be read of a
+damaged file does not depend on the batch size.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lowbg.config import FieldNames
+from lowbg.errors import CheckpointError, FormatError, InputError
+from lowbg.formats.parquet import int96
+from lowbg.formats.parquet.columns import (
+    check_text_column,
+    column_at,
+    other_of,
+    strings_of,
+    text_of,
+    utf8_lengths,
+)
+from lowbg.records import (
+    Batch,
+    Metadata,
+    ParquetLayout,
+    Position,
+    Rejected,
+    RejectReason,
+    RowPayload,
+)
+from lowbg.storage.compression import open_binary
+
+DECODE_BYTES = 4 << 20
+"""How much is decoded in one go, in bytes of uncompressed column data."""
+
+GROUP_BYTES = 32 << 20
+"""About how many uncompressed bytes an output's row group holds: what a writer buffers."""
+
+
+class ParquetReader:
+    """The records of one Parquet file, in their order.
+
+    `source` is a path, an fsspec URL or a seekable binary stream; `name` is what messages call
+    the shard. All columns are read: kept rows are written again. `schema` is the Arrow schema
+    with its metadata, view types as the plain ones that Arrow can filter (stored they are alike),
+    `layout` what a writer needs to lay an output out alike.
+
+    Raises `FormatError` when the file's footer is missing or damaged, and when the text
+    column is absent or holds no strings, `InputError` when the file cannot be read. A row group
+    that cannot be decoded becomes one `Rejected` that counts its remaining rows; the other groups
+    are read, and iterating raises `FormatError` after the last batch.
+    """
+
+    format = "parquet"
+    compression = "none"
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        fields: FieldNames,
+        *,
+        batch_bytes: int,
+        max_record_bytes: int,
+        name: str,
+    ) -> None:
+        self.name = name
+        self._fields = fields
+        self._batch_bytes = max(1, batch_bytes)
+        self._max_record_bytes = max_record_bytes
+        if isinstance(source, (str, os.PathLike)):
+            self._raw = open_binary(source)
+        else:
+            self._raw = source
+        try:
+            self._file = _open(self._raw, name)
+            if int96.paths(self._file):
+                in_us = _open(self._raw, name, int96_unit="us")
+                self._file = self._file if int96.fit_nanoseconds(in_us) else in_us
+            self.schema: pa.Schema = _without_views(self._file.schema_arrow)
+            _check_rows(self._file, name)
+            self.layout = _layout(self._file, name)
+            check_text_column(self.schema, fields.text, name)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            # Names in a damaged footer need not be UTF-8, types need not exist.
+            self._raw.close()
+            _check_reading(error, name)
+            raise _damaged(name, error) from error
+        except BaseException:
+            self._raw.close()
+            raise
+        columns = self._file.schema
+        self._flat = [i for i in range(len(columns)) if not columns.column(i).max_repetition_level]
+        self.seen_fields: set[str] = set(self.schema.names)
+        self._record = 0
+        self._consumed = 0
+        self._damaged: list[int] = []
+        self._skip = 0
+
+    def close(self) -> None:
+        """Releases the file; safe to call twice."""
+        self._file.close(force=True)
+        self._raw.close()
+
+    def __enter__(self) -> ParquetReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def position(self) -> Position:
+        """Where the reader stands after the batch that it yielded last."""
+        return Position(self._record, damaged=tuple(self._damaged))
+
+    def start_at(self, position: Position) -> None:
+        """Makes the first batch the one that followed `position`; call it before iterating."""
+        self._skip = position.record
+        self._damaged = list(position.damaged)
+
+    def __iter__(self) -> Iterator[Batch]:
+        groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
+        # Not the file's own count: a damaged footer may contradict its row groups.
+        rows = sum(metadata.num_rows for metadata in groups)
+        if self._skip > rows:
+            raise CheckpointError(f"{self.name}: has fewer rows than its checkpoint")
+        for group, metadata in enumerate(groups):
+            if self._skip and metadata.num_rows <= self._skip:
+                self._skip -= metadata.num_rows
+                self._record += metadata.num_rows
+                if group not in self._damaged:
+                    self._consumed += _stored_bytes(metadata)
+                continue
+            yield from self._group(group)
+        if self._damaged:
+            damaged = ", ".join(map(str, self._damaged))
+            raise FormatError(
+                f"{self.name}: row group {damaged} of {len(groups)} cannot "
+                "be decoded; its rows are quarantined, the others were processed."
+            )
+        if rows != self._file.metadata.num_rows:
+            raise FormatError(
+                f"{self.name}: its row groups have {rows} rows, its index says "
+                f"{self._file.metadata.num_rows}: it is damaged. The {rows} were processed."
+            )
+
+    def _group(self, group: int) -> Iterator[Batch]:
+        """The batches of one row group; its last one carries what could not be decoded."""
+        metadata = self._file.metadata.row_group(group)
+        rows = metadata.num_rows
+        stored = 0
+        before = self._consumed
+        done = 0
+        for decoded in self._decode(group, rows, metadata.total_byte_size):
+            if isinstance(decoded, str):
+                self._damaged.append(group)
+                yield self._unreadable(group, rows - done, decoded, before + stored)
+                break
+            # Not before a part was decoded: see `_is_sound`.
+            if not stored:
+                self._check_values(group, metadata)
+                stored = _stored_bytes(metadata)
+            behind = min(self._skip, len(decoded))
+            self._skip -= behind
+            self._record += behind
+            done += behind
+            for part in _slices(decoded.slice(behind), self._batch_bytes):
+                done += len(part)
+                yield self._batch(part, before + stored * done // max(done, rows))
+        self._consumed = before + stored
+
+    def _check_values(self, group: int, metadata: Any) -> None:
+        """Raises `FormatError` where columns hold more rows than the index says: they'd be lost."""
+        for i in self._flat:
+            values = metadata.column(i).num_values
+            if values > metadata.num_rows:
+                raise FormatError(
+                    f"{self.name}: row group {group}: {values} values in a column, but "
+                    f"{metadata.num_rows} rows by the file's index, which is damaged. The row "
+                    "groups before it were processed; fetch or write the file again."
+                )
+
+    def _decode(self, group: int, rows: int, size: int) -> Iterator[pa.RecordBatch | str]:
+        """One row group in portions of about `DECODE_BYTES`; what is wrong, where it breaks off."""
+        portion = max(1, min(rows, rows * DECODE_BYTES // max(1, size)))
+        done = 0
+        try:
+            for batch in self._file.iter_batches(portion, row_groups=[group], use_threads=False):
+                done += len(batch)
+                if len(batch):
+                    yield batch if batch.schema.equals(self.schema) else _as(batch, self.schema)
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            _check_reading(error, self.name)
+            yield " ".join(str(error).split())[:300]
+            return
+        if done < rows:
+            yield f"it holds {done} rows, the file's index says {rows}"
+
+    def _batch(self, rows: pa.RecordBatch, consumed: int) -> Batch:
+        """The records of `rows`; those without a readable text are rejected."""
+        text, refused = text_of(column_at(rows, self._fields.text))
+        ordinals = self._record + np.arange(len(rows), dtype=np.int64)
+        sizes = utf8_lengths(text)
+        for i in np.flatnonzero(sizes > self._max_record_bytes).tolist():
+            refused[i] = (
+                RejectReason.TOO_LARGE,
+                f"text of {sizes[i]} bytes is above the limit of {self._max_record_bytes} bytes a "
+                "record",
+            )
+        rejected = [
+            self._reject(rows, int(ordinals[i]), i, reason, error)
+            for i, (reason, error) in sorted(refused.items())
+        ]
+        self._record += len(rows)
+        if refused:
+            keep = np.ones(len(rows), np.bool_)
+            keep[list(refused)] = False
+            mask = pa.array(keep)
+            rows, text = rows.filter(mask), text.filter(mask)
+            ordinals, sizes = ordinals[keep], sizes[keep]
+        return Batch(
+            records=ordinals,
+            text=text,
+            metadata=self._metadata(rows),
+            sizes=sizes,
+            payload=RowPayload(rows),
+            rejected=rejected,
+            consumed=consumed,
+        )
+
+    def _reject(
+        self, rows: pa.RecordBatch, record: int, i: int, reason: RejectReason, error: str
+    ) -> Rejected:
+        message = f"{self.name}: row {record}: {error}. Record quarantined."
+        raw = b"" if reason is RejectReason.TOO_LARGE else _one_row_stream(rows, i)
+        return Rejected(record, None, None, reason, message, raw, "arrow-ipc")
+
+    def _unreadable(self, group: int, count: int, error: str, consumed: int) -> Batch:
+        """An empty batch with one `Rejected` for the rows of a group that cannot be decoded."""
+        message = (
+            f"{self.name}: row group {group}: {count} rows from row {self._record} on cannot be "
+            f"decoded ({error}). Records quarantined."
+        )
+        rejected = Rejected(
+            self._record, None, None, RejectReason.UNREADABLE, message, b"", "arrow-ipc", count
+        )
+        self._record += count
+        rows = pa.RecordBatch.from_pylist([], schema=self.schema)
+        empty = np.zeros(0, np.int64)
+        return Batch(
+            records=empty,
+            text=pa.array([], pa.large_string()),
+            metadata=self._metadata(rows),
+            sizes=empty,
+            payload=RowPayload(rows),
+            rejected=[rejected],
+            consumed=consumed,
+        )
+
+    def _metadata(self, rows: pa.RecordBatch) -> Metadata:
+        return Metadata(
+            id=strings_of(column_at(rows, self._fields.id), len(rows)),
+            language=strings_of(column_at(rows, self._fields.language), len(rows)),
+            date=strings_of(column_at(rows, self._fields.date), len(rows)),
+            url=strings_of(column_at(rows, self._fields.url), len(rows)),
+            others={
+                name: other_of(column_at(rows, name), len(rows)) for name in self._fields.others
+            },
+        )
+
+
+def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
+    if not raw.seekable():
+        raise FormatError(
+            f"{name}: Parquet cannot be read from a pipe (its index is at the end); "
+            "save it to a file and give that"
+        )
+    try:
+        # Checksums are verified where the file has them; decoding streams, never a whole group.
+        return pq.ParquetFile(
+            raw,
+            buffer_size=1 << 20,
+            pre_buffer=False,
+            page_checksum_verification=True,
+            coerce_int96_timestamp_unit=int96_unit,
+        )
+    except (pa.ArrowException, OSError, ValueError) as error:
+        _check_reading(error, name)
+        raise _damaged(name, error) from error
+
+
+def _check_reading(error: Exception, name: str) -> None:
+    """Raises `InputError` where reading failed; Arrow's own errors have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise InputError(f"{name}: reading failed ({error.strerror})") from error
+
+
+def _damaged(name: str, error: Exception) -> FormatError:
+    first = " ".join(str(error).split())[:300]
+    return FormatError(
+        f"{name}: not a whole Parquet file, its footer is missing or damaged ({first}); "
+        "fetch or write it again"
+    )
+
+
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """`schema` with string and binary views as strings and binaries, where they are columns."""
+    for i, field in enumerate(schema):
+        if pa.types.is_string_view(field.type):
+            schema = schema.set(i, field.with_type(pa.large_string()))
+        elif pa.types.is_binary_view(field.type):
+            schema = schema.set(i, field.with_type(pa.large_binary()))
+    return schema
+
+
+def _as(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(rows.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _check_rows(file: pq.ParquetFile, name: str) -> None:
+    for i in range(file.num_row_groups):
+        rows = file.metadata.row_group(i).num_rows
+        if rows < 0:
+            raise _damaged(name, ValueError(f"row group {i} has {rows} rows"))
+
+
+def _stored_bytes(group: Any) -> int:
+    return sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+
+
+def _is_sound(file: pq.ParquetFile, group: int, name: str) -> bool:
+    """Whether a row group's column metadata may be looked at.
+
+    Where it is damaged pyarrow ends the process (`std::terminate`: its accessors let a C++
+    exception through); decoding, which looks at the same metadata, raises instead.
+    """
+    try:
+        next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        _check_reading(error, name)
+        return False
+    return True
+
+
+def _layout(file: pq.ParquetFile, name: str) -> ParquetLayout:
+    """The layout that an output of this file gets."""
+    metadata = file.metadata
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    codecs: tuple[str, ...] = ()
+    sound = next((group for i, group in enumerate(groups) if _is_sound(file, i, name)), None)
+    if sound is not None:
+        columns = [sound.column(i).compression for i in range(sound.num_columns)]
+        codecs = tuple(_codec(codec) for codec in columns)
+    rows = max((group.num_rows for group in groups), default=0)
+    # By the densest group: a file's groups can differ.
+    row_bytes = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
+    if row_bytes:
+        rows = min(rows, int(GROUP_BYTES / row_bytes))
+    return ParquetLayout(codecs, max(1, rows), metadata.created_by or "", int96.only(file))
+
+
+def _codec(name: str) -> str:
+    # LZO can be neither read nor written by Arrow.
+    return {"UNCOMPRESSED": "none", "LZO": "zstd"}.get(name, name.lower())
+
+
+def _slices(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
+    """`rows` in slices of about `size` bytes."""
+    step = max(1, len(rows) * size // max(1, rows.nbytes))
+    for start in range(0, len(rows), step):
+        yield rows.slice(start, step)
+
+
+def _one_row_stream(rows: pa.RecordBatch, i: int) -> bytes:
+    """Row `i` as an Arrow IPC stream of its own."""
+    # `take` copies the one row; a slice would carry its neighbours' buffers along.
+    row = rows.take(pa.array([i]))
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, row.schema) as stream:
+        stream.write_batch(row)
+    return sink.getvalue()

@@ -1,0 +1,242 @@
+"""Documents that are known to be human, by a label or by their date, with their scores."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.config import RunConfig
+from lowbg.decision import lm
+from lowbg.decision.provenance import trusted_by_date
+from lowbg.errors import ConfigError
+from lowbg.records import Batch
+from lowbg.runs.engine import Engine, Judged
+from lowbg.runs.inputs import Shard
+from lowbg.runs.run import reader_opener
+from lowbg.runs.shard import OnProgress, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBy:
+    """How a document is known to be human: dated earlier than `before`, or by `label_field`.
+
+    Exactly one is set. A label is human when it is `label_human`, in any case; any other is AI.
+    `stratum_field` names a field whose values are strata of their own.
+    """
+
+    before: dt.date | None = None
+    label_field: str | None = None
+    label_human: str = "human"
+    stratum_field: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.before is None) == (self.label_field is None):
+            raise ConfigError(
+                "how is a document known to be human? Give either --human-before DATE or "
+                "--label-field FIELD"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LmKnown:
+    """What a causal LM says of documents, one entry each: those of `Known`, and short ones.
+
+    `words` and `is_human` as there. `tables_z` is the z of the word tables, NaN where they abstain;
+    `evidence` the LM's by feature (`decision.lm.evidence`), NaN where it didn't read the document.
+    """
+
+    language: NDArray[np.str_]
+    words: NDArray[np.int64]
+    is_human: NDArray[np.bool_]
+    stratum: NDArray[np.str_] | None
+    tables_z: NDArray[np.float64]
+    feature: str
+    evidence: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The scored documents, one entry each, a text that comes again left out.
+
+    Those that are not `is_human` are AI by their label, or not dated before the cut-off.
+    `score` is `ai_score`; `called_ai` the verdict by score alone under the engine's policy;
+    `stratum` is null without a field for it. `unscored` and `repeated` count human documents left
+    out, `unlabelled` and `unread` records. `lm` is there where the engine has a causal LM.
+    """
+
+    language: NDArray[np.str_]
+    words: NDArray[np.int64]
+    score: NDArray[np.float32]
+    called_ai: NDArray[np.bool_]
+    is_human: NDArray[np.bool_]
+    stratum: NDArray[np.str_] | None = None
+    unscored: int = 0
+    repeated: int = 0
+    unlabelled: int = 0
+    unread: int = 0
+    lm: LmKnown | None = None
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What was read so far: columns in parts, and counts."""
+
+    columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=lambda: defaultdict(list))
+    feature: str | None = None
+    seen: set[bytes] = field(default_factory=set)
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("unscored", "repeated", "unlabelled", "unread"), 0)
+    )
+    documents: int = 0
+    called: int = 0
+
+
+def read_known(
+    shards: Sequence[Shard],
+    config: RunConfig,
+    by: KnownBy,
+    engine: Engine,
+    stdin: BinaryIO | None = None,
+    on_progress: OnProgress | None = None,
+) -> Known:
+    """Scores every document of the shards. Raises `ConfigError` where none is known to be human."""
+    # The readers give label and stratum in the places of id and URL, which nothing here needs:
+    # dotted paths, Parquet and JSONL work for them as for any field.
+    names = replace(config.fields, id=by.label_field or "", url=by.stratum_field or "")
+    reading = replace(config, fields=names)
+    gathered = _Gathered()
+    human = 0
+    for shard in shards:
+        reader = reader_opener(shard, stdin, reading)()
+        try:
+            for batch in reader:
+                human += _add(gathered, batch, by, engine)
+                if on_progress is not None:
+                    on_progress(
+                        Progress(shard.name, batch.consumed, gathered.documents, gathered.called)
+                    )
+        finally:
+            reader.close()
+    if not human:
+        raise ConfigError(_nothing(by, config.fields.date, gathered.documents))
+    return _whole(gathered, by)
+
+
+def _nothing(by: KnownBy, date_field: str, documents: int) -> str:
+    if by.before is not None:
+        return (
+            f"none of {documents:,} documents has a date before {by.before} in the field "
+            f"{date_field!r}; name the one that holds it with --date-field"
+        )
+    return (
+        f"none of {documents:,} documents is labelled {by.label_human!r} in the field "
+        f"{by.label_field!r}; see --label-field and --label-human"
+    )
+
+
+def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
+    """Adds a batch; how many of its documents are known to be human."""
+    counts = gathered.counts
+    counts["unread"] += sum(rejected.count for rejected in batch.rejected)
+    judged = engine.judge(batch.text, batch.metadata)
+    scores = judged.decisions.score
+    scored = _bools(scores.is_valid())
+    labelled = np.ones(len(batch), np.bool_)
+    if by.before is not None:
+        human = trusted_by_date(batch.metadata, by.before, len(batch))
+    else:
+        labels = batch.metadata.id
+        labelled = _bools(labels.is_valid())
+        wanted = by.label_human.lower()
+        human = np.array([str(v).lower() == wanted for v in labels.to_pylist()], np.bool_)
+        human &= labelled
+    evidence = _evidence(gathered, judged)
+    read = scored if evidence is None else scored | ~np.isnan(evidence)
+    fresh = _fresh(batch.text, gathered.seen, read & labelled)
+    counts["unlabelled"] += int((~labelled).sum())
+    counts["unscored"] += int((human & ~scored).sum())
+    counts["repeated"] += int((human & read & ~fresh).sum())
+    codes = np.array([*judged.documents.language_codes, ""])
+    columns = {
+        "language": codes[judged.documents.languages],
+        "words": judged.documents.tokens.words_per_document,
+        "score": np.asarray(scores.fill_null(0.0).to_numpy(zero_copy_only=False), np.float32),
+        "called_ai": judged.decisions.called_ai,
+        "is_human": human,
+        "scored": scored,
+        "tables_z": judged.decisions.z,
+    }
+    if evidence is not None:
+        columns["evidence"] = evidence
+    if by.stratum_field is not None:
+        columns["stratum"] = np.array(batch.metadata.url.fill_null("").to_pylist(), np.str_)
+    for name, values in columns.items():
+        gathered.columns[name].append(values[fresh])
+    gathered.documents += len(batch)
+    gathered.called += int(judged.decisions.called_ai.sum())
+    return int(human.sum())
+
+
+def _evidence(gathered: _Gathered, judged: Judged) -> NDArray[np.float64] | None:
+    """What the LM says, by the better of the features that there are; null without an LM."""
+    features = [name for name in lm.FEATURES if name in judged.columns]
+    if not features:
+        return None
+    gathered.feature = features[0]
+    words = judged.documents.tokens.words_per_document
+    x = lm.evidence(judged.columns, features[0], words)
+    decisions = judged.decisions
+    can_be_judged = decisions.too_short | _bools(decisions.score.is_valid())
+    return np.where(can_be_judged & (words >= lm.MIN_WORDS), x, np.nan)
+
+
+def _fresh(
+    text: pa.LargeStringArray, seen: set[bytes], wanted: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which of the documents `wanted` come for the first time: copies are no evidence."""
+    fresh = np.zeros(len(text), np.bool_)
+    for i in np.flatnonzero(wanted).tolist():
+        digest = hashlib.blake2b(text[i].as_py().encode("utf-8"), digest_size=16).digest()
+        fresh[i] = digest not in seen
+        seen.add(digest)
+    return fresh
+
+
+def _bools(array: pa.BooleanArray) -> NDArray[np.bool_]:
+    return np.asarray(array.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _whole(gathered: _Gathered, by: KnownBy) -> Known:
+    joined = {name: np.concatenate(parts) for name, parts in gathered.columns.items() if parts}
+    scored = joined["scored"].astype(np.bool_)
+    own = {name: values[scored] for name, values in joined.items()}
+    return Known(
+        language=own["language"].astype(np.str_),
+        words=own["words"].astype(np.int64),
+        score=own["score"].astype(np.float32),
+        called_ai=own["called_ai"].astype(np.bool_),
+        is_human=own["is_human"].astype(np.bool_),
+        stratum=own["stratum"].astype(np.str_) if by.stratum_field is not None else None,
+        **gathered.counts,
+        lm=None if gathered.feature is None else _lm_known(joined, gathered.feature),
+    )
+
+
+def _lm_known(joined: Mapping[str, NDArray[np.generic]], feature: str) -> LmKnown:
+    return LmKnown(
+        language=joined["language"].astype(np.str_),
+        words=joined["words"].astype(np.int64),
+        is_human=joined["is_human"].astype(np.bool_),
+        stratum=joined["stratum"].astype(np.str_) if "stratum" in joined else None,
+        tables_z=joined["tables_z"].astype(np.float64),
+        feature=feature,
+        evidence=joined["evidence"].astype(np.float64),
+    )

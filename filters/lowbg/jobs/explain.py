@@ -1,0 +1,227 @@
+"""One document, looked at closely: its features, its sentences, and the phrases in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lowbg import schema
+from lowbg.config import Policy, RunConfig
+from lowbg.errors import ConfigError, InputError
+from lowbg.formats import open_reader
+from lowbg.records import Metadata
+from lowbg.runs.engine import Engine, Judged
+from lowbg.runs.routing import VERDICT_NAMES
+
+FEATURES = (
+    schema.PERPLEXITY,
+    schema.BITS_PER_BYTE,
+    schema.BURSTINESS,
+    schema.SENTENCE_PERPLEXITY_SPREAD,
+    schema.PHRASE_LOG_ODDS,
+    schema.PHRASE_HITS_PER_1K_WORDS,
+)
+"""The features that an explanation lists."""
+
+
+NGRAMS = (8, 4)
+"""How many n-grams an explanation lists that speak for AI, and for a human."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureValue:
+    """A feature of the document; `value` is null where it doesn't apply."""
+
+    name: str
+    value: float | None
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseSpan:
+    """A phrase pattern in a sentence, `text[start:end]` in characters."""
+
+    start: int
+    end: int
+    category: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceNote:
+    """A sentence, what follows its last word included.
+
+    `perplexity` (per word) and `log_odds` (nats/word, AI against human) are the sentence's own,
+    null where the language has no tables.
+    """
+
+    text: str
+    words: int
+    perplexity: float | None
+    log_odds: float | None
+    phrases: tuple[PhraseSpan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NgramNote:
+    """A word sequence of the document that the learned table knows.
+
+    `nats` is what it adds to the document's log-odds, all its counted places together; above zero
+    it speaks for AI.
+    """
+
+    text: str
+    nats: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a document gets its verdict. `ai_score` is null when it is unscored.
+
+    `threshold` is the `ai_score` from which the policy says AI; null without tables of the
+    language, or under `rule = "thresholds"`.
+    """
+
+    language: str | None
+    words: int
+    verdict: str
+    ai_score: float | None
+    threshold: float | None
+    reasons: tuple[str, ...]
+    features: tuple[FeatureValue, ...]
+    ngrams: tuple[NgramNote, ...]
+    sentences: tuple[SentenceNote, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The explanation as plain JSON values."""
+        return asdict(self)
+
+
+def explain(text: str, *, language: str | None = None, policy: Policy | None = None) -> Explanation:
+    """What the scorers and the decision make of `text`.
+
+    `language` (any usual tag) overrides the identified one.
+    """
+    engine = Engine(policy or Policy()).setup()
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    judged = _judge(engine, [text], language)
+    decisions = judged.decisions
+    index = int(judged.documents.languages[0])
+    code = judged.documents.language_codes[index] if index >= 0 else None
+    return Explanation(
+        language=code,
+        words=int(judged.documents.tokens.words_per_document[0]),
+        verdict=VERDICT_NAMES[decisions.verdicts[0]],
+        ai_score=decisions.score[0].as_py(),
+        threshold=engine.threshold(code),
+        reasons=tuple(decisions.reasons(0)),
+        features=tuple(
+            FeatureValue(c.name, _value(judged.columns.get(c.name), 0), c.unit, c.meaning)
+            for c in FEATURES
+        ),
+        ngrams=_ngrams(engine.phrases.ngrams(judged.documents, 0)),
+        sentences=_sentences(engine, judged, code),
+    )
+
+
+def find_record(
+    path: str, config: RunConfig, *, record: int | None, id: str | None
+) -> tuple[str, str | None]:
+    """The text of one record of a shard, and the language that it says it has.
+
+    The record is the one at the 0-based position `record`, or the first that has the identifier
+    `id`; without either, the first. Raises `ConfigError` when there is none.
+    """
+    reader = open_reader(path, config, path)
+    try:
+        for batch in reader:
+            if id is not None:
+                found = np.flatnonzero(np.asarray(batch.metadata.id.to_pylist(), object) == id)
+            else:
+                found = np.flatnonzero(batch.records == (record or 0))
+            if len(found):
+                i = int(found[0])
+                return batch.text[i].as_py(), batch.metadata.language[i].as_py()
+            for rejected in batch.rejected:
+                if id is None and rejected.record == (record or 0):
+                    raise InputError(rejected.message)
+    finally:
+        reader.close()
+    wanted = f"with the identifier {id!r}" if id is not None else f"number {record or 0}"
+    raise ConfigError(f"{path} has no record {wanted}")
+
+
+def _judge(engine: Engine, texts: Sequence[str], language: str | None) -> Judged:
+    nothing = pa.nulls(len(texts), pa.string())
+    own = pa.array([language] * len(texts), pa.string())
+    metadata = Metadata(id=nothing, language=own, date=nothing, url=nothing)
+    return engine.judge(pa.array(texts, pa.large_string()), metadata)
+
+
+def _value(column: pa.Array | None, i: int) -> float | None:
+    value = None if column is None else column[i].as_py()
+    return None if value is None else float(value)
+
+
+def _ngrams(found: Sequence[tuple[str, float]]) -> tuple[NgramNote, ...]:
+    """The n-grams that speak most for AI, heaviest first, then those for a human."""
+    ai = [item for item in found if item[1] > 0][: NGRAMS[0]]
+    human = [item for item in reversed(found) if item[1] < 0][: NGRAMS[1]]
+    return tuple(NgramNote(text, nats) for text, nats in (*ai, *human))
+
+
+def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[SentenceNote, ...]:
+    tokens = judged.documents.tokens
+    if not len(tokens.words):
+        return ()
+    first_words = np.concatenate([np.zeros(1, np.int64), np.cumsum(tokens.sentences[:-1])])
+    cuts = [0, *(int(tokens.word_offsets[w]) for w in first_words[1:]), len(tokens.data)]
+    cuts = [_before_opening(tokens.data, cut) for cut in cuts]
+    texts = [
+        bytes(tokens.data[start:end]).decode("utf-8", "replace") for start, end in pairwise(cuts)
+    ]
+    alone = _judge(engine, texts, code or "und")
+    matcher = engine.phrases.matcher
+    hits = matcher.find(alone.documents)
+    patterns = matcher.patterns
+    starts = alone.documents.tokens.text_starts
+    spans: list[list[PhraseSpan]] = [[] for _ in texts]
+    for document, pattern, start, end in zip(
+        hits.document, hits.pattern, hits.start, hits.end, strict=True
+    ):
+        raw = texts[document].encode()
+        begin = len(raw[: start - starts[document]].decode("utf-8", "replace"))
+        length = len(
+            raw[start - starts[document] : end - starts[document]].decode("utf-8", "replace")
+        )
+        found = patterns[pattern]
+        spans[document].append(PhraseSpan(begin, begin + length, found.category, found.name))
+    return tuple(
+        SentenceNote(
+            text=text,
+            words=int(alone.documents.tokens.words_per_document[i]),
+            perplexity=_value(alone.columns.get(schema.PERPLEXITY.name), i),
+            log_odds=_value(alone.columns.get(schema.PHRASE_LOG_ODDS.name), i),
+            phrases=tuple(spans[i]),
+        )
+        for i, text in enumerate(texts)
+    )
+
+
+def _before_opening(data: np.ndarray[Any, np.dtype[np.uint8]], cut: int) -> int:
+    """The cut moved before an opening quote or bracket, which belongs to what follows."""
+    while cut > 0 and cut < len(data):
+        before = bytes(data[max(0, cut - 3) : cut])
+        for opening in ('"', "'", "(", "[", "“", "‘", "«", "„", "「", "『", "（", "*", "_", "#"):
+            if before.endswith(opening.encode()):
+                cut -= len(opening.encode())
+                break
+        else:
+            return cut
+    return cut

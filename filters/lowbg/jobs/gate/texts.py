@@ -1,0 +1,78 @@
+"""How findings are spelled, the same in every rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from lowbg.jobs.gate.findings import Finding, GateResult, Status
+from lowbg.report.sections.base import count_text, share_text
+
+VERDICTS: Final = {
+    Status.PASS: "passed",
+    Status.UNDECIDED: "undecided",
+    Status.FAIL: "failed",
+    Status.ERROR: "could not be judged",
+}
+_NAMED: Final = 3
+
+
+def found_text(finding: Finding) -> str:
+    """What was found, with its interval: "6.1 % (5.7 % – 6.5 %)", "3"; a dash for nothing."""
+    if finding.value is None:
+        return "–"
+    if finding.is_share:
+        value = share_text(finding.value)
+        if finding.interval is None:
+            return value
+        low, high = finding.interval
+        return f"{value} ({share_text(low)} – {share_text(high)})"
+    value = count_text(int(finding.value))
+    if finding.interval is None:
+        return value
+    return f"{value} (up to {count_text(int(finding.interval[1]))})"
+
+
+def limit_text(finding: Finding) -> str:
+    """The limit: "at most 5.0 %", "at least 500"."""
+    limit = share_text(finding.limit) if finding.is_share else count_text(int(finding.limit))
+    return f"at {'least' if finding.is_minimum else 'most'} {limit}"
+
+
+def sentence(finding: Finding) -> str:
+    """A finding in one line, with its reason, without its places."""
+    reason = f": {finding.reason}" if finding.reason else ""
+    return f"{finding.name} is {found_text(finding)}, {limit_text(finding)}{reason}"
+
+
+def subject_text(result: GateResult) -> str:
+    """What was judged: its name, records, and how many documents were scored."""
+    text = f"{result.subject}: {count_text(result.records)} record{'s' * (result.records != 1)}"
+    sample = result.sample
+    if sample is not None:
+        text += (
+            f", sample of {count_text(sample.size)} out of {count_text(sample.documents)} documents"
+            f" (seed {sample.seed})"
+        )
+    text += f", {count_text(result.scored)} scored"
+    if result.left_out:
+        count = len(result.left_out)
+        text += f", {count_text(count)} other file{'s' * (count != 1)} left out"
+    return text
+
+
+def summary(result: GateResult) -> str:
+    """The whole result in one line."""
+    if result.status is Status.PASS:
+        return f"gate passed: {subject_text(result)}; {_checks(result.findings)}"
+    worst = result.of(result.status)
+    named = "; ".join(f"{f.name} {found_text(f)}, {limit_text(f)}" for f in worst[:_NAMED])
+    more = f"; and {len(worst) - _NAMED:,} more" if len(worst) > _NAMED else ""
+    return (
+        f"gate {VERDICTS[result.status]}: {subject_text(result)}; {len(worst):,} of "
+        f"{_checks(result.findings)}: {named}{more}"
+    )
+
+
+def _checks(findings: Sequence[Finding]) -> str:
+    return f"{len(findings):,} check{'s' * (len(findings) != 1)}"

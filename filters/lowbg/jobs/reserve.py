@@ -1,0 +1,419 @@
+"""The reserve: documents that are human by provenance, kept for good.
+
+A directory of packs (`packs/`), of the names of what is in each (`names/`), and of a manifest that
+lists both; what it doesn't list isn't there. A document's name is the SHA-256 of its text in UTF-8:
+the same text is kept once, whatever else its records say, as the record that came first, in its
+stored form. Packs are called by the SHA-256 of their bytes and are never written to again.
+
+A pack comes first, then its names, then the manifest, each at once or not at all: an append that is
+killed leaves the reserve as it was, and files that the next append removes. Nothing else is removed
+but by name.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lowbg
+from lowbg.config import FieldNames, RunConfig
+from lowbg.decision.provenance import ProvenanceJudge
+from lowbg.errors import ConfigError, InputError
+from lowbg.formats import open_reader
+from lowbg.formats.base import Reader, Writer
+from lowbg.formats.jsonl.writer import JsonlWriter
+from lowbg.formats.parquet.reader import ParquetReader
+from lowbg.formats.parquet.writer import ParquetWriter
+from lowbg.records import Batch
+from lowbg.report.statistics import VERDICTS
+from lowbg.runs import manifest
+from lowbg.storage.files import naming, replace_file, sync_directory
+from lowbg.storage.locks import run_lock
+
+KEY: Final = "reserve"
+"""The manifest's entry that says that it is a reserve's."""
+
+PACK_DOCUMENTS: Final = 250_000
+"""Most documents in a pack: what is kept in memory of one is their names."""
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+_NAME_BYTES = 32
+_UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What an append came to: documents `added`, `known` already, and `removed` by name before."""
+
+    added: int = 0
+    known: int = 0
+    removed: int = 0
+
+
+def check(root: Path, config: RunConfig) -> None:
+    """Raises `ConfigError` where nothing could be added to the reserve at `root`; changes nothing.
+
+    That is where no document could be human by provenance, where the directory is something else,
+    and where the texts that it holds come from another field: nothing could read both.
+    """
+    _check_policy(config)
+    _check_directory(root)
+    content = manifest.read(root)
+    if content is not None and content["inputs"]:
+        _check_field(root, content[KEY]["text_field"], config)
+
+
+def _check_policy(config: RunConfig) -> None:
+    policy = config.policy
+    if policy.trust_before or policy.provenance.fields or policy.provenance.allow_sources:
+        return
+    raise ConfigError(
+        "a reserve takes documents that are human by provenance, and nothing says which are; "
+        "give --trust-before, --trust or --allow-source, or a policy with them"
+    )
+
+
+def _check_directory(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root} is a file; a reserve is a directory")
+    content = manifest.read(root)
+    if content is not None and KEY not in content:
+        raise ConfigError(f"{root}: holds a run of lowbg, not a reserve; choose another")
+    if content is None and root.is_dir():
+        # What a first append that was killed leaves.
+        ours = (".lowbg", "packs", "names")
+        if rest := sorted(e.name for e in root.iterdir() if not _is_ours(e.name, ours)):
+            raise ConfigError(f"{root}: holds {rest[0]} and is no reserve; choose an empty one")
+
+
+def _is_ours(name: str, folders: Sequence[str]) -> bool:
+    return name in folders or (name.startswith(f".{manifest.NAME}.") and name.endswith(".tmp"))
+
+
+def _check_field(root: Path, field: str, config: RunConfig) -> None:
+    if field != config.fields.text:
+        raise ConfigError(
+            f"{root}: its texts are in the field {field!r}, those of this run in "
+            f"{config.fields.text!r}; choose another reserve"
+        )
+
+
+def names_of(batch: Batch) -> NDArray[np.uint8]:
+    """The name of every document: the 32 bytes of the SHA-256 of its text, a row each."""
+    digests = [hashlib.sha256(text.as_buffer()).digest() for text in batch.text]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _NAME_BYTES)
+
+
+def append(root: Path, files: Iterable[tuple[Path, str]], config: RunConfig) -> Reserved:
+    """Adds the documents of `files` that are human by provenance and aren't there yet.
+
+    `files` are paths with the names that messages call them; each is a whole output of a run.
+    Raises `ConfigError` for a directory that is no reserve, `LockedError` when another run appends
+    to it, `InputError` where a file can't be read and `OutputError` where a pack can't be written;
+    packs that were whole by then are in the reserve.
+    """
+    _check_policy(config)
+    with _opened(root) as store:
+        if store.packs:
+            _check_field(root, store.text_field, config)
+        store.text_field = config.fields.text
+        adding = _Adding(store, ProvenanceJudge(config.policy))
+        try:
+            for path, name in files:
+                reader = open_reader(path, config, name)
+                adding.begin(name)
+                try:
+                    for batch in reader:
+                        adding.add(batch, reader)
+                finally:
+                    reader.close()
+            adding.end_pack()
+        finally:
+            adding.abort()
+        return Reserved(adding.added, adding.known, adding.removed)
+
+
+def remove(root: Path, names: Sequence[str]) -> int:
+    """Removes the documents of these names (SHA-256, hex) for good; returns how many.
+
+    Their packs are written anew without them, and they aren't added again. Raises `ConfigError`,
+    and removes nothing, where one isn't there.
+    """
+    wanted = {name.lower() for name in names}
+    for name in sorted(wanted):
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{name!r} is no name; a document's name is the SHA-256 of its text")
+    if not (root / manifest.NAME).is_file():
+        raise ConfigError(f"{root}: no reserve there")
+    with _opened(root) as store:
+        rows = _rows(wanted)
+        if missing := [row.tobytes().hex() for row in rows[~store.holds(rows)]]:
+            raise ConfigError(f"{root}: holds no document {missing[0]}; nothing was removed")
+        store.removed |= wanted
+        config = RunConfig(FieldNames(text=store.text_field))
+        old = [pack for pack in store.packs if pack.holds(rows).any()]
+        for pack in old:
+            _without(store, pack, config)
+        store.packs = [pack for pack in store.packs if pack not in old]
+        store.write()
+        store.sweep()
+    return len(wanted)
+
+
+@dataclass(slots=True)
+class _Pack:
+    """A pack as the manifest has it: its file, its names' file, where it came from and when."""
+
+    file: dict[str, Any]
+    names: dict[str, Any]
+    entry: dict[str, Any]
+    rows: NDArray[np.uint8] = field(repr=False)
+    _heads: NDArray[np.uint64] | None = field(default=None, repr=False)
+
+    def holds(self, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which of the names, 32 bytes a row, are in the pack."""
+        if self._heads is None:
+            self._heads = _heads(self.rows)
+        heads = _heads(rows)
+        first = np.searchsorted(self._heads, heads, "left")
+        last = np.searchsorted(self._heads, heads, "right")
+        found = np.zeros(len(rows), np.bool_)
+        for i in np.flatnonzero(last > first).tolist():
+            found[i] = (self.rows[first[i] : last[i]] == rows[i]).all(axis=1).any()
+        return found
+
+
+def _heads(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The first eight bytes of each name, as numbers that sort as the names do."""
+    return np.ascontiguousarray(rows[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+
+
+class _Store:
+    """An opened reserve."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.packs: list[_Pack] = []
+        self.removed: set[str] = set()
+        self.text_field = FieldNames().text
+        self._read()
+
+    def _read(self) -> None:
+        content = manifest.read(self.root)
+        if content is None:
+            return
+        self.removed = set(content[KEY]["removed"])
+        self.text_field = content[KEY]["text_field"]
+        files = {file["path"]: file for file in content["files"]}
+        for entry in content["inputs"]:
+            file, names = files[entry["path"]], files[entry["names"]]
+            path = self.root / names["path"]
+            try:
+                rows = np.memmap(path, np.uint8, "r").reshape(-1, _NAME_BYTES)
+            except (OSError, ValueError) as error:
+                raise ConfigError(
+                    f"{path}: the reserve is damaged ({error}); lowbg verify {self.root} says more"
+                ) from error
+            self.packs.append(_Pack(file, names, entry, rows))
+
+    def holds(self, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which of the names are in any pack."""
+        found = np.zeros(len(rows), np.bool_)
+        for pack in self.packs:
+            found |= pack.holds(rows)
+        return found
+
+    def write(self) -> None:
+        """Puts a manifest of the packs in place."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        inputs = [pack.entry for pack in self.packs]
+        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *VERDICTS)}
+        manifest.write(
+            self.root,
+            {
+                "version": lowbg.__version__,
+                "written": now,
+                KEY: {"removed": sorted(self.removed), "text_field": self.text_field},
+                "totals": totals,
+                "inputs": inputs,
+                "files": [file for pack in self.packs for file in (pack.file, pack.names)],
+            },
+        )
+
+    def sweep(self) -> None:
+        """Removes what the manifest doesn't list: of appends that were killed, or removed."""
+        listed = {path["path"] for pack in self.packs for path in (pack.file, pack.names)}
+        for folder in ("packs", "names"):
+            for path in (self.root / folder).glob("*"):
+                if path.relative_to(self.root).as_posix() not in listed:
+                    with naming(path):
+                        path.unlink(missing_ok=True)
+        for path in (self.root / ".lowbg").glob(f"*{_UNFINISHED}*"):
+            with naming(path):
+                path.unlink(missing_ok=True)
+
+    def adopt(self, unfinished: Path, names: Sequence[bytes], source: str) -> None:
+        """Gives a whole pack its name, and lists it."""
+        with naming(unfinished):
+            digest = _digest(unfinished)
+            size = unfinished.stat().st_size
+            ending = unfinished.name.removeprefix(_UNFINISHED)
+            path = self.root / "packs" / f"{digest}{ending}"
+            unfinished.replace(path)
+            sync_directory(path.parent)
+        data = b"".join(sorted(names))
+        listed = self.root / "names" / f"{digest}.sha256"
+        replace_file(listed, data)
+        pack, of_names = (p.relative_to(self.root).as_posix() for p in (path, listed))
+        entry = {
+            "shard": pack,
+            "source": source,
+            "path": pack,
+            "names": of_names,
+            "complete": True,
+            "records": len(names),
+            **dict.fromkeys(VERDICTS, 0),
+            "human": len(names),
+            "added": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        }
+        file = {
+            "kind": "human", "path": pack, "shard": pack, "records": len(names), "bytes": size,
+            "sha256": digest,
+        }  # fmt: skip
+        index = {
+            "kind": "names", "path": of_names, "shard": None, "records": None, "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }  # fmt: skip
+        rows = np.frombuffer(data, np.uint8).reshape(-1, _NAME_BYTES)
+        self.packs.append(_Pack(file, index, entry, rows))
+
+
+@contextmanager
+def _opened(root: Path) -> Iterator[_Store]:
+    """The reserve, under its lock, with its folders; made where there is none."""
+    _check_directory(root)
+    with run_lock(root):
+        with naming(root):
+            for folder in ("packs", "names"):
+                (root / folder).mkdir(exist_ok=True)
+        for path in root.glob(f".{manifest.NAME}.*.tmp"):
+            path.unlink(missing_ok=True)
+        store = _Store(root)
+        store.sweep()
+        if not (root / manifest.NAME).exists():
+            store.write()
+        yield store
+
+
+class _Adding:
+    """An append under way: the pack in the making, and what was counted."""
+
+    def __init__(self, store: _Store, judge: ProvenanceJudge) -> None:
+        self.added = self.known = self.removed = 0
+        self._store = store
+        self._judge = judge
+        self._names: dict[bytes, None] = {}
+        self._writer: Writer | None = None
+        self._kind: object = None
+        self._source = self._first = ""
+
+    def begin(self, source: str) -> None:
+        """Says that what follows comes from another file."""
+        self._source = source
+        if isinstance(self._writer, JsonlWriter):
+            self._writer.join()
+
+    def add(self, batch: Batch, reader: Reader) -> None:
+        """Adds the trusted documents of a batch that are new."""
+        trusted = self._judge.know(batch.metadata, len(batch)).trusted
+        if not trusted.any():
+            return
+        kind = reader.schema if isinstance(reader, ParquetReader) else "lines"
+        if self._writer is not None and (kind != self._kind or len(self._names) >= PACK_DOCUMENTS):
+            self.end_pack()
+        rows = names_of(batch)
+        there = self._store.holds(rows)
+        keep = np.zeros(len(batch), np.bool_)
+        for i in np.flatnonzero(trusted).tolist():
+            name = rows[i].tobytes()
+            if name.hex() in self._store.removed:
+                self.removed += 1
+            elif there[i] or name in self._names:
+                self.known += 1
+            else:
+                self._names[name] = None
+                keep[i] = True
+        if keep.any():
+            if self._writer is None:
+                self._writer = _writer(self._store.root, reader)
+                self._kind, self._first = kind, self._source
+            self._writer.write(batch.payload, keep)
+            self.added += int(keep.sum())
+
+    def end_pack(self) -> None:
+        """Puts the pack in the reserve, if there is one."""
+        if self._writer is None:
+            return
+        written = self._writer.commit()
+        self._writer = None
+        path = self._store.root / written.path
+        self._store.adopt(path, list(self._names), self._first)
+        self._store.write()
+        self._names = {}
+
+    def abort(self) -> None:
+        """Lets go of a pack that isn't whole."""
+        if self._writer is not None:
+            self._writer.abort()
+
+
+def _writer(root: Path, reader: Reader) -> Writer:
+    """The writer of a pack in the making, for what `reader` reads."""
+    unfinished = root / ".lowbg" / _UNFINISHED
+    if isinstance(reader, ParquetReader):
+        path = unfinished.with_suffix(".parquet")
+        return ParquetWriter(path, root, reader.schema, reader.layout)
+    return JsonlWriter(unfinished.with_suffix(".jsonl.zst"), root, "zstd")
+
+
+def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
+    """Adds a pack of what is left of `pack` without the removed documents, if anything is."""
+    path = store.root / pack.file["path"]
+    reader = open_reader(path, config, str(path))
+    writer = _writer(store.root, reader)
+    names: list[bytes] = []
+    try:
+        for batch in reader:
+            if batch.rejected:
+                raise InputError(f"{path}: {batch.rejected[0].message} Nothing was removed.")
+            rows = [row.tobytes() for row in names_of(batch)]
+            keep = np.array([row.hex() not in store.removed for row in rows], np.bool_)
+            writer.write(batch.payload, keep)
+            names += [row for row, kept in zip(rows, keep.tolist(), strict=True) if kept]
+        if len(names) + int(pack.holds(_rows(store.removed)).sum()) != len(pack.rows):
+            raise InputError(f"{path}: isn't what its names say. Nothing was removed.")
+        if names:
+            written = writer.commit()
+            store.adopt(store.root / written.path, names, pack.entry["source"])
+    finally:
+        writer.abort()
+        reader.close()
+
+
+def _rows(names: Iterable[str]) -> NDArray[np.uint8]:
+    data = bytes.fromhex("".join(sorted(names)))
+    return np.frombuffer(data, np.uint8).reshape(-1, _NAME_BYTES)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

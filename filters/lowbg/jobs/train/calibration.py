@@ -1,0 +1,159 @@
+"""What a score means: scores of human text by models that never saw its collection.
+
+The combined log-odds x of a human document of n words spreads about a mean m with variance
+τ² + σ²/n; z = (x − m) / √(τ² + σ²/n) is then comparable across lengths. Thresholds are quantiles
+of z over human collections, each scored by a fit without it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowbg.decision.calibration import FPR_GRID
+from lowbg.jobs.train.log_odds import OddsConfig, Sample, fit, top_ngrams
+from lowbg.jobs.train.regression import Floats, Sparse
+from lowbg.jobs.train.windows import Vocabulary, Windows
+
+MIN_COLLECTION = 50
+"""A human collection with fewer documents counts less in the thresholds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Out-of-collection scores of documents: means of both log-odds, and of log-perplexity."""
+
+    document: NDArray[np.int64]
+    words: NDArray[np.int64]
+    naive_bayes: Floats
+    logistic: Floats
+    log_perplexity: Floats
+
+
+def folds(
+    collections: Sequence[str], is_ai: NDArray[np.bool_], keys: Sequence[str], count: int
+) -> NDArray[np.int64]:
+    """The fold in which each document is held out.
+
+    Human-only collections are held out whole, spread so that folds are alike in size; documents
+    of the others go by their `keys` (pair or generator), so that no pair is cut apart.
+    """
+    names = np.asarray(collections)
+    result = np.array([zlib.crc32(key.encode()) % count for key in keys], np.int64)
+    mixed = set(names[is_ai])
+    sizes = {name: int((names == name).sum()) for name in set(names) - mixed}
+    load = [0] * count
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        fold = load.index(min(load))
+        load[fold] += sizes[name]
+        result[names == name] = fold
+    return result
+
+
+def hold_out(
+    matrix: Sparse,
+    vocabulary: Vocabulary,
+    windows: Windows,
+    sample: Sample,
+    fold: NDArray[np.int64],
+    config: OddsConfig,
+    capacity: int,
+    log_perplexity: Floats,
+) -> Held:
+    """Scores of every document by the fit of the other folds, with `capacity` n-grams kept.
+
+    `fold` has one entry a window, the same for all windows of a document; `log_perplexity` has
+    one a document.
+    """
+    nb = np.zeros(len(windows))
+    lr = np.zeros(len(windows))
+    for k in np.unique(fold):
+        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        part = Sample(*(getattr(sample, name)[outside] for name in Sample.__slots__))
+        weights = fit(matrix.rows(outside), part, config)
+        dropped = top_ngrams(vocabulary, weights)[capacity:]
+        weights.naive_bayes[dropped] = 0.0
+        weights.logistic[dropped] = 0.0
+        held = matrix.rows(inside)
+        nb[inside] = held.times(weights.naive_bayes) / held.scale
+        lr[inside] = held.times(weights.logistic) / held.scale
+    document, at = np.unique(windows.document, return_inverse=True)
+    words = np.bincount(at, windows.words)
+    return Held(
+        document,
+        words.astype(np.int64),
+        np.bincount(at, nb) / words,
+        np.bincount(at, lr) / words,
+        log_perplexity[document],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean m, and the parts τ² and σ² of the variance τ² + σ²/n, of human text."""
+
+    mean: float
+    between: float
+    within: float
+
+    def standardise(self, x: Floats, words: NDArray[np.int64]) -> Floats:
+        """z of documents with score `x`."""
+        return (x - self.mean) / np.sqrt(self.between + self.within / np.maximum(words, 1))
+
+
+def fit_spread(x: Floats, words: NDArray[np.int64], weights: Floats) -> Spread:
+    """Weighted mean and least-squares variance parts; both parts stay above 0."""
+    share = weights / weights.sum()
+    mean = float(share @ x)
+    inverse = 1.0 / words
+    squares = (x - mean) ** 2
+    # Relative errors of squares are alike at all lengths: weigh by the inverse variance squared.
+    between, within = (
+        float(share @ squares) / 2,
+        float(share @ squares) / (2 * float(share @ inverse)),
+    )
+    for _ in range(20):
+        importance = share / (between + within * inverse) ** 2
+        a = np.array(
+            [
+                [importance.sum(), importance @ inverse],
+                [importance @ inverse, importance @ inverse**2],
+            ]
+        )
+        b = np.array([importance @ squares, importance @ (squares * inverse)])
+        solution = np.linalg.lstsq(a, b)[0]
+        total = between + within * float(share @ inverse)
+        between = max(float(solution[0]), 0.02 * total)
+        within = max(float(solution[1]), 0.02 * total)
+    return Spread(mean, between, within)
+
+
+def quantiles(z: Floats) -> list[float]:
+    """The z that a share of `FPR_GRID` of human documents exceeds, one a share."""
+    return [round(float(np.quantile(z, 1.0 - fpr)), 4) for fpr in FPR_GRID]
+
+
+def thresholds(collections: Mapping[str, Mapping[str, Any]]) -> list[float]:
+    """The z that each rate of `FPR_GRID` of human text exceeds.
+
+    `collections` holds `documents` and `z` (see `quantiles`) of each. The rate is the mean of the
+    collections' own, each counting alike however large (less below `MIN_COLLECTION` documents):
+    what is to be expected of a new collection. Between stored quantiles ln(rate) is interpolated;
+    above the highest no document is expected.
+    """
+    grid = np.linspace(-10.0, 20.0, 30_001)
+    total = np.zeros_like(grid)
+    weights = 0.0
+    for entry in collections.values():
+        weight = min(1.0, entry["documents"] / MIN_COLLECTION)
+        rising = np.asarray(entry["z"], np.float64)[::-1]
+        rate = np.exp(np.interp(grid, rising, np.log(FPR_GRID[::-1])))
+        total += weight * np.where(grid > rising[-1], 0.0, rate)
+        weights += weight
+    mean = total / weights
+    return [round(float(grid[np.argmax(mean <= fpr - 1e-12)]), 4) for fpr in FPR_GRID]

@@ -1,0 +1,54 @@
+"""Tests of 16 bytes of text at a time for compiled loops.
+
+Nothing here asks whether the bytes are there: the caller has seen to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lowbg.kernels.vectors import (
+    WORD,
+    address,
+    at_address,
+    bits_of,
+    every,
+    trailing_zeros,
+    vector_at,
+)
+
+WIDTH = 16
+"""Bytes that are looked at together: a vector register of any 64-bit processor."""
+
+_VECTOR = ir.VectorType(ir.IntType(8), WIDTH)
+
+
+def _letters(builder: Any, place: Any) -> Any:
+    small = builder.or_(vector_at(builder, place, _VECTOR), every(_VECTOR, 0x20))
+    distance = builder.sub(small, every(_VECTOR, ord("a")))
+    others = bits_of(builder, builder.icmp_unsigned(">=", distance, every(_VECTOR, 26)))
+    # A bit behind them, so that there is a first one.
+    return trailing_zeros(builder, builder.or_(others, WORD(1 << WIDTH)))
+
+
+def _equal_bytes(typing_context: Any, array: Any, index: Any, spare: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = vector_at(builder, address(context, builder, signature, arguments), _VECTOR)
+        known = builder.or_(found, every(_VECTOR, spare.literal_value))
+        wanted = every(_VECTOR, value.literal_value)
+        return bits_of(builder, builder.icmp_unsigned("==", known, wanted))
+
+    return types.uint64(array, index, spare, value), generate
+
+
+ascii_letters: Any = at_address(types.int64, _letters)
+"""How many letters A–Z and a–z follow each other from `array[index]` on, up to `WIDTH`."""
+
+equal_bytes: Any = intrinsic(prefer_literal=True)(_equal_bytes)
+"""Which of the `WIDTH` bytes from `array[index]` on equal `value` once the bits `spare` are set.
+
+One bit a byte, the first lowest (uint64). `spare` and `value` are constants."""

@@ -1,0 +1,409 @@
+"""What is counted of a run: mergeable, exact, the same at any batch size and merge order.
+
+A `Statistics` holds integers only. It pickles, turns into plain JSON and back, and two of them
+are equal when they counted the same documents, in whatever order and parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lowbg.records import KnownOrigin
+from lowbg.report.counting import Bins, CountTable, linear_bins, log_bins
+from lowbg.text.origins import NO_HOST, Coded, hosts, to_numpy, years
+
+VERDICTS: Final = ("human", "ai", "unscored", "quarantined")
+MEASURES: Final = ("documents", "bytes", "words")
+TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored", "ai")
+"""Of a language and year: trusted documents, those with a score, those that the score alone would
+call AI; then the documents that are not trusted: scored, and AI."""
+
+SCORE_BINS: Final = Bins(
+    "ai_score",
+    "AI score, by its log-odds",
+    tuple(1.0 / (1.0 + exp(-logit / 2)) for logit in range(-13, 14)),
+)
+"""Where documents are counted by score for the estimate: half a unit of ln(s / (1 − s)) each."""
+
+UNKNOWN_LANGUAGE: Final = "und"
+MAX_VALUES: Final = 1_000
+"""Distinct rules, and values of counted fields, that are kept apart in a shard, likewise."""
+MAX_HOSTS: Final = 50_000
+MAX_HOST_LANGUAGES: Final = 20_000
+"""Distinct hosts, and hosts by language, that are counted apart in a shard, first come first
+served. A finished shard keeps the largest `HOSTS_KEPT` and `HOST_LANGUAGES_KEPT` (`shortened`)."""
+HOSTS_KEPT: Final = 5_000
+HOST_LANGUAGES_KEPT: Final = 500
+
+HISTOGRAMS: Final[tuple[Bins, ...]] = (
+    linear_bins("ai_score", "AI score", 0.0, 1.0, 50),
+    log_bins("perplexity", "Perplexity per word", 10.0, 100_000.0, 40),
+    linear_bins("burstiness", "Burstiness", -1.0, 1.0, 40),
+    linear_bins("phrase_log_odds", "Phrase log-odds (nats per word)", -2.0, 2.0, 40),
+    log_bins("words", "Words in a document", 1.0, 1_000_000.0, 36),
+)
+"""The quantities that are counted by bins; a feature is added here and nowhere else."""
+
+_SCORED = 3  # human, ai, unscored: the verdicts of what could be read
+_FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
+                  "phrases", "phrase_categories", "artifacts", "rejected", "unscored", "rules",
+                  "values", "second_look")  # fmt: skip
+_LATER: Final = ("second_look", "rules", "values")
+"""Those that a report may lack: it was written before there was anything for them to count."""
+
+_VERDICT_DOCUMENTS: Final = tuple(range(0, _SCORED * len(MEASURES), len(MEASURES)))
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsBatch:
+    """What is counted of consecutive documents, one entry a document.
+
+    `verdicts` is 0 (human), 1 (AI) or 2 (unscored); `words` in words; `sizes` in stored bytes;
+    `languages` indexes `codes`, −1 where not recognised. `trusted` documents are human by their
+    provenance; `called_ai` is the verdict by score alone, before that. `columns` holds the features
+    by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
+    `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
+    documents are known by provenance and by which rule; `counted` holds, a counted field, the
+    values of all documents. `second_look` counts what a
+    causal LM did, by name.
+    """
+
+    verdicts: NDArray[np.int8]
+    words: NDArray[Any]
+    sizes: NDArray[np.int64]
+    languages: NDArray[np.int8]
+    codes: tuple[str, ...]
+    dates: pa.StringArray
+    urls: pa.StringArray
+    trusted: NDArray[np.bool_]
+    called_ai: NDArray[np.bool_]
+    columns: Mapping[str, pa.Array] = field(default_factory=dict)
+    unscored_codes: NDArray[np.int8] | None = None
+    unscored_names: tuple[str, ...] = ()
+    second_look: Mapping[str, int] = field(default_factory=dict)
+    origin: KnownOrigin | None = None
+    counted: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+
+class Statistics:
+    """Counters of documents, bytes and words by verdict, and of what was found in them.
+
+    `totals` has a row a verdict of `VERDICTS` and a column a measure of `MEASURES`. `languages`,
+    `years` and `hosts` have, a name, the three measures of human, then of AI, then of unscored
+    documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict, as do
+    `rules` (of provenance) and `values` (of counted fields); `unscored` documents by reason;
+    `rejected` records and bytes by reason. `trust` has `TRUST_COUNTS` by "language/year", where
+    documents of denied sources count as neither; `trust_scores`, there, the trusted documents with
+    a score by `SCORE_BINS` (below, the bins, above), then those that are not trusted;
+    `host_languages` has, by "language/host", `TRUST_COUNTS` and then the scores of what is not
+    trusted. `histograms` are `HISTOGRAMS`: a row a verdict; below, the bins, above. `second_look`
+    counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
+    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …).
+    """
+
+    def __init__(self) -> None:
+        by_verdict = _SCORED * len(MEASURES)
+        self.totals = np.zeros((len(VERDICTS), len(MEASURES)), np.int64)
+        self.languages = CountTable(by_verdict)
+        self.years = CountTable(by_verdict)
+        self.hosts = CountTable(by_verdict, MAX_HOSTS)
+        self.trust = CountTable(len(TRUST_COUNTS))
+        self.trust_scores = CountTable(2 * (len(SCORE_BINS.edges) + 1))
+        host_width = len(TRUST_COUNTS) + len(SCORE_BINS.edges) + 1
+        self.host_languages = CountTable(host_width, MAX_HOST_LANGUAGES)
+        self.phrases = CountTable(_SCORED)
+        self.phrase_categories = CountTable(_SCORED)
+        self.artifacts = CountTable(_SCORED)
+        self.rejected = CountTable(2)
+        self.unscored = CountTable(1)
+        self.second_look = CountTable(1)
+        self.rules = CountTable(_SCORED, MAX_VALUES)
+        self.values = CountTable(_SCORED, MAX_VALUES)
+        self.histograms = {
+            bins.name: np.zeros((_SCORED, len(bins.edges) + 1), np.int64) for bins in HISTOGRAMS
+        }
+
+    def add(self, batch: StatisticsBatch) -> None:
+        """Counts the documents of a batch."""
+        if not len(batch):
+            return
+        verdicts = batch.verdicts.astype(np.int64)
+        measures = (None, batch.sizes, batch.words)
+        self.totals[:_SCORED] += _sums(np.zeros_like(verdicts), 1, verdicts, measures).reshape(
+            _SCORED, len(MEASURES)
+        )
+        languages = batch.languages.astype(np.int64)
+        language_names = [*batch.codes, UNKNOWN_LANGUAGE]
+        languages[languages < 0] = len(batch.codes)
+        year, host = years(batch.dates), hosts(batch.urls)
+        for table, codes, names in (
+            (self.languages, languages, language_names),
+            (self.years, year.codes, year.names),
+            (self.hosts, host.codes, host.names),
+        ):
+            _add_present(table, names, _sums(codes, len(names), verdicts, measures))
+        counts, scores, names = _by_trust(batch, languages, language_names, year)
+        self.trust.add(names, counts)
+        self.trust_scores.add(names, scores)
+        counts, scores, names = _by_trust(batch, languages, language_names, host, but=NO_HOST)
+        untrusted = scores[:, scores.shape[1] // 2 :]
+        self.host_languages.add(names, np.concatenate([counts, untrusted], axis=1))
+        self._add_origin(batch, verdicts)
+        self._add_found(batch, verdicts)
+        self._add_histograms(batch, verdicts)
+        if batch.unscored_codes is not None and batch.unscored_names:
+            codes = batch.unscored_codes[batch.unscored_codes >= 0].astype(np.int64)
+            counts = np.bincount(codes, minlength=len(batch.unscored_names))
+            _add_present(self.unscored, list(batch.unscored_names), counts[:, None])
+        if batch.second_look:
+            counts = np.array(list(batch.second_look.values()), np.int64)
+            self.second_look.add(list(batch.second_look), counts[:, None])
+
+    def _add_origin(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
+        if batch.origin is not None and (known := batch.origin.rules >= 0).any():
+            keys = batch.origin.rules[known].astype(np.int64) * _SCORED + verdicts[known]
+            counts = np.bincount(keys, minlength=len(batch.origin.names) * _SCORED)
+            _add_present(self.rules, list(batch.origin.names), counts.reshape(-1, _SCORED))
+        for spelled in batch.counted.values():
+            self.values.add(spelled, np.eye(_SCORED, dtype=np.int64)[verdicts])
+
+    def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
+        phrases = batch.columns.get("phrases")
+        if phrases is not None:
+            found = _documents_by_value(phrases, verdicts)
+            _add_present(self.phrases, *found.by_value())
+            _add_present(self.phrase_categories, *found.by_category())
+        artifacts = batch.columns.get("artifacts")
+        if artifacts is not None:
+            _add_present(self.artifacts, *_documents_by_value(artifacts, verdicts).by_value())
+
+    def _add_histograms(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
+        for bins in HISTOGRAMS:
+            if bins.name == "words":
+                values = np.asarray(batch.words, np.float64)
+            elif bins.name in batch.columns:
+                column = batch.columns[bins.name]
+                values = to_numpy(column)
+                if column.null_count:  # NaN is not counted.
+                    values = np.where(to_numpy(column.is_valid()), values, values.dtype.type("nan"))
+            else:
+                continue
+            self.histograms[bins.name] += bins.count(values, verdicts, _SCORED)
+
+    def add_quarantined(self, reason: str, count: int, bytes: int) -> None:
+        """Counts records that could not be read: how many, and their stored bytes."""
+        self.totals[3] += (count, bytes, 0)
+        self.rejected.add([reason], np.array([[count, bytes]], np.int64))
+
+    def documents(self) -> dict[str, int]:
+        """Documents by verdict, `quarantined` records among them."""
+        return dict(zip(VERDICTS, self.totals[:, 0].tolist(), strict=True))
+
+    def measured(self) -> dict[str, dict[str, int]]:
+        """Documents, bytes and words by verdict."""
+        return {
+            verdict: dict(zip(MEASURES, row, strict=True))
+            for verdict, row in zip(VERDICTS, self.totals.tolist(), strict=True)
+        }
+
+    def shortened(self) -> Statistics:
+        """The same with the largest hosts alone, the others added up: what a shard sends home.
+
+        Which hosts are kept depends on the shard alone, so that a sum over shards is the same in
+        any order.
+        """
+        new = Statistics()
+        new.merge(self)
+        new.hosts = self.hosts.largest(HOSTS_KEPT, _VERDICT_DOCUMENTS)
+        new.host_languages = largest_host_languages(self.host_languages, HOST_LANGUAGES_KEPT)
+        return new
+
+    def merge(self, other: Statistics) -> None:
+        """Adds what another one counted."""
+        self.totals += other.totals
+        for name in _FIELDS:
+            getattr(self, name).merge(getattr(other, name))
+        for name, counts in other.histograms.items():
+            self.histograms[name] += counts
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; equal statistics give equal values, names sorted."""
+        return {
+            "totals": self.totals.tolist(),
+            **{name: getattr(self, name).to_dict() for name in _FIELDS},
+            "histograms": {name: counts.tolist() for name, counts in self.histograms.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Statistics:
+        """What `to_dict` returned. Raises `ValueError` or `KeyError` where it is something else."""
+        new = cls()
+        new.totals += np.array(values["totals"], np.int64)
+        for name in _FIELDS:
+            getattr(new, name).update(values.get(name, {}) if name in _LATER else values[name])
+        for name, counts in values["histograms"].items():
+            new.histograms[name] += np.array(counts, np.int64)
+        return new
+
+    @staticmethod
+    def uncounted(values: Mapping[str, Any]) -> list[str]:
+        """What `values`, once returned by `to_dict`, lack though there was something to count.
+
+        Documents were trusted by their dates before `rules` counted them.
+        """
+        trusted = any(counts[0] for counts in values.get("trust", {}).values())
+        may_lack = {*_LATER} - ({"rules"} if trusted else set())
+        return [name for name in _FIELDS if name not in values and name not in may_lack]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statistics) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Statistics({self.documents()})"
+
+
+def largest_host_languages(table: CountTable, n: int) -> CountTable:
+    """The `n` hosts by language with the most scored documents; the rest as one row."""
+    return table.largest(n, (TRUST_COUNTS.index("trusted_scored"), TRUST_COUNTS.index("scored")))
+
+
+def _by_trust(
+    batch: StatisticsBatch,
+    languages: NDArray[np.int64],
+    language_names: list[str],
+    origin: Coded,
+    but: str | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """`TRUST_COUNTS`, scores and name of every "language/origin" that has any, but of one origin.
+
+    The scores are trusted documents, then the others, by `SCORE_BINS`, in one row.
+    """
+    judged = _judged(batch)
+    trusted = batch.trusted
+    others = ~trusted if batch.origin is None else ~(trusted | batch.origin.denied)
+    flags = (
+        trusted,
+        trusted & judged,
+        trusted & judged & batch.called_ai,
+        others & (batch.verdicts != 2),
+        others & (batch.verdicts == 1),
+    )
+    counted = flags[0] | flags[3]
+    if but in origin.names:
+        counted &= origin.codes != origin.names.index(but)
+    origins = len(origin.names)
+    keys, group = np.unique((languages * origins + origin.codes)[counted], return_inverse=True)
+    size = len(keys)
+    counts = np.stack([np.bincount(group[flag[counted]], minlength=size) for flag in flags], axis=1)
+    names = [
+        f"{language_names[key // origins]}/{origin.names[key % origins]}" for key in keys.tolist()
+    ]
+    scores = np.zeros((size, 2 * (len(SCORE_BINS.edges) + 1)), np.int64)
+    score = batch.columns.get("ai_score")
+    if score is not None:
+        kept = judged[counted]
+        groups = 2 * group[kept] + ~trusted[counted][kept]
+        values = to_numpy(score)[counted][kept]
+        scores = SCORE_BINS.count(values, groups, 2 * size).reshape(scores.shape)
+    return counts, scores, names
+
+
+def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:
+    """Which documents have a score: a trusted document's verdict doesn't tell."""
+    score = batch.columns.get("ai_score")
+    if score is None:
+        return np.asarray(batch.verdicts != 2, np.bool_)
+    return to_numpy(score.is_valid()).view(np.bool_)
+
+
+def _sums(
+    codes: NDArray[np.int64],
+    size: int,
+    verdicts: NDArray[np.int64],
+    measures: tuple[NDArray[Any] | None, ...],
+) -> NDArray[np.int64]:
+    """The sums of each measure by code and verdict; shape (size, verdicts × measures)."""
+    keys = codes * _SCORED + verdicts
+    # bincount adds in float64, which is exact below 2^53: a batch is far from 8 PiB.
+    columns = [np.bincount(keys, weights, size * _SCORED) for weights in measures]
+    return np.stack(columns, axis=1).astype(np.int64).reshape(size, -1)
+
+
+def _add_present(table: CountTable, names: list[str], counts: NDArray[np.int64]) -> None:
+    """Adds the rows that count something, in their order."""
+    present = np.flatnonzero(counts.any(axis=1))
+    if len(present) == len(names):
+        table.add(names, counts)
+    elif len(present):
+        table.add([names[i] for i in present.tolist()], counts[present])
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Distinct (document, value) pairs: each pair's verdict and value."""
+
+    parents: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    values: list[str]
+    verdicts: NDArray[np.int64]
+
+    def by_value(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Documents by value and verdict."""
+        return self.values, self._count(self.parents, self.codes, len(self.values))
+
+    def by_category(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Documents by what is in front of the colon, and verdict."""
+        slots: dict[str, int] = {}
+        category = [slots.setdefault(v.partition(":")[0], len(slots)) for v in self.values]
+        codes = np.asarray(category, np.int64)[self.codes]
+        parents, codes = _distinct(self.parents, codes, len(slots))
+        return list(slots), self._count(parents, codes, len(slots))
+
+    def _count(
+        self, parents: NDArray[np.int64], codes: NDArray[np.int64], size: int
+    ) -> NDArray[np.int64]:
+        keys = codes * _SCORED + self.verdicts[parents]
+        return np.bincount(keys, minlength=size * _SCORED).reshape(size, _SCORED)
+
+
+def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found:
+    """The distinct values of every document's list."""
+    flat = column.flatten()
+    if not len(flat):
+        empty = np.empty(0, np.int64)
+        return _Found(empty, empty, [], verdicts)
+    if pa.types.is_dictionary(flat.type):
+        flat = flat.dictionary_decode()
+    parents = to_numpy(pc.list_parent_indices(column)).astype(np.int64)
+    if flat.null_count:
+        parents = parents[to_numpy(flat.is_valid()).view(np.bool_)]
+        flat = flat.drop_null()
+    encoded = flat.dictionary_encode()
+    values: list[str] = encoded.dictionary.to_pylist()
+    codes = to_numpy(encoded.indices).astype(np.int64)
+    return _Found(*_distinct(parents, codes, len(values)), values, verdicts)
+
+
+def _distinct(
+    parents: NDArray[np.int64], codes: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct pairs; codes are below `size`."""
+    if not size:
+        return parents, codes
+    keys = np.sort(parents * size + codes)
+    keys = keys[np.append(True, keys[1:] != keys[:-1])]
+    parents, codes = np.divmod(keys, size)
+    return parents, codes

@@ -1,0 +1,1 @@
+"""One loop over shards, one output directory, any executor."""

@@ -1,0 +1,183 @@
+"""What lies in an output directory: whose it is, whether it may be written to, and clearing it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lowbg.config import Existing
+from lowbg.errors import ConfigError, OutputError
+from lowbg.runs import checkpoints
+from lowbg.runs.manifest import NAME as MANIFEST
+from lowbg.runs.manifest import inside, listed_files
+from lowbg.storage.files import naming
+
+COMMON_ENTRIES: Final = ("quarantine", "report.json", "report.html", MANIFEST, checkpoints.FOLDER)
+"""What every command makes at the top of an output directory."""
+
+_LOCKS: Final = ("lock", "workers")
+_LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
+"""What `writers.base.AtomicFile` calls a file that has no name yet."""
+
+GOES_ON: Final = (Existing.RESUME, Existing.INCREMENTAL)
+"""What keeps a run that the directory holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a command makes in an output directory, and what `overwrite` removes there.
+
+    `entries` are names at its top that are lowbg's with all that lies below them. `target_of`
+    names the output that a shard has outside of these, relative to the directory; null if it has
+    none. `choices` decide, beside the configuration, what the outputs are. `grows`: incremental
+    runs may add to it.
+    """
+
+    command: str
+    entries: tuple[str, ...]
+    target_of: Callable[[str], str] | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
+    grows: bool = False
+
+    def targets(self, shards: Sequence[str]) -> list[str]:
+        """The shards' outputs outside of `entries`."""
+        return [self.target_of(name) for name in shards] if self.target_of is not None else []
+
+
+def check_output(output: Path, existing: Existing, layout: Layout) -> None:
+    """Makes the directory if it is missing.
+
+    Raises `ConfigError` when it cannot be used, holds files of others or a run of another command,
+    or holds a run and `existing` says to refuse it.
+    """
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"{output} is a file; -o takes a directory")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        present = sorted(entry.name for entry in output.iterdir())
+    except OSError as error:
+        raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
+    present = [name for name in present if not _LEFTOVER.fullmatch(name)]
+    _check_command(output, layout)
+    foreign = _foreign(output, present, layout)
+    if foreign:
+        some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
+        raise ConfigError(
+            f"{output} holds files that lowbg did not make ({some}). "
+            "Choose an empty directory for -o."
+        )
+    if _is_occupied(output, present) and existing is Existing.REFUSE:
+        what = "a run" if MANIFEST in present else "an unfinished run"
+        more = "--incremental to add what is new, " if layout.grows else ""
+        raise ConfigError(
+            f"{output} already holds {what}. Use --resume to go on with it, {more}--overwrite to "
+            "replace it, or choose another -o."
+        )
+    links = [name for name in present if (output / name).is_symlink()]
+    if links and existing in GOES_ON:
+        raise ConfigError(
+            f"{output / links[0]} is a symbolic link; lowbg doesn't write through it. "
+            "Choose another -o."
+        )
+
+
+def _check_command(output: Path, layout: Layout) -> None:
+    try:
+        record = checkpoints.read_record(output) or {}
+    except OutputError:
+        return  # Said where it is needed; --overwrite does without.
+    command = record.get("command", layout.command)
+    if command != layout.command:
+        raise ConfigError(f"{output} holds a run of lowbg {command}. Choose another -o.")
+
+
+def _foreign(output: Path, present: Sequence[str], layout: Layout) -> list[str]:
+    """What lies in the directory and no run of this command made."""
+    others = [name for name in present if name not in layout.entries]
+    if not others or layout.target_of is None:
+        return others
+    own = {path.relative_to(output).as_posix() for path in _noted(output)}
+    found = [path for name in others for path in _files_at(output / name)]
+    names = [path.relative_to(output).as_posix() for path in found]
+    return [name for name in names if name not in own and not _LEFTOVER.fullmatch(Path(name).name)]
+
+
+def _files_at(path: Path) -> Iterator[Path]:
+    """Every file at or below `path`; links are not followed."""
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    for folder, folders, names in os.walk(path):
+        here = Path(folder)
+        yield from (here / name for name in sorted(names))
+        yield from (here / name for name in folders if (here / name).is_symlink())
+
+
+def _noted(output: Path) -> list[Path]:
+    """The files that an earlier run says are its own, whether or not they are there."""
+    try:
+        targets = (checkpoints.read_record(output) or {}).get("targets", [])
+    except OutputError:
+        targets = []
+    return [*(output / path for path in targets if inside(output, path)), *listed_files(output)]
+
+
+def _is_occupied(output: Path, present: Sequence[str]) -> bool:
+    if any(name != checkpoints.FOLDER for name in present):
+        return True
+    # A run that was killed before it noted what it is leaves locks, and `run.json.new`.
+    folder = output / checkpoints.FOLDER
+    return any((folder / name).exists() for name in ("run.json", "shards", "parts"))
+
+
+def check_nothing_is_lost(output: Path) -> None:
+    """Raises `ConfigError` for a directory with outputs of a run that left no notes to go on by."""
+    if _is_occupied(output, [entry.name for entry in output.iterdir()]):
+        raise ConfigError(
+            f"{output} holds a run that notes nothing to go on with. "
+            "Use --overwrite to replace it, or choose another -o."
+        )
+
+
+def remove_leftovers(output: Path) -> None:
+    """Removes temporary files of runs that were killed."""
+    entries = [entry for entry in sorted(output.iterdir()) if entry.name != checkpoints.FOLDER]
+    for path in (path for entry in entries for path in _files_at(entry)):
+        if _LEFTOVER.fullmatch(path.name):
+            with naming(path):
+                path.unlink(missing_ok=True)
+
+
+def clear(output: Path, layout: Layout) -> None:
+    """Removes what a run made, but for its locks. Raises `OutputError` where it can't."""
+    folder = output / checkpoints.FOLDER
+    noted = _noted(output)
+    paths = [*noted, *(output / name for name in layout.entries if name != checkpoints.FOLDER)]
+    if folder.is_dir():
+        paths += [entry for entry in folder.iterdir() if entry.name not in _LOCKS]
+    for path in paths:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error
+    for path in noted:
+        _remove_empty(path.parent, output)
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Removes `folder` and those above it, up to `root`, as far as nothing is in them."""
+    while folder != root:
+        try:
+            folder.rmdir()
+        except OSError:  # There is something in it, or it is gone.
+            if folder.exists():
+                return
+        folder = folder.parent

@@ -1,0 +1,223 @@
+"""From a batch's text to features and decisions: what every command shares.
+
+An `Engine` is made once a worker. It holds the models, the scorers and the decision, and judges
+batches; it neither reads nor writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
+from lowbg.decision.decide import Decider, Decisions, Features
+from lowbg.decision.provenance import ProvenanceJudge, counted_values
+from lowbg.formats import open_reader
+from lowbg.models import ModelFile, embedded_names, open_embedded
+from lowbg.records import KnownOrigin, Metadata
+from lowbg.runs.cascade import Cascade
+from lowbg.schema import LM_TOKENS
+from lowbg.scorers import default_scorers
+from lowbg.scorers.base import Documents, Scorer
+from lowbg.scorers.phrases import Phrases
+from lowbg.text import languages
+from lowbg.text.characters import folding_of
+from lowbg.text.tokens import tokenize
+
+NO_EXTRAS = Extras()
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch of documents with everything that is known of them, in their order.
+
+    `columns` holds every scorer's features; `known` what provenance says of them; `decisions` the
+    verdicts and scores; `counted` the values of the policy's `count_fields`, by field.
+    `second` is what a second look came to, null where no causal LM runs.
+    """
+
+    documents: Documents
+    columns: Mapping[str, pa.Array]
+    known: KnownOrigin
+    decisions: Decisions
+    counted: Mapping[str, list[str]] = field(default_factory=dict)
+    second: SecondLook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What a causal LM added to a batch.
+
+    `sent` as in `cascade.Look`, `tokens` those that it judged of each document, `before` the
+    verdicts without it, `has_say` on which of them its evidence counts. `seconds` is what it took.
+    """
+
+    sent: NDArray[np.int8]
+    tokens: NDArray[np.int64]
+    before: NDArray[np.int8]
+    has_say: NDArray[np.bool_]
+    seconds: float
+
+
+class Judge(Protocol):
+    """What says of documents what they are; an `Engine` is the usual one."""
+
+    def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
+        """Everything that is known of a batch of documents, in their order; from any thread."""
+        ...
+
+
+class Engine:
+    """Judges batches of text under one policy, with the optional scorers that `extras` asks for.
+
+    Without `third_parties` it is one of lowbg's own scorers alone.
+    """
+
+    def __init__(
+        self, policy: Policy, extras: Extras = NO_EXTRAS, *, third_parties: bool = True
+    ) -> None:
+        self.policy = policy
+        self._third_parties = third_parties
+        self.cascade = Cascade(extras)
+        self.models: Mapping[str, ModelFile] = {
+            code: open_embedded(code) for code in embedded_names() if code in languages.CODES
+        }
+        self.scorers: tuple[Scorer, ...] = default_scorers(self.models, third_parties=third_parties)
+        self.phrases = next(scorer for scorer in self.scorers if isinstance(scorer, Phrases))
+        self._decider = Decider(policy, self.models)
+        self._second: Decider | None = None
+        self._provenance = ProvenanceJudge(policy)
+        self._foldings = np.array(
+            [folding_of(code) for code in languages.CODES] + [folding_of(None)], np.uint8
+        )
+
+    def setup(self) -> Engine:
+        """Loads what the scorers need in this process; returns itself."""
+        for scorer in (*self.scorers, *self.cascade.scorers):
+            scorer.setup()
+        lm = self.cascade.calibration(self.policy)
+        self._second = Decider(self.policy, self.models, lm) if lm is not None else None
+        return self
+
+    def prepare(self) -> None:
+        """Fetches what the scorers need on this machine."""
+        for scorer in (*self.scorers, *self.cascade.scorers):
+            scorer.prepare()
+
+    def warm_up(self) -> None:
+        """Compiles every kernel into the cache on disk, so that workers don't each do it.
+
+        Optional scorers have none, and are loaded by the workers alone.
+        """
+        plain = Engine(self.policy, third_parties=self._third_parties).setup()
+        line = io.BytesIO(b'{"text": "Some text, to be read once."}\n')
+        with open_reader(line, RunConfig(), "a line") as reader:
+            for batch in reader:
+                plain.judge(batch.text, batch.metadata)
+
+    def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
+        """Scores and decides every document; pure, and independent of how text is batched.
+
+        `metadata` (one entry a document) gives the documents' own language and origin; without it
+        the language is identified and nothing is known of their provenance.
+        """
+        own = metadata.language if metadata is not None else None
+        language = languages.detect(text, own)
+        documents = self._documents(text, language)
+        columns: dict[str, pa.Array] = {}
+        for scorer in self.scorers:
+            columns.update(scorer.score(documents))
+        known = self._provenance.know(metadata, len(text))
+        features = Features(
+            languages=language,
+            codes=languages.CODES,
+            words=documents.tokens.words_per_document,
+            counts=documents.tokens.counts,
+            columns=columns,
+            known=known,
+            ngrams=partial(self.phrases.ngrams, documents),
+        )
+        counted = counted_values(metadata, self.policy.provenance.count_fields)
+        first = Judged(documents, columns, known, self._decider.decide(features), counted)
+        return self._look_again(first, features) if self.cascade.scorers else first
+
+    def _look_again(self, first: Judged, features: Features) -> Judged:
+        """With the optional scorers' columns; decided anew where a causal LM has a say."""
+        look = self.cascade.look(first.documents, first.decisions, self._documents)
+        columns = {**first.columns, **look.columns}
+        decisions, has_say = first.decisions, np.zeros(len(first.documents), np.bool_)
+        if self._second is not None:
+            features = replace(features, columns=columns)
+            decisions = self._second.decide(features)
+            has_say = self._second.hears_lm(features)
+        judged = replace(first, columns=columns, decisions=decisions)
+        tokens = look.columns.get(LM_TOKENS.name)
+        if tokens is None:
+            return judged
+        return replace(
+            judged,
+            second=SecondLook(
+                sent=look.sent,
+                tokens=tokens.fill_null(0).to_numpy(zero_copy_only=False),
+                before=first.decisions.verdicts,
+                has_say=has_say,
+                seconds=look.seconds,
+            ),
+        )
+
+    def _documents(self, text: pa.LargeStringArray, language: NDArray[np.int8]) -> Documents:
+        tokens = tokenize(text, self._foldings[language])
+        return Documents(text, tokens, language, languages.CODES)
+
+    def threshold(self, language: str | None) -> float | None:
+        """The `ai_score` from which a document of `language` is called AI.
+
+        Null without tables of the language, and where the rule is not one of scores.
+        """
+        calibration = self._decider.calibrations.get(language or "")
+        if calibration is None or self.policy.rule is not Rule.CALIBRATED:
+            return None
+        z = np.array([self._decider.thresholds[language or ""]])
+        return float(calibration.score(z)[0])
+
+    def min_words(self, language: str) -> int:
+        """The fewest words of a document of `language` that its tables judge."""
+        return self._decider.calibrations[language].min_words
+
+    def score_of(self, language: str, z: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The `ai_score` of documents of `language` with these z."""
+        return self._decider.calibrations[language].score(z).astype(np.float32)
+
+    def model_digests(self) -> dict[str, str]:
+        """Everything that influences a score, name → SHA-256 (hex)."""
+        digests = {
+            "characters": open_embedded("characters").sha256,
+            **{code: model.sha256 for code, model in self.models.items()},
+        }
+        for scorer in (*self.scorers, *self.cascade.scorers):
+            digests.update(scorer.models)
+        return dict(sorted(digests.items()))
+
+    def scorer_versions(self) -> dict[str, int]:
+        """The scorers that ran and their versions."""
+        ran = (*self.scorers, *self.cascade.scorers)
+        return {scorer.name: scorer.version for scorer in ran}
+
+
+def policy_digest(policy: Policy) -> str:
+    """SHA-256 (hex) of a policy's values, whatever the layout of its file.
+
+    The gate's limits aren't in it: they change no verdict.
+    """
+    values = as_dict(policy)
+    del values["gate"]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,224 @@
+"""One process that loads what every worker needs, and from which workers are then forked.
+
+Loading takes most of a second of CPU time a process. multiprocessing's fork server does it once;
+it has one thread, and holds no lock, descriptor or signal handler of its caller. It belongs to
+the whole process that starts it, so a program must ask for it: `lowbg` does, the library doesn't.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import multiprocessing as mp
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from lowbg.errors import LowbgError
+
+PRELOADED = "lowbg.runs.executors.preloaded"
+"""What the server imports before the first fork: it calls `prepare`."""
+
+_HELD_BACK = frozenset(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals that the server never sees, and a worker only when it is ready for them."""
+
+_PARENT_DIED = getattr(signal, "SIGRTMIN", signal.SIGTERM)
+ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",  # Else it would import from the current folder.
+    # Else numpy and pyarrow start threads as soon as they are imported.
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""What is set for the server, and for nothing else."""
+
+_PARENT, _FOLDER = "LOWBG_SERVER_PARENT", "LOWBG_SERVER_FOLDER"
+"""What the server is told through its environment: who starts it, where its socket is."""
+
+_PR_SET_PDEATHSIG = 1
+
+_started = False
+
+
+def start(*modules: str) -> bool:
+    """Starts the server, which gets ready on its own; true if workers will come from it.
+
+    It imports `modules`, where the workers' tasks are at home. Does nothing where it runs already.
+    Only on Linux, where no system library forbids to fork, and only from the main thread: with the
+    thread that started it the server ends.
+    """
+    global _started
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return False
+    from multiprocessing import forkserver, resource_tracker, util  # not to be had everywhere
+
+    if not _started:
+        forkserver.set_forkserver_preload([PRELOADED, *modules])
+    try:
+        folder = str(util.get_temp_dir())
+        if not _started:
+            # multiprocessing complains at its end where the folder that it removes is gone.
+            util.Finalize(None, os.makedirs, (folder, 0o700, True), exitpriority=0)
+        told = {_PARENT: str(os.getpid()), _FOLDER: folder}
+        with _environment(**ENVIRONMENT, **told):
+            with _held_back():
+                resource_tracker.ensure_running()  # It lets signals through when it has started.
+            with _held_back():
+                forkserver.ensure_running()
+    except OSError:  # There is no place for its socket.
+        return False
+    _started = True
+    return True
+
+
+def context() -> BaseContext:
+    """How workers are started: from the server where one was started, else afresh."""
+    return mp.get_context("forkserver" if _started else "spawn")
+
+
+@contextlib.contextmanager
+def starting(processes: BaseContext) -> Iterator[None]:
+    """Within, the caller starts workers: no signal comes in between, which would lose them.
+
+    Before, it waits until the server is ready, where a signal may come. Raises `LowbgError` where
+    the server is killed each time that it gets ready.
+    """
+    if not _started:
+        yield
+        return
+    if not _is_ready(processes) and not _is_ready(processes):
+        raise LowbgError("the process from which workers are started was killed")
+    with _held_back():
+        yield
+
+
+def _is_ready(processes: Any) -> bool:
+    """Whether a process could be had from the server; waits for it."""
+    start()  # It does where one was killed.
+    first = processes.Process(target=_nothing)
+    try:
+        first.start()
+    except FileNotFoundError:
+        _end_unreachable()
+        return False
+    except (EOFError, ConnectionError):
+        return False
+    first.join()
+    return True
+
+
+def _end_unreachable() -> None:
+    """Ends a server whose socket is gone, so that `start` starts another.
+
+    Someone cleared the folder of temporary files, as many systems do by a file's age.
+    """
+    from multiprocessing import forkserver, util
+
+    server: Any = forkserver._forkserver
+    with contextlib.suppress(FileNotFoundError):  # It removes its socket.
+        server._stop()
+    Path(util.get_temp_dir()).mkdir(mode=0o700, exist_ok=True)
+
+
+def _nothing() -> None:
+    """What a process does that only shows that the server forks."""
+
+
+def is_started() -> bool:
+    """Whether workers come from the server, which compiles what they need."""
+    return _started
+
+
+def prepare() -> None:
+    """Called in the server: from now on it ends with its parent; loads what every worker needs.
+
+    That compiles the kernels that no earlier run has kept. Third parties' scorers may start
+    threads, and are left to the workers; so is what can't be loaded, of which they say why.
+    Python's collector of cycles never looks at what is loaded here: it would no longer be shared.
+    """
+    gc.disable()
+    parent = int(os.environ.pop(_PARENT, os.getppid()))
+    _end_with_parent(parent, os.environ.pop(_FOLDER, ""))
+    with contextlib.suppress(Exception):
+        from lowbg.config import Policy
+        from lowbg.runs.engine import Engine
+
+        Engine(Policy(), third_parties=False).warm_up()
+    gc.freeze()
+    gc.enable()
+
+
+def let_signals_through() -> None:
+    """Called in a worker that is ready for signals: those that came meanwhile reach it now."""
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+
+
+def wait_for(workers: Sequence[int], seconds: float) -> None:
+    """Waits until these processes of the server are gone; kills those that are still there then."""
+    if not _started:
+        return
+    until = time.monotonic() + seconds
+    for pid in workers:
+        while _is_running(pid):
+            if time.monotonic() > until:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                break
+            time.sleep(0.02)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether the process is at work: one that only waits to be noticed by its parent isn't."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+
+
+def _end_with_parent(parent: int, folder: str) -> None:
+    """Ends this process when its parent dies, however, and removes the folder of its socket."""
+
+    def end(number: int, frame: object) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)
+
+    signal.signal(_PARENT_DIED, end)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(_PARENT_DIED))
+    if os.getppid() != parent:
+        end(_PARENT_DIED, None)
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """With these variables set, for a process that is started."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """With these signals blocked, as a process that is started inherits it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

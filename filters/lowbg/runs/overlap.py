@@ -1,0 +1,116 @@
+"""Reading, judging and writing of one shard at the same time, in the order of its records.
+
+With one thread the stages follow each other. With more, the caller writes, all but one judge a
+batch each, and one beside them reads ahead, which takes little time: decompression, kernels and
+compression leave the interpreter lock. More judges than cores would only take each other's tables
+out of the cache. What comes out is the same at any number.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lowbg.formats.base import Reader
+from lowbg.records import Batch, Position
+from lowbg.runs.engine import Judge, Judged
+
+LEAVE_S = 1.0
+"""How long an abandoned reader is waited for: it may hang in a pipe that nobody writes to."""
+
+SWITCH_S = 1e-4
+"""How long a thread may keep the interpreter while others wait for it. Python's 5 ms are as much as
+a kernel takes for its part of a batch: it would wait as long again to say that it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A batch, what is known of its documents (null where it has none), and the place behind it.
+
+    `position` is where a later run goes on once this batch is written.
+    """
+
+    batch: Batch
+    judged: Judged | None
+    position: Position
+
+
+def judged_in_order(reader: Reader, engine: Judge, threads: int) -> Generator[Step, None, None]:
+    """Every batch of the shard with its judgement; close it before the reader.
+
+    Raises what reading or judging raises, after the batches before it.
+    """
+    if threads <= 1:
+        for batch in reader:
+            step = [Step(batch, _judge(engine, batch), reader.position())]
+            # While the caller has it, and while the next one is read, nothing here holds it.
+            del batch
+            yield step.pop()
+    else:
+        with _frequent_switches():
+            yield from _overlapping(reader, engine, threads)
+
+
+@contextmanager
+def _frequent_switches() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, SWITCH_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _judge(engine: Judge, batch: Batch) -> Judged | None:
+    return engine.judge(batch.text, batch.metadata) if len(batch) else None
+
+
+_Ahead: TypeAlias = tuple[Batch, "Future[Judged | None]", Position]
+
+
+def _overlapping(reader: Reader, engine: Judge, threads: int) -> Generator[Step, None, None]:
+    # Those that are judged at once, one with the reader and one with the caller are under way; the
+    # bound keeps memory flat.
+    ahead: queue.Queue[_Ahead | BaseException | None] = queue.Queue(threads - 1)
+    stopped = threading.Event()
+    pool = ThreadPoolExecutor(threads - 1, "lowbg-judge")
+
+    def put(item: _Ahead | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                ahead.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def read() -> None:
+        try:
+            for batch in reader:
+                put((batch, pool.submit(_judge, engine, batch), reader.position()))
+                if stopped.is_set():
+                    return
+        except BaseException as error:  # the caller's to handle, in its place
+            put(error)
+        else:
+            put(None)
+
+    thread = threading.Thread(target=read, name="lowbg-read", daemon=True)
+    thread.start()
+    try:
+        while (item := ahead.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            batch, judged, position = item
+            step = [Step(batch, judged.result(), position)]
+            del item, batch, judged
+            yield step.pop()
+    finally:
+        stopped.set()
+        thread.join(LEAVE_S)
+        pool.shutdown(cancel_futures=True)

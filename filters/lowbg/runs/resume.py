@@ -1,0 +1,350 @@
+"""What an earlier run left in an output directory to go on with, and how it is noted."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import lowbg
+from lowbg.config import Changed, Existing, RunConfig, as_dict
+from lowbg.errors import ConfigError, LowbgError
+from lowbg.report import read_json
+from lowbg.report.results import ShardResult
+from lowbg.runs import checkpoints
+from lowbg.runs.checkpoints import input_digest, key_of
+from lowbg.runs.directory import (
+    GOES_ON,
+    Layout,
+    check_nothing_is_lost,
+    check_output,
+    clear,
+    remove_leftovers,
+)
+from lowbg.runs.engine import Engine
+from lowbg.runs.inputs import InputState, Shard
+from lowbg.runs.manifest import NAME as MANIFEST
+from lowbg.storage.files import naming
+
+_log = logging.getLogger(__name__)
+
+SCHEMA: Final = "lowbg.run/1"
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier run left: results of finished shards by name, and what to say of them.
+
+    `vanished` are finished shards whose inputs are gone: their outputs stay. For an incremental
+    run, `reported` are the shards of the last report (null for any other run) and `runs` its
+    entries "runs"; `nothing_new` says that the directory is whole and nothing is to be added.
+    """
+
+    finished: Mapping[str, ShardResult] = field(default_factory=dict)
+    vanished: tuple[ShardResult, ...] = ()
+    notes: tuple[str, ...] = ()
+    reported: frozenset[str] | None = None
+    runs: tuple[Mapping[str, Any], ...] = ()
+    nothing_new: bool = False
+
+
+def prepare_output(
+    output: Path,
+    existing: Existing,
+    config: RunConfig,
+    engine: Engine,
+    shards: Sequence[Shard],
+    layout: Layout,
+    *,
+    digests: bool = False,
+    changed: Changed = Changed.REFUSE,
+) -> Earlier:
+    """Clears the directory or takes stock of it, and notes which run it holds from now on.
+
+    Call it under the run's lock. Raises `ConfigError` when an earlier run cannot be gone on with:
+    it says what changed. `digests` compares finished inputs by SHA-256; `changed` is what an
+    incremental run does about those that are others now.
+    """
+    check_output(output, existing, layout)
+    remove_leftovers(output)
+    earlier = Earlier()
+    inputs = {shard.name: InputState.of(shard) for shard in shards}
+    old: Mapping[str, Any] = {}
+    if existing in GOES_ON:
+        found = checkpoints.read_record(output)
+        if found is None:
+            check_nothing_is_lost(output)
+        old = found or {}
+    new = identity(config, engine, layout)
+    if old:
+        stock = _Stock(output, old, shards, inputs, digests=digests)
+        stock.take(new)
+        if existing is Existing.RESUME:
+            earlier = stock.to_resume()
+        else:
+            earlier = stock.to_add_to(changed)
+            if earlier.nothing_new:
+                return earlier
+    else:
+        clear(output, layout)
+    with_notes = {name: asdict(state) for name, state in inputs.items()}
+    gone = [result.shard for result in earlier.vanished]
+    noted = {**{name: old["inputs"][name] for name in gone}, **with_notes}
+    places = {name: old["places"][name] for name in gone if name in old.get("places", {})}
+    places.update((shard.name, _place(shard.path)) for shard in shards)
+    targets = layout.targets([*noted])
+    checkpoints.write_record(output, {**new, "inputs": noted, "places": places, "targets": targets})
+    # A directory that has a manifest is whole: from now on this one isn't.
+    with naming(output / MANIFEST):
+        (output / MANIFEST).unlink(missing_ok=True)
+    return earlier
+
+
+def identity(config: RunConfig, engine: Engine, layout: Layout) -> dict[str, Any]:
+    """Everything that decides what the outputs are, beside the inputs, as plain JSON values."""
+    configuration = as_dict(config)
+    for name in ("batch_bytes", "threads"):  # Neither they nor the gate ever change a result.
+        del configuration[name]
+    if configuration["extras"]["lm"] is not None:
+        del configuration["extras"]["lm"]["batch_tokens"]  # Nor does this.
+    del configuration["policy"]["gate"]
+    return {
+        "schema": SCHEMA,
+        "command": layout.command,
+        **layout.choices,
+        "version": lowbg.__version__,
+        "configuration": configuration,
+        "models": engine.model_digests(),
+        "scorers": engine.scorer_versions(),
+    }
+
+
+class _Stock:
+    """What an earlier run left in the directory, against the inputs that there are now."""
+
+    def __init__(
+        self,
+        output: Path,
+        old: Mapping[str, Any],
+        shards: Sequence[Shard],
+        inputs: Mapping[str, InputState],
+        *,
+        digests: bool,
+    ) -> None:
+        self._output = output
+        self._old = old
+        self._shards = {shard.name: shard for shard in shards}
+        self._inputs = inputs
+        self._digests = digests
+        self._finished: dict[str, tuple[ShardResult, InputState]] = {}
+        self._before = {name: InputState(**state) for name, state in old["inputs"].items()}
+
+    def take(self, new: Mapping[str, Any]) -> None:
+        """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
+        notes = ("inputs", "places", "targets")
+        old = {key: value for key, value in self._old.items() if key not in notes}
+        changed = list(differences(old, new))
+        if changed:
+            raise _refusal(self._output, changed)
+        self._finished = checkpoints.load_results(self._output)
+
+    def to_resume(self) -> Earlier:
+        """What to go on with. Raises `ConfigError` where an input isn't what it was."""
+        changed = list(self._changed().values())
+        for name in sorted(self._before.keys() & self._inputs.keys() - self._finished.keys()):
+            begun = (self._output / checkpoints.FOLDER / "parts" / key_of(name)).exists()
+            if begun and self._before[name] != self._inputs[name]:
+                changed.append(
+                    _changed_input(self._shards[name], self._before[name], self._inputs[name])
+                )
+        if changed:
+            raise _refusal(self._output, changed)
+        gone = self._forget_gone()
+        notes = []
+        if gone:
+            kept = sum(name in self._finished for name in gone)
+            notes.append(
+                f"{_some(gone)}: no longer among the inputs; {kept} of {len(gone)} had been "
+                "finished, and their outputs stay"
+            )
+        return self._earlier(gone, notes)
+
+    def to_add_to(self, changed: Changed) -> Earlier:
+        """What to add to. Raises `ConfigError` as `changed` says, and for names that clash.
+
+        An input that was begun and is another now starts over: nothing of it was published.
+        """
+        self._check_names()
+        others = self._changed()
+        if others and changed is Changed.REFUSE:
+            raise ConfigError(
+                f"changed after they were processed: {_some(list(others.values()))}. Give new data "
+                "names of their own; or use --changed redo to process these again, --changed keep "
+                "to leave what came of them"
+            )
+        notes = []
+        if others and changed is Changed.REDO:
+            # Without these a directory isn't whole, and one with a manifest is.
+            with naming(self._output / MANIFEST):
+                (self._output / MANIFEST).unlink(missing_ok=True)
+            for name in others:
+                self._undo(name)
+        if others:
+            did = "processed again" if changed is Changed.REDO else "left as they were"
+            notes.append(f"{_some(list(others.values()))}: {did}")
+        gone = self._forget_gone()
+        lost = [name for name in gone if name not in self._finished]
+        if lost:
+            notes.append(
+                f"{_some(lost)}: no longer among the inputs, and what came of them is not whole; "
+                "the report is without them"
+            )
+        earlier = self._earlier(gone, notes)
+        reported, runs = _last_report(self._output)
+        waiting = self._inputs.keys() - earlier.finished.keys()
+        whole = (self._output / MANIFEST).is_file() and reported >= self._finished.keys()
+        return replace(
+            earlier,
+            # What is done again is new again.
+            reported=frozenset(reported & self._finished.keys()),
+            runs=runs,
+            nothing_new=whole and not waiting and not lost,
+        )
+
+    def _changed(self) -> dict[str, str]:
+        """Finished shards whose inputs are others now, and how."""
+        changed = {}
+        for name, (result, then) in self._finished.items():
+            now = self._inputs.get(name)
+            if now is not None and not _same(self._shards[name], now, then, result, self._digests):
+                changed[name] = _changed_input(self._shards[name], then, now)
+        return changed
+
+    def _check_names(self) -> None:
+        """Raises `ConfigError` where an input has the name of another, or came under another."""
+        places = {name: self._place_of(result) for name, (result, _) in self._finished.items()}
+        names = {place: name for name, place in places.items()}
+        for name, shard in self._shards.items():
+            now = _place(shard.path)
+            earlier = names.get(now, name)
+            if not shard.resumable:
+                raise ConfigError(
+                    f"--incremental: {shard.path} can be read only once, so that what is new in it "
+                    "can't be told; write it to a file"
+                )
+            if earlier != name and name not in self._finished:
+                raise ConfigError(
+                    f"{shard.path} was processed as {earlier} and would be {name} now; give the "
+                    "inputs in the same way as before. Of several folders, names are told apart "
+                    "by the folder's only where they clash: give the folder above them instead"
+                )
+            if name not in self._finished:
+                continue
+            # A file that was moved here is the same one; one that is still there isn't.
+            then = places[name]
+            if then != now and Path(then).is_file():
+                raise ConfigError(
+                    f"{shard.path} would be written over what came of {then}: both are {name} in "
+                    "the output. Give the folder above them as input, or rename one"
+                )
+
+    def _place_of(self, result: ShardResult) -> str:
+        """Where a finished shard's input was: its path may be relative to another directory."""
+        place = self._old.get("places", {}).get(result.shard)
+        return _place(result.source) if place is None else str(place)
+
+    def _undo(self, name: str) -> None:
+        """Removes what came of a shard, so that it is done again."""
+        result, _ = self._finished.pop(name)
+        for file in result.outputs:
+            with naming(self._output / file.path):
+                (self._output / file.path).unlink(missing_ok=True)
+        checkpoints.forget(self._output, name)
+
+    def _forget_gone(self) -> list[str]:
+        """Names of inputs that are no longer there; what was not finished of them is removed."""
+        gone = sorted(self._before.keys() - self._inputs.keys())
+        for name in gone:
+            if name not in self._finished:
+                checkpoints.forget(self._output, name)
+        return gone
+
+    def _earlier(self, gone: Sequence[str], notes: Sequence[str]) -> Earlier:
+        finished = {
+            name: replace(
+                result, earlier_records=result.records, earlier_text_bytes=result.text_bytes
+            )
+            for name, (result, _) in self._finished.items()
+        }
+        return Earlier(
+            {name: result for name, result in finished.items() if name in self._inputs},
+            tuple(finished[name] for name in gone if name in finished),
+            tuple(notes),
+        )
+
+
+def _place(path: str) -> str:
+    """What a path stands for, whatever the directory is that a later run starts in."""
+    return path if "://" in path else os.path.realpath(path)
+
+
+def _last_report(output: Path) -> tuple[set[str], tuple[Mapping[str, Any], ...]]:
+    """The shards and runs of the last report; nothing where there is none that can be read."""
+    path = output / "report.json"
+    if not path.is_file():
+        return set(), ()
+    try:
+        report = read_json(path)
+    except LowbgError as error:
+        _log.warning("%s; the report goes on without its runs", error)
+        return set(), ()
+    return {shard["shard"] for shard in report["shards"]}, tuple(report["runs"])
+
+
+def _same(
+    shard: Shard, now: InputState, then: InputState, result: ShardResult, digests: bool
+) -> bool:
+    """Whether a finished shard's input is what it was; a digest, where asked for, decides."""
+    if now.size != then.size:
+        return False
+    if digests and result.input_sha256 is not None:
+        return input_digest(shard) == result.input_sha256
+    return now.mtime_ns == then.mtime_ns
+
+
+def _changed_input(shard: Shard, then: InputState, now: InputState) -> str:
+    if then.size != now.size:
+        return f"{shard.path} had {then.size:,} bytes, has {now.size:,}"
+    return f"{shard.path} was written to"
+
+
+def _refusal(output: Path, changed: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        f"{output} holds a run that can't be gone on with, since it would come out mixed: "
+        f"{_some(changed)}. Use --overwrite to start again, or choose another -o."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return "; ".join(names[:_NAMED]) + (f"; and {more:,} more" if more > 0 else "")
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """What differs between two trees of JSON values, a line a leaf."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from differences(old.get(key), new.get(key), inner)
+    elif old != new:
+        yield f"{path} was {_spelled(old)}, is {_spelled(new)}"
+
+
+def _spelled(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"

@@ -1,0 +1,223 @@
+"""Where the records of a run go: a directory that mirrors the input, or one stream and files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final, TypeAlias
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from lowbg.config import RunConfig, Unscored
+from lowbg.errors import ConfigError, OutputError
+from lowbg.formats.base import Annotations, Reader, Writer
+from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
+from lowbg.formats.naming import codec_of, output_name
+from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
+from lowbg.records import Batch, LinePayload, Payload, Rejected
+from lowbg.runs.engine import Judged
+from lowbg.runs.routing import VERDICT_NAMES, Route, masks, routes
+from lowbg.storage.files import Part, PartState, WrittenFile
+
+QUARANTINE: Final = "quarantine"
+
+PartOf: TypeAlias = Callable[[str], Part | None]
+"""Where each output of a shard is kept until it is whole, by its folder's name; null where
+nothing of an unfinished shard is kept."""
+
+
+class DirectorySinks:
+    """`human/`, `ai/` (and `unscored/`) with the shard's own name below, and its quarantine.
+
+    Every route gets its file, empty or not, so that the output trees mirror the input tree.
+    """
+
+    def __init__(
+        self, name: str, root: Path, reader: Reader, config: RunConfig, part_of: PartOf
+    ) -> None:
+        self._config = config
+        self._writers: dict[Route, Writer] = {}
+        target = quarantine_path(root, name)
+        self._quarantine = QuarantineWriter(target, root, part_of(QUARANTINE))
+        try:
+            for route in routes(config.policy.unscored):
+                check_inside(root, root / route / name)
+                part = part_of(route.value)
+                self._writers[route] = open_writer(f"{route}/{name}", root, reader, config, part)
+            check_inside(root, target)
+        except BaseException:
+            self.abort()
+            raise
+
+    def write(self, batch: Batch, judged: Judged) -> int:
+        """Appends every document to the file of its route."""
+        annotations = _annotations(batch.payload, judged) if self._config.annotate else None
+        taken = 0
+        kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
+        for route, keep in kept.items():
+            self._writers[route].write(batch.payload, keep, annotations)
+            taken += int(keep.sum())
+        return taken
+
+    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
+        """Appends records that could not be read to the shard's quarantine file."""
+        self._quarantine.write(shard, rejected)
+
+    def checkpoint(self, turn: int) -> dict[str, PartState]:
+        """Makes what was written durable, and says by output how far it is."""
+        parts = {route.value: writer.checkpoint(turn) for route, writer in self._writers.items()}
+        quarantine = self._quarantine.checkpoint(turn)
+        return {**parts, QUARANTINE: quarantine} if quarantine is not None else parts
+
+    def end_shard(self) -> dict[str, WrittenFile]:
+        """Finishes every file; the quarantine file only where it holds something."""
+        files = {route.value: writer.finish() for route, writer in self._writers.items()}
+        quarantine = self._quarantine.finish()
+        return {**files, QUARANTINE: quarantine} if quarantine is not None else files
+
+    def publish(self) -> None:
+        """Gives every file its name."""
+        for writer in self._writers.values():
+            writer.publish()
+        self._quarantine.publish()
+
+    def abort(self) -> None:
+        """Removes what was not committed; parts stay."""
+        for writer in self._writers.values():
+            writer.abort()
+        self._quarantine.abort()
+
+
+def check_inside(root: Path, path: Path) -> None:
+    """Raises `OutputError` when a symbolic link would lead the file `path` out of `root`."""
+    real = os.path.realpath(path.parent)
+    if not Path(real).is_relative_to(os.path.realpath(root)):
+        raise OutputError(f"{path}: a symbolic link leads out of the output directory, to {real}")
+
+
+def open_writer(
+    name: str, root: Path, reader: Reader, config: RunConfig, part: Part | None
+) -> Writer:
+    """The writer of `root`/`name` for what `reader` reads: rows as rows, lines as lines."""
+    if reader.format == "parquet":
+        # Not at the top: who reads lines need not wait for pyarrow's part for Parquet.
+        from lowbg.formats.parquet.reader import ParquetReader
+        from lowbg.formats.parquet.writer import ParquetWriter
+
+        assert isinstance(reader, ParquetReader)
+        return ParquetWriter(root / name, root, reader.schema, reader.layout, config.annotate, part)
+    codec = codec_of(config.compression, reader.compression)
+    return JsonlWriter(root / output_name(name, config.compression), root, codec, part)
+
+
+class StreamSinks:
+    """Human lines to a stream; AI lines to a file or nowhere; the rest of the files on request.
+
+    One object serves all shards of a run. `ai` may be null only where the caller was told to
+    discard; the quarantine goes to a file, or is counted alone.
+    """
+
+    def __init__(
+        self,
+        human: BinaryIO,
+        ai: Path | None,
+        quarantine: Path | None,
+        config: RunConfig,
+    ) -> None:
+        if config.policy.unscored is Unscored.SEPARATE:
+            raise ConfigError("a stream has no output for unscored = separate. Use -o DIR instead.")
+        self._config = config
+        self._human = StreamWriter(human)
+        self._ai: JsonlWriter | None = None
+        if ai is not None:
+            self._ai = JsonlWriter(ai, ai.parent, _codec_by_name(ai))
+        self._quarantine: QuarantineWriter | None = None
+        if quarantine is not None:
+            self._quarantine = QuarantineWriter(quarantine, quarantine.parent)
+
+    def write(self, batch: Batch, judged: Judged) -> int:
+        """Appends human lines to the stream and AI lines to their file."""
+        if not isinstance(batch.payload, LinePayload):
+            raise ConfigError(
+                "a stream takes JSONL only, and this input is Parquet. Use -o DIR instead."
+            )
+        annotations = _annotations(batch.payload, judged) if self._config.annotate else None
+        kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
+        self._human.write(batch.payload, kept[Route.HUMAN], annotations)
+        if self._ai is not None:
+            self._ai.write(batch.payload, kept[Route.AI], annotations)
+        return len(batch)
+
+    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
+        """Appends records that could not be read."""
+        if self._quarantine is not None:
+            self._quarantine.write(shard, rejected)
+
+    def end_shard(self) -> dict[str, WrittenFile]:
+        """Nothing is put in place until the whole stream is done."""
+        self._human.flush()
+        self._human.join()
+        if self._ai is not None:
+            self._ai.join()
+        return {}
+
+    def publish(self) -> None:
+        """Nothing to put in place yet; see `commit`."""
+
+    def commit(self) -> tuple[WrittenFile, ...]:
+        """Commits the files beside the stream."""
+        files: list[WrittenFile] = []
+        self._human.flush()
+        if self._ai is not None:
+            files.append(self._ai.commit())
+        if self._quarantine is not None:
+            written = self._quarantine.commit()
+            if written is not None:
+                files.append(written)
+        return tuple(files)
+
+    def abort(self) -> None:
+        """Does nothing: a shard's end isn't the stream's end; see `discard`."""
+
+    def discard(self) -> None:
+        """Removes what was not committed."""
+        for writer in (self._ai, self._quarantine):
+            if writer is not None:
+                with contextlib.suppress(OSError):
+                    writer.abort()
+
+
+def _annotations(payload: Payload, judged: Judged) -> Annotations:
+    """What `annotate` adds to each record: score, verdict and reasons."""
+    decisions = judged.decisions
+    verdicts = [VERDICT_NAMES[v] for v in decisions.verdicts]
+    reasons = decisions.reasons_array()
+    if not isinstance(payload, LinePayload):
+        return pa.StructArray.from_arrays(
+            [decisions.score, pa.array(verdicts, pa.string()), reasons],
+            names=["ai_score", "verdict", "reasons"],
+        )
+    return [
+        orjson.dumps(
+            {"ai_score": score, "verdict": verdict, "reasons": why},
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        )
+        for score, verdict, why in zip(
+            float32_values(decisions.score), verdicts, reasons.to_pylist(), strict=True
+        )
+    ]
+
+
+def float32_values(column: pa.FloatArray) -> list[np.float32 | None]:
+    """The column's values as float32 scalars, so that JSON gets their shortest form."""
+    values = np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
+    valid = column.is_valid().to_pylist()
+    return [value if ok else None for value, ok in zip(values, valid, strict=True)]
+
+
+def _codec_by_name(path: Path) -> str:
+    return {".zst": "zstd", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}.get(path.suffix, "none")

@@ -1,0 +1,1 @@
+"""Where bytes live: whole-object publishing, locks, and compressed streams."""

@@ -1,0 +1,210 @@
+"""Files that appear under their name only when they are whole, and how far an unfinished one is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowbg.errors import OutputError
+
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A finished output file: its path relative to the output directory, and what it holds.
+
+    `bytes` is the size on disk; `sha256` is the hex digest of the bytes on disk.
+    """
+
+    path: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """How far an unfinished output is, as a checkpoint notes it.
+
+    `stored` bytes of its part file, with this `sha256`, are safe; there are `records` records. For
+    lines: `content` bytes were written, `frame_content` of them in `frame_stored` bytes of ended
+    frames; the file `tail` holds the latest of them; `open_line` where the last line lacks its
+    end. For rows: `rows` bytes of its log are safe.
+    """
+
+    records: int
+    stored: int = 0
+    sha256: str = ""
+    content: int = 0
+    frame_content: int = 0
+    frame_stored: int = 0
+    open_line: bool = False
+    tail: str = ""
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where an output is kept until it is whole: `folder`/`name`, and how far it was, if at all."""
+
+    folder: Path
+    name: str
+    state: PartState | None = None
+
+    @property
+    def path(self) -> Path:
+        """The part file."""
+        return self.folder / self.name
+
+    def beside(self, what: str) -> Path:
+        """A file that belongs to the part file."""
+        return self.folder / f"{self.name}.{what}"
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns an `OSError` within into an `OutputError` that names `path`; a broken pipe passes."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"{os.fspath(path)}: cannot be written ({why})") from error
+
+
+class AtomicFile:
+    """A file that appears under its name only when it is whole, and knows its digest.
+
+    Bytes go to `.NAME.PID.tmp` beside it; `commit` syncs and renames. Its directory is made if it
+    is missing. With `part` they go there instead, and `abort` leaves them, for a later run to
+    append to the first `kept` of them. A link is followed; a pipe or device is written to as it is.
+    Every method raises `OutputError` where the system refuses.
+    """
+
+    def __init__(self, path: Path, part: Path | None = None, kept: int = 0) -> None:
+        self.path = path
+        self.bytes = 0
+        self._digest = hashlib.sha256()
+        self._stays = part is not None
+        self._special = part is None and _is_special(path)
+        self._target = path if self._special else Path(os.path.realpath(path))
+        self._temporary = part or self._target.with_name(_temporary_name(self._target.name))
+        if self._special:
+            self._temporary = path
+        self._committed = self._special
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._temporary.open("r+b" if kept else "wb", buffering=0)
+        if kept:
+            self._keep(kept)
+
+    def _keep(self, size: int) -> None:
+        with naming(self._temporary):
+            self._file.truncate(size)
+            while data := self._file.read(_READ_BYTES):
+                self._digest.update(data)
+                self.bytes += len(data)
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of the bytes written so far."""
+        return self._digest.hexdigest()
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Appends `data`; returns its size in bytes."""
+        view = memoryview(data).cast("B")
+        self._digest.update(view)
+        with naming(self.path):
+            rest = view
+            while rest:  # A raw file may take less than it is given.
+                rest = rest[self._file.write(rest) :]
+        self.bytes += len(view)
+        return len(view)
+
+    def sync(self) -> None:
+        """Makes what was written durable, where it lies in a file."""
+        if self._special:
+            return
+        with naming(self.path):
+            os.fsync(self._file.fileno())
+
+    def seal(self) -> None:
+        """Syncs and closes the file, which still lacks its name; safe to call twice."""
+        if not self._file.closed:
+            self.sync()
+            with naming(self.path):
+                self._file.close()
+
+    def publish(self) -> None:
+        """Renames the sealed file to its name and syncs the directory."""
+        if self._special:
+            return
+        with naming(self.path):
+            self._temporary.replace(self._target)
+            self._committed = True
+            sync_directory(self._target.parent)
+
+    def commit(self) -> None:
+        """Syncs the file, renames it to its name and syncs the directory."""
+        self.seal()
+        self.publish()
+
+    def abort(self) -> None:
+        """Removes the temporary file; safe after `commit`, safe to call twice."""
+        with suppress(OSError):
+            self._file.close()
+        if not self._committed and not self._stays:
+            with suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+
+    def written(self, root: Path, records: int) -> WrittenFile:
+        """What was written, with its path relative to `root`."""
+        relative = self.path.relative_to(root).as_posix()
+        return WrittenFile(relative, records, self.bytes, self.sha256)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something at `path` that is neither a regular file nor a directory."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _temporary_name(name: str) -> str:
+    suffix = f".{os.getpid()}.tmp"
+    # A file name has at most 255 bytes; the temporary one is longer than the final one.
+    room = 255 - 1 - len(suffix)
+    short = os.fsdecode(os.fsencode(name)[:room]) if len(os.fsencode(name)) > room else name
+    return f".{short}{suffix}"
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Puts `data` durably in the place of the file `path`, at once or not at all."""
+    temporary = path.with_name(f"{path.name}.new")
+    with naming(path):
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes a rename in `path` durable; a file system that cannot (FUSE, SMB) is let off."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

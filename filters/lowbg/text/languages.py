@@ -1,0 +1,502 @@
+"""The language of each document: what its record says, or else what its first thousand bytes show.
+
+`languages.toml` holds, for every language, its script, the letters that set it apart and its
+commonest words in falling frequency. The script of most letters picks the candidates; among them
+each listed word and letter votes with the logarithm of how much likelier it is in that language
+than elsewhere. Too little evidence, a tie, an unknown script or text that isn't prose give −1.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lowbg.kernels import njit
+from lowbg.kernels.scanning import WIDTH, ascii_letters, equal_bytes
+from lowbg.kernels.vectors import load, store
+from lowbg.text.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER, folding_tables
+from lowbg.text.tokens import (
+    PRIME,
+    SEED,
+    code_point,
+    extend_ascii,
+    is_ascii_letter,
+    mix,
+    text_buffer,
+    tokenize,
+)
+
+CODES: Final[tuple[str, ...]] = (
+    *("en", "ru", "zh", "pt", "es", "de", "fr", "ja", "it", "nl", "pl", "cs", "sk", "sv", "da"),
+    *("no", "fi", "et", "lv", "lt", "ro", "hu", "tr", "az", "id", "ms", "vi", "ca", "gl", "eu"),
+    *("hr", "sl", "sq", "is", "eo", "la", "cy", "ga", "af", "tl", "sw", "lb", "oc", "uk", "be"),
+    *("bg", "mk", "sr", "kk", "ky", "tt", "mn", "tg", "el", "ko", "ar", "fa", "ur", "ps", "ckb"),
+    *("he", "hi", "mr", "ne", "bn", "ta", "te", "ml", "kn", "gu", "pa", "si", "th", "lo", "my"),
+    *("km", "ka", "hy", "am"),
+)
+"""The languages that are told apart; those with embedded models come first."""
+
+UNDECIDED = -1
+
+# Latin first, as everything quotes it; kana and Han are counted apart but decided together.
+_SCRIPTS = {
+    "latin": (0x41, 0x24F, 0x1E00, 0x1EFF, 0xFF21, 0xFF5A, 0xE000, 0xE400),
+    "cyrillic": (0x400, 0x52F),
+    "greek": (0x370, 0x3FF, 0x1F00, 0x1FFF),
+    "han": (0x2E80, 0x2FDF, 0x3400, 0x9FFF, 0xF900, 0xFAFF),
+    "kana": (0x3041, 0x30FF, 0x31F0, 0x31FF, 0xFF66, 0xFF9F),
+    "hangul": (0x1100, 0x11FF, 0x3131, 0x318E, 0xAC00, 0xD7A3),
+    "arabic": (0x620, 0x6FF, 0x750, 0x77F, 0xFB50, 0xFDFF, 0xFE70, 0xFEFC),
+    "hebrew": (0x5D0, 0x5EA, 0xFB1D, 0xFB4F),
+    "devanagari": (0x900, 0x97F),
+    "bengali": (0x980, 0x9FF),
+    "gurmukhi": (0xA00, 0xA7F),
+    "gujarati": (0xA80, 0xAFF),
+    "tamil": (0xB80, 0xBFF),
+    "telugu": (0xC00, 0xC7F),
+    "kannada": (0xC80, 0xCFF),
+    "malayalam": (0xD00, 0xD7F),
+    "sinhala": (0xD80, 0xDFF),
+    "thai": (0xE01, 0xE5B),
+    "lao": (0xE81, 0xEDF),
+    "myanmar": (0x1000, 0x109F),
+    "georgian": (0x10A0, 0x10FF),
+    "ethiopic": (0x1200, 0x137F),
+    "khmer": (0x1780, 0x17FF),
+    "armenian": (0x531, 0x587),
+}
+_SCRIPT_NAMES = ("", *_SCRIPTS)
+_L_SCRIPT, _HAN, _KANA = 1, 4, 5
+_SHARE_OF_LATIN = 0.4
+"""A Latin letter against one of another script: code and names in Latin letters are everywhere."""
+
+# What `_Tables.folding` says of a character: how many letters of a word it stands for, and whether
+# its own code point is listed.
+_NO_LETTER, _ONE_LETTER, _SEVERAL_LETTERS, _SKIPPED = range(4)
+_VOTES = 1 << 23
+
+_GLANCE, _STEP, _MOST = 512, 1024, 4096
+"""Bytes after which clear evidence is enough, then any, and how many are read at most."""
+
+# The share of a language's words that its word of rank r has, p = A / (r + 1) ** B, and that of a
+# word that isn't in its list.
+_A, _B, _ELSEWHERE = 0.06, 0.9, 5e-5
+_LETTER_WEIGHT = 1.2
+
+_MIN_LETTERS = 8.0
+_MIN_HITS = 3
+_MIN_NATS = 9.0
+_MIN_NATS_A_WORD = np.array([0.0, 0.85, 0.25, *[0.1] * (len(_SCRIPTS) - 2)])
+_MIN_LEAD = 2.5
+_MIN_LEAD_SHARE = 0.015
+# The demands on clear evidence are this many times as high.
+_CLEAR = 8.0
+
+
+@functools.cache
+def _definitions() -> dict[str, Any]:
+    return tomllib.loads(
+        (resources.files("lowbg.text") / "languages.toml").read_text(encoding="utf-8")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """What `_identify` looks up.
+
+    `folding` is the Latin one with another top byte: three bits for what the character is to a
+    word (`_ONE_LETTER` …), five for the script that it is evidence of (0: none); bit 23 (`_VOTES`)
+    is set where it has votes. `letters` maps code points to their row of votes (0: none);
+    `keys` is an open-addressed table of word hashes (0 is empty) with `rows`, their row of votes.
+    Row r votes for `voted[bounds[r]:bounds[r + 1]]` with `weights` of the same range.
+    `only` is a script's one language or −1, `language_scripts` the script of every language.
+    """
+
+    folding: NDArray[np.uint32]
+    letters: NDArray[np.int32]
+    keys: NDArray[np.uint64]
+    rows: NDArray[np.int32]
+    bounds: NDArray[np.int32]
+    voted: NDArray[np.int8]
+    weights: NDArray[np.float32]
+    only: NDArray[np.int8]
+    language_scripts: NDArray[np.uint8]
+
+
+def _word_hashes(words: list[str]) -> NDArray[np.uint64]:
+    tokens = tokenize(pa.array(words, pa.large_string()), np.full(len(words), LATIN, np.uint8))
+    if (tokens.words_per_document != 1).any():
+        odd = [w for w, n in zip(words, tokens.words_per_document, strict=True) if n != 1]
+        raise ValueError(f"languages.toml: not one word each: {odd}")
+    return tokens.words
+
+
+@functools.cache
+def _tables() -> _Tables:
+    definitions = _definitions()
+    scripts = np.zeros(0x10000, np.uint8)
+    for number, ranges in enumerate(_SCRIPTS.values(), 1):
+        for first, last in zip(ranges[::2], ranges[1::2], strict=True):
+            scripts[first : last + 1] = number
+    votes: list[list[tuple[int, float]]] = [[]]
+    letters = np.zeros(0x10000, np.int32)
+    words: list[str] = []
+    voters: list[tuple[int, float]] = []
+    language_scripts = np.zeros(len(CODES), np.uint8)
+    for index, code in enumerate(CODES):
+        entry = definitions[code]
+        language_scripts[index] = _SCRIPT_NAMES.index(entry["script"])
+        for letter in sorted(set(entry.get("letters", ""))):
+            for cp in sorted({ord(letter), ord(letter.upper()[0])}):
+                if letters[cp] == 0:
+                    letters[cp] = len(votes)
+                    votes.append([])
+                votes[letters[cp]].append((index, _LETTER_WEIGHT))
+        for rank, word in enumerate(entry.get("words", "").split()):
+            words.append(word)
+            voters.append((index, float(np.log(_A / (rank + 1) ** _B / _ELSEWHERE))))
+    rows_of: dict[int, int] = {}
+    for h, (index, weight) in zip(_word_hashes(words).tolist(), voters, strict=True):
+        row = rows_of.setdefault(h, len(votes))
+        if row == len(votes):
+            votes.append([])
+        # Folding makes one word of several (a, à): the commonest of them votes.
+        if all(other != index for other, _ in votes[row]):
+            votes[row].append((index, weight))
+    size = 1 << (4 * len(rows_of) - 1).bit_length()
+    keys = np.zeros(size, np.uint64)
+    rows = np.zeros(size, np.int32)
+    for h, row in rows_of.items():
+        at = h & (size - 1)
+        while keys[at]:
+            at = (at + 1) & (size - 1)
+        keys[at] = h
+        rows[at] = row
+    only = np.full(len(_SCRIPT_NAMES), -1, np.int8)
+    for number in range(1, len(_SCRIPT_NAMES)):
+        of_script = np.flatnonzero(language_scripts == number)
+        if len(of_script) == 1:
+            only[number] = of_script[0]
+    if letters[ord("a") : ord("z") + 1].any():
+        raise ValueError("languages.toml: no small letter of ASCII sets a language apart")
+    # Some Cyrillic and Greek capitals look like Latin letters and their small forms don't.
+    folding = folding_tables()[LATIN].copy()
+    for cp in (*range(0x386, 0x3AC), *range(0x400, 0x430)):
+        folding[cp] = folding[ord(chr(cp).lower())]
+    return _Tables(
+        _packed(folding, scripts, letters),
+        letters,
+        keys,
+        rows,
+        np.cumsum([0, *map(len, votes)]).astype(np.int32),
+        np.array([index for row_votes in votes for index, _ in row_votes], np.int8),
+        np.array([weight for row_votes in votes for _, weight in row_votes], np.float32),
+        only,
+        language_scripts,
+    )
+
+
+def _packed(
+    folding: NDArray[np.uint32], scripts: NDArray[np.uint8], letters: NDArray[np.int32]
+) -> NDArray[np.uint32]:
+    """The table that `_Tables.folding` describes."""
+    cls = folding >> 24
+    kinds = np.full(256, _NO_LETTER, np.uint32)
+    kinds[[LETTER, EXPAND, IGNORE]] = _ONE_LETTER, _SEVERAL_LETTERS, _SKIPPED
+    letter = (cls == LETTER) | (cls == EXPAND) | (cls == IDEOGRAPH)
+    # A look-alike of a Latin letter is no evidence of its own script.
+    evidence = letter & ((scripts == _L_SCRIPT) | ((folding & 0xFFFF) >= 0x80))
+    script = np.where(evidence, scripts, 0).astype(np.uint32)
+    votes = np.where(letter & (letters != 0), _VOTES, 0).astype(np.uint32)
+    packed: NDArray[np.uint32] = (kinds[cls] << 29) | (script << 24) | votes | (folding & 0x7FFFFF)
+    return packed
+
+
+@njit(cache=True, nogil=True)
+def _decide(
+    seen: NDArray[np.int64],
+    nats: NDArray[np.float64],
+    hits: NDArray[np.int64],
+    words: int,
+    only: NDArray[np.int8],
+    language_scripts: NDArray[np.uint8],
+    min_nats_a_word: NDArray[np.float64],
+    demand: float,
+) -> int:
+    """The language for which the evidence suffices, or −1.
+
+    `seen` counts the letters of each script, `nats` and `hits` each language's votes. `demand`
+    multiplies the least evidence and the least lead.
+    """
+    script = 0
+    most = 0.0
+    for s in range(1, len(seen)):
+        weight = float(seen[s])
+        if s == _L_SCRIPT:
+            weight *= _SHARE_OF_LATIN
+        elif s == _HAN:
+            weight = 2.0 * (seen[_HAN] + seen[_KANA])
+        elif s == _KANA:
+            weight = 0.0
+        if weight > most:
+            most = weight
+            script = s
+    if most < _MIN_LETTERS * demand:
+        return -1
+    if script == _HAN:
+        both = seen[_HAN] + seen[_KANA]
+        if seen[_KANA] >= 2.0 and seen[_KANA] >= 0.06 * both:
+            return int(only[_KANA])
+        return int(only[_HAN]) if both >= _MIN_LETTERS else -1
+    if only[script] >= 0:
+        return int(only[script])
+    best = -1
+    best_nats = 0.0
+    second = 0.0
+    for language in range(len(nats)):
+        if language_scripts[language] == script:
+            if nats[language] > best_nats:
+                second = best_nats
+                best_nats = nats[language]
+                best = language
+            elif nats[language] > second:
+                second = nats[language]
+    if best < 0 or hits[best] < _MIN_HITS or best_nats < _MIN_NATS * demand:
+        return -1
+    if best_nats < min_nats_a_word[script] * words * (2.0 if demand > 1.0 else 1.0):
+        return -1
+    if best_nats - second < demand * max(_MIN_LEAD, _MIN_LEAD_SHARE * best_nats):
+        return -1
+    return best
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _vote(
+    row: int,
+    bounds: NDArray[np.int32],
+    voted: NDArray[np.int8],
+    weights: NDArray[np.float32],
+    nats: NDArray[np.float64],
+) -> None:
+    for k in range(load(bounds, row), load(bounds, row + 1)):
+        nats[voted[k]] += weights[k]
+
+
+@njit(cache=True, nogil=True)
+def _identify(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    wanted: NDArray[np.bool_],
+    folding: NDArray[np.uint32],
+    letters: NDArray[np.int32],
+    keys: NDArray[np.uint64],
+    rows: NDArray[np.int32],
+    bounds: NDArray[np.int32],
+    voted: NDArray[np.int8],
+    weights: NDArray[np.float32],
+    only: NDArray[np.int8],
+    language_scripts: NDArray[np.uint8],
+    min_nats_a_word: NDArray[np.float64],
+    out: NDArray[np.int8],
+) -> None:
+    key_mask = np.uint64(len(keys) - 1)
+    seen = np.zeros(len(only), np.int64)
+    nats = np.zeros(len(language_scripts), np.float64)
+    hits = np.zeros(len(language_scripts), np.int64)
+    heads = np.empty(9, np.uint64)
+    # Words whose votes weren't counted yet: a word needs a letter and a separator.
+    waiting = np.empty(_MOST // 2 + 2, np.uint64)
+    for i in range(len(starts) - 1):
+        out[i] = UNDECIDED
+        if not wanted[i]:
+            continue
+        seen[:] = 0
+        nats[:] = 0.0
+        hits[:] = 0
+        words = 0
+        n_waiting = 0
+        pos = starts[i]
+        end = starts[i + 1]
+        limit = pos + _GLANCE
+        last = pos + _MOST
+        in_word = False
+        h = SEED
+        while True:
+            at_end = pos >= end
+            if not at_end:
+                if is_ascii_letter(load(data, pos)) and pos + WIDTH <= end:
+                    run = ascii_letters(data, pos)
+                    h = extend_ascii(h, data, pos, run, folding, heads)
+                    seen[_L_SCRIPT] += run
+                    in_word = True
+                    # Of ASCII only capitals vote (see `_tables`): those whose bit 0x20 is clear.
+                    if equal_bytes(data, pos, 0xDF, 0xDF) << np.uint64(64 - run) != 0:
+                        for k in range(pos, pos + run):
+                            cp = np.int64(load(data, k))
+                            if load(folding, cp) & _VOTES:
+                                _vote(load(letters, cp), bounds, voted, weights, nats)
+                    pos += run
+                    continue
+                cp, size = code_point(data, pos)
+                pos += size
+                entry: Any = np.int64(load(folding, cp))
+                kind = entry >> 29
+                seen[(entry >> 24) & 0x1F] += 1
+                if entry & _VOTES:
+                    _vote(load(letters, cp), bounds, voted, weights, nats)
+                if kind == _ONE_LETTER:
+                    h = (h ^ np.uint64(entry & 0xFFFF)) * PRIME
+                    in_word = True
+                    continue
+                if kind == _SEVERAL_LETTERS:  # as in tokens.py
+                    first = np.uint64((entry >> 16) & 0x7F)
+                    h = (h ^ first) * PRIME
+                    if entry & 0xFFFF >= 0x100:
+                        h = (h ^ first) * PRIME
+                    h = (h ^ np.uint64(entry & 0xFF)) * PRIME
+                    in_word = True
+                    continue
+                if kind == _SKIPPED:
+                    continue
+            if in_word:
+                in_word = False
+                store(waiting, n_waiting, mix(h))
+                n_waiting += 1
+                h = SEED
+            if at_end or pos >= limit:
+                # All words that wait at once: whether one is listed is a toss-up, and to guess it
+                # wrong costs the less the less waits behind it. The order of votes doesn't matter:
+                # a few thousand float32 add up in float64 without rounding.
+                words += n_waiting
+                listed = 0
+                for k in range(n_waiting):
+                    key = load(waiting, k)
+                    at = key & key_mask
+                    there = load(keys, at)
+                    while there != key and there != 0:
+                        at = (at + np.uint64(1)) & key_mask
+                        there = load(keys, at)
+                    store(waiting, listed, at)
+                    listed += there == key
+                n_waiting = 0
+                for k in range(listed):
+                    row = load(rows, load(waiting, k))
+                    for v in range(load(bounds, row), load(bounds, row + 1)):
+                        language = load(voted, v)
+                        nats[language] += load(weights, v)
+                        hits[language] += 1
+                demand = _CLEAR if limit - starts[i] == _GLANCE and not at_end else 1.0
+                found = _decide(
+                    seen, nats, hits, words, only, language_scripts, min_nats_a_word, demand
+                )
+                if found >= 0 or at_end or pos >= last:
+                    out[i] = found
+                    break
+                limit = starts[i] + (_STEP if demand > 1.0 else limit - starts[i] + _STEP)
+
+
+def identify(
+    data: NDArray[np.uint8],
+    text_starts: NDArray[np.int64],
+    wanted: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int8]:
+    """The language of each document as an index into `CODES`, −1 where it can't be told.
+
+    Document i is `data[text_starts[i]:text_starts[i + 1]]` in UTF-8; its first 1,024 bytes are
+    read, and up to 4,096 while undecided. Documents that aren't `wanted` get −1.
+    """
+    n = len(text_starts) - 1
+    out = np.empty(n, np.int8)
+    if wanted is None:
+        wanted = np.ones(n, np.bool_)
+    t = _tables()
+    _identify(
+        data,
+        text_starts,
+        wanted,
+        t.folding,
+        t.letters,
+        t.keys,
+        t.rows,
+        t.bounds,
+        t.voted,
+        t.weights,
+        t.only,
+        t.language_scripts,
+        _MIN_NATS_A_WORD,
+        out,
+    )
+    return out
+
+
+_NO_TAG = -2
+"""What `_read_tag` gives for a tag that names no language."""
+
+_SEPARATORS = re.compile(r"[\W_]+")
+
+
+@functools.cache
+def _known_tags() -> dict[str, int]:
+    """Every tag and name that is known, with its index into `CODES`, −1 or `_NO_TAG`."""
+    definitions = _definitions()
+    tags = dict.fromkeys(definitions["other_tags"].split(), UNDECIDED)
+    tags |= dict.fromkeys(definitions["no_tags"].split(), _NO_TAG)
+    for index, code in enumerate(CODES):
+        tags |= dict.fromkeys((code, *definitions[code]["tags"].split()), index)
+    return tags
+
+
+@functools.lru_cache(maxsize=4096)
+def _read_tag(tag: str) -> int:
+    """The index into `CODES`, −1 for another language, `_NO_TAG` for none."""
+    if len(tag) > 64:
+        return _NO_TAG
+    known = _known_tags()
+    parts = [p for p in _SEPARATORS.split(tag.lower().removeprefix("__label__")) if p]
+    if not parts:
+        return _NO_TAG
+    if parts[0] in known:
+        return known[parts[0]]
+    for part in parts[1:]:  # "Traditional Chinese"
+        if len(part) > 3 and part in known:
+            return known[part]
+    if len(parts[0]) == 3 and parts[0].isascii() and parts[0].isalpha():
+        return UNDECIDED  # one of the 7,900 of ISO 639-3
+    return _NO_TAG
+
+
+def normalise(tag: str) -> str | None:
+    """The code in `CODES` that a record's language field means, or None.
+
+    Takes ISO 639-1, -2 and -3 codes, BCP 47 tags, names of languages and fastText labels.
+    """
+    index = _read_tag(tag)
+    return CODES[index] if index >= 0 else None
+
+
+def detect(text: pa.LargeStringArray, own: pa.StringArray | None = None) -> NDArray[np.int8]:
+    """The language of each document as an index into `CODES`, −1 where there is none.
+
+    `own` is what the records say, null where they say nothing. It decides where it names a
+    language: −1 for one that isn't in `CODES`. Elsewhere the text is read (`identify`).
+    """
+    data, starts = text_buffer(text)
+    if own is None or own.null_count == len(own):
+        return identify(data, starts)
+    encoded = pc.fill_null(own, "").dictionary_encode()
+    meanings = np.array([_read_tag(tag) for tag in encoded.dictionary.to_pylist()], np.int8)
+    stated: NDArray[np.int8] = meanings[encoded.indices.to_numpy()]
+    wanted = stated == _NO_TAG
+    if not wanted.any():
+        return stated
+    stated[wanted] = identify(data, starts, wanted)[wanted]
+    return stated

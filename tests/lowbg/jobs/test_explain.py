@@ -1,0 +1,76 @@
+"""`explain`: what it says of a document must be what the scorers and the decision said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
+
+from lowbg.config import RunConfig
+from lowbg.errors import ConfigError, InputError
+from lowbg.jobs.explain import NGRAMS, explain, find_record
+
+AI_STYLED = (
+    "Certainly! Here is an overview. Renewable energy plays a crucial role in addressing the "
+    "pressing challenges of climate change. Furthermore, it fosters innovation and enhances "
+    "energy security. “It is important to note that the transition requires careful planning.” "
+    "In conclusion, embracing renewable energy is essential for a sustainable future. "
+) * 3
+
+
+def test_sentences_are_the_document_and_spans_are_in_them() -> None:
+    explanation = explain(AI_STYLED, language="en")
+
+    assert "".join(sentence.text for sentence in explanation.sentences) == AI_STYLED
+    assert sum(sentence.words for sentence in explanation.sentences) == explanation.words
+    spans = [(s.text[p.start : p.end], p.name) for s in explanation.sentences for p in s.phrases]
+    assert ("plays a crucial role in", "plays a crucial role in") in spans
+    assert all(text.lower() == name or "[" in name or "!" in text for text, name in spans)
+    quoted = [s.text for s in explanation.sentences if "important to note" in s.text]
+    assert all(text.startswith("“") for text in quoted)
+
+
+def test_the_heaviest_ngrams_are_words_of_the_document() -> None:
+    explanation = explain(AI_STYLED, language="en")
+    ai = [ngram.nats for ngram in explanation.ngrams if ngram.nats > 0]
+    human = [ngram.nats for ngram in explanation.ngrams if ngram.nats < 0]
+    assert (len(ai), len(human)) == NGRAMS
+    assert [ngram.nats for ngram in explanation.ngrams] == [
+        *sorted(ai, reverse=True),
+        *sorted(human),
+    ]
+    flat = " ".join(AI_STYLED.lower().replace(",", "").replace("!", "").replace(".", "").split())
+    flat = flat.replace("“", "").replace("”", "")
+    assert all(ngram.text in flat for ngram in explanation.ngrams)
+
+
+@pytest.mark.parametrize(("text", "verdict"), [(AI_STYLED, "ai"), (topics["exceptions"], "human")])
+def test_the_score_stands_on_the_verdicts_side_of_the_threshold(text: str, verdict: str) -> None:
+    explanation = explain(text)
+    assert explanation.verdict == verdict
+    assert explanation.ai_score is not None
+    assert explanation.threshold is not None
+    assert (explanation.ai_score >= explanation.threshold) == (verdict == "ai")
+    assert explanation.language == "en"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "?!", "\ud800"])
+def test_text_without_words_has_no_sentences(text: str) -> None:
+    explanation = explain(text)
+    assert (explanation.verdict, explanation.ai_score) == ("unscored", None)
+    assert explanation.sentences == ()
+    assert explanation.ngrams == ()
+
+
+def test_a_record_is_found_by_place_or_by_id(tmp_path: Path) -> None:
+    shard = tmp_path / "a.jsonl"
+    shard.write_text('{"id": "x", "text": "one"}\nbroken\n{"id": 7, "text": "two"}\n')
+    config = RunConfig()
+    assert find_record(str(shard), config, record=None, id=None)[0] == "one"
+    assert find_record(str(shard), config, record=2, id=None)[0] == "two"
+    assert find_record(str(shard), config, record=None, id="7")[0] == "two"
+    with pytest.raises(InputError, match=r"a\.jsonl:2"):
+        find_record(str(shard), config, record=1, id=None)
+    with pytest.raises(ConfigError, match="'nobody'"):
+        find_record(str(shard), config, record=None, id="nobody")

@@ -1,0 +1,292 @@
+"""`train` end to end on written text, and its parts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lowbg.errors import ConfigError, FormatError
+from lowbg.jobs.train import calibration, log_odds
+from lowbg.jobs.train.corpus import as_text, list_files, read_rows
+from lowbg.jobs.train.kneser_ney import LmConfig
+from lowbg.jobs.train.log_odds import OddsConfig, Sample
+from lowbg.jobs.train.regression import Sparse, fit_logistic
+from lowbg.jobs.train.train import TrainConfig, gather, train
+from lowbg.jobs.train.windows import Vocabulary, count_ngrams, cut
+from lowbg.models import open_model, save_arrays
+from lowbg.scorers.base import Documents
+from lowbg.scorers.phrases.odds import create_odds
+from lowbg.text.characters import LATIN
+from lowbg.text.tables import probe
+from lowbg.text.tokens import tokenize
+
+HUMAN = [
+    "so",
+    "we",
+    "went",
+    "up",
+    "the",
+    "hill",
+    "and",
+    "then",
+    "it",
+    "rained",
+    "all",
+    "day",
+    "and",
+    "nobody",
+    "minded",
+    "much",
+]
+MACHINE = [
+    "moreover",
+    "it",
+    "is",
+    "crucial",
+    "to",
+    "delve",
+    "into",
+    "the",
+    "vibrant",
+    "tapestry",
+    "of",
+    "modern",
+    "life",
+]
+
+
+def write(path: Path, label: str, count: int, **fields: str) -> Path:
+    generator = np.random.default_rng(count)
+    words = HUMAN if label == "human" else MACHINE
+    with path.open("w", encoding="utf-8") as stream:
+        for i in range(count):
+            text = " ".join(generator.permutation(words * 8)) + "."
+            row = {"text": text, "label": label, "lang": "en", "id": f"{label}{i}", **fields}
+            stream.write(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    human = tuple(
+        write(tmp_path / f"human{k}.jsonl", "human", 30 + k, dataset=f"human{k}") for k in range(3)
+    )
+    ai = write(tmp_path / "ai.jsonl", "ai", 40, dataset="ai")
+    return TrainConfig(
+        language="en",
+        output=tmp_path / "out" / "en.safetensors",
+        human=human,
+        ai=(ai,),
+        strata={"human0": "all", "human1": "all", "human2": "all", "ai": "all"},
+        folds=3,
+        odds=OddsConfig(order=2, min_windows=3, slots=1024),
+        lm=LmConfig(order=2, slots=1024),
+    )
+
+
+def test_training_twice_gives_the_same_bytes(config: TrainConfig, tmp_path: Path) -> None:
+    first = train(config).read_bytes()
+    second = train(replace(config, output=tmp_path / "again.safetensors")).read_bytes()
+    assert first == second
+
+
+def test_what_a_model_file_holds(config: TrainConfig) -> None:
+    model = open_model(train(config))
+    assert set(model.arrays) == {"lm_slots", "odds_slots"}
+    assert model.metadata["language"] == "en"
+    thresholds = model.metadata["calibration"]["thresholds"]
+    assert thresholds == sorted(thresholds, reverse=True)
+    assert set(model.metadata["human_collections"]) == {"human0", "human1", "human2"}
+    rows = model.metadata["sources"]["rows"]
+    assert sum(row["share"] for row in rows) == pytest.approx(1.0, abs=1e-3)
+    assert len(model.metadata["sources"]["files"]) == 4
+
+
+def test_the_trained_table_separates(config: TrainConfig, tmp_path: Path) -> None:
+
+    from lowbg.scorers.base import Documents
+
+    text = pa.array([" ".join(HUMAN * 8), " ".join(MACHINE * 8)], pa.large_string())
+    tokens = tokenize(text, np.full(2, LATIN, np.uint8))
+    one = Documents(text, tokens, np.zeros(2, np.int8), ("en",))
+    scored = create_odds({"en": open_model(train(config))}).score(one)
+    assert scored["nb"][0] < 0 < scored["nb"][1]
+    assert scored["lr"][0] < 0 < scored["lr"][1]
+
+
+def test_forbidden_licences_are_left_out(config: TrainConfig, tmp_path: Path) -> None:
+    bad = write(tmp_path / "bad.jsonl", "human", 9, dataset="bad", license="CC BY-NC-SA 4.0")
+    config = replace(config, human=(*config.human, bad))
+    assert "bad" not in {row.dataset for row in gather(config).rows}
+    material = gather(replace(config, calibrate_only=("bad",)))
+    fitted = {row.dataset for row, f in zip(material.rows, material.fitted, strict=True) if f}
+    assert "bad" in {row.dataset for row in material.rows}
+    assert "bad" not in fitted
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        ("CC BY-NC 4.0", False), ("CC-BY-NC-SA (LICENSE.CCBYNCSA.txt)", False),
+        ("CC BY-NC-SA 4.0 / CC BY-NC-ND 4.0", False), ("CLARIN PUB+BY+NC+SA", False),
+        ("Brown: non-commercial research", False),
+        ("none stated (Stanford Alpaca: CC BY-NC 4.0)", False),
+        ('none stated; README: "for study and exchange only"', False),
+        ("CC BY-SA 4.0", True), ("none stated", True), ("Apache-2.0", True),
+        ("CC BY / CC BY-NC per story", False), ("public domain (US government)", True),
+        ("unstated (BBC, research use)", True),
+    ],
+)  # fmt: skip
+def test_licences(tmp_path: Path, config: TrainConfig, licence: str, allowed: bool) -> None:
+    path = write(tmp_path / "x.jsonl", "human", 2, dataset="x", license=licence)
+    rows = gather(replace(config, human=(*config.human, path))).rows
+    assert ("x" in {row.dataset for row in rows}) is allowed
+
+
+def test_no_human_text_is_an_error(config: TrainConfig) -> None:
+    with pytest.raises(ConfigError, match="no human text in 'fr'"):
+        gather(replace(config, language="fr"))
+    with pytest.raises(ConfigError, match="no such file"):
+        gather(replace(config, ai=(Path("/nowhere"),)))
+
+
+def test_a_broken_line_is_located(tmp_path: Path) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"text": "a"}\n{"text": \n', encoding="utf-8")
+    with pytest.raises(FormatError, match=r"broken\.jsonl:2"):
+        list(read_rows(path))
+
+
+def test_balance_weighs_labels_alike_inside_a_stratum() -> None:
+    sample = Sample(
+        is_ai=np.array([True, True, True, False, False, True]),
+        collection=np.array(["a", "a", "a", "b", "c", "d"]),
+        stratum=np.array(["s", "s", "s", "s", "t", "u"]),
+        base=np.ones(6),
+    )
+    weights = log_odds.balance(sample, OddsConfig(human_only_weight=3.0, ai_only_weight=0.5))
+    assert weights[:3].sum() == pytest.approx(weights[3])
+    assert weights[4] == pytest.approx(3.0)
+    assert weights[5] == pytest.approx(0.5)
+
+
+def test_naive_bayes_is_the_log_ratio_of_smoothed_rates() -> None:
+    matrix = Sparse(np.array([0, 1, 2, 3, 3]), np.array([0, 0, 0], np.int32), np.ones(4), 1)
+    labels = np.array([True, True, False, False])
+    found = log_odds.naive_bayes(matrix, labels, np.ones(4), smoothing=1.0)
+    prior = (1.0 + 0.5) / 2 + 0.5
+    assert found[0] == pytest.approx(np.log((2 + prior) / 3) - np.log((1 + prior) / 3))
+
+
+def test_logistic_regression_reaches_the_optimum() -> None:
+    generator = np.random.default_rng(5)
+    dense = generator.random((200, 6)) < 0.4
+    truth = np.array([1.5, -2.0, 0.7, 0.0, 3.0, -1.0])
+    labels = generator.random(200) < 1 / (1 + np.exp(-(dense @ truth)))
+    starts = np.concatenate([[0], np.cumsum(dense.sum(1))]).astype(np.int64)
+    matrix = Sparse(starts, np.nonzero(dense)[1].astype(np.int32), np.ones(200), 6)
+    weights, intercept = fit_logistic(matrix, labels, np.ones(200), l2=1e-3, iterations=200)
+    residual = (1 / (1 + np.exp(-(dense @ weights + intercept))) - labels) / 200
+    assert dense.T @ residual + 1e-3 * weights == pytest.approx(np.zeros(6), abs=1e-4)
+    assert residual.sum() == pytest.approx(0.0, abs=1e-4)
+
+
+def test_quantised_weights_are_read_back(config: TrainConfig) -> None:
+    generator = np.random.default_rng(2)
+    hashes = np.sort(generator.integers(0, 2**63, 50).astype(np.uint64))
+    weights = log_odds.Weights(generator.normal(size=50), generator.normal(size=50))
+    vocabulary = Vocabulary(hashes, np.ones(50, np.uint8), np.ones(50, np.int64))
+    table, scales, lost = log_odds.make_table(vocabulary, weights, 256)
+    assert lost == 0
+    payloads = np.array([probe(table, h) for h in hashes])
+    steps = (payloads >> 8) - 128
+    assert steps * scales[0] == pytest.approx(weights.naive_bayes, abs=scales[0] * 0.51)
+    steps = (payloads & 0xFF) - 128
+    read = steps * np.abs(steps) * scales[1]
+    assert read == pytest.approx(weights.logistic, abs=scales[1] * 128)
+    assert np.abs(read).max() == pytest.approx(np.abs(weights.logistic).max())
+
+
+def test_the_table_scores_as_the_fit_does(config: TrainConfig) -> None:
+    material = gather(config)
+    windows = cut(material.tokens.word_starts, 25, 4)
+    vocabulary, matrix = count_ngrams(material.tokens.words, windows, 2, 3)
+    sample = Sample(
+        is_ai=np.array([row.is_ai for row in material.rows])[windows.document],
+        collection=np.array([row.dataset for row in material.rows])[windows.document],
+        stratum=np.full(len(windows), "all"),
+        base=np.ones(len(windows)),
+    )
+    weights = log_odds.fit(matrix, sample, config.odds)
+    table, scales, _ = log_odds.make_table(vocabulary, weights, 4096)
+    path = config.output.parent.parent / "table.safetensors"
+    save_arrays(path, {"odds_slots": table}, {"odds": {"order": 2, "scales": scales}})
+    text = as_text(material.rows)
+    documents = Documents(
+        text,
+        tokenize(text, np.full(len(text), LATIN, np.uint8)),
+        np.zeros(len(text), np.int8),
+        ("en",),
+    )
+    scored = create_odds({"en": open_model(path)}).score(documents)
+    root = np.sqrt(windows.words)
+    for name, own in (("nb", weights.naive_bayes), ("lr", weights.logistic)):
+        expected = matrix.times(own) / root
+        assert scored[name] == pytest.approx(expected, abs=0.02 * np.abs(expected).max())
+
+
+def test_windows_are_equal_pieces_and_spread_over_long_documents() -> None:
+    starts = np.array([0, 10, 10, 710, 4010])
+    windows = cut(starts, min_words=10, max_windows=4)
+    assert windows.document.tolist() == [0, 2, 2, 2, 3, 3, 3, 3]
+    assert windows.words[0] == 10
+    assert windows.words[1:4].sum() == 700
+    assert windows.first[4] == 710
+    assert windows.end[-1] == 4010
+    assert windows.words.max() <= 300
+
+
+def test_ngrams_are_counted_once_a_window() -> None:
+    words = np.array([7, 7, 8, 7, 7, 8, 9], np.uint64)
+    windows = cut(np.array([0, 3, 7]), min_words=1, max_windows=4)
+    vocabulary, matrix = count_ngrams(words, windows, 2, 1)
+    counts = dict(zip(vocabulary.hashes.tolist(), vocabulary.frequency.tolist(), strict=True))
+    assert counts[7] == 2
+    assert counts[9] == 1
+    assert len(matrix.columns) == matrix.starts[-1] == 4 + 6
+
+
+def test_folds_keep_collections_and_pairs_together() -> None:
+    collections = ["h1"] * 4 + ["h2"] * 3 + ["mixed"] * 4
+    is_ai = np.array([False] * 7 + [True, False, True, False])
+    keys = [str(i) for i in range(7)] + ["p", "p", "q", "q"]
+    fold = calibration.folds(collections, is_ai, keys, 3)
+    assert len(set(fold[:4])) == len(set(fold[4:7])) == 1
+    assert fold[0] != fold[4]
+    assert fold[7] == fold[8]
+    assert fold[9] == fold[10]
+
+
+def test_spread_recovers_both_variance_parts() -> None:
+    generator = np.random.default_rng(8)
+    words = generator.choice([80, 150, 400, 2000], 40_000)
+    x = generator.normal(-0.3, np.sqrt(0.05 + 8.0 / words))
+    spread = calibration.fit_spread(x, words, np.ones(len(x)))
+    assert spread.mean == pytest.approx(-0.3, abs=0.01)
+    assert spread.between == pytest.approx(0.05, rel=0.1)
+    assert spread.within == pytest.approx(8.0, rel=0.1)
+
+
+def test_paths_without_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"no \.jsonl, \.jsonl\.zst, \.jsonl\.gz files in it"):
+        list_files([tmp_path])
+    with pytest.raises(ConfigError, match="gone: no such file or folder"):
+        list_files([tmp_path / "gone"])
+    shard = tmp_path / "a" / "b.jsonl"
+    shard.parent.mkdir()
+    shard.touch()
+    assert list_files([tmp_path, shard]) == [shard]

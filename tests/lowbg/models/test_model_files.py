@@ -1,0 +1,180 @@
+"""Model files that are not what they should be: an error that names the file, never a crash."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lowbg import models
+from lowbg.errors import ModelError
+from lowbg.models import (
+    checks,
+    embedded_names,
+    embedded_path,
+    open_embedded,
+    open_model,
+    save_arrays,
+)
+from lowbg.text import ngrams
+
+LM = {
+    "order": 3, "log_p_step": -0.1, "backoff_step": 0.1, "backoff_low": -2.0, "log_unknown": -12.0,
+    "begin_backoff": 0.0,
+}  # fmt: skip
+ODDS = {"order": 2, "scales": [0.1, 0.01]}
+SLOTS = np.zeros(8, np.uint32)
+
+
+def write(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Path:
+    save_arrays(path, arrays, metadata)
+    return path
+
+
+def sound(path: Path) -> Path:
+    return write(path, {"lm_slots": SLOTS, "odds_slots": SLOTS}, {"lm": LM, "odds": ODDS})
+
+
+def refused(path: Path, sha256: str | None = None) -> str:
+    with pytest.raises(ModelError) as refusal:
+        open_model(path, sha256)
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+def test_a_sound_file_opens(tmp_path: Path) -> None:
+    model = open_model(sound(tmp_path / "xx.safetensors"))
+    assert sorted(model.arrays) == ["lm_slots", "odds_slots"]
+    assert model.metadata["lm"] == LM
+
+
+def test_the_embedded_files_open_and_are_pinned() -> None:
+    for name in embedded_names():
+        assert open_embedded(name).path == embedded_path(name)
+        assert "Reinstall lowbg" in refused(embedded_path(name), "0" * 64)
+
+
+def test_every_cut_is_noticed(tmp_path: Path) -> None:
+    path = sound(tmp_path / "xx.safetensors")
+    whole = path.read_bytes()
+    for size in (0, 1, 7, 8, 9, len(whole) // 2, len(whole) - 33, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert "not a whole safetensors file" in refused(path)
+    path.write_bytes(whole + b"\0")
+    assert "not a whole safetensors file" in refused(path)
+
+
+def test_a_header_that_lies_is_noticed(tmp_path: Path) -> None:
+    path = sound(tmp_path / "xx.safetensors")
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    lies: list[dict[str, object]] = [
+        {"data_offsets": [0, 4]}, {"shape": [1 << 40]}, {"dtype": "U128"}, {"shape": None}
+    ]  # fmt: skip
+    for lie in lies:
+        header = json.loads(whole[8 : 8 + size])
+        header["lm_slots"] |= lie
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + size :])
+        assert "not a whole safetensors file" in refused(path)
+
+
+class Exploit:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[object, ...]]:
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_of_that_name_is_not_loaded(protocol: int, tmp_path: Path) -> None:
+    path = tmp_path / "xx.safetensors"
+    path.write_bytes(pickle.dumps(Exploit(tmp_path / "run"), protocol))
+    message = refused(path)
+    assert "a pickle" in message if protocol >= 2 else "not a whole" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "MAX_BYTES", 1000)
+    path = tmp_path / "xx.safetensors"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    assert "at most 1,000 bytes" in refused(path)
+    assert "at most 1,000 bytes" in refused(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("lm_slots", np.zeros(6, np.uint32), "lm_slots is 6 uint32; it must be a power of two"),
+        ("lm_slots", np.zeros(0, np.uint32), "lm_slots is 0 uint32"),
+        ("lm_slots", np.zeros(2, np.uint32), "lm_slots is 2 uint32"),
+        ("lm_slots", np.zeros((2, 4), np.uint32), "lm_slots is 2 × 4 uint32"),
+        ("odds_slots", np.zeros(8, np.int32), "odds_slots is 8 int32"),
+        ("odds_slots", np.zeros(8, np.float32), "odds_slots is 8 float32"),
+        ("foldings", np.zeros((4, 65_535), np.uint32), "foldings is 4 × 65,535 uint32"),
+        ("foldings", np.zeros((1, 65_536), np.uint64), "foldings is 1 × 65,536 uint64"),
+    ],
+)
+def test_another_shape_or_type(
+    name: str, array: NDArray[Any], message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "xx.safetensors", {name: array}, {"lm": LM, "odds": ODDS})
+    assert message in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"odds": ODDS}, "says nothing of lm"),
+        ({"lm": LM, "odds": [1]}, "says nothing of odds"),
+        ({"lm": {**LM, "order": 5}, "odds": ODDS}, "lm.order is 5; it must be 1 … 4"),
+        ({"lm": {**LM, "order": True}, "odds": ODDS}, "lm.order is True"),
+        ({"lm": LM, "odds": {**ODDS, "order": 0}}, "odds.order is 0"),
+        ({"lm": {**LM, "log_unknown": "-1"}, "odds": ODDS}, "lm.log_unknown is '-1'"),
+        ({"lm": {**LM, "backoff_low": float("nan")}, "odds": ODDS}, "lm.backoff_low is nan"),
+        ({"lm": LM, "odds": {**ODDS, "scales": [1]}}, "odds.scales is [1]; it must be two"),
+        ({"lm": LM, "odds": {**ODDS, "scales": [1, None]}}, "odds.scales is None"),
+    ],
+)
+def test_metadata_that_the_loops_cannot_take(
+    metadata: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    arrays: dict[str, NDArray[Any]] = {"lm_slots": SLOTS, "odds_slots": SLOTS}
+    assert message in refused(write(tmp_path / "xx.safetensors", arrays, metadata))
+
+
+@pytest.mark.parametrize("text", [None, "[]", "{", "[" * 100_000])
+def test_a_file_of_somebody_else(text: str | None, tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "xx.safetensors"
+    save_file({"lm_slots": SLOTS}, path, None if text is None else {"lowbg": text})
+    assert "metadata" in refused(path)
+
+
+@pytest.mark.parametrize("what", ["missing", "folder"])
+def test_what_cannot_be_read(what: str, tmp_path: Path) -> None:
+    assert "cannot be read" in refused(tmp_path / "xx" if what == "missing" else tmp_path)
+
+
+def test_the_checks_know_what_the_loops_take() -> None:
+    assert checks.MAX_ORDER == ngrams.MAX_ORDER
+    # A parameter that the loops take and the checks don't know is a `KeyError`.
+    lm = {"order": 1, **dict.fromkeys(checks.LM_PARAMETERS, 1.0)}
+    tables = ngrams.LanguageTables.of({"lm_slots": SLOTS}, {"lm": lm})
+    assert tables.log_ps[256] == tables.backoffs[257] == 1.0

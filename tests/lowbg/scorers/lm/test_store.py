@@ -1,0 +1,88 @@
+"""Where models lie, and which are refused; needs no torch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lowbg.errors import ConfigError, ModelError
+from lowbg.scorers.lm.store import locate
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny"
+    path.mkdir()
+    (path / "config.json").write_text("{}")
+    (path / "tokenizer.json").write_text("{}")
+    (path / "model.safetensors").write_bytes(b"weights")
+    return path
+
+
+def test_a_folder_is_digested_by_what_it_says(folder: Path, tmp_path: Path) -> None:
+    found = locate(str(folder), "--lm")
+    assert found.label == "tiny"
+    first = found.sha256()
+    (folder / "README.md").write_text("no part of the model")
+    assert found.sha256() == first
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    changed = found.sha256()
+    assert changed != first
+    (folder / "tokenizer.json").rename(folder / "tokenizer_config.json")
+    assert found.sha256() not in (first, changed)
+
+
+@pytest.mark.parametrize("name", ["./no/folder", "/no/folder", "~/nothing", "a/b/c", "", "a b"])
+def test_what_is_no_folder_and_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"--lm .*no such folder"):
+        locate(name, "--lm")
+
+
+def test_pickled_weights_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"only pytorch_model\.bin.*no pickled weights"):
+        locate(str(folder), "--lm")
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        locate(str(folder), "--lm")
+
+
+def test_a_name_is_resolved_to_a_commit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = folder.rename(folder.with_name("0123abc"))
+    asked: list[Any] = []
+
+    def snapshot_download(name: str, **options: Any) -> str:
+        asked.append((name, options["revision"], options["local_files_only"]))
+        assert "*.bin" not in options["allow_patterns"]
+        return str(commit)
+
+    hub = SimpleNamespace(
+        snapshot_download=snapshot_download, errors=SimpleNamespace(HfHubHTTPError=OSError)
+    )
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    assert locate("org/name@main", "--lm").label == "org/name@0123abc"
+    locate("name", "--lm", fetch=True)
+    assert asked == [("org/name", "main", True), ("name", None, False)]
+
+
+def test_a_model_that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot_download(name: str, **options: Any) -> str:
+        raise OSError("Cannot find the requested files in the disk cache\nand more")
+
+    hub = SimpleNamespace(
+        snapshot_download=snapshot_download, errors=SimpleNamespace(HfHubHTTPError=OSError)
+    )
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    with pytest.raises(ModelError, match=r"hf download org/name --revision v1; or give a local"):
+        locate("org/name@v1", "--lm")
+
+
+def test_a_folder_needs_no_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert locate(str(folder), "--lm", fetch=True).path == folder
+    with pytest.raises(ConfigError, match=r"pip install 'lowbg\[lm\]'"):
+        locate("gpt2", "--lm")
