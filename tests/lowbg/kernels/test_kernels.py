@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import lowbg
-from lowbg.kernels import choose_cache, sources
+from lowbg.kernels.compiler import choose_cache, sources
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_nowhere(blocked: Path) -> None:
 SMALL = {
     "__init__.py": "",
     "kernel.py": """
-from lowbg.kernels import njit
+from lowbg.kernels.compiler import njit
 from small.helper import (
     scaled,
 )
@@ -84,7 +84,7 @@ def compute(x):
 print(compute(10), sum(compute.stats.cache_hits.values()))
 """,
     "helper.py": """
-from lowbg.kernels import njit
+from lowbg.kernels.compiler import njit
 from small import constants
 
 ADDED = constants.ADDED

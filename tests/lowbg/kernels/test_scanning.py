@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels.characters import code_point, extend_ascii
+from lowbg.kernels.compiler import njit
+from lowbg.kernels.hashes import PRIME
 from lowbg.kernels.scanning import WIDTH, ascii_letters, equal_bytes
-from lowbg.text.tokens import PRIME, code_point, extend_ascii
 
 
 @njit(cache=False, nogil=True)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels.compiler import njit
 from lowbg.kernels.vectors import load, lowest, ones, pointer, prefetch, store
 
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.plain_words import fold, hash_of
 
+from lowbg.kernels.characters import EXPAND, IDEOGRAPH, IGNORE, LETTER
 from lowbg.text import languages
-from lowbg.text.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER
+from lowbg.text.characters import LATIN
 from lowbg.text.languages import CODES, detect, identify, normalise
 from lowbg.text.tokens import text_buffer, tokenize
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.plain_words import MASK, fold, hash_of
 
+from lowbg.kernels.hashes import extend, mix
 from lowbg.text import characters as c
-from lowbg.text.tokens import COUNTS, Tokens, extend, mix, text_buffer, tokenize
+from lowbg.text.tokens import COUNTS, Tokens, text_buffer, tokenize
 
 
 @dataclass

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
-from lowbg.text.tables import bucket_of, fetch_ahead, lowest_match, match_eight, match_four
-from lowbg.text.tokens import extend
+from lowbg.kernels.compiler import njit
+from lowbg.kernels.hashes import extend
+from lowbg.kernels.tables import bucket_of, fetch_ahead, lowest_match, match_eight, match_four
 
 MAX_ORDER = 4
 """Longest n-gram that a table may hold."""

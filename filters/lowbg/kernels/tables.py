@@ -1,6 +1,6 @@
 """Hash tables of n-grams: 16 bits of fingerprint and two bytes of payload a slot.
 
-An n-gram is known by its 64-bit hash alone (`tokens.extend`). A look-up touches one bucket of
+An n-gram is known by its 64-bit hash alone (`hashes.extend`). A look-up touches one bucket of
 four slots; an n-gram that isn't in the table is taken for one that is about once in 8,000
 look-ups.
 
@@ -20,7 +20,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels.compiler import njit
 from lowbg.kernels.vectors import address, bits_of, every, lowest, prefetch, vector_at
 
 BUCKET = 4
@@ -165,3 +165,14 @@ def match_eight(pairs: NDArray[np.uint32], at: np.uint64, h: np.uint64) -> Any:
 def lowest_match(matches: np.uint64) -> Any:
     """The slot, 0 … 3, of the lowest of four match bits; 3 where there is none."""
     return np.uint64(lowest(matches | np.uint64(8)))
+
+
+@njit(cache=True, nogil=True)
+def holds(
+    table: NDArray[np.uint32], hashes: NDArray[np.uint64], ranks: NDArray[np.uint16]
+) -> NDArray[np.bool_]:
+    """Which of the hashes are in the table with their payload."""
+    out = np.zeros(len(hashes), np.bool_)
+    for i in range(len(hashes)):
+        out[i] = probe(table, hashes[i]) == np.int64(ranks[i])
+    return out

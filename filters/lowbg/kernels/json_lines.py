@@ -13,23 +13,25 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.formats.jsonl.vectors import (
+from lowbg.kernels.arrays import Pointer, Rows, Text
+from lowbg.kernels.compiler import njit
+from lowbg.kernels.json_bytes import (
     BACKSLASH,
     LINE_END,
     QUOTE,
     WIDTH,
+    backslashes,
+    copy,
     line_ends,
     not_ascii,
     special,
     wrong_utf8,
 )
-from lowbg.kernels import njit
 from lowbg.kernels.vectors import lowest, ones, pointer
 
 Bytes: TypeAlias = NDArray[np.uint8]
+Table: TypeAlias = Rows[np.int64]
 Places: TypeAlias = NDArray[np.int64]
-Pointer: TypeAlias = Any
-"""An address, from `vectors.pointer`; indexed like an array."""
 
 MAX_DEPTH = 64
 """The deepest nesting of a plain line: a bit each in a word (orjson's limit is 1,024)."""
@@ -345,7 +347,7 @@ def _is_plain(
 
 
 @njit(cache=True, nogil=True)
-def count_ends(block: Bytes, size: int) -> Any:
+def count_ends(block: Text, size: int) -> Any:
     """How many line ends there are in `block[:size]`, which has `WIDTH` bytes more."""
     data = pointer(block)
     count = 0
@@ -359,16 +361,16 @@ def count_ends(block: Bytes, size: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def scan(
-    block: Bytes,
-    tree: Places,
-    keys: Bytes,
-    rules: Places,
+    block: Text,
+    tree: Table,
+    keys: Text,
+    rules: Table,
     max_line: int,
     seen: Places,
     lines: Places,
     plain: NDArray[np.bool_],
-    begins: Places,
-    ends: Places,
+    begins: Table,
+    ends: Table,
 ) -> Any:
     """Finds the lines, which of them are plain, and the wanted values of these; says how many.
 
@@ -395,3 +397,50 @@ def scan(
         row += is_plain
         at = end + 1
     return row
+
+
+@njit(cache=True, nogil=True)
+def _put(out: Pointer, to: int, character: int) -> Any:
+    """Writes a character in UTF-8; the place behind it."""
+    if character < 0x80:
+        out[to] = character
+        return to + 1
+    if character < 0x800:
+        out[to] = 0xC0 | character >> 6
+        out[to + 1] = 0x80 | character & 0x3F
+        return to + 2
+    if character < 0x10000:
+        out[to] = 0xE0 | character >> 12
+        out[to + 1] = 0x80 | character >> 6 & 0x3F
+        out[to + 2] = 0x80 | character & 0x3F
+        return to + 3
+    out[to] = 0xF0 | character >> 18
+    out[to + 1] = 0x80 | character >> 12 & 0x3F
+    out[to + 2] = 0x80 | character >> 6 & 0x3F
+    out[to + 3] = 0x80 | character & 0x3F
+    return to + 4
+
+
+@njit(cache=True, nogil=True)
+def unescape(block: Text, begins: Places, ends: Places, values: Bytes, offsets: Places) -> None:
+    """Writes the values of these spans to `values`, end to end, and the n + 1 `offsets` of them.
+
+    `values` holds the sum of the spans and `WIDTH` bytes; an escape is never shorter than what it
+    stands for.
+    """
+    data = pointer(block)
+    out = pointer(values)
+    to = 0
+    for i in range(len(begins)):
+        offsets[i] = to
+        at, end = begins[i], ends[i]
+        while at < end:
+            copy(out, to, data, at)
+            found = backslashes(data, at)
+            step = min(lowest(found) if found else WIDTH, end - at)
+            at += step
+            to += step
+            while at < end and data[at] == BACKSLASH:
+                character, at = escaped(data, at)
+                to = _put(out, to, character)
+    offsets[len(begins)] = to
