@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import inlined
 from lowbg.kernels.hashes import PRIME
 from lowbg.kernels.vectors import load, store
 
@@ -18,16 +18,19 @@ OTHER, LETTER, IDEOGRAPH, SPACE, IGNORE, APOSTROPHE, TERMINATOR, STOP, CLOSER, D
 (。！？) always; a CLOSER (quotes, brackets, Markdown emphasis) may stand between. EXPAND stands for
 two or three letters (ß, ligatures)."""
 
+LATIN, CYRILLIC, CHINESE, PLAIN = range(4)
+"""The folding tables: see `text/characters.py`."""
+
 LOW_16 = np.uint32(0xFFFF)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def utf8_length(cp: int) -> int:
     """Bytes of a folded character."""
     return 1 if cp < 0x80 else 2 if cp < 0x800 else 3
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def code_point(data: NDArray[np.uint8], at: int) -> Any:
     """The character at `at` as the folding tables know it, and its bytes.
 
@@ -69,13 +72,13 @@ def code_point(data: NDArray[np.uint8], at: int) -> Any:
     return cp, size
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def is_ascii_letter(byte: int) -> bool:
     """Whether the byte is one of A–Z and a–z: a LETTER in every folding table."""
     return 97 <= byte | 32 <= 122
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def extend_ascii(
     h: np.uint64,
     data: NDArray[np.uint8],

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels.arrays import Pointer, Rows, Text
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import inlined, kernel, part
 from lowbg.kernels.json_bytes import (
     BACKSLASH,
     LINE_END,
@@ -70,7 +70,7 @@ for _digit in b"0123456789abcdefABCDEF":
 # valid in none of them, so that none leaves its line.
 
 
-@njit(cache=True, nogil=True)
+@part
 def _line_end(data: Pointer, at: int) -> Any:
     """The place of the next line end."""
     found = line_ends(data, at)
@@ -80,21 +80,21 @@ def _line_end(data: Pointer, at: int) -> Any:
     return at + lowest(found)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _behind_space(data: Pointer, at: int) -> Any:
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
+@part
 def _hex4(data: Pointer, at: int) -> Any:
     """The number that four hexadecimal digits spell; negative where one is none."""
     high = _HEX[data[at]] << 12 | _HEX[data[at + 1]] << 8
     return np.int64(high | _HEX[data[at + 2]] << 4 | _HEX[data[at + 3]])
 
 
-@njit(cache=True, nogil=True)
+@part
 def escaped(data: Pointer, at: int) -> Any:
     """The character that the escape at `at` stands for, and the place behind it.
 
@@ -118,7 +118,7 @@ def escaped(data: Pointer, at: int) -> Any:
     return 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00), at + 12
 
 
-@njit(cache=True, nogil=True)
+@part
 def _string_end(data: Pointer, at: int) -> Any:
     """The place of the quote that ends the string whose first character is at `at`."""
     while True:
@@ -138,14 +138,14 @@ def _string_end(data: Pointer, at: int) -> Any:
                 return -1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _behind_digits(data: Pointer, at: int) -> Any:
     while _ZERO <= data[at] <= _NINE:
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
+@part
 def _number(data: Pointer, at: int) -> Any:
     """The kind of the number at `at`, and the place behind it."""
     begin = at
@@ -178,7 +178,7 @@ def _number(data: Pointer, at: int) -> Any:
     return kind, at
 
 
-@njit(cache=True, nogil=True)
+@part
 def _four(data: Pointer, at: int) -> Any:
     """Four bytes as a number, the first one lowest."""
     return (
@@ -189,7 +189,7 @@ def _four(data: Pointer, at: int) -> Any:
     )
 
 
-@njit(cache=True, nogil=True)
+@part
 def _scalar(data: Pointer, at: int) -> Any:
     """The kind of a value that is neither object nor list, where it begins, ends, and is passed."""
     c = data[at]
@@ -211,7 +211,7 @@ def _scalar(data: Pointer, at: int) -> Any:
     return kind, at, stop, stop
 
 
-@njit(cache=True, nogil=True)
+@part
 def _is_utf8(data: Pointer, at: int, end: int) -> Any:
     """Whether the object in `data[at:end]`, which a line end follows, is valid UTF-8.
 
@@ -232,7 +232,7 @@ def _is_utf8(data: Pointer, at: int, end: int) -> Any:
     return True
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _child(data: Pointer, begin: int, end: int, node: int, tree: Places, keys: Pointer) -> Any:
     """The node below `node` whose key is `data[begin:end]`; `NO_COLUMN` where none is wanted.
 
@@ -252,7 +252,7 @@ def _child(data: Pointer, begin: int, end: int, node: int, tree: Places, keys: P
     return NO_COLUMN
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_plain(
     data: Pointer,
     at: int,
@@ -346,7 +346,7 @@ def _is_plain(
         at = _behind_space(data, at)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_ends(block: Text, size: int) -> Any:
     """How many line ends there are in `block[:size]`, which has `WIDTH` bytes more."""
     data = pointer(block)
@@ -359,7 +359,7 @@ def count_ends(block: Text, size: int) -> Any:
     return count + ones(rest)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan(
     block: Text,
     tree: Table,
@@ -399,7 +399,7 @@ def scan(
     return row
 
 
-@njit(cache=True, nogil=True)
+@part
 def _put(out: Pointer, to: int, character: int) -> Any:
     """Writes a character in UTF-8; the place behind it."""
     if character < 0x80:
@@ -421,7 +421,7 @@ def _put(out: Pointer, to: int, character: int) -> Any:
     return to + 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unescape(block: Text, begins: Places, ends: Places, values: Bytes, offsets: Places) -> None:
     """Writes the values of these spans to `values`, end to end, and the n + 1 `offsets` of them.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lowbg.kernels.arrays import Text
 from lowbg.kernels.characters import code_point, extend_ascii, is_ascii_letter
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import inlined, kernel, part
 from lowbg.kernels.hashes import PRIME, SEED, mix
 from lowbg.kernels.scanning import WIDTH, ascii_letters, equal_bytes
 from lowbg.kernels.vectors import load, store
@@ -59,8 +59,8 @@ class Tables(NamedTuple):
     language_scripts: NDArray[np.uint8]
 
 
-@njit(cache=True, nogil=True)
-def _decide(
+@part
+def decide(
     seen: NDArray[np.int64],
     nats: NDArray[np.float64],
     hits: NDArray[np.int64],
@@ -117,7 +117,7 @@ def _decide(
     return best
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _vote(
     row: int,
     bounds: NDArray[np.int32],
@@ -129,7 +129,7 @@ def _vote(
         nats[voted[k]] += weights[k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_languages(
     data: Text,
     starts: NDArray[np.int64],
@@ -153,9 +153,11 @@ def read_languages(
         out[i] = UNDECIDED
         if not wanted[i]:
             continue
-        seen[:] = 0
-        nats[:] = 0.0
-        hits[:] = 0
+        for s in range(len(seen)):
+            seen[s] = 0
+        for language in range(len(nats)):
+            nats[language] = 0.0
+            hits[language] = 0
         words = 0
         n_waiting = 0
         pos = starts[i]
@@ -229,7 +231,7 @@ def read_languages(
                         nats[language] += load(weights, v)
                         hits[language] += 1
                 demand = _CLEAR if limit - starts[i] == _GLANCE and not at_end else 1.0
-                found = _decide(seen, nats, hits, words, only, language_scripts, demand)
+                found = decide(seen, nats, hits, words, only, language_scripts, demand)
                 if found >= 0 or at_end or pos >= last:
                     out[i] = found
                     break

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels.arrays import Rows
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import seldom
 from lowbg.kernels.hashes import extend
 from lowbg.kernels.ngram_lookups import WINDOW
 from lowbg.kernels.tables import find
 
 
-@njit(cache=True, nogil=True)
+@seldom
 def list_ngrams(
     words: NDArray[np.uint64],
     table: NDArray[np.uint32],
@@ -45,7 +45,7 @@ def list_ngrams(
     return found
 
 
-@njit(cache=True, nogil=True)
+@seldom
 def hash_windows(
     words: NDArray[np.uint64],
     first: NDArray[np.int64],
@@ -67,7 +67,7 @@ def hash_windows(
     return n
 
 
-@njit(cache=True, nogil=True)
+@seldom
 def list_levels(
     words: NDArray[np.uint64],
     sentences: NDArray[np.int32],

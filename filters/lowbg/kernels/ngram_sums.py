@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels.arrays import Rows
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import kernel, part
 from lowbg.kernels.hashes import extend
 from lowbg.kernels.ngram_lookups import (
     AHEAD,
@@ -117,7 +117,7 @@ class LanguageTables(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True)
+@part
 def _take_distinct(
     entries: NDArray[np.uint64], seen: NDArray[np.uint64], distinct: NDArray[np.uint64]
 ) -> int:
@@ -137,7 +137,7 @@ def _take_distinct(
     return int(n)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_distinct(
     distinct: NDArray[np.uint64],
     seen: NDArray[np.uint64],
@@ -163,7 +163,7 @@ def _add_distinct(
         known[k] += count
 
 
-@njit(cache=True, nogil=True)
+@part
 def _begin_sentences(
     words: NDArray[np.uint64],
     first: int,
@@ -206,12 +206,13 @@ def _begin_sentences(
             bucket_at = bucket_of(pairs, h) << np.uint64(3)
             own = entries[(t - first) * order : (t - first + 1) * order]
             own[t - at + 1] = entry_of(pairs, bucket_at, match_four(pairs, bucket_at, h))
-            own[t - at + 2 :] = 0
+            for k in range(t - at + 2, order):
+                own[k] = 0
         at += sentences[s]
         s += 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_words(
     n: int,
     sentences: NDArray[np.int32],
@@ -235,7 +236,8 @@ def _add_words(
     at = np.uint64(0)
     while n > 0:
         if taken == 0:
-            weights[:] = 0.0
+            for k in range(len(weights)):
+                weights[k] = 0.0
             weights[0] = backoffs[BEGIN_WEIGHT]
             sums[_SENTENCE] = 0.0
         now = min(n, sentences[s] - taken)
@@ -269,7 +271,7 @@ def _add_words(
     return s, taken
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read(
     words: NDArray[np.uint64],
     word_starts: NDArray[np.int64],
@@ -299,7 +301,8 @@ def read(
             continue
         windows = (len(own) + WINDOW - 1) // WINDOW
         size = (len(own) + windows - 1) // windows
-        sums[:] = 0.0
+        for k in range(len(sums)):
+            sums[k] = 0.0
         s: Any = np.int64(0)
         taken: Any = np.int64(0)
         for first in range(0, len(own), size):

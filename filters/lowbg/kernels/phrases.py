@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels.arrays import Rows, Text
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import inlined, kernel, part
 from lowbg.kernels.hashes import extend
 from lowbg.kernels.scanning import WIDTH, equal_bytes
 from lowbg.kernels.vectors import load
@@ -42,18 +42,18 @@ class Tables(NamedTuple):
     patterns: NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _bit(bits: NDArray[np.uint64], h: np.uint64) -> Any:
     """A number whose lowest bit says whether `h` was added."""
     return load(bits, (h >> _SIX) & _LOW_10) >> (h & _LOW_6)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _add(bits: NDArray[np.uint64], h: np.uint64) -> None:
     bits[(h >> _SIX) & _LOW_10] |= _ONE << (h & _LOW_6)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_heads(
     words: NDArray[np.uint64],
     starts: NDArray[np.int64],
@@ -77,7 +77,7 @@ def add_heads(
             _add(pairs[g], extend(first, words[starts[v] + 1]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find(
     words: NDArray[np.uint64],
     word_starts: NDArray[np.int64],
@@ -126,7 +126,7 @@ def find(
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def choose(word: NDArray[np.int64], words: NDArray[np.int64], chosen: NDArray[np.bool_]) -> None:
     """Of matches in the order of `find`, the leftmost, then the longest, then the first listed."""
     covered = 0
@@ -148,7 +148,7 @@ def choose(word: NDArray[np.int64], words: NDArray[np.int64], chosen: NDArray[np
 _MIN_URL = WIDTH
 
 
-@njit(cache=True, nogil=True)
+@part
 def _may_hold_url(data: Text, first: int, end: int) -> bool:
     """Whether `:/` or `ww?.` stands before the last bytes, in which no URL has room."""
     at = first
@@ -161,7 +161,7 @@ def _may_hold_url(data: Text, first: int, end: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_urls(
     data: Text,
     text_starts: NDArray[np.int64],

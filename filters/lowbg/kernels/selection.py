@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import seldom
 
 
-@njit(cache=True, nogil=True)
+@seldom
 def take(
     order: NDArray[np.int64],
     units: NDArray[np.int64],

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def goh_barabasi(
     lengths: NDArray[np.int32], starts: NDArray[np.int64], out: NDArray[np.float32]
 ) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import seldom
 
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@seldom
 def times(starts: NDArray[np.int64], columns: NDArray[np.int32], vector: Floats) -> Floats:
     """The product with a vector of an entry a column."""
     out = np.zeros(len(starts) - 1)
@@ -22,7 +22,7 @@ def times(starts: NDArray[np.int64], columns: NDArray[np.int32], vector: Floats)
     return out
 
 
-@njit(cache=True, nogil=True)
+@seldom
 def transposed_times(
     starts: NDArray[np.int64], columns: NDArray[np.int32], vector: Floats, width: int
 ) -> Floats:

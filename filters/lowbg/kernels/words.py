@@ -27,7 +27,7 @@ from lowbg.kernels.characters import (
     is_ascii_letter,
     utf8_length,
 )
-from lowbg.kernels.compiler import njit
+from lowbg.kernels.compiler import kernel, part
 from lowbg.kernels.hashes import PRIME, SEED, mix
 from lowbg.kernels.scanning import WIDTH, ascii_letters
 from lowbg.kernels.vectors import load, store
@@ -44,7 +44,7 @@ class Room(NamedTuple):
     counts: Rows[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _skip_url(data: Text, at: int, end: int) -> int:
     """Where a URL ends that is under way at `at`: at white space, a quote or a closing bracket."""
     while at < end:
@@ -55,7 +55,7 @@ def _skip_url(data: Text, at: int, end: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_words(
     done: int,
     data: Text,
@@ -329,7 +329,7 @@ def read_words(
     return len(starts) - 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def word_ends(
     data: Text,
     offsets: NDArray[np.int64],

@@ -13,10 +13,10 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.kernels.characters import CHINESE, CYRILLIC, LATIN, PLAIN
+
 FOLDINGS = ("latin", "cyrillic", "chinese", "plain")
 """The folding tables, by their index."""
-
-LATIN, CYRILLIC, CHINESE, PLAIN = range(4)
 
 _BY_LANGUAGE = {"ru": CYRILLIC, "zh": CHINESE, "ja": PLAIN}
 

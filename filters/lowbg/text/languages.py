@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lowbg.kernels.characters import EXPAND, IDEOGRAPH, IGNORE, LETTER
+from lowbg.kernels.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER
 from lowbg.kernels.languages import (
     L_SCRIPT,
     NO_LETTER,
@@ -31,7 +31,7 @@ from lowbg.kernels.languages import (
     Tables,
     read_languages,
 )
-from lowbg.text.characters import LATIN, folding_tables
+from lowbg.text.characters import folding_tables
 from lowbg.text.tokens import text_buffer, tokenize
 
 CODES: Final[tuple[str, ...]] = (
