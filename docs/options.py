@@ -17,7 +17,9 @@ import typer.main
 from lowbg_cli.app import app
 
 PAGES = Path(__file__).parent / "commands"
-TABLE = re.compile(r"<!-- options of lowbg ([a-z -]+) -->\n(.*?)<!-- end of options -->\n", re.DOTALL)
+TABLE = re.compile(
+    r"<!-- options of lowbg ([a-z -]+) -->\n(.*?)<!-- end of options -->\n", re.DOTALL
+)
 
 
 def commands() -> dict[str, list[tuple[str, str, str]]]:

@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = (README, *sorted(DOCS.rglob("*.md")))
 
-_FENCE = re.compile(r"^```(\S+)?(?: (.+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\S+)?(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,6 @@ def headings(text: str) -> list[re.Match[str]]:
     return list(re.finditer(r"^#+ (.+)$", prose(text), flags=re.MULTILINE))
 
 
-def section(text: str, title: str) -> str:
-    """What stands under a heading, up to the next one. The heading must be there once."""
-    found = headings(text)
-    (index,) = [i for i, heading in enumerate(found) if heading[1] == title]
-    end = found[index + 1].start() if index + 1 < len(found) else len(text)
-    return text[found[index].end() : end]
-
-
 def commands(block: Block) -> Iterator[Shown]:
     """The commands of a `console` block. A backslash at a line's end goes on in the next line."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
@@ -84,6 +76,7 @@ def commands(block: Block) -> Iterator[Shown]:
         yield Shown("\n".join(lines[:size]), tuple(lines[size:]))
 
 
-def all_commands(text: str) -> list[str]:
-    """Every command that a page's `console` blocks show."""
-    return [shown.command for block in blocks(text, "console") for shown in commands(block)]
+def recipe_commands(page: Path) -> list[str]:
+    """The commands of a page's blocks that are marked `recipe`, in their order."""
+    marked = [block for block in blocks(read(page), "console") if block.words == ("recipe",)]
+    return [shown.command for block in marked for shown in commands(block)]

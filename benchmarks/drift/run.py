@@ -209,8 +209,8 @@ def as_markdown(summary: dict[str, dict[str, dict[str, float]]], head: Sequence[
     lines += _row(["figure", "limit", *summary], rule=True)
     for name in names:
         limit = _limits().get(name)
-        cells = [f"{figures[name]['change']:+.3f}" for figures in summary.values()]
-        lines += _row([name, "" if limit is None else f"{limit:+.2f}", *cells])
+        changes = [f"{figures[name]['change']:+.3f}" for figures in summary.values()]
+        lines += _row([name, "" if limit is None else f"{limit:+.2f}", *changes])
     lines += ["", "## The other half: spread of the change, and its stated standard error", ""]
     lines += _row(["figure", "spread over the draws", "stated error (mean)"], rule=True)
     for name in names:
