@@ -455,6 +455,7 @@ class Policy:
     `ai_score` from which a document is called AI, in place of the shipped threshold (what
     `lowbg calibrate` writes).
     `lm`: what a causal LM needs to take part; null: it is only reported.
+    `scorers`: the settings of scorers by name, as the file has them; the scorer itself checks them.
     """
 
     rule: Rule = setting(
@@ -508,6 +509,12 @@ class Policy:
         "What a causal LM needs to take part; `lowbg calibrate` writes it.",
         None,
         key="calibration.lm",
+        flags=None,
+    )
+    scorers: Mapping[str, Mapping[str, Any]] = setting(
+        "The settings of a scorer, which checks them itself.",
+        factory=dict,
+        key="scorers",
         flags=None,
     )
 
@@ -809,7 +816,10 @@ def as_dict(value: Any) -> Any:
             "count_fields": list(value.count_fields),
         }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        values = {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, Policy) and not value.scorers:
+            del values["scorers"]  # A policy without any keeps the digest that it always had.
+        return values
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, Fraction):

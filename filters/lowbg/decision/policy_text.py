@@ -22,10 +22,15 @@ def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
     for own in declared(type(policy)):
         if own.setting.key:
             table, _, name = own.setting.key.partition(".")
-            tables.setdefault(table, {})[name] = reduce(getattr, own.path, policy)
+            value = reduce(getattr, own.path, policy)
+            tables.setdefault(table, {}).update({name: value} if name else {})
     lines = [f"# {line}".rstrip() for comment in comments for line in comment.split("\n")]
     for name, values in tables.items():
         lines += _lines(name, values)
+    for scorer, settings in sorted(policy.scorers.items()):
+        # An empty one says that the scorer is to run.
+        lines.append(f"[scorers.{_key(scorer)}]")
+        lines += [f"{_key(key)} = {_value(value)}" for key, value in settings.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -70,8 +75,10 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         # A JSON string is a TOML basic string, but for DEL.
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value.isoformat() if isinstance(value, dt.date) else repr(value)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())}}}"
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    return str(value).lower() if isinstance(value, bool) else repr(value)

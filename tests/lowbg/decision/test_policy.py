@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowbg.config import FprBound, Gate, GateGroup, GateStatistic, Policy, Rule, Unscored
+from lowbg.config import FprBound, Gate, GateGroup, GateStatistic, Policy, Rule, Unscored, as_dict
 from lowbg.decision.policy import load_policy, parse_policy
 from lowbg.errors import ConfigError
 
@@ -69,6 +69,13 @@ def test_an_empty_file_is_the_default() -> None:
     assert parse_policy("") == Policy()
 
 
+def test_settings_of_scorers_are_handed_on_and_change_the_digest() -> None:
+    policy = parse_policy("[scorers.readability]\nscale = 2.0\n[scorers.other]\n")
+    assert policy.scorers == {"readability": {"scale": 2.0}, "other": {}}
+    assert as_dict(policy)["scorers"] == policy.scorers
+    assert "scorers" not in as_dict(Policy())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -104,6 +111,7 @@ def test_an_empty_file_is_the_default() -> None:
         ("[gate]\nsource_field = ''", r"gate\.source_field is ''; it must be text"),
         ("[trust]\ncount_fields = ['a', '']", r"trust\.count_fields is .* list of texts"),
         ("[gate.max_phrase_hits]\nx = 1.5", r"max_phrase_hits\.x is 1\.5; it must be a whole"),
+        ("[scorers]\nreadability = 3", r"p\.toml: scorers\.readability is 3; it must be a table"),
         ("[decision", r"p\.toml: not valid TOML"),
     ],
 )

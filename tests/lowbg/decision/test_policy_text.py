@@ -74,6 +74,11 @@ def lms(draw: st.DrawFn) -> LmCalibration:
     )
 
 
+PLAIN = st.booleans() | st.integers(-99, 99) | st.floats(allow_nan=False) | NAMES | st.dates()
+SETTINGS = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=2)
+)
+
 POLICIES = st.builds(
     Policy,
     rule=st.sampled_from(Rule),
@@ -98,6 +103,7 @@ POLICIES = st.builds(
     ),
     gate=GATES,
     lm=st.none() | lms(),
+    scorers=st.dictionaries(NAMES, st.dictionaries(NAMES, SETTINGS, max_size=3), max_size=2),
 )
 
 
