@@ -586,13 +586,13 @@ class LmSettings:
     )
 
     def __post_init__(self) -> None:
-        check_limits(self)
         if self.band is not None and not 0.0 <= self.band[0] <= self.band[1] <= 1.0:
             low, high = self.band
             raise ConfigError(
                 f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first",
                 key="extras.lm.band",
             )
+        check_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
