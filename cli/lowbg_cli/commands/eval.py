@@ -38,11 +38,11 @@ def eval_command(
     target_fpr: options.TargetFpr = None,
     fpr_bound: options.FprBoundName = None,
     json_to: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all metrics as JSON.")
     ] = None,
     markdown_to: Annotated[
         Path | None,
-        typer.Option("--markdown", metavar="FILE", help="Write all figures as Markdown tables."),
+        typer.Option("--markdown", metavar="FILE", help="Write all metrics as Markdown tables."),
     ] = None,
     html_to: Annotated[
         Path | None,
@@ -82,7 +82,7 @@ def eval_command(
     for error in labelled.cut.values():
         terminal.error(str(error))
     if labelled.cut:
-        terminal.warning("the figures are of what was read, not of the whole input")
+        terminal.warning("the metrics are of what was read, not of the whole input")
     judgements = labelled.judging.judgements()
     results = evaluate(judgements)
     if json_to is not None:
