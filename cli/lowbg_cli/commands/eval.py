@@ -12,6 +12,7 @@ import typer
 
 import lowbg
 from lowbg.config import RunConfig, as_dict
+from lowbg.storage.files import file_digest
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import FieldOptions, PolicyOptions, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -110,7 +111,6 @@ def _as_json(
 ) -> str:
     """All figures, with what they depend on; `cut` names shards that were read in part."""
     from lowbg.jobs.eval.evaluate import as_json
-    from lowbg.jobs.train.corpus import file_digest
 
     local = [(shard.name, Path(shard.path)) for shard in shards]
     content = {
