@@ -25,7 +25,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numba
 import numpy as np
@@ -195,7 +195,7 @@ def _cache_class() -> Any:
             self._cache_path = str(folder / Path(self._cache_path).name)
 
     class Results(caching.CompileResultCacheImpl):
-        _locator_classes: ClassVar = [
+        _locator_classes = [  # noqa: RUF012 - as in numba
             *caching.CompileResultCacheImpl._locator_classes,
             Elsewhere,
         ]

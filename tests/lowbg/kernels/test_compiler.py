@@ -202,7 +202,7 @@ def test_types_are_those_of_the_annotations() -> None:
     given: tuple[Any, ...] = (
         1, np.zeros(3, np.int8), Pair(frozen, np.zeros((2, 2), np.uint64)), np.uint64(1), 1.5,
     )  # fmt: skip
-    assert compiler.types_of(function) == tuple(numba.typeof(value) for value in given)
+    assert compiler.types_of(function) == tuple(map(numba.typeof, given))
 
 
 def test_everything_compiled_lies_in_this_room() -> None:

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.kernels import selection
 from lowbg.kernels.hashes import MIX_1, MIX_2
-from lowbg.kernels.selection import take
 
 BLOCK: Final = 4 << 20
 """How many documents are sorted at once."""
@@ -108,7 +108,7 @@ def select(
         order = np.argsort(ranks, kind="stable")
         counts = np.zeros(len(order), np.uint8)
         left = int(
-            take(
+            selection.take(
                 order,
                 np.concatenate([chunk.units for _, chunk in found]),
                 np.concatenate([chunk.sources for _, chunk in found]),
