@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lowbg
-from lowbg.config import FieldNames, RunConfig
+from lowbg.config import OUTCOMES, FieldNames, RunConfig
 from lowbg.decision.provenance import ProvenanceJudge
 from lowbg.errors import ConfigError, InputError
 from lowbg.formats import open_reader
@@ -34,7 +34,6 @@ from lowbg.formats.jsonl.writer import JsonlWriter
 from lowbg.formats.parquet.reader import ParquetReader
 from lowbg.formats.parquet.writer import ParquetWriter
 from lowbg.records import Batch
-from lowbg.report.statistics import VERDICTS
 from lowbg.runs import manifest
 from lowbg.storage.files import file_digest, naming, replace_file, sync_directory
 from lowbg.storage.locks import run_lock
@@ -236,7 +235,7 @@ class _Store:
         """Puts a manifest of the packs in place."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         inputs = [pack.entry for pack in self.packs]
-        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *VERDICTS)}
+        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *OUTCOMES)}
         manifest.write(
             self.root,
             {
@@ -281,7 +280,7 @@ class _Store:
             "names": of_names,
             "complete": True,
             "records": len(names),
-            **dict.fromkeys(VERDICTS, 0),
+            **dict.fromkeys(OUTCOMES, 0),
             "human": len(names),
             "added": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         }

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lowbg import schema
 from lowbg.arrays import float32_or_none
-from lowbg.config import RunConfig, ScoreFormat
+from lowbg.config import VERDICTS, RunConfig, ScoreFormat
 from lowbg.errors import OutputError
 from lowbg.formats.base import Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
@@ -28,7 +28,6 @@ from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Place, run_job
-from lowbg.runs.routing import VERDICT_NAMES
 from lowbg.runs.run import OnShard, Outcome, reader_opener, run_info
 from lowbg.runs.shard import OnProgress, run_shard
 from lowbg.runs.sinks import QUARANTINE, check_inside
@@ -226,7 +225,7 @@ def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
         "language": codes.take(pa.array(language, pa.int64(), mask=~known)),
         "words": pa.array(judged.documents.tokens.words_per_document, pa.int64()),
         "ai_score": decisions.score,
-        "verdict": pa.array([VERDICT_NAMES[v] for v in decisions.verdicts], pa.string()),
+        "verdict": pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
         "reasons": decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}

@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from lowbg.arrays import float32_or_none
-from lowbg.config import RunConfig, Unscored
+from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
 from lowbg.formats.base import Annotations, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
@@ -20,7 +20,7 @@ from lowbg.formats.naming import codec_of, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
 from lowbg.records import Batch, LinePayload, Payload, Rejected
 from lowbg.runs.engine import Judged
-from lowbg.runs.routing import VERDICT_NAMES, Route, masks, routes
+from lowbg.runs.routing import Route, masks, routes
 from lowbg.storage.files import Part, PartState, WrittenFile
 
 QUARANTINE: Final = "quarantine"
@@ -194,7 +194,7 @@ class StreamSinks:
 def _annotations(payload: Payload, judged: Judged) -> Annotations:
     """What `annotate` adds to each record: score, verdict and reasons."""
     decisions = judged.decisions
-    verdicts = [VERDICT_NAMES[v] for v in decisions.verdicts]
+    verdicts = [VERDICTS[v] for v in decisions.verdicts]
     reasons = decisions.reasons_array()
     if not isinstance(payload, LinePayload):
         return pa.StructArray.from_arrays(
