@@ -25,15 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lowbg
-from lowbg.config import FieldNames, RunConfig
+from lowbg.config import OUTCOMES, FieldNames, RunConfig
 from lowbg.decision.provenance import ProvenanceJudge
 from lowbg.errors import ConfigError, InputError
 from lowbg.formats import CODEC_ENDINGS, open_reader
 from lowbg.formats.base import Output, Reader, Writer
 from lowbg.records import Batch
-from lowbg.report.statistics import VERDICTS
 from lowbg.runs import manifest
-from lowbg.storage.files import naming, replace_file, sync_directory
+from lowbg.storage.files import file_digest, naming, replace_file, sync_directory
 from lowbg.storage.locks import run_lock
 
 KEY: Final = "reserve"
@@ -233,7 +232,7 @@ class _Store:
         """Puts a manifest of the packs in place."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         inputs = [pack.entry for pack in self.packs]
-        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *VERDICTS)}
+        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *OUTCOMES)}
         manifest.write(
             self.root,
             {
@@ -261,7 +260,7 @@ class _Store:
     def adopt(self, unfinished: Path, names: Sequence[bytes], source: str) -> None:
         """Gives a whole pack its name, and lists it."""
         with naming(unfinished):
-            digest = _digest(unfinished)
+            digest = file_digest(unfinished)
             size = unfinished.stat().st_size
             ending = unfinished.name.removeprefix(_UNFINISHED)
             path = self.root / "packs" / f"{digest}{ending}"
@@ -278,7 +277,7 @@ class _Store:
             "names": of_names,
             "complete": True,
             "records": len(names),
-            **dict.fromkeys(VERDICTS, 0),
+            **dict.fromkeys(OUTCOMES, 0),
             "human": len(names),
             "added": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         }
@@ -407,8 +406,3 @@ def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
 def _rows(names: Iterable[str]) -> NDArray[np.uint8]:
     data = bytes.fromhex("".join(sorted(names)))
     return np.frombuffer(data, np.uint8).reshape(-1, _NAME_BYTES)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

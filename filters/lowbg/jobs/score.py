@@ -14,11 +14,12 @@ import orjson
 import pyarrow as pa
 
 from lowbg import schema
-from lowbg.config import RunConfig, ScoreFormat
+from lowbg.arrays import float32_or_none
+from lowbg.config import VERDICTS, RunConfig, ScoreFormat
 from lowbg.errors import OutputError
 from lowbg.formats import table_format
 from lowbg.formats.base import Output, Reader, TableFormat, Writer
-from lowbg.formats.jsonl.rows import column_values, lines
+from lowbg.formats.jsonl.rows import lines
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import stem
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
@@ -29,7 +30,6 @@ from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Place, run_job
-from lowbg.runs.routing import VERDICT_NAMES
 from lowbg.runs.run import OnShard, Outcome, reader_opener, run_info
 from lowbg.runs.shard import OnProgress, run_shard
 from lowbg.runs.sinks import QUARANTINE, check_inside
@@ -222,7 +222,7 @@ def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
         "language": codes.take(pa.array(language, pa.int64(), mask=~known)),
         "words": pa.array(judged.documents.tokens.words_per_document, pa.int64()),
         "ai_score": decisions.score,
-        "verdict": pa.array([VERDICT_NAMES[v] for v in decisions.verdicts], pa.string()),
+        "verdict": pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
         "reasons": decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}
@@ -242,7 +242,7 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     table = score_table(shard, batch, judged)
     lengths = [len(text) for text in batch.text.to_pylist()]
     numeric = [
-        (name, column_values(table.column(name)))
+        (name, float32_or_none(table.column(name)))
         for name in table.schema.names
         if pa.types.is_float32(table.schema.field(name).type)
     ]

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final, TypeAlias
 
 import pyarrow as pa
 
-from lowbg.config import RunConfig, Unscored
+from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
 from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
@@ -18,7 +18,7 @@ from lowbg.formats.naming import codec_of, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
 from lowbg.records import Batch, Rejected
 from lowbg.runs.engine import Judged
-from lowbg.runs.routing import VERDICT_NAMES, Route, masks, routes
+from lowbg.runs.routing import Route, masks, routes
 from lowbg.storage.files import Part, PartState, WrittenFile
 
 QUARANTINE: Final = "quarantine"
@@ -193,7 +193,7 @@ class StreamSinks:
 def _annotations(judged: Judged) -> Annotations:
     """What `annotate` adds to each record: score, verdict and reasons."""
     decisions = judged.decisions
-    verdicts = pa.array([VERDICT_NAMES[v] for v in decisions.verdicts], pa.string())
+    verdicts = pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string())
     return pa.StructArray.from_arrays(
         [decisions.score, verdicts, decisions.reasons_array()],
         names=["ai_score", "verdict", "reasons"],

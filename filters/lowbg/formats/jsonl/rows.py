@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from lowbg.arrays import float32_or_none
 from lowbg.records import BytesPayload
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
@@ -15,21 +16,15 @@ _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 def json_values(rows: pa.RecordBatch) -> list[bytes]:
     """Each row as a JSON object; float32 values in their shortest decimal form."""
-    columns = [column_values(column) for column in rows.columns]
+    columns = [
+        float32_or_none(column) if pa.types.is_float32(column.type) else column.to_pylist()
+        for column in rows.columns
+    ]
     names = rows.schema.names
     return [
         orjson.dumps(dict(zip(names, row, strict=True)), option=_NUMPY)
         for row in zip(*columns, strict=True)
     ]
-
-
-def column_values(column: pa.Array) -> list[object]:
-    """A column's values; those of float32 stay so: JSON then gets their shortest form."""
-    if not pa.types.is_float32(column.type):
-        return list(column.to_pylist())
-    values = np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
-    valid = column.is_valid().to_pylist()
-    return [value if ok else None for value, ok in zip(values, valid, strict=True)]
 
 
 def lines(values: Iterable[bytes]) -> BytesPayload:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import Durability, RunConfig
+from lowbg.config import Durability, RunConfig, Verdict
 from lowbg.decision.decide import Decisions
 from lowbg.errors import InputError
 from lowbg.formats import open_reader
@@ -23,7 +23,6 @@ from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import Checkpoint, Journal, key_of
 from lowbg.runs.engine import Judged
 from lowbg.runs.inputs import Shard
-from lowbg.runs.routing import VERDICT_AI, VERDICT_HUMAN
 from lowbg.runs.shard import OnProgress, run_shard
 from lowbg.runs.sinks import QUARANTINE, check_inside, open_writer
 from lowbg.scorers.base import Documents
@@ -67,7 +66,7 @@ class CopyWorker:
             assert isinstance(reader, SelectingReader)
             return CopySinks(task.name, reader.inner, setup, journal, checkpoint)
 
-        verdict = VERDICT_HUMAN if role_of(task) == HUMAN else VERDICT_AI
+        verdict = Verdict.HUMAN.code if role_of(task) == HUMAN else Verdict.AI.code
         return run_shard(
             task.name, task.path, reader, sinks, RoleJudge(verdict), on_progress, journal
         )
