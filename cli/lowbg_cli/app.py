@@ -26,6 +26,7 @@ from lowbg_cli.commands.score import score_command
 from lowbg_cli.commands.scorers import scorers_command
 from lowbg_cli.commands.train import train_command
 from lowbg_cli.commands.verify import verify_command
+from lowbg_cli.commands.warm_up import warm_up_command
 from lowbg_cli.exits import guarded, raise_on_signals, run_program, usage_errors_in_a_line
 from lowbg_cli.helping import PlainCommand, PlainGroup
 from lowbg_cli.several import TakesSeveral
@@ -39,7 +40,7 @@ EPILOG = (
 ORDER = (
     *("filter", "score", "explain", "report", "verify"),
     *("calibrate", "eval", "train"),
-    *("gate", "drift", "mix", "reserve", "scorers"),
+    *("gate", "drift", "mix", "reserve", "scorers", "warm-up"),
 )
 """The commands as `--help` lists them: the main job, its thresholds, what is done beside it."""
 
@@ -85,6 +86,7 @@ app.add_typer(drift_app)
 app.command("mix", cls=TakesSeveral)(guarded(mix_command))
 app.add_typer(reserve_app, name="reserve")
 app.command("scorers", cls=PlainCommand)(guarded(scorers_command))
+app.command("warm-up", cls=PlainCommand)(guarded(warm_up_command))
 
 
 def _print_version(wanted: bool) -> None:

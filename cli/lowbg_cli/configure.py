@@ -27,7 +27,7 @@ from lowbg.config import (
     Unscored,
 )
 from lowbg.errors import ConfigError
-from lowbg_cli import terminal
+from lowbg_cli import first_use, terminal
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Discovery, Shard
@@ -301,7 +301,7 @@ def ready_workers(
     if executor is ExecutorName.PROCESSES and min(workers, len(shards)) > 1:
         from lowbg.runs.executors import server
 
-        if not server.start(module):
+        if not server.start(module, compiling=first_use.message()):
             # Workers are started afresh: they, too, import nothing from the current folder.
             os.environ.setdefault("PYTHONSAFEPATH", "1")
 

@@ -20,6 +20,7 @@ import typer
 from lowbg.errors import StoppedError
 from lowbg.runs.stopping import STOP
 from lowbg_cli import terminal
+from lowbg_cli.first_use import compile_together
 
 P = ParamSpec("P")
 
@@ -144,6 +145,7 @@ def guarded(command: Callable[P, ExitCode]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        compile_together(quiet=bool(kwargs.get("quiet")))
         raise typer.Exit(_run(functools.partial(command, *args, **kwargs)))
 
     return run
