@@ -98,6 +98,7 @@ def scaled(x):
 }
 
 
+@pytest.mark.slow
 def test_a_kernel_is_compiled_again_when_what_it_is_made_of_changes(tmp_path: Path) -> None:
     package = tmp_path / "small"
     package.mkdir()
