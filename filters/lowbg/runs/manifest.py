@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 from lowbg.config import OUTCOMES, as_dict
 from lowbg.errors import ConfigError, LowbgError, OutputError, cause
+from lowbg.formats import count_records
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.storage.compression import open_input
 from lowbg.storage.files import AtomicFile, file_digest
@@ -301,20 +302,10 @@ def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
 
 
 def _count_records(path: Path, kind: str) -> int:
-    """Rows of a Parquet file, lines of any other; a line of quarantine may stand for several."""
-    with path.open("rb") as file:
-        if file.read(4) == b"PAR1":
-            import pyarrow.parquet as pq
-
-            return int(pq.read_metadata(path).num_rows)
+    """The records of a file; a line of quarantine may stand for several."""
     if kind == "quarantine":
         return sum(int(json.loads(line).get("count", 1)) for line in _lines(path))
-    records, last = 0, b"\n"
-    with open_input(path) as stream:
-        while chunk := stream.read_chunk():
-            records += chunk.count(b"\n")
-            last = chunk[-1:]
-    return records + (last != b"\n")
+    return count_records(path)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

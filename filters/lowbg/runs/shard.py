@@ -261,7 +261,7 @@ class _ShardRun:
         return ShardResult(
             shard=self._name,
             source=self._source,
-            format=reader.format if reader is not None else "unknown",
+            format=reader.format.name if reader is not None else "unknown",
             compression=reader.compression if reader is not None else "unknown",
             records=tally.records,
             complete=self._complete,

@@ -18,7 +18,7 @@ from lowbg.formats.base import Reader
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
 from lowbg.jobs.mix.inputs import HUMAN, role_of
 from lowbg.jobs.mix.measure import folder, rows_of
-from lowbg.records import Batch, KnownOrigin, LinePayload, Metadata, Position, Rejected, RowPayload
+from lowbg.records import Batch, KnownOrigin, Metadata, Position, Rejected
 from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import Checkpoint, Journal, key_of
 from lowbg.runs.engine import Judged
@@ -80,7 +80,7 @@ def taken_of(output: Path, name: str) -> NDArray[np.uint8]:
     return np.memmap(path, np.uint8, "r")
 
 
-class SelectingReader:
+class SelectingReader(Reader):
     """Of another reader's records, those that are taken; what can't be read comes along.
 
     `records` (rising) are the positions of the readable records, `taken` above 0 for those to
@@ -91,7 +91,7 @@ class SelectingReader:
         self, inner: Reader, records: NDArray[np.int64], taken: NDArray[np.uint8], name: str
     ) -> None:
         self.inner = inner
-        self.format, self.compression = inner.format, inner.compression
+        self.format, self.kind, self.compression = inner.format, inner.kind, inner.compression
         self.seen_fields = inner.seen_fields
         self._records = records
         self._taken = taken
@@ -125,7 +125,6 @@ def selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
     if keep.all():
         return batch
     mask = pa.array(keep)
-    payload = batch.payload
     own = batch.metadata
     return replace(
         batch,
@@ -136,9 +135,7 @@ def selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
             own.url.filter(mask), {name: c.filter(mask) for name, c in own.others.items()},
         ),
         sizes=batch.sizes[keep],
-        payload=LinePayload(payload.buffer, payload.starts[keep], payload.ends[keep])
-        if isinstance(payload, LinePayload)
-        else RowPayload(payload.rows.filter(mask)),
+        payload=batch.payload.take(keep),
     )  # fmt: skip
 
 
