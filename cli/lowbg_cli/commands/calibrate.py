@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import lowbg
+from lowbg.amounts import counted
 from lowbg.config import LmDtype, RunConfig
 from lowbg_cli import options, scorer_options, terminal
 from lowbg_cli.configure import (
@@ -143,7 +144,7 @@ def calibrate_command(
         _tell_lm(joint, quiet=quiet)
     if not quiet:
         terminal.show(_table(result, by))
-        terminal.say(f"{output}: thresholds for {terminal.plural(_found(result), 'language')}")
+        terminal.say(f"{output}: thresholds for {counted(_found(result), 'language')}")
     return ExitCode.FINISHED
 
 
@@ -164,7 +165,7 @@ def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:
         elif not quiet:
             short = "" if r.judges_short else "; texts too short for the tables stay unscored"
             terminal.say(
-                f"{r.language}: the LM read {terminal.plural(r.read, 'human document')}; "
+                f"{r.language}: the LM read {counted(r.read, 'human document')}; "
                 f"joint threshold {r.threshold:.4f}{short}"
             )
 
@@ -238,10 +239,10 @@ def _warn(result: Calibrated, known: Known) -> None:
         (known.unread, "can't be read"),
     ):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
+            terminal.warning(f"{counted(count, 'record')} left out: {what}")
     for count, what in ((known.unscored, "can't be scored"), (known.repeated, "repeats another")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'human document')} left out: {what}")
+            terminal.warning(f"{counted(count, 'human document')} left out: {what}")
 
 
 def _table(result: Calibrated, by: KnownBy) -> str:

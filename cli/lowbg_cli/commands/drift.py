@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from lowbg.amounts import counted
 from lowbg.config import RunConfig
 from lowbg.jobs.drift.settings import Limits, Size
 from lowbg_cli import options, terminal
@@ -172,8 +173,7 @@ def baseline_command(
     write_baseline(output, profile, conditions_of(engine), tuple(inputs))
     if not quiet:
         terminal.say(
-            f"{output}: {documents:,} of {terminal.plural(profile.seen, 'document')}, "
-            f"{words:,} words"
+            f"{output}: {documents:,} of {counted(profile.seen, 'document')}, {words:,} words"
         )
     return ExitCode.INCOMPLETE if drawn.problems else ExitCode.FINISHED
 
@@ -389,7 +389,7 @@ def _draw(
         terminal.error(problem)
     if drawn.problems and len(drawn) < size.documents:
         raise InputError(
-            f"{terminal.plural(drawn.seen, 'document')} could be read, too few for a sample of "
+            f"{counted(drawn.seen, 'document')} could be read, too few for a sample of "
             f"{size.documents:,}"
         )
     if drawn.unread and not drawn.seen:
@@ -399,11 +399,9 @@ def _draw(
             if fields
             else "is the input JSONL, an object a line, or Parquet?"
         )
-        raise InputError(
-            f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; {hint}"
-        )
+        raise InputError(f"none of {counted(drawn.unread, 'record')} could be read as text; {hint}")
     if drawn.unread and not quiet:
-        terminal.warning(f"{terminal.plural(drawn.unread, 'record')} left out: can't be read")
+        terminal.warning(f"{counted(drawn.unread, 'record')} left out: can't be read")
     return drawn, Engine(policy).setup()
 
 

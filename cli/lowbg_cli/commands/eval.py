@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import lowbg
+from lowbg.amounts import counted
 from lowbg.config import RunConfig, as_dict
 from lowbg.storage.files import file_digest
 from lowbg_cli import options, terminal
@@ -78,7 +79,7 @@ def eval_command(
         )
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
+            terminal.warning(f"{counted(count, 'record')} left out: {what}")
     for error in labelled.cut.values():
         terminal.error(str(error))
     if labelled.cut:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowbg.amounts import counted
 from lowbg.config import Changed, Durability, Existing, LmDtype, RunConfig
 from lowbg_cli import loading, options, scorer_options, terminal
 from lowbg_cli.configure import (
@@ -214,7 +215,7 @@ def _into_stream(
 def _lost(outcome: Outcome) -> ExitCode:
     """Records that could not be read and were kept nowhere make a run incomplete."""
     terminal.error(
-        f"{terminal.plural(outcome.quarantined, 'record')} could not be read and went nowhere; "
+        f"{counted(outcome.quarantined, 'record')} could not be read and went nowhere; "
         "--quarantine-to FILE keeps them"
     )
     return ExitCode.INCOMPLETE

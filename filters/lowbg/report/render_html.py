@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowbg.amounts import bytes_text, count_text, share_text
 from lowbg.config import VERDICTS
 from lowbg.report.render_json import write_whole
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import Histogram, bytes_text, count_text, share_text, visible
+from lowbg.report.sections.base import Histogram, visible
 
 if TYPE_CHECKING:
     import jinja2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.amounts import count_text
 from lowbg.config import OUTCOMES
-from lowbg.report.sections.base import Block, Material, Note, Section, count_text
+from lowbg.report.sections.base import Block, Material, Note, Section
 
 
 def _collect(material: Material) -> dict[str, Any]:

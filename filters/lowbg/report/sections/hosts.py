@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.amounts import share_text
 from lowbg.config import VERDICTS
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import ShareEstimator
@@ -16,7 +17,6 @@ from lowbg.report.sections.base import (
     Section,
     counted_row,
     counted_table,
-    share_text,
 )
 from lowbg.report.statistics import MEASURES
 from lowbg.text.origins import NO_HOST

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table, counted
+from lowbg.amounts import counted
+from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 
 _SHOWN = 200
 _IN_TERMINAL = 6

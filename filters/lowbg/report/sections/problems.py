@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lowbg.report.sections.base import (
-    Block,
-    Column,
-    Line,
-    Material,
-    Note,
-    Section,
-    Table,
-    count_text,
-)
+from lowbg.amounts import count_text
+from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 
 _SHOWN = 200
 _SHOWN_IN_TERMINAL = 3

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.amounts import count_text, share_text
 from lowbg.report.estimate import share
-from lowbg.report.sections.base import (
-    Block,
-    Facts,
-    Line,
-    Material,
-    Note,
-    Section,
-    count_text,
-    share_text,
-)
+from lowbg.report.sections.base import Block, Facts, Line, Material, Note, Section
 
 _REASONS = {
     "sent_all": "every document",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lowbg.report.sections.base import Block, Facts, Material, Section, bytes_text, count_text
+from lowbg.amounts import bytes_text, count_text
+from lowbg.report.sections.base import Block, Facts, Material, Section
 
 
 def _collect(material: Material) -> dict[str, Any]:
