@@ -111,7 +111,8 @@ class _Places:
         """Every file that was asked for."""
         from lowbg.jobs.drift.history import append
         from lowbg.jobs.drift.trend import render_trend
-        from lowbg.report.render_json import render_json, write_whole
+        from lowbg.report.render_json import render_json
+        from lowbg.storage.files import write_whole
 
         if self.json is not None:
             write_whole(self.json, render_json(check.as_dict()))

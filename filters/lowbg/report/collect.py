@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from lowbg import __version__
 from lowbg.config import as_dict
 from lowbg.errors import FormatError
 from lowbg.report.estimate import share, wilson
@@ -23,6 +22,7 @@ from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material
 from lowbg.report.sections.hosts import largest_hosts
 from lowbg.report.statistics import MEASURES, VERDICTS, Statistics, largest_host_languages
+from lowbg.storage.typed import to_plain
 
 Report = dict[str, Any]
 """Plain JSON values, as the docstring of `lowbg.report.collect` says."""
@@ -66,7 +66,7 @@ def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Report:
     shards: list[Mapping[str, Any]] = []
     for i, report in enumerate(reports):
         check(report, f"report {i + 1} of {len(reports)}")
-        statistics.merge(Statistics.from_dict(report["counters"]))
+        statistics.merge(Statistics.from_plain(report["counters"]))
         runs += report["runs"]
         shards += report["shards"]
     return _build(Material(runs, shards, statistics))
@@ -89,14 +89,7 @@ def check(report: object, name: str) -> Report:
     if missing:
         raise FormatError(f"{name}: {', '.join(missing)} missing; the report is damaged.")
     try:
-        uncounted = Statistics.uncounted(report["counters"])
-        if uncounted:
-            writers = sorted({str(run["version"]) for run in report["runs"]})
-            raise FormatError(
-                f"{name}: it lacks counts that lowbg {__version__} needs ({', '.join(uncounted)}); "
-                f"lowbg {', '.join(writers)} wrote it. Read it with that, or run the job again."
-            )
-        statistics = Statistics.from_dict(report["counters"])
+        statistics = Statistics.from_plain(report["counters"])
         material = Material(report["runs"], report["shards"], statistics)
         later = [section for section in sections() if section.key not in report]
         return {**report, **{section.key: section.collect(material) for section in later}}
@@ -111,7 +104,7 @@ def _build(material: Material) -> Report:
     hosts = largest_hosts(material.statistics.hosts, HOSTS_KEPT)
     scored = largest_host_languages(material.statistics.host_languages, HOST_LANGUAGES_KEPT)
     report["counters"] = {
-        **material.statistics.to_dict(),
+        **to_plain(material.statistics),
         "hosts": hosts.to_dict(),
         "host_languages": scored.to_dict(),
     }

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowbg.report.render_json import write_whole
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Histogram, bytes_text, count_text, share_text, visible
+from lowbg.storage.files import write_whole
 
 if TYPE_CHECKING:
     import jinja2

@@ -10,7 +10,7 @@ import orjson
 
 from lowbg.errors import FormatError, InputError
 from lowbg.report.collect import Report, check
-from lowbg.storage.files import AtomicFile
+from lowbg.storage.files import write_whole
 
 
 def render_json(report: Mapping[str, Any]) -> bytes:
@@ -36,16 +36,6 @@ def _encodable(value: Any) -> Any:
 def write_json(report: Mapping[str, Any], path: Path) -> None:
     """Writes the report atomically. Raises `OutputError` where the system refuses."""
     write_whole(path, render_json(report))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that appears only when it is whole and on the disk."""
-    file = AtomicFile(path)
-    try:
-        file.write(data)
-        file.commit()
-    finally:
-        file.abort()
 
 
 def read_json(path: Path) -> Report:

@@ -20,8 +20,9 @@ from lowbg.jobs.drift.holdout import HoldOut
 from lowbg.jobs.drift.measure import REPLICATES
 from lowbg.jobs.drift.profile import Distribution, Figure, Profile
 from lowbg.jobs.drift.settings import Size
-from lowbg.report.render_json import render_json, write_whole
+from lowbg.report.render_json import render_json
 from lowbg.runs.engine import Engine, policy_digest
+from lowbg.storage.files import write_whole
 
 SCHEMA: Final = "lowbg-drift-baseline/1"
 

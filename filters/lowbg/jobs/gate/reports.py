@@ -83,7 +83,7 @@ def _checked(directory: Path) -> Path:
             f"{directory}: the run there didn't finish (no {manifest.NAME}); "
             "finish it with --resume, or judge the data itself"
         )
-    written = {file["path"]: file["sha256"] for file in content["files"]}.get(REPORT)
+    written = {file.path: file.sha256 for file in content.files}.get(REPORT)
     if written is None:
         raise ConfigError(
             f"{directory}: what made it writes no report; judge its data, such as "
@@ -111,7 +111,7 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
     shards = report["shards"]
     return Evidence(
         subject=subject,
-        statistics=Statistics.from_dict(report["counters"]),
+        statistics=Statistics.from_plain(report["counters"]),
         records=sum(shard["records"] for shard in shards),
         shards=tuple(_part(shard) for shard in shards),
         broken=tuple(_broken(shard) for shard in shards if not shard["complete"]),
