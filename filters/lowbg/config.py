@@ -267,6 +267,7 @@ class Policy:
     `ai_score` from which a document is called AI, in place of the shipped threshold (what
     `lowbg calibrate` writes).
     `lm`: what a causal LM needs to take part; null: it is only reported.
+    `scorers`: the settings of scorers by name, as the file has them; the scorer itself checks them.
     """
 
     rule: Rule = Rule.CALIBRATED
@@ -280,6 +281,7 @@ class Policy:
     gate: Gate = field(default_factory=Gate)
     provenance: Provenance = field(default_factory=Provenance)
     lm: LmCalibration | None = None
+    scorers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.target_fpr <= 0.5:
@@ -460,7 +462,10 @@ def as_dict(value: Any) -> Any:
             "count_fields": list(value.count_fields),
         }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        values = {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, Policy) and not value.scorers:
+            del values["scorers"]  # A policy without any keeps the digest that it always had.
+        return values
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, Fraction):

@@ -28,7 +28,7 @@ from lowbg.decision.provenance import SourcePatterns
 from lowbg.errors import ConfigError, cause
 
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "": ("decision", "thresholds", "trust", "calibration", "gate"),
+    "": ("decision", "thresholds", "trust", "calibration", "gate", "scorers"),
     "decision": ("rule", "target_fpr", "fpr_bound", "unscored"),
     "thresholds": ("min_perplexity", "min_burstiness", "max_phrase_hits"),
     "trust": (
@@ -72,6 +72,7 @@ def parse_policy(text: str, name: str = "policy", folder: Path = Path()) -> Poli
         raise ConfigError(f"{name}: not valid TOML ({error})") from error
     _check_keys(values, "", name)
     tables = {key: _table(values, key, name) for key in KEYS[""]}
+    scorers = tables.pop("scorers")
     if "lm" in tables["calibration"]:
         tables["calibration.lm"] = _table(tables["calibration"], "lm", name, "calibration.")
     for key, table in tables.items():
@@ -80,6 +81,7 @@ def parse_policy(text: str, name: str = "policy", folder: Path = Path()) -> Poli
     policy = Policy(gate=_gate(tables["gate"], read))
     decision, thresholds, trust = tables["decision"], tables["thresholds"], tables["trust"]
     changes: dict[str, Any] = {
+        "scorers": {scorer: _table(scorers, scorer, name, "scorers.") for scorer in scorers},
         **read.given(
             decision,
             "decision",

@@ -45,11 +45,12 @@ def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
         },
         "gate.max_ai_share_by": dict(sorted(gate.max_ai_share_by.items())),
         "gate.max_phrase_hits": dict(sorted(gate.max_phrase_hits.items())),
+        **{f"scorers.{_key(name)}": table for name, table in sorted(policy.scorers.items())},
     }
     lines = [f"# {line}".rstrip() for comment in comments for line in comment.split("\n")]
     for name, values in tables.items():
         given = {key: value for key, value in values.items() if value is not None}
-        if given:
+        if given or name.startswith("scorers."):  # An empty one says that the scorer is to run.
             lines.append(f"[{name}]")
             lines += [f"{_key(key)} = {_value(value)}" for key, value in given.items()]
     return "\n".join(lines) + "\n"
@@ -77,10 +78,10 @@ def _value(value: Any) -> str:
     if isinstance(value, (str, StrEnum)):
         # A JSON string is a TOML basic string, but for DEL.
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, dt.date):
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())}}}"
+    if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
-    if isinstance(value, tuple):
-        return f"[{', '.join(_value(item) for item in value)}]"
-    return repr(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)

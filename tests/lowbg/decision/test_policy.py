@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowbg.config import FprBound, Gate, GateGroup, GateStatistic, Policy, Rule, Unscored
+from lowbg.config import FprBound, Gate, GateGroup, GateStatistic, Policy, Rule, Unscored, as_dict
 from lowbg.decision.policy import load_policy, parse_policy
 from lowbg.errors import ConfigError
 
@@ -69,6 +69,13 @@ def test_an_empty_file_is_the_default() -> None:
     assert parse_policy("") == Policy()
 
 
+def test_settings_of_scorers_are_handed_on_and_change_the_digest() -> None:
+    policy = parse_policy("[scorers.readability]\nscale = 2.0\n[scorers.other]\n")
+    assert policy.scorers == {"readability": {"scale": 2.0}, "other": {}}
+    assert as_dict(policy)["scorers"] == policy.scorers
+    assert "scorers" not in as_dict(Policy())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -94,6 +101,7 @@ def test_an_empty_file_is_the_default() -> None:
             r"p\.toml: gate\.statistic is 'estimate', and there are no estimates by shard",
         ),
         ("[calibration.min_ai_scores]\nen = 2", r"min_ai_scores\.en is 2"),
+        ("[scorers]\nreadability = 3", r"p\.toml: scorers\.readability is 3; it must be a table"),
         ("[decision", r"p\.toml: not valid TOML"),
     ],
 )

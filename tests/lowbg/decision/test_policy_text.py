@@ -47,6 +47,11 @@ GATES = st.builds(
     min_scored_documents=st.integers(0, 999),
 )
 
+PLAIN = st.booleans() | st.integers(-99, 99) | st.floats(allow_nan=False) | NAMES | st.dates()
+SETTINGS = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=2)
+)
+
 POLICIES = st.builds(
     Policy,
     rule=st.sampled_from(Rule),
@@ -70,6 +75,7 @@ POLICIES = st.builds(
         count_fields=st.lists(NAMES, max_size=2).map(tuple),
     ),
     gate=GATES,
+    scorers=st.dictionaries(NAMES, st.dictionaries(NAMES, SETTINGS, max_size=3), max_size=2),
 )
 
 
