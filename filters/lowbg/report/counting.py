@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,7 @@ class Bins:
     name: str
     title: str
     edges: tuple[float, ...]
-    scale: str = "linear"
+    scale: Literal["linear", "log"] = "linear"
 
     def count(
         self, values: NDArray[np.floating[Any]], groups: NDArray[np.int64], n_groups: int

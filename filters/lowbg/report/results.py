@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
-from lowbg.storage.typed import Closed, Count, Open, Seconds
+from lowbg.storage.typed import Closed, Count, Interval, Open, Seconds, Share
 
 
 class Problem(Closed, frozen=True):
@@ -70,6 +70,43 @@ class ShardResult(Closed, frozen=True, eq=False):
         return msgspec.structs.astuple(own) == msgspec.structs.astuple(others)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class ByVerdict(Open, frozen=True):
+    """Documents, bytes or words by what became of them."""
+
+    human: Count
+    ai: Count
+    unscored: Count
+    quarantined: Count
+
+
+class ShardRow(Open, frozen=True, kw_only=True):
+    """All that a report tells of a shard but what was found in it; otherwise as `ShardResult`."""
+
+    shard: str
+    source: str
+    format: str
+    compression: str
+    complete: bool
+    records: Count
+    documents: ByVerdict
+    bytes: ByVerdict
+    words: ByVerdict
+    ai_share_of_scored: Share | None
+    ai_share_of_scored_interval: Interval | None
+    balanced: bool
+    read_bytes: Count
+    text_bytes: Count
+    lenient: Count
+    blank: Count
+    seconds: Seconds
+    cpu_seconds: Seconds
+    lm_seconds: Seconds = 0.0
+    input_sha256: str | None
+    seen_fields: list[str]
+    outputs: list[WrittenFile]
+    problems: list[Problem]
 
 
 class RunInfo(Open, frozen=True):

@@ -16,7 +16,9 @@ import lowbg
 from lowbg.config import Changed, Existing, RunConfig, as_dict
 from lowbg.errors import ConfigError, LowbgError
 from lowbg.report import read_json
-from lowbg.report.results import ShardResult
+from lowbg.report.results import RunInfo, ShardResult
+from lowbg.report.sections.runs import SECTION as RUNS
+from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import RunRecord, input_digest, key_of
 from lowbg.runs.directory import (
@@ -51,7 +53,7 @@ class Earlier:
     vanished: tuple[ShardResult, ...] = ()
     notes: tuple[str, ...] = ()
     reported: frozenset[str] | None = None
-    runs: tuple[Mapping[str, Any], ...] = ()
+    runs: tuple[RunInfo, ...] = ()
     nothing_new: bool = False
 
 
@@ -300,7 +302,7 @@ def _place(path: str) -> str:
     return path if "://" in path else os.path.realpath(path)
 
 
-def _last_report(output: Path) -> tuple[set[str], tuple[Mapping[str, Any], ...]]:
+def _last_report(output: Path) -> tuple[set[str], tuple[RunInfo, ...]]:
     """The shards and runs of the last report; nothing where there is none that can be read."""
     path = output / "report.json"
     if not path.is_file():
@@ -310,7 +312,8 @@ def _last_report(output: Path) -> tuple[set[str], tuple[Mapping[str, Any], ...]]
     except LowbgError as error:
         _log.warning("%s; the report goes on without its runs", error)
         return set(), ()
-    return {shard["shard"] for shard in report["shards"]}, tuple(report["runs"])
+    runs = report[RUNS]
+    return {shard.shard for shard in report[SHARDS]}, tuple(runs)
 
 
 def _same(

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar, get_args
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar, get_args
 import msgspec
 import orjson
 
+from lowbg import __version__
 from lowbg.errors import LowbgError, cause
 
 SCHEMA_KEY: Final = "schema"
@@ -91,7 +93,8 @@ class FileType(Generic[_Content]):
     """One type of file: its `content`, what to call it, and how it is written.
 
     `name` is as in "not NAME"; `error` is raised for one that can't be used, and `advice` says what
-    to do then, a sentence. `written` makes bytes of plain JSON values.
+    to do then, a sentence. `written` makes bytes of plain JSON values; `writers` finds the
+    versions of lowbg in them that wrote the file, which are named where one is another.
     """
 
     content: Any
@@ -99,6 +102,7 @@ class FileType(Generic[_Content]):
     error: type[LowbgError]
     advice: str
     written: Callable[[Any], bytes] = compact
+    writers: Callable[[Any], Iterable[Any]] = lambda plain: [plain["version"]]
 
     def encode(self, content: _Content) -> bytes:
         """The file's bytes."""
@@ -132,13 +136,20 @@ class FileType(Generic[_Content]):
             if not isinstance(found, str):
                 self._refuse(where, f"not {self.name}")
             if found not in schemas:
-                reads = " and ".join(schemas)
-                self._refuse(where, f"of the form {found!r}; this version reads {reads}")
+                reads = " or ".join(schemas)
+                self._refuse(where, f"not {self.name} of this version ({found!r}, not {reads})")
         try:
             content: _Content = from_plain(plain, self.content)
         except ValueError as error:
-            self._refuse(where, str(error), error)
+            self._refuse(where, f"{error}{self._written_by(plain)}", error)
         return content
+
+    def _written_by(self, plain: Any) -> str:
+        """What to add where another version of lowbg wrote the file."""
+        found: set[str] = set()
+        with suppress(KeyError, TypeError):
+            found = {str(version) for version in self.writers(plain)}
+        return f"; lowbg {', '.join(sorted(found))} wrote it" if found - {__version__} else ""
 
     def _refuse(self, where: str, what: str, why: BaseException | None = None) -> NoReturn:
         raise self.error(f"{where}: {what}. {self.advice}") from why

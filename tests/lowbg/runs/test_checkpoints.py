@@ -23,6 +23,7 @@ from lowbg.config import Durability, ExecutorName, Existing, Policy, RunConfig, 
 from lowbg.errors import ConfigError, StoppedError
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.report.results import ShardResult
+from lowbg.report.sections.throughput import SECTION as THROUGHPUT
 from lowbg.runs.checkpoints import Journal, key_of, load_results
 from lowbg.runs.inputs import discover
 from lowbg.runs.manifest import verify
@@ -303,8 +304,8 @@ def test_finished_shards_are_not_read_again(source: Path, tmp_path: Path) -> Non
     assert (second.resumed, len(second.shards)) == (3, 4)
     assert second.shards[:3] == first.shards
     assert verify(out) == []
-    speed = second.report["throughput"]
-    assert (speed["done_records"], speed["records"]) == (20, 110)
+    speed = second.report[THROUGHPUT]
+    assert (speed.done_records, speed.records) == (20, 110)
 
 
 def test_a_shard_s_part_before_its_checkpoint_is_not_this_run_s_speed(
@@ -324,11 +325,11 @@ def test_a_shard_s_part_before_its_checkpoint_is_not_this_run_s_speed(
     STOP.reset()
     before = seen[-1].records
     resumed = run(source, out, Existing.RESUME)
-    speed = resumed.report["throughput"]
+    speed = resumed.report[THROUGHPUT]
     assert 0 < before < 70
-    assert speed["done_records"] == 70 - before
+    assert speed.done_records == 70 - before
     (shard,) = resumed.shards
-    assert speed["done_text_bytes"] == shard.text_bytes - shard.earlier_text_bytes
+    assert speed.done_text_bytes == shard.text_bytes - shard.earlier_text_bytes
     assert 0 < shard.earlier_text_bytes < shard.text_bytes
 
 
