@@ -28,7 +28,7 @@ from lowbg.records import Position
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.inputs import InputState, Shard
-from lowbg.storage.files import Part, PartState, naming, replace_file, sync_directory
+from lowbg.storage.files import Part, PartState, file_digest, naming, replace_file, sync_directory
 from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType
 
 FOLDER: Final = ".lowbg"
@@ -262,8 +262,7 @@ def _publish(root: Path, key: str, parts: Mapping[str, str], result: ShardResult
 def input_digest(shard: Shard) -> str | None:
     """SHA-256 (hex) of a local input's stored bytes; null where it can't be read again."""
     try:
-        with Path(shard.path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(Path(shard.path))
     except OSError as error:
         _log.warning("%s: no digest (%s)", shard.path, error)
         return None

@@ -17,9 +17,10 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lowbg.errors import ConfigError, LowbgError, OutputError, cause
+from lowbg.formats import count_records
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.storage.compression import open_input
-from lowbg.storage.files import WrittenFile, write_whole
+from lowbg.storage.files import WrittenFile, file_digest, write_whole
 from lowbg.storage.typed import SCHEMA_KEY, Closed, Count, FileType, to_plain
 
 NAME: Final = "manifest.json"
@@ -215,7 +216,7 @@ def _kind(path: str) -> str:
 
 def _extra_file(root: Path, path: str) -> ListedFile:
     try:
-        size, digest = (root / path).stat().st_size, _digest(root / path)
+        size, digest = (root / path).stat().st_size, file_digest(root / path)
     except OSError as error:
         message = f"{root / path}: cannot be read for the manifest ({error.strerror})"
         raise OutputError(message) from error
@@ -225,11 +226,6 @@ def _extra_file(root: Path, path: str) -> ListedFile:
 def _content_digest(manifest: Manifest) -> str:
     plain = to_plain(replace(manifest, content_sha256=UNSET))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(root: Path, deep: bool = True) -> list[Finding]:
@@ -334,7 +330,7 @@ def _check_file(root: Path, file: ListedFile, deep: bool) -> list[Finding]:
             return [Finding("changed", name, message)]
         if not deep:
             return []
-        if _digest(path) != file.sha256:
+        if file_digest(path) != file.sha256:
             return [Finding("changed", name, f"{name}: its SHA-256 isn't the one that was written")]
         if file.records is None:
             return []
@@ -348,20 +344,10 @@ def _check_file(root: Path, file: ListedFile, deep: bool) -> list[Finding]:
 
 
 def _count_records(path: Path, kind: str) -> int:
-    """Rows of a Parquet file, lines of any other; a line of quarantine may stand for several."""
-    with path.open("rb") as file:
-        if file.read(4) == b"PAR1":
-            import pyarrow.parquet as pq
-
-            return int(pq.read_metadata(path).num_rows)
+    """The records of a file; a line of quarantine may stand for several."""
     if kind == "quarantine":
         return sum(int(json.loads(line).get("count", 1)) for line in _lines(path))
-    records, last = 0, b"\n"
-    with open_input(path) as stream:
-        while chunk := stream.read_chunk():
-            records += chunk.count(b"\n")
-            last = chunk[-1:]
-    return records + (last != b"\n")
+    return count_records(path)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

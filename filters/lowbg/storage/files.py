@@ -197,6 +197,12 @@ def write_whole(path: Path, data: bytes) -> None:
         file.abort()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Puts `data` durably in the place of the file `path`, at once or not at all."""
     temporary = path.with_name(f"{path.name}.new")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowbg.config import OUTCOMES
 from lowbg.report.sections.base import Block, Material, Note, Section, count_text
-from lowbg.report.statistics import VERDICTS
 from lowbg.storage.typed import Count, Open
 
 
@@ -37,7 +37,7 @@ def _collect(material: Material) -> Conservation:
 
 
 def _blocks(check: Conservation) -> Sequence[Block]:
-    parts = " + ".join(f"{count_text(getattr(check, verdict))} {verdict}" for verdict in VERDICTS)
+    parts = " + ".join(f"{count_text(getattr(check, verdict))} {verdict}" for verdict in OUTCOMES)
     sign = "=" if check.balanced else "≠"
     text = f"{count_text(check.records_in)} records in {sign} {parts}"
     if check.balanced:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import astuple, replace
 
+from lowbg.config import VERDICTS
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import ShareEstimator
 from lowbg.report.sections.base import (
@@ -26,7 +27,7 @@ from lowbg.text.origins import NO_HOST
 KEPT = 50
 _ON_PAGE = 20
 _IN_TERMINAL = 4
-_DOCUMENTS = tuple(range(0, 3 * len(MEASURES), len(MEASURES)))
+_DOCUMENTS = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 _AI_DOCUMENTS = (len(MEASURES),)
 
 
@@ -82,7 +83,7 @@ def _rest(
     rows = _rows(everything)
     if "(other)" not in rows:
         return None
-    counts = everything.counts[0].copy().reshape(3, len(MEASURES))
+    counts = everything.counts[0].copy().reshape(len(VERDICTS), len(MEASURES))
     for row in [*shown, *([without_url] if without_url else [])]:
         counts -= [astuple(measures) for measures in (row.human, row.ai, row.unscored)]
     return counted_row("(other)", counts) if counts.any() else None

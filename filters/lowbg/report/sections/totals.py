@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowbg.config import OUTCOMES
 from lowbg.report.estimate import share, wilson
 from lowbg.report.sections.base import (
     BarLine,
@@ -16,7 +17,6 @@ from lowbg.report.sections.base import (
     Table,
     share_text,
 )
-from lowbg.report.statistics import VERDICTS
 from lowbg.storage.typed import Count, Interval, Open, Share
 
 
@@ -60,7 +60,7 @@ def _collect(material: Material) -> Totals:
     whole = counts.sum(axis=0).tolist()
 
     def of(verdict: str) -> VerdictTotals:
-        row = counts[VERDICTS.index(verdict)].tolist()
+        row = counts[OUTCOMES.index(verdict)].tolist()
         return VerdictTotals(*row, *map(share, row, whole))
 
     human, ai = of("human"), of("ai")
@@ -86,7 +86,7 @@ def _collect(material: Material) -> Totals:
 
 
 def _by_verdict(totals: Totals) -> list[tuple[str, VerdictTotals]]:
-    return [(verdict, getattr(totals, verdict)) for verdict in VERDICTS]
+    return [(verdict, getattr(totals, verdict)) for verdict in OUTCOMES]
 
 
 def _blocks(totals: Totals) -> Sequence[Block]:

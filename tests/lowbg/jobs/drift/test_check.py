@@ -99,10 +99,10 @@ def test_only_like_compares_with_like(
     others = {
         "version: ": structs.replace(conditions, version="99.0"),
         "model en: ": structs.replace(conditions, models={**conditions.models, "en": "0" * 64}),
-        "model xx: none, 1": dataclasses.replace(
+        "model xx: none, 1": structs.replace(
             conditions, models={**conditions.models, "xx": "1" * 64}
         ),
-        "scorer perplexity: 1, 2": dataclasses.replace(
+        "scorer perplexity: 1, 2": structs.replace(
             conditions, scorers={**conditions.scorers, "perplexity": 2}
         ),
         "policy: ": conditions_of(Engine(Policy(target_fpr=0.05))),
