@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lowbg.errors import ProblemKind
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
 
@@ -15,11 +16,11 @@ from lowbg.storage.files import WrittenFile
 class Problem:
     """Something that went wrong with a shard as a whole, or a kind of record in it.
 
-    `kind` is a `RejectReason` value, or "cut", "format", "output", "vanished" …; `count` is how
-    many records it concerns (0: the shard as a whole); `message` is the first one's, located.
+    `count` is how many records it concerns (0: the shard as a whole); `message` is the first one's,
+    located.
     """
 
-    kind: str
+    kind: ProblemKind
     message: str
     count: int
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lowbg.config import Durability
-from lowbg.errors import CheckpointError, OutputError
+from lowbg.errors import CheckpointError, OutputError, ProblemKind
 from lowbg.records import Position
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
@@ -30,8 +30,6 @@ from lowbg.storage.files import Part, PartState, WrittenFile, naming, replace_fi
 
 FOLDER: Final = ".lowbg"
 SCHEMA: Final = "lowbg.checkpoint/1"
-
-_LASTING_PROBLEMS: Final = ("cutstream", "format")
 
 _log = logging.getLogger(__name__)
 
@@ -49,9 +47,9 @@ class Tally:
     ai: int = 0
     quarantined: int = 0
     lm_seconds: float = 0.0
-    problems: dict[str, Problem] = field(default_factory=dict)
+    problems: dict[ProblemKind, Problem] = field(default_factory=dict)
 
-    def add_problem(self, kind: str, message: str, count: int) -> None:
+    def add_problem(self, kind: ProblemKind, message: str, count: int) -> None:
         """Counts a problem; the first message of a kind is kept."""
         known = self.problems.get(kind)
         if known is None:
@@ -139,7 +137,7 @@ class Journal:
         """
         if self._durability.digests:
             result = replace(result, input_sha256=input_digest(self.shard))
-        lasting = all(p.count or is_lasting(p.kind) for p in result.problems)
+        lasting = all(p.count or p.kind.lasting for p in result.problems)
         if not result.outputs or not lasting:
             return result
         values = {
@@ -158,11 +156,6 @@ class Journal:
         """Removes the parts: they were published, or are of no use."""
         with naming(self.folder), suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
-
-
-def is_lasting(kind: str) -> bool:
-    """Whether a problem is of the input's bytes: reading them again gives the same."""
-    return kind in _LASTING_PROBLEMS
 
 
 def key_of(name: str) -> str:
@@ -230,7 +223,8 @@ def _checkpoint(values: dict[str, Any], shard: str) -> Checkpoint:
     position["fields"] = tuple(position["fields"])
     position["damaged"] = tuple(position["damaged"])
     tally = dict(values["tally"])
-    tally["problems"] = {kind: Problem(**p) for kind, p in tally["problems"].items()}
+    problems = (_problem(p) for p in tally["problems"].values())
+    tally["problems"] = {problem.kind: problem for problem in problems}
     return Checkpoint(
         turn=int(values["turn"]),
         position=Position(**position),
@@ -255,10 +249,14 @@ def result_from_dict(values: Mapping[str, Any]) -> ShardResult:
             **values,
             "statistics": Statistics.from_dict(values["statistics"]),
             "outputs": tuple(WrittenFile(**file) for file in values["outputs"]),
-            "problems": tuple(Problem(**problem) for problem in values["problems"]),
+            "problems": tuple(_problem(problem) for problem in values["problems"]),
             "seen_fields": tuple(values["seen_fields"]),
         }
     )
+
+
+def _problem(values: Mapping[str, Any]) -> Problem:
+    return Problem(**{**values, "kind": ProblemKind(values["kind"])})
 
 
 def encode(values: object) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from lowbg.errors import FormatError
 from lowbg.report import Report, merge_reports, read_json, render_html, render_json
+from lowbg.errors import ProblemKind
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.sections import sections
 from lowbg.report.statistics import Statistics
@@ -192,7 +193,7 @@ def test_merging_different_policies_is_a_problem(build: Build) -> None:
 
 
 def test_missing_text_names_the_fields_that_there_are(build: Build, shard: MakeShard) -> None:
-    problem = Problem("missing_text", "a:1: no field 'text'", 3)
+    problem = Problem(ProblemKind.MISSING_TEXT, "a:1: no field 'text'", 3)
     report = build(shard(problems=(problem,), seen_fields=("body", "id")))
     assert "body, id" in report["problems"][0]["advice"]
     assert "--text-field" in report["problems"][0]["advice"]

@@ -26,8 +26,8 @@ from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import Journal, key_of, load_results, result_from_dict, result_to_dict
 from lowbg.runs.inputs import discover
 from lowbg.runs.manifest import verify
-from lowbg.runs.run import Outcome
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.job import Outcome
+from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.stopping import STOP
 from lowbg.storage import compression
 
@@ -116,7 +116,7 @@ def run(
         durability=durability or Durability(bytes=8000),
         retries=retries,
     )
-    return filter_shards(job, on_progress)
+    return filter_shards(job, Observer(on_progress))
 
 
 def at(count: int, action: Callable[[], None]) -> OnProgress:

@@ -69,7 +69,7 @@ class Known:
     Those that are not `is_human` are AI by their label, or not dated before the cut-off.
     `score` is `ai_score`; `called_ai` the verdict by score alone under the engine's policy;
     `stratum` is null without a field for it. `unscored` and `repeated` count human documents left
-    out, `unlabelled` and `unread` records. `lm` is there where the engine has a causal LM.
+    out, `unlabelled` records. `shards` says what became of each, in their order. `lm` is there where the engine has a causal LM.
     """
 
     language: NDArray[np.str_]
@@ -81,8 +81,13 @@ class Known:
     unscored: int = 0
     repeated: int = 0
     unlabelled: int = 0
-    unread: int = 0
     lm: LmKnown | None = None
+    shards: tuple[ShardResult, ...] = ()
+
+    @property
+    def unread(self) -> int:
+        """Records that could not be read."""
+        return sum(shard.statistics.documents()["quarantined"] for shard in self.shards)
 
 
 @dataclass(slots=True)
@@ -93,41 +98,36 @@ class _Gathered:
     feature: str | None = None
     seen: set[bytes] = field(default_factory=set)
     counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("unscored", "repeated", "unlabelled", "unread"), 0)
+        default_factory=lambda: dict.fromkeys(("unscored", "repeated", "unlabelled"), 0)
     )
     documents: int = 0
-    called: int = 0
 
 
 def read_known(
-    shards: Sequence[Shard],
-    config: RunConfig,
-    by: KnownBy,
-    engine: Engine,
-    stdin: BinaryIO | None = None,
-    on_progress: OnProgress | None = None,
+    job: KnownJob, by: KnownBy, engine: Engine, observer: Observer = NOBODY
 ) -> Known:
-    """Scores every document of the shards. Raises `ConfigError` where none is known to be human."""
-    # The readers give label and stratum in the places of id and URL, which nothing here needs:
-    # dotted paths, Parquet and JSONL work for them as for any field.
-    names = replace(config.fields, id=by.label_field or "", url=by.stratum_field or "")
-    reading = replace(config, fields=names)
+    """Scores every document of the shards; what came before damage counts.
+
+    Raises `ConfigError` where none is known to be human, or `InputError` where that is because a
+    shard breaks off.
+    """
+    wanted = [name for name in (by.label_field, by.stratum_field) if name is not None]
+    fields = replace(job.config.fields, others=(*job.config.fields.others, *wanted))
+    config = replace(job.config, fields=fields)
     gathered = _Gathered()
     human = 0
-    for shard in shards:
-        reader = reader_opener(shard, stdin, reading)()
-        try:
-            for batch in reader:
-                human += _add(gathered, batch, by, engine)
-                if on_progress is not None:
-                    on_progress(
-                        Progress(shard.name, batch.consumed, gathered.documents, gathered.called)
-                    )
-        finally:
-            reader.close()
+    results = []
+    for shard in job.shards:
+        source = Source(shard, config, job.stdin)
+        with ShardReading(source, engine, observer.progress) as reading:
+            for step in reading:
+                if step.judged is not None:
+                    human += _add(gathered, step.batch, step.judged, by)
+        results.append(reading.result())
     if not human:
+        nothing_read(results)
         raise ConfigError(_nothing(by, config.fields.date, gathered.documents))
-    return _whole(gathered, by)
+    return replace(_whole(gathered, by), shards=tuple(results))
 
 
 def _nothing(by: KnownBy, date_field: str, documents: int) -> str:
@@ -142,18 +142,17 @@ def _nothing(by: KnownBy, date_field: str, documents: int) -> str:
     )
 
 
-def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
+def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
     """Adds a batch; how many of its documents are known to be human."""
     counts = gathered.counts
-    counts["unread"] += sum(rejected.count for rejected in batch.rejected)
-    judged = engine.judge(batch.text, batch.metadata)
     scores = judged.decisions.score
     scored = _bools(scores.is_valid())
     labelled = np.ones(len(batch), np.bool_)
     if by.before is not None:
         human = trusted_by_date(batch.metadata, by.before, len(batch))
     else:
-        labels = batch.metadata.id
+        assert by.label_field is not None
+        labels = batch.metadata.others[by.label_field]
         labelled = _bools(labels.is_valid())
         wanted = by.label_human.lower()
         human = np.array([str(v).lower() == wanted for v in labels.to_pylist()], np.bool_)
@@ -177,11 +176,10 @@ def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
     if evidence is not None:
         columns["evidence"] = evidence
     if by.stratum_field is not None:
-        columns["stratum"] = np.array(batch.metadata.url.fill_null("").to_pylist(), np.str_)
+        columns["stratum"] = np.array(batch.metadata.others[by.stratum_field].fill_null("").to_pylist(), np.str_)
     for name, values in columns.items():
         gathered.columns[name].append(values[fresh])
     gathered.documents += len(batch)
-    gathered.called += int(judged.decisions.called_ai.sum())
     return int(human.sum())
 
 
