@@ -21,7 +21,8 @@ import orjson
 import pytest
 import zstandard
 
-from lowbg.config import Policy, RunConfig
+from lowbg.config import Durability, Policy, RunConfig
+from lowbg.jobs.filter import FilterTask
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
 from lowbg.runs.shard import run_shard
@@ -74,7 +75,8 @@ def test_filtering_costs_at_most_a_few_times_a_copy(shard: Path, tmp_path: Path)
 
     def filter_it() -> None:
         result = run_shard(
-            Shard(str(shard), shard.name, 0), FilterTask(RunConfig(), tmp_path, Durability(), engine)
+            Shard(str(shard), shard.name, 0),
+            FilterTask(RunConfig(), tmp_path, Durability(), engine),
         )
         assert result.complete
         assert result.text_bytes > CONTENT_BYTES

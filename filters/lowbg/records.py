@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from lowbg.errors import ProblemKind
 
-
 RejectReason: TypeAlias = ProblemKind
 """Why a record goes to quarantine: the kinds that are `of_records`."""
 

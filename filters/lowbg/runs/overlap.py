@@ -33,8 +33,8 @@ a kernel takes for its part of a batch: it would wait as long again to say that 
 class Step:
     """A batch, what is known of its documents, and the place behind it.
 
-    `judged` is null where the batch has no documents, or nothing judges. `position` is where a later run
-    goes on once this batch is written.
+    `judged` is null where the batch has no documents, or nothing judges. `position` is where a
+    later run goes on once this batch is written.
     """
 
     batch: Batch

@@ -53,6 +53,13 @@ class Source:
         return open_reader(self.stdin or sys.stdin.buffer, self.config, shard.name)
 
 
+def refuse_broken(results: Sequence[ShardResult]) -> None:
+    """Raises `InputError` where a shard wasn't read whole, for who found nothing in them."""
+    for problem in (problem for result in results for problem in result.problems):
+        if not problem.count:
+            raise InputError(problem.message)
+
+
 class ShardReading:
     """One pass over a shard: `with ShardReading(source) as reading: for step in reading: …`.
 

@@ -22,8 +22,8 @@ from lowbg.config import Compression, ExecutorName, Existing, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.filter import FilterJob, FilterStreamJob, filter_shards, filter_stream
 from lowbg.runs.inputs import discover
-from lowbg.runs.manifest import verify
 from lowbg.runs.job import Outcome
+from lowbg.runs.manifest import verify
 
 # People wrote it, and it is on every machine.
 PROSE = topics["exceptions"]

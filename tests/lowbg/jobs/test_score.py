@@ -17,8 +17,8 @@ from lowbg.config import ExecutorName, Existing, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
 from lowbg.jobs.score import ScoreJob, ScoreStreamJob, score_shards, score_stream
 from lowbg.runs.inputs import discover
-from lowbg.runs.manifest import verify
 from lowbg.runs.job import Outcome
+from lowbg.runs.manifest import verify
 
 PROSE = topics["exceptions"]
 TEXTS = [

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lowbg.report import Report, collect
 from lowbg.errors import ProblemKind
+from lowbg.report import Report, collect
 from lowbg.report.results import Problem, RunInfo, ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
 from lowbg.storage.files import WrittenFile

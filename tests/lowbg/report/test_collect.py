@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowbg.errors import FormatError
+from lowbg.errors import FormatError, ProblemKind
 from lowbg.report import Report, merge_reports, read_json, render_html, render_json
-from lowbg.errors import ProblemKind
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.sections import sections
 from lowbg.report.statistics import Statistics

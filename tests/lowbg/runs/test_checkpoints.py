@@ -25,8 +25,8 @@ from lowbg.report.results import ShardResult
 from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import Journal, key_of, load_results, result_from_dict, result_to_dict
 from lowbg.runs.inputs import discover
-from lowbg.runs.manifest import verify
 from lowbg.runs.job import Outcome
+from lowbg.runs.manifest import verify
 from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.stopping import STOP
 from lowbg.storage import compression
@@ -252,7 +252,7 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(source: Path, tmp_path
     run(source, whole)
     every = Durability(seconds=1e9, bytes=30_000)
     with pytest.raises(Killed):
-        run(source, out, on_progress=at(8, kill), durability=every)
+        run(source, out, on_progress=at(9, kill), durability=every)
     part = next((out / ".lowbg" / "parts").glob("*/ai"))
     state = json.loads((part.parent / "checkpoint.json").read_bytes())["parts"]["ai"]
     assert part.stat().st_size > state["stored"] > 0

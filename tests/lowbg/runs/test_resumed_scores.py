@@ -17,8 +17,8 @@ from lowbg.errors import ConfigError, LockedError
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.jobs.score import ScoreJob, score_shards
 from lowbg.runs.inputs import discover
-from lowbg.runs.manifest import verify
 from lowbg.runs.job import Outcome
+from lowbg.runs.manifest import verify
 from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.storage.locks import run_lock
 

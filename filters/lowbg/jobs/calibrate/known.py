@@ -18,10 +18,11 @@ from lowbg.decision import lm
 from lowbg.decision.provenance import trusted_by_date
 from lowbg.errors import ConfigError
 from lowbg.records import Batch
+from lowbg.report.results import ShardResult
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
-from lowbg.runs.run import reader_opener
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.progress import NOBODY, Observer
+from lowbg.runs.reading import ShardReading, Source, refuse_broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ class Known:
     Those that are not `is_human` are AI by their label, or not dated before the cut-off.
     `score` is `ai_score`; `called_ai` the verdict by score alone under the engine's policy;
     `stratum` is null without a field for it. `unscored` and `repeated` count human documents left
-    out, `unlabelled` records. `shards` says what became of each, in their order. `lm` is there where the engine has a causal LM.
+    out, `unlabelled` documents. `shards` says what became of each, in their order. `lm` is there
+    where the engine has a causal LM.
     """
 
     language: NDArray[np.str_]
@@ -104,7 +106,12 @@ class _Gathered:
 
 
 def read_known(
-    job: KnownJob, by: KnownBy, engine: Engine, observer: Observer = NOBODY
+    shards: Sequence[Shard],
+    config: RunConfig,
+    by: KnownBy,
+    engine: Engine,
+    stdin: BinaryIO | None = None,
+    observer: Observer = NOBODY,
 ) -> Known:
     """Scores every document of the shards; what came before damage counts.
 
@@ -112,20 +119,20 @@ def read_known(
     shard breaks off.
     """
     wanted = [name for name in (by.label_field, by.stratum_field) if name is not None]
-    fields = replace(job.config.fields, others=(*job.config.fields.others, *wanted))
-    config = replace(job.config, fields=fields)
+    fields = replace(config.fields, others=(*config.fields.others, *wanted))
+    config = replace(config, fields=fields)
     gathered = _Gathered()
     human = 0
     results = []
-    for shard in job.shards:
-        source = Source(shard, config, job.stdin)
+    for shard in shards:
+        source = Source(shard, config, stdin)
         with ShardReading(source, engine, observer.progress) as reading:
             for step in reading:
                 if step.judged is not None:
                     human += _add(gathered, step.batch, step.judged, by)
         results.append(reading.result())
     if not human:
-        nothing_read(results)
+        refuse_broken(results)
         raise ConfigError(_nothing(by, config.fields.date, gathered.documents))
     return replace(_whole(gathered, by), shards=tuple(results))
 
@@ -176,7 +183,9 @@ def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
     if evidence is not None:
         columns["evidence"] = evidence
     if by.stratum_field is not None:
-        columns["stratum"] = np.array(batch.metadata.others[by.stratum_field].fill_null("").to_pylist(), np.str_)
+        columns["stratum"] = np.array(
+            batch.metadata.others[by.stratum_field].fill_null("").to_pylist(), np.str_
+        )
     for name, values in columns.items():
         gathered.columns[name].append(values[fresh])
     gathered.documents += len(batch)
@@ -223,7 +232,9 @@ def _whole(gathered: _Gathered, by: KnownBy) -> Known:
         called_ai=own["called_ai"].astype(np.bool_),
         is_human=own["is_human"].astype(np.bool_),
         stratum=own["stratum"].astype(np.str_) if by.stratum_field is not None else None,
-        **gathered.counts,
+        unscored=gathered.counts["unscored"],
+        repeated=gathered.counts["repeated"],
+        unlabelled=gathered.counts["unlabelled"],
         lm=None if gathered.feature is None else _lm_known(joined, gathered.feature),
     )
 

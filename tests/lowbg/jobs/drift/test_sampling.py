@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowbg.config import ExecutorName, RunConfig
+from lowbg.config import RunConfig
 from lowbg.jobs.drift import sampling
 from lowbg.jobs.drift.sampling import DrawTask, draw, priorities
 from lowbg.runs import mapping
