@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lowbg.config import Policy, RunConfig
 from lowbg.decision.decide import Features
@@ -72,7 +73,7 @@ def one_pass(shards: list[str], engine: Engine) -> tuple[dict[str, float], int]:
                 with clock.stage("tokens"):
                     tokens = tokenize(batch.text, engine._foldings[language])
                 documents = Documents(batch.text, tokens, language, languages.CODES)
-                columns = {}
+                columns: dict[str, Any] = {}
                 for scorer in engine.scorers:
                     with clock.stage(scorer.name):
                         columns.update(scorer.score(documents))

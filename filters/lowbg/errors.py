@@ -77,10 +77,22 @@ _OF_SHARDS: Final = frozenset(
 class LowbgError(Exception):
     """Anything that lowbg raises on purpose.
 
-    `problem` is what a shard's result calls it, where it ends that shard alone.
+    `problem` is what a shard's result calls it, where it ends that shard alone. `key` is the
+    setting that it is about, as `lowbg.settings` calls it; `file` the file that says so, which heads
+    the message. Who took the setting elsewhere, as from a command line, adds how it is called there:
+    the library doesn't know.
     """
 
     problem: ClassVar[ProblemKind] = ProblemKind.WORKER
+
+    def __init__(self, message: str = "", *, key: str | None = None, file: str | None = None):
+        super().__init__(message)
+        self.key = key
+        self.file = file
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.file is None else f"{self.file}: {message}"
 
 
 class ConfigError(LowbgError):

@@ -48,7 +48,7 @@ def train_command(
         raise ConfigError(f"no language {language!r}; there are {', '.join(languages.CODES)}")
     if not quiet:
         logging.basicConfig(stream=sys.stderr, format="lowbg: %(message)s", level=logging.INFO)
-    path = train(TrainConfig(language, output, tuple(human), tuple(ai), seed=seed))
+    path = train(TrainConfig(language, output, tuple(human), tuple(ai), seed=seed)).path
     if not quiet:
         terminal.say(f"{path}: {terminal.size(path.stat().st_size)}")
     return ExitCode.FINISHED

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import floats
 from lowbg.config import FprBound, LmCalibration, Policy, Rule
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
@@ -237,7 +238,7 @@ def _floats(columns: Mapping[str, pa.Array], name: str, n: int) -> NDArray[np.fl
     column = columns.get(name)
     if column is None:
         return np.full(n, np.nan)
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    return floats(column)
 
 
 @dataclass(frozen=True, slots=True)

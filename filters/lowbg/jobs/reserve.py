@@ -36,7 +36,7 @@ from lowbg.formats.parquet.writer import ParquetWriter
 from lowbg.records import Batch
 from lowbg.report.statistics import VERDICTS
 from lowbg.runs import manifest
-from lowbg.storage.files import naming, replace_file, sync_directory
+from lowbg.storage.files import file_digest, naming, replace_file, sync_directory
 from lowbg.storage.locks import run_lock
 
 KEY: Final = "reserve"
@@ -264,7 +264,7 @@ class _Store:
     def adopt(self, unfinished: Path, names: Sequence[bytes], source: str) -> None:
         """Gives a whole pack its name, and lists it."""
         with naming(unfinished):
-            digest = _digest(unfinished)
+            digest = file_digest(unfinished)
             size = unfinished.stat().st_size
             ending = unfinished.name.removeprefix(_UNFINISHED)
             path = self.root / "packs" / f"{digest}{ending}"
@@ -412,8 +412,3 @@ def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
 def _rows(names: Iterable[str]) -> NDArray[np.uint8]:
     data = bytes.fromhex("".join(sorted(names)))
     return np.frombuffer(data, np.uint8).reshape(-1, _NAME_BYTES)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

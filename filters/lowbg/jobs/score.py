@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from lowbg import schema
+from lowbg.arrays import float32_or_none
 from lowbg.config import ScoreFormat
 from lowbg.errors import OutputError
 from lowbg.formats.base import Reader
@@ -27,7 +28,7 @@ from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.routing import VERDICT_NAMES
 from lowbg.runs.run import DirectoryTask, StreamRun, open_run
 from lowbg.runs.shard import run_shard
-from lowbg.runs.sinks import Place, ShardFiles, check_inside, float32_values
+from lowbg.runs.sinks import Place, ShardFiles, check_inside
 from lowbg.storage.files import WrittenFile
 
 ROWS: Final = "rows"
@@ -215,7 +216,7 @@ def json_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     """JSON lines; float32 values in their shortest decimal form."""
     table = score_table(shard, batch, judged)
     columns = [
-        float32_values(column) if pa.types.is_float32(column.type) else column.to_pylist()
+        float32_or_none(column) if pa.types.is_float32(column.type) else column.to_pylist()
         for column in table.columns
     ]
     names = table.schema.names
@@ -227,7 +228,7 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     table = score_table(shard, batch, judged)
     lengths = [len(text) for text in batch.text.to_pylist()]
     numeric = [
-        (name, float32_values(table.column(name)))
+        (name, float32_or_none(table.column(name)))
         for name in table.schema.names
         if pa.types.is_float32(table.schema.field(name).type)
     ]

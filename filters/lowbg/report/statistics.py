@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled, is_known, to_numpy
 from lowbg.records import KnownOrigin
 from lowbg.report.counting import Bins, CountTable, linear_bins, log_bins
-from lowbg.text.origins import NO_HOST, Coded, hosts, to_numpy, years
+from lowbg.text.origins import NO_HOST, Coded, hosts, years
 
 VERDICTS: Final = ("human", "ai", "unscored", "quarantined")
 MEASURES: Final = ("documents", "bytes", "words")
@@ -194,9 +195,7 @@ class Statistics:
                 values = np.asarray(batch.words, np.float64)
             elif bins.name in batch.columns:
                 column = batch.columns[bins.name]
-                values = to_numpy(column)
-                if column.null_count:  # NaN is not counted.
-                    values = np.where(to_numpy(column.is_valid()), values, values.dtype.type("nan"))
+                values = filled(column, np.nan)  # NaN is not counted.
             else:
                 continue
             self.histograms[bins.name] += bins.count(values, verdicts, _SCORED)
@@ -326,7 +325,7 @@ def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:
     score = batch.columns.get("ai_score")
     if score is None:
         return np.asarray(batch.verdicts != 2, np.bool_)
-    return to_numpy(score.is_valid()).view(np.bool_)
+    return is_known(score)
 
 
 def _sums(
@@ -389,7 +388,7 @@ def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found
         flat = flat.dictionary_decode()
     parents = to_numpy(pc.list_parent_indices(column)).astype(np.int64)
     if flat.null_count:
-        parents = parents[to_numpy(flat.is_valid()).view(np.bool_)]
+        parents = parents[is_known(flat)]
         flat = flat.drop_null()
     encoded = flat.dictionary_encode()
     values: list[str] = encoded.dictionary.to_pylist()

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled
 from lowbg.config import Extras, LmCalibration, LmSettings, Policy, Rule
 from lowbg.decision.decide import Decisions
 from lowbg.schema import OPTIONAL_COLUMNS
@@ -120,7 +121,7 @@ class Cascade:
             return np.full(len(decisions), ALL, np.int8)
         # In single precision, as scores are told: a bound taken from a row includes that row.
         low, high = np.float32(band[0]), np.float32(band[1])
-        score = decisions.score.fill_null(np.nan).to_numpy(zero_copy_only=False)
+        score = filled(decisions.score, np.nan)
         sent = np.full(len(decisions), -1, np.int8)
         sent[(score >= low) & (score <= high)] = BAND
         sent[decisions.too_short] = SHORT

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled
 from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
 from lowbg.decision.decide import Decider, Decisions, Features
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
@@ -167,7 +168,7 @@ class Engine:
             judged,
             second=SecondLook(
                 sent=look.sent,
-                tokens=tokens.fill_null(0).to_numpy(zero_copy_only=False),
+                tokens=filled(tokens, 0),
                 before=first.decisions.verdicts,
                 has_say=has_say,
                 seconds=look.seconds,

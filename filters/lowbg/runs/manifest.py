@@ -21,7 +21,7 @@ from lowbg.errors import ConfigError, LowbgError, OutputError, cause
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.report.statistics import VERDICTS
 from lowbg.storage.compression import open_input
-from lowbg.storage.files import AtomicFile
+from lowbg.storage.files import AtomicFile, file_digest
 
 SCHEMA: Final = "lowbg.manifest/1"
 NAME: Final = "manifest.json"
@@ -121,7 +121,7 @@ def _kind(path: str) -> str:
 
 def _extra_file(root: Path, path: str) -> dict[str, Any]:
     try:
-        size, digest = (root / path).stat().st_size, _digest(root / path)
+        size, digest = (root / path).stat().st_size, file_digest(root / path)
     except OSError as error:
         message = f"{root / path}: cannot be read for the manifest ({error.strerror})"
         raise OutputError(message) from error
@@ -143,11 +143,6 @@ def _encode(content: object, indent: int | None) -> bytes:
 def _content_digest(content: dict[str, Any]) -> str:
     rest = {key: value for key, value in content.items() if key != "content_sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(root: Path, deep: bool = True) -> list[Finding]:
@@ -293,7 +288,7 @@ def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
             return [Finding("changed", name, message)]
         if not deep:
             return []
-        if _digest(path) != file["sha256"]:
+        if file_digest(path) != file["sha256"]:
             return [Finding("changed", name, f"{name}: its SHA-256 isn't the one that was written")]
         if file["records"] is None:
             return []

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
+from lowbg.arrays import float32_or_none
 from lowbg.config import RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
 from lowbg.formats.base import Annotations, Reader, Writer
@@ -235,16 +235,9 @@ def _annotations(payload: Payload, judged: Judged) -> Annotations:
             option=orjson.OPT_SERIALIZE_NUMPY,
         )
         for score, verdict, why in zip(
-            float32_values(decisions.score), verdicts, reasons.to_pylist(), strict=True
+            float32_or_none(decisions.score), verdicts, reasons.to_pylist(), strict=True
         )
     ]
-
-
-def float32_values(column: pa.FloatArray) -> list[np.float32 | None]:
-    """The column's values as float32 scalars, so that JSON gets their shortest form."""
-    values = np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
-    valid = column.is_valid().to_pylist()
-    return [value if ok else None for value, ok in zip(values, valid, strict=True)]
 
 
 def _codec_by_name(path: Path) -> str:

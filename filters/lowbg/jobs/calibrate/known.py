@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled, is_known
 from lowbg.config import RunConfig
 from lowbg.decision import lm
 from lowbg.decision.provenance import trusted_by_date
@@ -153,14 +154,14 @@ def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
     """Adds a batch; how many of its documents are known to be human."""
     counts = gathered.counts
     scores = judged.decisions.score
-    scored = _bools(scores.is_valid())
+    scored = is_known(scores)
     labelled = np.ones(len(batch), np.bool_)
     if by.before is not None:
         human = trusted_by_date(batch.metadata, by.before, len(batch))
     else:
         assert by.label_field is not None
         labels = batch.metadata.others[by.label_field]
-        labelled = _bools(labels.is_valid())
+        labelled = is_known(labels)
         wanted = by.label_human.lower()
         human = np.array([str(v).lower() == wanted for v in labels.to_pylist()], np.bool_)
         human &= labelled
@@ -174,7 +175,7 @@ def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
     columns = {
         "language": codes[judged.documents.languages],
         "words": judged.documents.tokens.words_per_document,
-        "score": np.asarray(scores.fill_null(0.0).to_numpy(zero_copy_only=False), np.float32),
+        "score": filled(scores, 0.0),
         "called_ai": judged.decisions.called_ai,
         "is_human": human,
         "scored": scored,
@@ -201,7 +202,7 @@ def _evidence(gathered: _Gathered, judged: Judged) -> NDArray[np.float64] | None
     words = judged.documents.tokens.words_per_document
     x = lm.evidence(judged.columns, features[0], words)
     decisions = judged.decisions
-    can_be_judged = decisions.too_short | _bools(decisions.score.is_valid())
+    can_be_judged = decisions.too_short | is_known(decisions.score)
     return np.where(can_be_judged & (words >= lm.MIN_WORDS), x, np.nan)
 
 
@@ -215,10 +216,6 @@ def _fresh(
         fresh[i] = digest not in seen
         seen.add(digest)
     return fresh
-
-
-def _bools(array: pa.BooleanArray) -> NDArray[np.bool_]:
-    return np.asarray(array.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _whole(gathered: _Gathered, by: KnownBy) -> Known:

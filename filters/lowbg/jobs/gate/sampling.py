@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import to_numpy, whole
 from lowbg.config import RunConfig
 from lowbg.jobs.gate.evidence import Evidence, Sample, Scanned
 from lowbg.jobs.gate.scan import Counts, GateJob, gather, scanned_of
@@ -128,7 +129,7 @@ class _DrawTask:
         documents = reading.tally.records - reading.tally.quarantined
         if rows is None:
             return Scanned(result, None, (), 0, documents)
-        return Drawn(result, None, (), 0, documents, _column(rows, "key"), rows)
+        return Drawn(result, None, (), 0, documents, to_numpy(whole(rows["key"])), rows)
 
 
 class _Lowest:
@@ -159,11 +160,11 @@ class _Lowest:
         if not self._tables:
             return
         rows = pa.concat_tables(self._tables).combine_chunks()
-        keys = _column(rows, "key")
+        keys = to_numpy(whole(rows["key"]))
         if len(keys) > self._size:
             kept = np.sort(np.argpartition(keys, self._size - 1)[: self._size])
             rows = rows.take(pa.array(kept)).combine_chunks()
-            self._bound = _column(rows, "key").max()
+            self._bound = to_numpy(whole(rows["key"])).max()
         self._tables, self._held = [rows], len(rows)
 
 
@@ -177,10 +178,6 @@ def _rows(batch: Batch, keys: NDArray[np.uint64]) -> pa.Table:
         **{_OTHER + name: values for name, values in batch.metadata.others.items()},
     }
     return pa.table(columns)
-
-
-def _column(rows: pa.Table, name: str) -> NDArray[Any]:
-    return np.asarray(rows.column(name).to_numpy())
 
 
 def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scanned:
@@ -199,16 +196,18 @@ def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scann
 
 def _batch(rows: pa.Table) -> Batch:
     """Rows as a batch whose records are nowhere any more."""
-    whole = {name: rows.column(name).combine_chunks() for name in ("text", *_METADATA)}
-    text = whole.pop("text")
-    others = [name for name in rows.column_names if name.startswith(_OTHER)]
-    fields = {name.removeprefix(_OTHER): rows.column(name).combine_chunks() for name in others}
+    metadata: dict[str, Any] = {name: whole(rows[name]) for name in _METADATA}
+    metadata["others"] = {
+        name.removeprefix(_OTHER): whole(rows[name])
+        for name in rows.column_names
+        if name.startswith(_OTHER)
+    }
     empty = np.empty(0, np.int64)
     return Batch(
-        records=_column(rows, "record"),
-        text=text,
-        metadata=Metadata(**whole, others=fields),
-        sizes=_column(rows, "size"),
+        records=to_numpy(whole(rows["record"])),
+        text=whole(rows["text"]),
+        metadata=Metadata(**metadata),
+        sizes=to_numpy(whole(rows["size"])),
         payload=LinePayload(b"", empty, empty),
         rejected=(),
         consumed=0,

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lowbg.arrays import encoded, to_numpy
 from lowbg.config import ExecutorName, Gate, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import NO_SOURCE, Evidence, Example, Part, Scanned
@@ -23,7 +24,6 @@ from lowbg.runs.mapping import Ended, Workers, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.shard import statistics_batch
-from lowbg.text.origins import to_numpy
 
 EXAMPLES_A_CATEGORY: Final = 5
 MAX_SOURCES: Final = 10_000
@@ -205,9 +205,8 @@ class Counts:
 
     def _add_sources(self, batch: Batch, judged: Judged) -> None:
         assert self._field is not None
-        encoded = batch.metadata.others[self._field].dictionary_encode(null_encoding="encode")
-        names = [NO_SOURCE if name is None else name for name in encoded.dictionary.to_pylist()]
-        codes = to_numpy(encoded.indices).astype(np.int64)
+        codes, values = encoded(batch.metadata.others[self._field])
+        names = [NO_SOURCE if name is None else name for name in values]
         keys = codes * 3 + judged.decisions.verdicts.astype(np.int64)
         counts = np.bincount(keys, minlength=3 * len(names)).reshape(-1, 3)
         self._sources.add(names, counts)

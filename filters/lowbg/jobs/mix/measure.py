@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled
 from lowbg.config import Mix, MixSelect, MixUnit, RunConfig
 from lowbg.jobs.mix import ngrams
 from lowbg.jobs.mix.inputs import HUMAN, role_of
@@ -162,9 +163,7 @@ class _Counting:
                 for name in _source_names(batch, self._mix.source_field, self._shard.name)
             ]
         if step.judged is not None:
-            score = step.judged.decisions.score
-            values = np.asarray(score.to_numpy(zero_copy_only=False), np.float32)
-            rows["score"] = np.where(score.is_valid(), values, np.float32("nan"))
+            rows["score"] = filled(step.judged.decisions.score, np.nan)
         known = rows["units"] >= 0
         self.documents += len(rows)
         self.unsized += int((~known).sum())

@@ -1,6 +1,6 @@
 """The model card, written from what the model files say of themselves.
 
-`python -m lowbg.jobs.train.card` prints it for the embedded files.
+`python -m benchmarks.tables.card` prints it for the embedded files.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _HEAD = """# Model card: the embedded tables
 
 One file a language (`en`, `ru`, `zh` in both scripts, `pt`, `es`, `de`, `fr`, `ja`), and
 `characters.safetensors`, which folds characters for scoring. Written by
-`python -m lowbg.jobs.train.card` from the files' own metadata; each file is made again by
-`python -m lowbg.jobs.train.recipes DATA LANGUAGE -o DIRECTORY`, byte for byte.
+`python -m benchmarks.tables.card` from the files' own metadata; each file is made again by
+`python -m benchmarks.tables.recipes DATA LANGUAGE -o DIRECTORY`, byte for byte.
 
 **What is in a file.** `lm_slots`: an interpolated modified Kneser–Ney model of human text
-(`training/kneser_ney.py`), for perplexity. `odds_slots`: two weights of every n-gram, AI against
-human, Naive Bayes and logistic regression (`training/log_odds.py`). The calibration: z, the
+(`jobs/train/kneser_ney.py`), for perplexity. `odds_slots`: two weights of every n-gram, AI against
+human, Naive Bayes and logistic regression (`jobs/train/log_odds.py`). The calibration: z, the
 number of standard deviations above human text of the same length, and the z that human text
-exceeds at given rates (`training/calibration.py`). No text: n-grams are hashes.
+exceeds at given rates (`jobs/train/calibration.py`). No text: n-grams are hashes.
 
 **Meant for** sorting large amounts of prose. **Not meant for** accusing a person: a verdict on one
 text is no proof of who wrote it. It can't see base-model text, text under the least length, light

@@ -1,4 +1,4 @@
-"""Makes the character tables: `python -m lowbg.jobs.train.characters TS_CHARACTERS OUT`.
+"""Makes the character tables: `python -m benchmarks.tables.characters TS_CHARACTERS OUT`.
 
 `TS_CHARACTERS` maps traditional to simplified characters, one `T<TAB>S[ S…]` a line (OpenCC's
 TSCharacters.txt, Apache-2.0).

@@ -4,7 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
-from lowbg.jobs.train.language_words import completed_list, count_words, counted_list, rewritten
+from benchmarks.tables.language_words import completed_list, count_words, counted_list, rewritten
 
 TEXT = """# head
 

@@ -1,4 +1,4 @@
-"""Counts the words of `languages.toml` again: `python -m lowbg.jobs.train.language_words DATA`.
+"""Counts the words of `languages.toml` again: `python -m benchmarks.tables.language_words DATA`.
 
 DATA holds `labelled/train/*.jsonl.zst` and `prose/*.jsonl.zst`. The file is read, the word lists
 below are replaced, and the whole is written back (or to `-o FILE`); tags, scripts, letters and the
@@ -114,7 +114,7 @@ def rewritten(text: str, ranked: Mapping[str, Sequence[str]]) -> str:
 def main(argv: list[str]) -> int:
     """Counts, and writes the file."""
     shipped = resources.files("lowbg.text") / "languages.toml"
-    parser = argparse.ArgumentParser(prog="python -m lowbg.jobs.train.language_words")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables.language_words")
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path(str(shipped)))
     options = parser.parse_args(argv)

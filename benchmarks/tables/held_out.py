@@ -6,16 +6,13 @@ development data stays for measuring. One `LANGUAGE.npz` a language, without any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.decision.calibration import Calibration
-from lowbg.jobs.train.calibration import Held
-from lowbg.jobs.train.corpus import Row
+from lowbg.jobs.train.train import LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +41,14 @@ class HeldOut:
             return cls(*(columns[name] for name in HeldOut.__slots__))
 
 
-def held_out(
-    rows: Sequence[Row], held: Held, factors: tuple[float, float], calibration: Calibration
-) -> HeldOut:
-    """The scores that `calibration` gives to held-out log-odds; `rows` are all that were read."""
-    log_odds = (factors[0] * held.naive_bayes + factors[1] * held.logistic) / 2
+def held_out(left_out: LeftOut) -> HeldOut:
+    """The scores that the calibration gives to held-out log-odds."""
+    held, calibration = left_out.held, left_out.calibration
+    first, second = left_out.factors
+    log_odds = (first * held.naive_bayes + second * held.logistic) / 2
     z = calibration.standardise(log_odds, held.words, np.exp(held.log_perplexity))
     judged = held.words >= calibration.min_words
-    own = [rows[i] for i in held.document[judged]]
+    own = [left_out.rows[i] for i in held.document[judged]]
     return HeldOut(
         is_ai=np.array([row.is_ai for row in own], np.bool_),
         score=calibration.score(z[judged]).astype(np.float32),

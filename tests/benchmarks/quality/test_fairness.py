@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from lowbg.jobs.eval.evaluate import Judgements
-from lowbg.jobs.eval.fairness import (
+from benchmarks.quality.fairness import (
     calibration_error,
     default_groupings,
     human_groups,
@@ -13,6 +11,8 @@ from lowbg.jobs.eval.fairness import (
     reliability,
     reliability_markdown,
 )
+
+from lowbg.jobs.eval.evaluate import Judgements
 
 
 def judgements(n: int = 200) -> Judgements:

@@ -1,8 +1,8 @@
 """The recipes of the embedded tables: which files, weights and strata make each language's file.
 
-`python -m lowbg.jobs.train.recipes DATA LANGUAGE… -o DIRECTORY` makes them again from a data folder
-laid out as `labelled/train/*.jsonl.zst` and `prose/*.jsonl.zst`. `--held-out DIRECTORY` keeps the
-scores of left-out rows too, one .npz file a language (`training/held_out.py`).
+`python -m benchmarks.tables.recipes DATA LANGUAGE… -o DIRECTORY` makes them again from a data
+folder laid out as `labelled/train/*.jsonl.zst` and `prose/*.jsonl.zst`. `--held-out DIRECTORY`
+keeps the scores of left-out rows too, one .npz file a language (`held_out.py`).
 """
 
 from __future__ import annotations
@@ -12,29 +12,27 @@ import dataclasses
 import logging
 import sys
 import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from benchmarks.tables.held_out import held_out
 
 from lowbg.jobs.train.kneser_ney import LmConfig
 from lowbg.jobs.train.log_odds import OddsConfig
 from lowbg.jobs.train.train import TrainConfig, train
 
-FOLDER = "recipes"
+FOLDER = Path(__file__).parent / "recipes"
 
 
 def languages() -> list[str]:
     """The languages that there are recipes of."""
-    folder = resources.files("lowbg.jobs.train") / FOLDER
-    return sorted(
-        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
-    )
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def load(language: str, data: Path, output: Path) -> TrainConfig:
     """The configuration that makes `language`'s embedded file from the folder `data`."""
-    source = resources.files("lowbg.jobs.train") / FOLDER / f"{language}.toml"
-    recipe: dict[str, Any] = tomllib.loads(source.read_text(encoding="utf-8"))
+    source = (FOLDER / f"{language}.toml").read_text(encoding="utf-8")
+    recipe: dict[str, Any] = tomllib.loads(source)
     odds = OddsConfig(**recipe.pop("odds", {}))
     lm = LmConfig(**recipe.pop("lm", {}))
     labelled = tuple(
@@ -52,7 +50,7 @@ def load(language: str, data: Path, output: Path) -> TrainConfig:
 
 def main(argv: list[str]) -> int:
     """Trains the languages asked for."""
-    parser = argparse.ArgumentParser(prog="python -m lowbg.jobs.train.recipes")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables.recipes")
     parser.add_argument("data", type=Path)
     parser.add_argument("languages", nargs="*", default=[])
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -61,8 +59,9 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for language in options.languages or languages():
         output = options.output / f"{language}.safetensors"
-        kept = options.held_out / f"{language}.npz" if options.held_out else None
-        train(load(language, options.data, output), kept)
+        trained = train(load(language, options.data, output))
+        if options.held_out and trained.left_out:
+            held_out(trained.left_out).save(options.held_out / f"{language}.npz")
     return 0
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import zstandard
+from benchmarks.quality import floors
+from benchmarks.quality.development import judge
 
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
-from lowbg.jobs.eval import floors
 from lowbg.jobs.eval.evaluate import Judgements
-from lowbg.jobs.train.corpus import Row, file_digest
+from lowbg.jobs.train.corpus import Row
 from lowbg.models import embedded_names, open_embedded
+from lowbg.storage.files import file_digest
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 QUALITY = ROOT / "benchmarks" / "quality"
 VARIABLE = "LOWBG_QUALITY_DATA"
 DATA = Path(os.environ.get(VARIABLE) or ROOT.parent / "shared" / "data")
@@ -30,24 +30,10 @@ FLOORS = floors.load(QUALITY / "floors.toml")
 
 
 @pytest.fixture(scope="module")
-def development() -> ModuleType:
-    path = QUALITY / "development.py"
-    spec = importlib.util.spec_from_file_location("lowbg_development", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def judged(development: ModuleType) -> Judgements:
+def judged() -> Judgements:
     if not (DATA / "labelled" / "dev").is_dir():
         pytest.skip(f"no labelled/dev below {DATA}; {VARIABLE} names a folder that has it")
-    sampled: Judgements = development.judge(
-        DATA, Policy(), lambda rows: floors.sample(rows, FLOORS), RESULTS["data"]
-    )
-    return sampled
+    return judge(DATA, Policy(), lambda rows: floors.sample(rows, FLOORS), RESULTS["data"])
 
 
 @pytest.mark.parametrize("name", RESULTS["data"])
@@ -56,10 +42,10 @@ def test_a_file_that_floors_were_measured_on_is_as_it_was(name: str) -> None:
     path = DATA / "labelled" / "dev" / name
     if not path.parent.is_dir():
         pytest.skip(f"no labelled/dev below {DATA}; {VARIABLE} names a folder that has it")
-    assert file_digest(path) == RESULTS["data"][name], "measure again: benchmarks/quality/run.py"
+    assert file_digest(path) == RESULTS["data"][name], "measure again: benchmarks.quality.run"
 
 
-def test_a_new_file_is_not_judged(tmp_path: Path, development: ModuleType) -> None:
+def test_a_new_file_is_not_judged(tmp_path: Path) -> None:
     folder = tmp_path / "labelled" / "dev"
     folder.mkdir(parents=True)
     for name in ("known", "new"):
@@ -67,9 +53,9 @@ def test_a_new_file_is_not_judged(tmp_path: Path, development: ModuleType) -> No
         row |= dict.fromkeys(("domain", "generator", "attack", "lang"), "en")
         line = (json.dumps(row) + "\n").encode()
         (folder / f"{name}.jsonl.zst").write_bytes(zstandard.compress(line))
-    found = development.judge(tmp_path, Policy(), files={"known.jsonl.zst"})
+    found = judge(tmp_path, Policy(), files={"known.jsonl.zst"})
     assert found.groups["dataset"].tolist() == ["known"]
-    assert len(development.judge(tmp_path, Policy())) == 2
+    assert len(judge(tmp_path, Policy())) == 2
 
 
 @pytest.mark.parametrize("floor", FLOORS.floors, ids=lambda floor: floor.name)
@@ -84,7 +70,7 @@ def test_the_shipped_models_hold_their_floors(judged: Judgements, floor: floors.
 
 def test_floors_and_results_are_of_the_shipped_models() -> None:
     shipped = {name: open_embedded(name).sha256 for name in embedded_names()}
-    assert RESULTS["models"] == shipped, "run benchmarks/quality/run.py again"
+    assert RESULTS["models"] == shipped, "run benchmarks.quality.run again"
 
 
 def test_the_model_card_names_the_shipped_models() -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.tables.held_out import HeldOut, held_out
 
 from lowbg.decision.calibration import FPR_GRID, Calibration
 from lowbg.jobs.train.calibration import Held
 from lowbg.jobs.train.corpus import Row
-from lowbg.jobs.train.held_out import HeldOut, held_out
+from lowbg.jobs.train.train import LeftOut
 
 CALIBRATION = Calibration(
     mean=0.1, between=0.04, within=4.0, thresholds=tuple(np.linspace(3.0, 0.0, len(FPR_GRID))),
@@ -30,7 +31,7 @@ def test_scores_are_those_that_the_calibration_gives(tmp_path: Path) -> None:
         logistic=np.array([0.1, 1.0, 9.0]),
         log_perplexity=np.array([6.0, 7.0, 6.0]),
     )
-    got = held_out(rows, held, (0.5, 1.5), CALIBRATION)
+    got = held_out(LeftOut(rows, held, (0.5, 1.5), CALIBRATION))
     assert got.is_ai.tolist() == [False, True]
     assert got.collection.tolist() == ["h", "a"]
     assert got.attack.tolist() == ["", "polish"]
