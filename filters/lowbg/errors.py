@@ -78,9 +78,9 @@ class LowbgError(Exception):
     """Anything that lowbg raises on purpose.
 
     `problem` is what a shard's result calls it, where it ends that shard alone. `key` is the
-    setting that it is about, as `lowbg.settings` calls it; `file` the file that says so, which heads
-    the message. Who took the setting elsewhere, as from a command line, adds how it is called there:
-    the library doesn't know.
+    setting that it is about, as `lowbg.settings` calls it; `file` the file that says so, which
+    heads the message. Who took the setting elsewhere, as from a command line, adds how it is
+    called there: the library doesn't know.
     """
 
     problem: ClassVar[ProblemKind] = ProblemKind.WORKER

@@ -150,5 +150,5 @@ class _FilterStream(StreamRun):
         self._outputs = outputs
 
     def open_outputs(self, place: Place, reader: Reader) -> StreamOutputs:
-        """The stream: it serves all shards."""
-        return self._outputs
+        """The stream: it serves all shards of formats that it takes."""
+        return self._outputs.taking(reader)

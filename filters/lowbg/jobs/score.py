@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final
 
 import numpy as np
 import orjson
@@ -14,18 +14,19 @@ import pyarrow as pa
 
 from lowbg import schema
 from lowbg.arrays import float32_or_none
-from lowbg.config import ScoreFormat
+from lowbg.config import VERDICTS, ScoreFormat
 from lowbg.errors import OutputError
-from lowbg.formats.base import Reader
+from lowbg.formats import table_format
+from lowbg.formats.base import Output, Reader, TableFormat
+from lowbg.formats.jsonl.rows import lines
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import stem
-from lowbg.records import Batch, LinePayload, ParquetLayout, Payload, Rejected, RowPayload
+from lowbg.records import Batch, Payload, Rejected
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.mapping import map_shards
 from lowbg.runs.progress import NOBODY, Observer
-from lowbg.runs.routing import VERDICT_NAMES
 from lowbg.runs.run import DirectoryTask, StreamRun, open_run
 from lowbg.runs.shard import run_shard
 from lowbg.runs.sinks import Place, ShardFiles, check_inside
@@ -69,10 +70,8 @@ class ScoreTask(DirectoryTask):
 
 def rows_path(form: ScoreFormat, shard: str) -> str:
     """Where a shard's rows lie, relative to the output directory."""
-    if form is ScoreFormat.PARQUET:
-        return f"{stem(shard)}.parquet"
-    if form is ScoreFormat.JSONL:
-        return f"{stem(shard)}.jsonl"
+    if form is not ScoreFormat.DOLMA:
+        return f"{stem(shard)}{table_format(form.value).endings[0]}"
     # dolma pairs files by name, and reads only .json.gz and .jsonl.gz.
     name = shard if shard.endswith((".json.gz", ".jsonl.gz")) else f"{stem(shard)}.jsonl.gz"
     return f"attributes/lowbg/{name}"
@@ -104,20 +103,18 @@ class _ScoreStream(StreamRun):
         return _RowStream(place.shard, self._writer)
 
 
-RowMaker: TypeAlias = Callable[[str, Batch, Judged], Payload]
-"""Turns a judged batch of a shard into rows to write."""
-
-
 class _RowStream:
     """Every document of a shard becomes a line of a stream, whatever its verdict."""
 
     def __init__(self, shard: str, writer: StreamWriter) -> None:
         self._shard = shard
         self._writer = writer
+        self._table = table_format("jsonl")
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one line a document."""
-        self._writer.write(json_rows(self._shard, batch, judged), np.ones(len(batch), np.bool_))
+        rows = _rows(self._table, self._shard, batch, judged)
+        self._writer.write(rows, np.ones(len(batch), np.bool_))
         return len(batch)
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
@@ -146,26 +143,28 @@ class RowFiles(ShardFiles):
     ) -> None:
         super().__init__(root, place)
         self._shard = place.shard
-        self._rows: RowMaker = _ROWS[form]
+        self._table = None if form is ScoreFormat.DOLMA else table_format(form.value)
         before = place.checkpoint
         self._gaps = before.tally.blank + before.tally.quarantined if before is not None else 0
         target, part = root / rows_path(form, place.shard), place.part(ROWS)
         with self.opening():
             check_inside(root, target)
-            if form is ScoreFormat.PARQUET:
-                from lowbg.formats.parquet.writer import ParquetWriter
-
-                layout, table = ParquetLayout(), schema.score_schema(columns)
-                self.writers[ROWS] = ParquetWriter(target, root, table, layout, part=part)
+            if self._table is None:
+                self.writers[ROWS] = JsonlWriter(target, root, "gzip", part)
             else:
-                codec = "gzip" if form is ScoreFormat.DOLMA else "none"
-                self.writers[ROWS] = JsonlWriter(target, root, codec, part)
+                output = Output(target, root, part=part)
+                self.writers[ROWS] = self._table.open_table(schema.score_schema(columns), output)
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one row a document."""
         self._gaps += batch.blank
         keep = np.ones(len(batch), np.bool_)
-        self.writers[ROWS].write(self._rows(self._shard, batch, judged), keep)
+        rows = (
+            dolma_rows(self._shard, batch, judged)
+            if self._table is None
+            else _rows(self._table, self._shard, batch, judged)
+        )
+        self.writers[ROWS].write(rows, keep)
         return len(batch)
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
@@ -175,7 +174,7 @@ class RowFiles(ShardFiles):
 
     def end_shard(self) -> dict[str, WrittenFile]:
         """Finishes the shard's files; the quarantine only where it holds something."""
-        if self._rows is dolma_rows and self._gaps:
+        if self._table is None and self._gaps:
             raise OutputError(
                 f"{self._shard}: {self._gaps} of its lines are no readable records, and dolma "
                 "pairs attributes with documents line by line. Nothing of this shard was written; "
@@ -197,7 +196,7 @@ def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
         "language": codes.take(pa.array(language, pa.int64(), mask=~known)),
         "words": pa.array(judged.documents.tokens.words_per_document, pa.int64()),
         "ai_score": decisions.score,
-        "verdict": pa.array([VERDICT_NAMES[v] for v in decisions.verdicts], pa.string()),
+        "verdict": pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
         "reasons": decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}
@@ -207,20 +206,9 @@ def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
     )
 
 
-def table_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
-    """Parquet rows."""
-    return RowPayload(score_table(shard, batch, judged))
-
-
-def json_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
-    """JSON lines; float32 values in their shortest decimal form."""
-    table = score_table(shard, batch, judged)
-    columns = [
-        float32_or_none(column) if pa.types.is_float32(column.type) else column.to_pylist()
-        for column in table.columns
-    ]
-    names = table.schema.names
-    return _lines([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+def _rows(table: TableFormat, shard: str, batch: Batch, judged: Judged) -> Payload:
+    """The rows as they are stored in a format."""
+    return table.payload_of(score_table(shard, batch, judged))
 
 
 def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
@@ -233,7 +221,7 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
         if pa.types.is_float32(table.schema.field(name).type)
     ]
     verdicts = table.column("verdict").to_pylist()
-    rows: list[dict[str, object]] = []
+    rows = []
     for i, (identifier, length) in enumerate(
         zip(batch.metadata.id.to_pylist(), lengths, strict=True)
     ):
@@ -243,20 +231,6 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
             if values[i] is not None
         }
         attributes[f"lowbg__{verdicts[i]}"] = [[0, length, 1.0]]
-        rows.append({"id": identifier, "attributes": attributes})
-    return _lines(rows)
-
-
-_ROWS: Final[dict[ScoreFormat, RowMaker]] = {
-    ScoreFormat.JSONL: json_rows,
-    ScoreFormat.PARQUET: table_rows,
-    ScoreFormat.DOLMA: dolma_rows,
-}
-
-
-def _lines(rows: Sequence[object]) -> LinePayload:
-    option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    lines = [orjson.dumps(row, option=option) for row in rows]
-    ends = np.cumsum([len(line) for line in lines], dtype=np.int64)
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if lines else ends
-    return LinePayload(b"".join(lines), starts, ends)
+        row = {"id": identifier, "attributes": attributes}
+        rows.append(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
+    return lines(rows)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from lowbg.config import as_dict
+from lowbg.config import OUTCOMES, as_dict
 from lowbg.errors import ConfigError, LowbgError, OutputError, cause
+from lowbg.formats import count_records
 from lowbg.report.results import RunInfo, ShardResult
-from lowbg.report.statistics import VERDICTS
 from lowbg.storage.compression import open_input
 from lowbg.storage.files import AtomicFile, file_digest
 
@@ -96,7 +96,7 @@ def _totals(shards: Sequence[ShardResult]) -> dict[str, int]:
     counted = [shard.statistics.documents() for shard in shards]
     return {
         "records": sum(shard.records for shard in shards),
-        **{verdict: sum(documents[verdict] for documents in counted) for verdict in VERDICTS},
+        **{verdict: sum(documents[verdict] for documents in counted) for verdict in OUTCOMES},
     }
 
 
@@ -258,7 +258,7 @@ def _fault(content: object) -> str | None:
             and isinstance(file.get("sha256"), str)
         ):
             return f"damaged (entry of files: {json.dumps(file)[:200]})"
-    counts = ("records", *VERDICTS)
+    counts = ("records", *OUTCOMES)
     for row in (*inputs, totals):
         if not (isinstance(row, dict) and all(isinstance(row.get(name), int) for name in counts)):
             return f"damaged (counts: {json.dumps(row)[:200]})"
@@ -302,20 +302,10 @@ def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
 
 
 def _count_records(path: Path, kind: str) -> int:
-    """Rows of a Parquet file, lines of any other; a line of quarantine may stand for several."""
-    with path.open("rb") as file:
-        if file.read(4) == b"PAR1":
-            import pyarrow.parquet as pq
-
-            return int(pq.read_metadata(path).num_rows)
+    """The records of a file; a line of quarantine may stand for several."""
     if kind == "quarantine":
         return sum(int(json.loads(line).get("count", 1)) for line in _lines(path))
-    records, last = 0, b"\n"
-    with open_input(path) as stream:
-        while chunk := stream.read_chunk():
-            records += chunk.count(b"\n")
-            last = chunk[-1:]
-    return records + (last != b"\n")
+    return count_records(path)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -354,7 +344,7 @@ def _check_sums(content: dict[str, Any]) -> list[Finding]:
             written[file["shard"]] = written.get(file["shard"], 0) + file["records"]
     for shard in content["inputs"]:
         name = str(shard.get("shard"))
-        out = sum(shard[verdict] for verdict in VERDICTS)
+        out = sum(shard[verdict] for verdict in OUTCOMES)
         if shard["records"] != out:
             message = f"{name}: {shard['records']:,} records in, {out:,} judged or in quarantine"
             findings.append(Finding("count", name, message))
@@ -363,7 +353,7 @@ def _check_sums(content: dict[str, Any]) -> list[Finding]:
         if not lost and written.get(name, 0) != shard["records"]:
             message = f"{name}: {shard['records']:,} records in, {written.get(name, 0):,} in files"
             findings.append(Finding("count", name, message))
-    for count in ("records", *VERDICTS):
+    for count in ("records", *OUTCOMES):
         total = sum(shard[count] for shard in content["inputs"])
         if content["totals"][count] != total:
             message = f"total of {count}: {content['totals'][count]:,}; the shards have {total:,}"

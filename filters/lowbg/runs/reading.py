@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from lowbg.config import RunConfig
+from lowbg.config import RunConfig, Verdict
 from lowbg.errors import InputError, LowbgError, ProblemKind, StoppedError
 from lowbg.formats import open_reader
 from lowbg.formats.base import Reader
@@ -27,7 +27,6 @@ from lowbg.runs.engine import Judge, Judged
 from lowbg.runs.inputs import STDIN, Shard
 from lowbg.runs.overlap import Step, judged_in_order
 from lowbg.runs.progress import OnProgress, Progress
-from lowbg.runs.routing import VERDICT_AI
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import WrittenFile
 
@@ -154,7 +153,7 @@ class ShardReading:
         return ShardResult(
             shard=self.source.shard.name,
             source=self.source.shard.path,
-            format=reader.format if reader is not None else "unknown",
+            format=reader.format.name if reader is not None else "unknown",
             compression=reader.compression if reader is not None else "unknown",
             records=tally.records,
             complete=all(problem.count for problem in problems),
@@ -196,7 +195,7 @@ class ShardReading:
         tally.records += len(batch)
         tally.text_bytes += int(batch.sizes.sum())
         if judged is not None:
-            tally.ai += int((judged.decisions.verdicts == VERDICT_AI).sum())
+            tally.ai += int((judged.decisions.verdicts == Verdict.AI.code).sum())
             tally.lm_seconds += judged.second.seconds if judged.second is not None else 0.0
 
     def _report(self, *, done: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from lowbg.config import OUTCOMES, VERDICTS
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
@@ -32,7 +33,6 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.overlap import Step
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
-from lowbg.runs.routing import VERDICT_NAMES
 from lowbg.runs.sinks import Place
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import PartState, WrittenFile
@@ -270,14 +270,14 @@ def second_look_counts(judged: Judged) -> dict[str, int]:
     counts["without_say"] = int(((second.sent >= 0) & ~second.has_say).sum())
     after = judged.decisions.verdicts
     for i in np.flatnonzero(second.before != after).tolist():
-        change = f"{VERDICT_NAMES[second.before[i]]}_to_{VERDICT_NAMES[after[i]]}"
+        change = f"{VERDICTS[second.before[i]]}_to_{VERDICTS[after[i]]}"
         counts[change] = counts.get(change, 0) + 1
     return {name: count for name, count in counts.items() if count}
 
 
 def _check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:
     counted: Mapping[str, int] = statistics.documents()
-    out = sum(counted[verdict] for verdict in ("human", "ai", "unscored", "quarantined"))
+    out = sum(counted[verdict] for verdict in OUTCOMES)
     if tally.records != out or tally.records != tally.routed + tally.quarantined:
         raise ConservationError(
             f"{name}: {tally.records} records in, {tally.routed} routed, {tally.quarantined} "

@@ -20,7 +20,7 @@ from lowbg.arrays import to_numpy, whole
 from lowbg.config import RunConfig
 from lowbg.jobs.gate.evidence import Evidence, Sample, Scanned
 from lowbg.jobs.gate.scan import Counts, GateJob, gather, scanned_of
-from lowbg.records import Batch, LinePayload, Metadata
+from lowbg.records import Batch, BytesPayload, Metadata
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import map_shards
@@ -208,7 +208,7 @@ def _batch(rows: pa.Table) -> Batch:
         text=whole(rows["text"]),
         metadata=Metadata(**metadata),
         sizes=to_numpy(whole(rows["size"])),
-        payload=LinePayload(b"", empty, empty),
+        payload=BytesPayload(b"", empty, empty),
         rejected=(),
         consumed=0,
     )

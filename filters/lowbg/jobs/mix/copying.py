@@ -10,18 +10,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import RunConfig
+from lowbg.config import RunConfig, Verdict
 from lowbg.decision.decide import Decisions
 from lowbg.errors import InputError
 from lowbg.formats.base import Reader
 from lowbg.jobs.mix.inputs import HUMAN, Role
 from lowbg.jobs.mix.measure import folder, rows_of
-from lowbg.records import Batch, KnownOrigin, LinePayload, Metadata, Position, RowPayload
+from lowbg.records import Batch, KnownOrigin, Metadata, Position
 from lowbg.runs.checkpoints import key_of
 from lowbg.runs.engine import Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.reading import Source
-from lowbg.runs.routing import VERDICT_AI, VERDICT_HUMAN
 from lowbg.runs.run import DirectoryTask
 from lowbg.runs.sinks import Place, ShardFiles, open_writer
 from lowbg.scorers.base import Documents
@@ -37,7 +36,7 @@ class CopyTask(DirectoryTask):
 
     def load(self) -> RoleJudge:
         """What says that every document is what its input is."""
-        return RoleJudge(VERDICT_HUMAN if self.role == HUMAN else VERDICT_AI)
+        return RoleJudge(Verdict.HUMAN.code if self.role == HUMAN else Verdict.AI.code)
 
     def source(self, shard: Shard) -> TakenSource:
         """What is taken of a shard."""
@@ -76,7 +75,7 @@ def taken_of(output: Path, name: str) -> NDArray[np.uint8]:
     return np.memmap(path, np.uint8, "r")
 
 
-class SelectingReader:
+class SelectingReader(Reader):
     """Of another reader's records, those that are taken; what can't be read comes along.
 
     `records` (rising) are the positions of the readable records, `taken` above 0 for those to
@@ -87,7 +86,7 @@ class SelectingReader:
         self, inner: Reader, records: NDArray[np.int64], taken: NDArray[np.uint8], name: str
     ) -> None:
         self.inner = inner
-        self.format, self.compression = inner.format, inner.compression
+        self.format, self.kind, self.compression = inner.format, inner.kind, inner.compression
         self.seen_fields = inner.seen_fields
         self._records = records
         self._taken = taken
@@ -121,7 +120,6 @@ def selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
     if keep.all():
         return batch
     mask = pa.array(keep)
-    payload = batch.payload
     own = batch.metadata
     return replace(
         batch,
@@ -132,9 +130,7 @@ def selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
             own.url.filter(mask), {name: c.filter(mask) for name, c in own.others.items()},
         ),
         sizes=batch.sizes[keep],
-        payload=LinePayload(payload.buffer, payload.starts[keep], payload.ends[keep])
-        if isinstance(payload, LinePayload)
-        else RowPayload(payload.rows.filter(mask)),
+        payload=batch.payload.take(keep),
     )  # fmt: skip
 
 
