@@ -27,6 +27,8 @@ from lowbg.runs.progress import Observer
 from lowbg.runs.stopping import STOP
 from lowbg.scorers.lm.store import locate
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 
