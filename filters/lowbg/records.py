@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -141,8 +142,7 @@ class Batch:
         return len(self.records)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a reader stands between two batches: what it needs to go on from there.
 
     `record` records, `line` − 1 lines and `offset` decompressed bytes lie behind it. `hinted`

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lowbg.errors import ProblemKind
@@ -26,7 +28,8 @@ def shard(
 
 
 def outcome(*shards: ShardResult) -> Outcome:
-    return Outcome({}, shards)
+    no_report: Any = None
+    return Outcome(no_report, shards)
 
 
 BROKEN = Problem(ProblemKind.INVALID_JSON, "a:1: invalid JSON. Record quarantined.", 3)

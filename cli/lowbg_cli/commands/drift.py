@@ -112,10 +112,11 @@ class _Places:
         """Every file that was asked for."""
         from lowbg.jobs.drift.history import append
         from lowbg.jobs.drift.trend import render_trend
-        from lowbg.report.render_json import render_json, write_whole
+        from lowbg.storage.files import write_whole
+        from lowbg.storage.typed import indented, to_plain
 
         if self.json is not None:
-            write_whole(self.json, render_json(check.as_dict()))
+            write_whole(self.json, indented(to_plain(check)))
         if self.history is not None:
             append(self.history, check)
         if self.html is not None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from lowbg.errors import ConfigError, LockedError, OutputError
+import msgspec
+
+from lowbg.errors import CheckpointError, ConfigError, LockedError, OutputError
 from lowbg.formats.base import Reader
 from lowbg.formats.naming import output_name
 from lowbg.runs import manifest
-from lowbg.runs.checkpoints import FOLDER, encode
+from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.mapping import map_shards
@@ -23,12 +24,18 @@ from lowbg.runs.run import DirectoryTask, StreamRun, open_run
 from lowbg.runs.shard import run_shard
 from lowbg.runs.sinks import Place, RoutedFiles, StreamOutputs
 from lowbg.storage.files import replace_file
+from lowbg.storage.typed import FileType
 
 if TYPE_CHECKING:
     from lowbg.jobs.reserve import Reserved
 
 LAYOUT: Final = Layout("filter", ("human", "ai", "unscored", *COMMON_ENTRIES), grows=True)
 """What `filter` makes in an output directory."""
+
+RESERVED: Final[FileType[dict[str, tuple[str, str]]]] = FileType(
+    dict[str, tuple[str, str]], "a note on a reserve", CheckpointError, "All is looked at again"
+)
+"""By output the reserve that has it, and the SHA-256 that it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +104,14 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
     from lowbg.jobs.reserve import append
 
     note = job.output / FOLDER / "reserved.json"
-    noted = {}
+    noted: dict[str, tuple[str, str]] = {}
     if (reserve / manifest.NAME).is_file():  # Where it was removed, it lacks what is noted.
-        with suppress(OSError, ValueError):
-            noted = json.loads(note.read_bytes())
+        with suppress(CheckpointError):
+            noted = RESERVED.read(note)
     place = os.path.realpath(reserve)
-    listed = (manifest.read(job.output) or {"files": []})["files"]
-    human = {f["path"]: [place, f["sha256"]] for f in listed if f["kind"] == Route.HUMAN}
+    content = manifest.read(job.output)
+    listed = content.files if content is not None else []
+    human = {file.path: (place, file.sha256) for file in listed if file.kind == Route.HUMAN}
     new = {path: digest for path, digest in human.items() if noted.get(path) != digest}
     try:
         reserved = append(reserve, [(job.output / path, path) for path in new], job.config)
@@ -113,7 +121,7 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
             f"{reserve}: another run is adding to it. {job.output} is finished, and --resume adds "
             "what it has to the reserve."
         ) from error
-    replace_file(note, encode({**noted, **new}))
+    replace_file(note, RESERVED.encode({**noted, **new}))
     return reserved
 
 
@@ -140,7 +148,7 @@ def filter_stream(job: FilterStreamJob, observer: Observer = NOBODY) -> Outcome:
     finally:
         outputs.discard()
     if results and files:
-        results[-1] = replace(results[-1], outputs=files)
+        results[-1] = msgspec.structs.replace(results[-1], outputs=files)
     return run.outcome(results)
 
 

@@ -48,7 +48,7 @@ def score_shards(job: ScoreJob, observer: Observer = NOBODY) -> Outcome:
     Raises what `filter_shards` does.
     """
     target_of = partial(rows_path, job.format)
-    layout = Layout("score", COMMON_ENTRIES, target_of, {"format": job.format.value})
+    layout = Layout("score", COMMON_ENTRIES, target_of, format=job.format)
     task = ScoreTask(job.config, job.output, job.durability, format=job.format)
     with open_run(job, layout, target_of, observer) as run:
         for ended in map_shards(task, run.waiting, job.crew, observer, run.engine):

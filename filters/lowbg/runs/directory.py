@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from lowbg.config import Existing
+from msgspec import UNSET
+
+from lowbg.config import Existing, ScoreFormat
 from lowbg.errors import ConfigError, OutputError
 from lowbg.report import Report, write_html, write_json
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.runs import checkpoints
+from lowbg.runs.checkpoints import AnyRecord
 from lowbg.runs.inputs import Shard
 from lowbg.runs.manifest import NAME as MANIFEST
 from lowbg.runs.manifest import inside, listed_files, write_manifest
@@ -43,14 +46,13 @@ class Layout:
 
     `entries` are names at its top that are lowbg's with all that lies below them. `target_of`
     names the output that a shard has outside of these, relative to the directory; null if it has
-    none. `choices` decide, beside the configuration, what the outputs are. `grows`: incremental
-    runs may add to it.
+    none. `format` is that of scores. `grows`: incremental runs may add to it.
     """
 
     command: str
     entries: tuple[str, ...]
     target_of: Callable[[str], str] | None = None
-    choices: Mapping[str, str] = field(default_factory=dict)
+    format: ScoreFormat | None = None
     grows: bool = False
 
     def targets(self, shards: Sequence[str]) -> list[str]:
@@ -114,7 +116,7 @@ class OutputDirectory:
             self._remove_leftovers()
             yield self
 
-    def record(self, existing: Existing) -> Mapping[str, Any] | None:
+    def record(self, existing: Existing) -> AnyRecord | None:
         """What the run noted that is to be gone on with; null where there is none.
 
         Raises `ConfigError` where there are outputs, but no notes to go on by.
@@ -128,7 +130,7 @@ class OutputDirectory:
                 )
         return found
 
-    def begin(self, record: Mapping[str, Any]) -> None:
+    def begin(self, record: AnyRecord) -> None:
         """Notes which run the directory holds from now on."""
         checkpoints.write_record(self.path, record)
         # A directory that has a manifest is whole: from now on this one isn't.
@@ -140,17 +142,17 @@ class OutputDirectory:
         info: RunInfo,
         shards: Sequence[ShardResult],
         report: Report | None = None,
-        more: Mapping[str, Any] | None = None,
+        mix: Any = UNSET,
     ) -> None:
         """Writes the report, if there is one, and the manifest: the directory is whole then.
 
-        `more` is written into the manifest beside the rest. Raises `OutputError`.
+        `mix` says what a mix is made of. Raises `OutputError`.
         """
         reports = ["report.json", "report.html"] if report is not None else []
         if report is not None:
             write_json(report, self.path / reports[0])
             write_html(report, self.path / reports[1])
-        write_manifest(self.path, info, shards, reports, more)
+        write_manifest(self.path, info, shards, reports, mix=mix)
 
     def clear(self) -> None:
         """Removes what a run made, but for its locks. Raises `OutputError` where it can't."""
@@ -174,12 +176,13 @@ class OutputDirectory:
 
     def _check_command(self) -> None:
         try:
-            record = checkpoints.read_record(self.path) or {}
+            record = checkpoints.read_record(self.path)
         except OutputError:
             return  # Said where it is needed; --overwrite does without.
-        command = record.get("command", self.layout.command)
-        if command != self.layout.command:
-            raise ConfigError(f"{self.path} holds a run of lowbg {command}. Choose another -o.")
+        if record is not None and record.command != self.layout.command:
+            raise ConfigError(
+                f"{self.path} holds a run of lowbg {record.command}. Choose another -o."
+            )
 
     def _remove_leftovers(self) -> None:
         entries = [e for e in sorted(self.path.iterdir()) if e.name != checkpoints.FOLDER]
@@ -227,9 +230,10 @@ def _files_at(path: Path) -> Iterator[Path]:
 def _noted(output: Path) -> list[Path]:
     """The files that an earlier run says are its own, whether or not they are there."""
     try:
-        targets = (checkpoints.read_record(output) or {}).get("targets", [])
+        record = checkpoints.read_record(output)
     except OutputError:
-        targets = []
+        record = None
+    targets = getattr(record, "targets", None) or []
     return [*(output / path for path in targets if inside(output, path)), *listed_files(output)]
 
 

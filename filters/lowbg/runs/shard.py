@@ -224,6 +224,8 @@ class _ShardRun:
         seconds, cpu_seconds = self._reading.seconds
         journal.save(
             Checkpoint(
+                shard=journal.shard.name,
+                input=journal.input,
                 turn=self._turn,
                 position=position,
                 tally=self._tally,

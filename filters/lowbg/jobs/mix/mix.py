@@ -26,7 +26,7 @@ from lowbg.jobs.mix.novelty import CoverageTask, NoveltyTask, ranks_of, taken_bi
 from lowbg.jobs.mix.selection import floor_holds
 from lowbg.report.results import ShardResult
 from lowbg.runs import checkpoints
-from lowbg.runs.checkpoints import key_of
+from lowbg.runs.checkpoints import MixRecord, key_of
 from lowbg.runs.directory import COMMON_ENTRIES, Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
@@ -36,8 +36,7 @@ from lowbg.runs.resume import differences, refuse_changes
 from lowbg.runs.run import RunClock
 from lowbg.runs.sinks import QUARANTINE
 from lowbg.storage.files import naming
-
-SCHEMA: Final = "lowbg.mix/1"
+from lowbg.storage.typed import to_plain
 
 LAYOUT: Final = Layout("mix", ("human", "synthetic", "weights", *COMMON_ENTRIES))
 """What `mix` makes in an output directory."""
@@ -129,19 +128,18 @@ def _prepare(directory: OutputDirectory, job: MixJob) -> None:
     """Clears the directory, or makes sure that what it holds is this mix, and notes which it is."""
     configuration = as_dict(job.config)
     del configuration["batch_bytes"]  # It never changes a result.
-    new = {
-        "schema": SCHEMA,
-        "command": LAYOUT.command,
-        "version": lowbg.__version__,
-        "mix": as_dict(job.mix),
-        "configuration": configuration,
-        "inputs": {shard.name: asdict(InputState.of(shard)) for shard in job.shards},
-    }
+    new = MixRecord(
+        command=LAYOUT.command,
+        version=lowbg.__version__,
+        mix=as_dict(job.mix),
+        configuration=configuration,
+        inputs={shard.name: InputState.of(shard) for shard in job.shards},
+    )
     old = directory.record(job.existing)
     if old is None:
         directory.clear()
     else:
-        refuse_changes(job.output, [*differences(old, new)])
+        refuse_changes(job.output, [*differences(to_plain(old), to_plain(new))])
     directory.begin(new)
     with naming(job.output):
         folder(job.output).mkdir(parents=True, exist_ok=True)
@@ -343,7 +341,7 @@ class _Mixing:
             "shards": rows,
         }
         shards = [results[shard.name] for shard in job.shards]
-        self._directory.commit(info, shards, more={"mix": mix})
+        self._directory.commit(info, shards, mix=mix)
 
 
 def _sum(a: Part, b: Part) -> Part:
