@@ -22,6 +22,7 @@ from lowbg_cli.configure import (
     standard_input,
 )
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -129,11 +130,10 @@ def calibrate_command(
     engine = Engine(replace(base, lm=None), extras)
     engine.prepare()
     engine.setup()
-    with progress_line(shards, quiet=quiet) as on_progress:
-        known = read_known(
-            shards, _reading(fields, engine), by, engine, standard_input(shards),
-            on_progress,
-        )  # fmt: skip
+    config, stdin = _reading(fields, engine), standard_input(shards)
+    with progress_line(shards, quiet=quiet) as observer:
+        known = read_known(shards, config, by, engine, stdin, observer)
+    whole = not tell_broken(known.shards)
     result = calibrate(known, engine, min_documents)
     joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)
@@ -144,7 +144,7 @@ def calibrate_command(
     if not quiet:
         terminal.show(_table(result, by))
         terminal.say(f"{output}: thresholds for {terminal.plural(_found(result), 'language')}")
-    return ExitCode.FINISHED
+    return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
 
 def _reading(fields: FieldNames, engine: Engine) -> RunConfig:

@@ -284,11 +284,11 @@ def _gather(
     job = GateJob(shards, config, count, executor, subject, found.skipped)
     with (
         if_interrupted("Nothing was judged."),
-        progress_line(shards, quiet=quiet) as on_progress,
+        progress_line(shards, quiet=quiet) as observer,
     ):
         if sample is not None:
-            return scan_sample(job, sample, seed, on_progress)
-        return scan(job, on_progress)
+            return scan_sample(job, sample, seed, observer)
+        return scan(job, observer)
 
 
 def _table(result: GateResult) -> str:
