@@ -315,7 +315,9 @@ def default_text(own: Declared) -> str:
         return ""
     if isinstance(value, Mapping):
         return ""
-    return size_text(value) if own.setting.unit == SIZE else str(value)
+    if own.setting.unit == SIZE:
+        return size_text(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def size_text(count: int) -> str:
