@@ -12,6 +12,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -99,6 +100,14 @@ class Option:
         return not self.flags[0].startswith("-")
 
     @property
+    def value_name(self) -> str:
+        """What stands for its value in help: the unit, or the choices; empty for a flag."""
+        kind = self.own.kind
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            return f"<{'|'.join(kind)}>"
+        return "" if self.is_argument or kind is bool else self.setting.unit
+
+    @property
     def takes_several(self) -> bool:
         """Whether it may be given more than once."""
         return is_list(self.own.kind) or is_table(self.own.kind)
@@ -118,25 +127,30 @@ class Option:
         """Its default and limits, as its help ends."""
         default = default_text(self.own)
         least, most = self.setting.least, self.setting.most
-        low = "" if least is None or least == ABOVE_ZERO else f"{least:g}<="
+        low = "" if least is None else f"{least:g}<="
+        low = "0<" if least == ABOVE_ZERO else low
         high = "" if most is None else f"<={most:g}"
-        limits = f"x>={least:g}" if low and not high else f"{low}x{high}" if low or high else ""
-        if self.own.kind not in (int, float):
+        limits = f"x>={least:g}" if low.endswith("=") and not high else f"{low}x{high}"
+        if self.own.kind not in (int, float) or limits == "x":
             limits = ""
         return "; ".join(part for part in (default and f"default: {default}", limits) if part)
+
+    @property
+    def help(self) -> str:
+        """What `--help` says of it."""
+        return f"{self.setting.help} [{self.notes}]" if self.notes else self.setting.help
 
     def parameter_of_parser(self) -> inspect.Parameter:
         """What typer makes the option from."""
         own, kind = self.own, parsed_kind(self.own)
-        text = f"{self.setting.help} [{self.notes}]" if self.notes else self.setting.help
         info: Any
         if self.is_argument:
-            info = typer.Argument(metavar=self.flags[0], help=text, show_default=False)
+            info = typer.Argument(metavar=self.flags[0], help=self.help, show_default=False)
         else:
             info = typer.Option(
                 *self.flags,
                 metavar=self.setting.unit or None,
-                help=text,
+                help=self.help,
                 show_default=False,
                 hidden=self.setting.hidden,
                 rich_help_panel=self.setting.heading,

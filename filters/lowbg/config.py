@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from lowbg.errors import ConfigError
 from lowbg.settings import (
@@ -33,6 +33,18 @@ class Verdict(StrEnum):
     HUMAN = "human"
     AI = "ai"
     UNSCORED = "unscored"
+
+    @property
+    def code(self) -> int:
+        """How arrays of verdicts spell it: its place in `VERDICTS`."""
+        return VERDICTS.index(self.value)
+
+
+VERDICTS: Final = tuple(verdict.value for verdict in Verdict)
+"""The verdicts' names, by their code."""
+
+OUTCOMES: Final = (*VERDICTS, "quarantined")
+"""What becomes of a record: a verdict, or it could not be read."""
 
 
 class Rule(StrEnum):

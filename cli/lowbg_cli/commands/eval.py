@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import lowbg
 from lowbg.config import RunConfig, as_dict
 from lowbg.settings import setting
+from lowbg.storage.files import file_digest
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -31,8 +32,8 @@ class EvalOptions:
     """Where the labels are, and where the figures go beside stdout."""
 
     label_field: str = setting("Says human or ai (or 0 or 1).", "label", unit="FIELD")
-    json: Path | None = setting("Write all figures as JSON.", None, unit="FILE")
-    markdown: Path | None = setting("Write all figures as Markdown tables.", None, unit="FILE")
+    json: Path | None = setting("Write all metrics as JSON.", None, unit="FILE")
+    markdown: Path | None = setting("Write all metrics as Markdown tables.", None, unit="FILE")
     html: Path | None = setting(
         "Write a page: tables, ROC curves, scores by label.", None, unit="FILE"
     )
@@ -74,7 +75,7 @@ def eval_command(
     for error in labelled.cut.values():
         terminal.error(str(error))
     if labelled.cut:
-        terminal.warning("the figures are of what was read, not of the whole input")
+        terminal.warning("the metrics are of what was read, not of the whole input")
     judgements = labelled.judging.judgements()
     results = evaluate(judgements)
     if own.json is not None:
@@ -102,7 +103,6 @@ def _as_json(
 ) -> str:
     """All figures, with what they depend on; `cut` names shards that were read in part."""
     from lowbg.jobs.eval.evaluate import as_json
-    from lowbg.jobs.train.corpus import file_digest
 
     local = [(shard.name, Path(shard.path)) for shard in shards]
     content = {

@@ -11,12 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from lowbg import schema
-from lowbg.config import Policy, RunConfig
+from lowbg.config import VERDICTS, Policy, RunConfig
 from lowbg.errors import ConfigError, InputError
 from lowbg.formats import open_reader
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
-from lowbg.runs.routing import VERDICT_NAMES
 
 FEATURES = (
     schema.PERPLEXITY,
@@ -117,7 +116,7 @@ def explain(text: str, *, language: str | None = None, policy: Policy | None = N
     return Explanation(
         language=code,
         words=int(judged.documents.tokens.words_per_document[0]),
-        verdict=VERDICT_NAMES[decisions.verdicts[0]],
+        verdict=VERDICTS[decisions.verdicts[0]],
         ai_score=decisions.score[0].as_py(),
         threshold=engine.threshold(code),
         reasons=tuple(decisions.reasons(0)),

@@ -8,7 +8,6 @@ al. 2020, "CCNet". Needs the extra `kenlm`.
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from lowbg.models import ModelFile
 from lowbg.schema import KENLM_PERPLEXITY, Column
 from lowbg.scorers.base import Documents
 from lowbg.scorers.lm import extras
+from lowbg.storage.files import file_digest
 
 _PLAIN = str.maketrans(
     {
@@ -153,8 +153,7 @@ def _pieces_of(path: str) -> Any:
 @functools.cache
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.arrays import filled, is_known
+from lowbg.config import Verdict
 from lowbg.errors import ConfigError
 from lowbg.jobs.drift.diversity import (
     Floats,
@@ -40,7 +41,6 @@ from lowbg.jobs.drift.settings import Size
 from lowbg.records import Metadata
 from lowbg.report.statistics import UNKNOWN_LANGUAGE
 from lowbg.runs.engine import Engine
-from lowbg.runs.routing import VERDICT_AI, VERDICT_UNSCORED
 from lowbg.schema import PERPLEXITY
 from lowbg.text.origins import hosts
 from lowbg.text.tokens import text_buffer
@@ -237,8 +237,8 @@ def _judge_batch(text: pa.LargeStringArray, metadata: Metadata, engine: Engine) 
         [codes[i] for i in judged.documents.languages],
         [host.names[i] for i in host.codes],
         np.where(known, np.log(values), np.nan),
-        verdicts != VERDICT_UNSCORED,
-        verdicts == VERDICT_AI,
+        verdicts != Verdict.UNSCORED.code,
+        verdicts == Verdict.AI.code,
         tokens.words,
         tokens.words_per_document,
         tokens.sentences,

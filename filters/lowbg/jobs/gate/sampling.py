@@ -22,7 +22,7 @@ from lowbg.errors import InputError
 from lowbg.formats.base import Reader
 from lowbg.jobs.gate.evidence import Evidence, Sample, Scanned
 from lowbg.jobs.gate.scan import CountingSinks, GateJob, gather, map_shards
-from lowbg.records import Batch, LinePayload, Metadata
+from lowbg.records import Batch, BytesPayload, Metadata
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.checkpoints import Tally
@@ -170,7 +170,7 @@ class _Draw:
             on_progress(Progress(self._shard.name, tally.consumed, tally.records, 0, done=True))
         result = ShardResult(
             shard=self._shard.name, source=self._shard.path,
-            format=reader.format if reader is not None else "unknown",
+            format=reader.format.name if reader is not None else "unknown",
             compression=reader.compression if reader is not None else "unknown",
             records=tally.records, complete=complete, statistics=self._statistics, outputs=(),
             problems=tuple(tally.problems.values()), read_bytes=tally.consumed,
@@ -252,7 +252,7 @@ def _batch(rows: pa.Table) -> Batch:
         text=whole(rows["text"]),
         metadata=Metadata(**metadata),
         sizes=to_numpy(whole(rows["size"])),
-        payload=LinePayload(b"", empty, empty),
+        payload=BytesPayload(b"", empty, empty),
         rejected=(),
         consumed=0,
     )

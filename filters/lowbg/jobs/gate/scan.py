@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lowbg.arrays import encoded, to_numpy
-from lowbg.config import ExecutorName, Gate, RunConfig
+from lowbg.config import VERDICTS, ExecutorName, Gate, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import NO_SOURCE, Evidence, Example, Part, Scanned
 from lowbg.records import Batch, Rejected
@@ -209,8 +209,8 @@ class CountingSinks:
         # The reader gives the source in the place of the id; see `GateJob.reading`.
         codes, values = encoded(batch.metadata.id)
         names = [NO_SOURCE if name is None else name for name in values]
-        keys = codes * 3 + judged.decisions.verdicts.astype(np.int64)
-        counts = np.bincount(keys, minlength=3 * len(names)).reshape(-1, 3)
+        keys = codes * len(VERDICTS) + judged.decisions.verdicts.astype(np.int64)
+        counts = np.bincount(keys, minlength=len(VERDICTS) * len(names)).reshape(-1, len(VERDICTS))
         self._sources.add(names, counts)
 
     def _add_examples(self, batch: Batch, columns: Mapping[str, pa.Array]) -> None:
