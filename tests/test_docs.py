@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from docs.options import PAGES as COMMAND_PAGES
-from docs.options import POLICY, TABLE, commands, current
+from docs.options import POLICY, TABLE, current
 from examples.make_sample import ai_documents, human_documents
 from tests.pages import (
     DOCS,
@@ -32,6 +32,7 @@ from tests.pages import (
 from tests.pages import commands as shown_commands
 
 from lowbg.decision.policy import parse_policy
+from lowbg_cli.option_tables import commands
 
 MOST_UNRUN = 3
 """Blocks that no test runs: a new one needs a reason, and this number raised."""

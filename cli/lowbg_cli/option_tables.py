@@ -43,7 +43,7 @@ def option_table(options: Sequence[Option]) -> str:
 
 def policy_table() -> str:
     """The keys of a policy file as a Markdown table: meaning, values and default of each."""
-    rows = [("key", "", "value", "default"), ("---",) * 4]
+    rows: list[tuple[str, ...]] = [("key", "", "value", "default"), ("---",) * 4]
     tables = list(dict.fromkeys(own.key.partition(".")[0] for own in declared(Policy)))
     for own in sorted(declared(Policy), key=lambda own: tables.index(own.key.partition(".")[0])):
         cells = (own.setting.help, describe(own.kind, own.setting), default_text(own))

@@ -285,7 +285,8 @@ def describe(kind: Any, own: Setting) -> str:
         return "text, or a list of texts"
     if typing.get_origin(kind) is tuple:
         return "[low, high]" + (f", each {_range(own)}" if _range(own) else "")
-    return {dt.date: "a date, YYYY-MM-DD", bool: "true or false"}.get(kind, "text")
+    words = {dt.date: "a date, YYYY-MM-DD", bool: "true or false", Any: "anything"}
+    return words.get(kind, "text")
 
 
 def _describe_names(kind: Any) -> str:

@@ -123,8 +123,8 @@ def _facts(
     """What heads the page; `cut` names shards that were read in part."""
     names = ", ".join(shard.name for shard in shards[:12])
     more = f" and {len(shards) - 12} more" if len(shards) > 12 else ""
-    digests = ", ".join(f"{name} {sha[:12]}" for name, sha in engine.model_digests().items()
-                        if "." not in name)  # fmt: skip
+    models = {name: sha for name, sha in engine.model_digests().items() if "." not in name}
+    digests = ", ".join(f"{name} {sha[:12]}" for name, sha in models.items())
     return [
         ("Version", f"lowbg {lowbg.__version__}"),
         ("Target", f"{config.policy.target_fpr:g} of human text called AI"),
