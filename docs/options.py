@@ -1,7 +1,7 @@
-"""Tables that follow from declarations, of options and of policy keys: `python docs/options.py`.
+"""The pages' tables of options and of policy keys: `python docs/options.py [--write]`.
 
-Each page has the tables of its command between marks. They say what `--help` says, from the same
-declarations. Without `--write` the pages whose tables are not current are named, with exit code 1.
+They stand between marks and say what `--help` says, from the same declarations. Without `--write`
+the pages whose tables are not current are named, with exit code 1.
 """
 
 from __future__ import annotations
@@ -12,32 +12,29 @@ from pathlib import Path
 
 from lowbg_cli.option_tables import commands, option_table, policy_table
 
-PAGES = Path(__file__).parent / "commands"
-POLICY = Path(__file__).parent / "policy.md"
+PAGES = tuple(sorted(Path(__file__).parent.rglob("*.md")))
 TABLE = re.compile(
-    r"<!-- options of lowbg ([a-z -]+) -->\n(.*?)<!-- end of options -->\n", re.DOTALL
+    r"<!-- (?:options of lowbg ([a-z -]+)|keys of a policy) -->\n(.*?)<!-- end of table -->\n",
+    re.DOTALL,
 )
-KEYS = re.compile(r"<!-- keys of a policy -->\n.*?<!-- end of keys -->\n", re.DOTALL)
+"""A table with its marks; group 1 is the command, none for the policy's keys."""
 
 
 def current(text: str) -> str:
     """The page `text` with its tables made anew. `KeyError` names a command that there isn't."""
     known = commands()
 
-    def made(found: re.Match[str]) -> str:
-        name = found[1]
-        mark = found[0].partition("\n")[0]
-        table = option_table(known[name].options)
-        return f"{mark}\n\n{table}\n<!-- end of options -->\n"
+    def with_rows(found: re.Match[str]) -> str:
+        made = option_table(known[found[1]].options) if found[1] else policy_table()
+        return f"{found[0].partition(chr(10))[0]}\n\n{made}\n<!-- end of table -->\n"
 
-    keys = f"<!-- keys of a policy -->\n\n{policy_table()}\n<!-- end of keys -->\n"
-    return KEYS.sub(lambda _: keys, TABLE.sub(made, text))
+    return TABLE.sub(with_rows, text)
 
 
 def main(arguments: list[str]) -> int:
     """Checks the pages, or writes them."""
     stale = []
-    for page in [*sorted(PAGES.glob("*.md")), POLICY]:
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         made = current(text)
         if made != text:

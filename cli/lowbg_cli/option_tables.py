@@ -29,7 +29,7 @@ def option_table(options: Sequence[Option]) -> str:
     In the order of `--help`; what has a key in a policy file names it.
     """
     keys = {own.key for own in declared(Policy)} & {option.own.key for option in options}
-    rows = [("option", "", "in a policy"), ("---", "---", "---")]
+    rows = [("option", "", "in a policy")]
     heading = Heading.COMMON
     for option in sorted(_shown(options), key=_place):
         if option.setting.heading is not heading:
@@ -43,7 +43,7 @@ def option_table(options: Sequence[Option]) -> str:
 
 def policy_table() -> str:
     """The keys of a policy file as a Markdown table: meaning, values and default of each."""
-    rows: list[tuple[str, ...]] = [("key", "", "value", "default"), ("---",) * 4]
+    rows: list[tuple[str, ...]] = [("key", "", "value", "default")]
     tables = list(dict.fromkeys(own.key.partition(".")[0] for own in declared(Policy)))
     for own in sorted(declared(Policy), key=lambda own: tables.index(own.key.partition(".")[0])):
         cells = (own.setting.help, describe(own.kind, own.setting), default_text(own))
@@ -52,7 +52,8 @@ def policy_table() -> str:
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n".replace("|  |", "| |") for row in rows)
+    lines = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows]
+    return "\n".join([lines[0], f"|{'---|' * len(rows[0])}", *lines[1:]]) + "\n"
 
 
 def _shown(options: Sequence[Option]) -> Iterator[Option]:
@@ -71,4 +72,4 @@ def _name(option: Option) -> str:
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is."""
-    return re.sub(r"([|<*_`])", r"\\\1", text)
+    return re.sub(r"([|<*_])", r"\\\1", text)
