@@ -48,10 +48,7 @@ class DirectoryOptions:
         "Exit 0 when another run writes to the output: for cron.", False, heading=Heading.RUNNING
     )
     log_file: Path | None = setting(
-        "Append a JSON line a shard, and a summary.",
-        None,
-        unit="FILE",
-        heading=Heading.RUNNING,
+        "Append a JSON line a shard, and a summary.", None, unit="FILE", heading=Heading.RUNNING
     )
     reserve: Path | None = setting(
         "Keep documents that are human by provenance there too, each text once.",

@@ -183,10 +183,7 @@ def _warn(result: Calibrated, known: Known) -> None:
             f"too few known-human documents, {result.min_documents:,} are needed: {some}. They "
             "keep the threshold that they had"
         )
-    for count, what in (
-        (known.unlabelled, "has no label"),
-        (known.unread, "can't be read"),
-    ):
+    for count, what in ((known.unlabelled, "has no label"), (known.unread, "can't be read")):
         if count:
             terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
     for count, what in ((known.unscored, "can't be scored"), (known.repeated, "repeats another")):

@@ -225,12 +225,7 @@ def canary_command(
 
 
 def _draw(
-    inputs: Sequence[str],
-    size: Size,
-    config: RunConfig,
-    workers: WorkerOptions,
-    *,
-    quiet: bool,
+    inputs: Sequence[str], size: Size, config: RunConfig, workers: WorkerOptions, *, quiet: bool
 ) -> tuple[Sample, Engine]:
     """The sample, and what will judge it; says what could not be read."""
     shards = find_shards(inputs, None, quiet=quiet).shards

@@ -52,10 +52,7 @@ class Choice:
 
 @command
 def explain_command(
-    *,
-    choice: Choice,
-    options: Annotated[ConfigOptions, Only(CONFIG)],
-    as_json: AsJson = False,
+    *, choice: Choice, options: Annotated[ConfigOptions, Only(CONFIG)], as_json: AsJson = False
 ) -> ExitCode:
     """Show why a document gets its verdict.
 

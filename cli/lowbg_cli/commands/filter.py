@@ -37,8 +37,7 @@ def filter_command(
     *,
     inputs: Inputs,
     output: Annotated[
-        Path | None,
-        Setting("Write everything into a directory.", flags="--output -o", unit="DIR"),
+        Path | None, Setting("Write everything into a directory.", flags="--output -o", unit="DIR")
     ] = None,
     pipe: PipeOptions,
     options: Annotated[ConfigOptions, Only(without=("gate",))],

@@ -49,9 +49,7 @@ class Renderings:
     """Where the result goes, beside the table on stdout; null: nowhere."""
 
     undecided: Undecided = setting(
-        "What a result is that the documents can't decide.",
-        Undecided.FAIL,
-        heading=Heading.OUTPUT,
+        "What a result is that the documents can't decide.", Undecided.FAIL, heading=Heading.OUTPUT
     )
     junit: Path | None = setting(
         "Write JUnit XML; - is standard output.", None, unit="FILE", heading=Heading.OUTPUT
@@ -221,10 +219,7 @@ def _gather(
         from lowbg.jobs.gate.scan import GateJob, scan
 
     job = GateJob(shards, config, count, executor, subject, found.skipped)
-    with (
-        if_interrupted("Nothing was judged."),
-        progress_line(shards, quiet=quiet) as on_progress,
-    ):
+    with if_interrupted("Nothing was judged."), progress_line(shards, quiet=quiet) as on_progress:
         if draw.sample is not None:
             return scan_sample(job, draw.sample, draw.seed or 0, on_progress)
         return scan(job, on_progress)

@@ -10,13 +10,7 @@ from lowbg.config import Mix, MixSelect, MixUnit, MixWeights
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, setting, with_changes
 from lowbg_cli import terminal
-from lowbg_cli.configure import (
-    ConfigOptions,
-    Quiet,
-    WorkerOptions,
-    command_line,
-    tell_left_out,
-)
+from lowbg_cli.configure import ConfigOptions, Quiet, WorkerOptions, command_line, tell_left_out
 from lowbg_cli.directory import DirectoryOptions
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Changes, Given, Only, changes_of, command, refuse
@@ -60,8 +54,7 @@ def mix_command(
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
     directory: Annotated[
-        DirectoryOptions,
-        Only(("resume", "overwrite", "durability.seconds", "durability.bytes")),
+        DirectoryOptions, Only(("resume", "overwrite", "durability.seconds", "durability.bytes"))
     ],
     quiet: Quiet = False,
     given: Given,

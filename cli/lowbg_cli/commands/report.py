@@ -37,8 +37,7 @@ def report_command(
         Setting("How to render it.", flags="--format", shown="as FILE ends, else text"),
     ] = None,
     output: Annotated[
-        Path | None,
-        Setting("Write to a file, not to stdout.", flags="--output -o", unit="FILE"),
+        Path | None, Setting("Write to a file, not to stdout.", flags="--output -o", unit="FILE")
     ] = None,
 ) -> ExitCode:
     """Render a finished run's report again, or several as one."""

@@ -17,8 +17,7 @@ def remove_command(
     *,
     directory: Annotated[Path, Setting("The reserve.", flags="DIR")],
     names: Annotated[
-        tuple[str, ...],
-        Setting("SHA-256 of a document's text (UTF-8), in hex.", flags="NAME"),
+        tuple[str, ...], Setting("SHA-256 of a document's text (UTF-8), in hex.", flags="NAME")
     ],
     quiet: Quiet = False,
 ) -> ExitCode:

@@ -32,12 +32,10 @@ def score_command(
     *,
     inputs: Inputs,
     output: Annotated[
-        str,
-        Setting("Where the rows go; - is standard output.", flags="--output -o", unit="DIR"),
+        str, Setting("Where the rows go; - is standard output.", flags="--output -o", unit="DIR")
     ],
     row_format: Annotated[
-        ScoreFormat,
-        Setting("jsonl and parquet: rows; dolma: attributes side files.", flags="--as"),
+        ScoreFormat, Setting("jsonl and parquet: rows; dolma: attributes side files.", flags="--as")
     ] = ScoreFormat.JSONL,
     options: Annotated[
         ConfigOptions, Only(without=("gate", "decision.unscored", "compression", "annotate"))
