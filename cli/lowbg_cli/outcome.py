@@ -118,15 +118,17 @@ def _why_none(problems: Sequence[Problem]) -> str:
 
 def undated(report: Report) -> str:
     """What to say where documents were to be trusted by date and none has one; else empty."""
+    from lowbg.report.sections.runs import SECTION as RUNS
+    from lowbg.report.sections.years import SECTION as YEARS
     from lowbg.text.origins import UNKNOWN_YEAR
 
-    run = report["runs"][-1]
-    before = run["policy"]["trust_before"]
-    years = {row["name"] for row in report["years"]}
+    run = report[RUNS][-1]
+    before = run.policy["trust_before"]
+    years = {row.name for row in report[YEARS]}
     if before is None or years != {UNKNOWN_YEAR}:
         return ""
     return (
-        f"no document has a date in the field {run['configuration']['fields']['date']!r}, so none "
+        f"no document has a date in the field {run.configuration['fields']['date']!r}, so none "
         f"is trusted as dated before {before}. Name the field with --date-field."
     )
 

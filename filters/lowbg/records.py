@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -151,8 +152,7 @@ class Batch:
         return len(self.records)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a reader stands between two batches: what it needs to go on from there.
 
     `record` records, `line` − 1 lines and `offset` decompressed bytes lie behind it. `hinted`

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lowbg.report.results import Problem, ShardResult
@@ -25,7 +27,8 @@ def shard(
 
 
 def outcome(*shards: ShardResult) -> Outcome:
-    return Outcome({}, shards)
+    no_report: Any = None
+    return Outcome(no_report, shards)
 
 
 BROKEN = Problem("invalid_json", "a:1: invalid JSON. Record quarantined.", 3)

@@ -139,7 +139,7 @@ def _trusting(policy: Policy, by: KnownBy, date_field: str) -> Policy:
 
 def _write(path: Path, policy: Policy, comments: tuple[str, ...]) -> None:
     from lowbg.decision.policy_text import policy_text
-    from lowbg.report.render_json import write_whole
+    from lowbg.storage.files import write_whole
 
     write_whole(path, policy_text(policy, comments).encode("utf-8"))
 

@@ -34,6 +34,18 @@ if TYPE_CHECKING:
 CONFIG = ("file", "fields.text", "fields.language", "fields.date", "fields.url")
 
 
+SIZE = Size()
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOptions:
+    """How large the sample is, and the seed that draws it."""
+
+    documents: int = setting("Documents in a sample.", SIZE.documents, unit="N", least=20)
+    words: int = setting("Words of them that are counted.", SIZE.words, unit="N", least=100)
+    seed: int = setting("Another seed, another sample.", SIZE.seed, unit="N", least=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where a check goes beside stdout, and what it is called there."""
@@ -72,10 +84,11 @@ class Places:
         """Every file that was asked for."""
         from lowbg.jobs.drift.history import append
         from lowbg.jobs.drift.trend import render_trend
-        from lowbg.report.render_json import render_json, write_whole
+        from lowbg.storage.files import write_whole
+        from lowbg.storage.typed import indented, to_plain
 
         if self.json is not None:
-            write_whole(self.json, render_json(check.as_dict()))
+            write_whole(self.json, indented(to_plain(check)))
         if self.history is not None:
             append(self.history, check)
         if self.html is not None:
@@ -88,7 +101,7 @@ def baseline_command(
     *,
     inputs: Inputs,
     output: Annotated[Path, Setting("The baseline (JSON).", flags="--output -o", unit="FILE")],
-    size: Size,
+    sample: SampleOptions,
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers",))],
     quiet: Quiet = False,
@@ -103,6 +116,7 @@ def baseline_command(
     \b
       lowbg drift baseline crawl/2026-01/ -o base.json
     """
+    size = Size(sample.documents, sample.words, sample.seed)
     drawn, engine = _draw(inputs, size, options.resolve(), workers, quiet=quiet)
 
     from lowbg.jobs.drift.baseline import conditions_of, write_baseline

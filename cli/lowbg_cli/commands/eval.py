@@ -135,6 +135,6 @@ def _facts(
 
 
 def _write(path: Path, text: str) -> None:
-    from lowbg.report.render_json import write_whole
+    from lowbg.storage.files import write_whole
 
     write_whole(path, text.encode("utf-8", "backslashreplace"))

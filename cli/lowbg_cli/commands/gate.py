@@ -243,7 +243,7 @@ def _print(text: str) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    from lowbg.report.render_json import write_whole
+    from lowbg.storage.files import write_whole
 
     if str(path) == STDOUT:
         standard_output().write(data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -12,13 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+import msgspec
+
 from lowbg.config import RunConfig
-from lowbg.errors import ConfigError, LockedError, OutputError
+from lowbg.errors import CheckpointError, ConfigError, LockedError, OutputError
 from lowbg.formats.base import Reader
 from lowbg.formats.naming import output_name
 from lowbg.report import collect
 from lowbg.runs import manifest
-from lowbg.runs.checkpoints import FOLDER, encode
+from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
@@ -28,12 +29,18 @@ from lowbg.runs.run import OnShard, Outcome, reader_opener, run_info
 from lowbg.runs.shard import OnProgress, run_shard
 from lowbg.runs.sinks import DirectorySinks, StreamSinks
 from lowbg.storage.files import replace_file
+from lowbg.storage.typed import FileType
 
 if TYPE_CHECKING:
     from lowbg.jobs.reserve import Reserved
 
 LAYOUT: Final = Layout("filter", ("human", "ai", "unscored", *COMMON_ENTRIES), grows=True)
 """What `filter` makes in an output directory."""
+
+RESERVED: Final[FileType[dict[str, tuple[str, str]]]] = FileType(
+    dict[str, tuple[str, str]], "a note on a reserve", CheckpointError, "All is looked at again"
+)
+"""By output the reserve that has it, and the SHA-256 that it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +102,14 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
     from lowbg.jobs.reserve import append
 
     note = job.output / FOLDER / "reserved.json"
-    noted = {}
+    noted: dict[str, tuple[str, str]] = {}
     if (reserve / manifest.NAME).is_file():  # Where it was removed, it lacks what is noted.
-        with suppress(OSError, ValueError):
-            noted = json.loads(note.read_bytes())
+        with suppress(CheckpointError):
+            noted = RESERVED.read(note)
     place = os.path.realpath(reserve)
-    listed = (manifest.read(job.output) or {"files": []})["files"]
-    human = {f["path"]: [place, f["sha256"]] for f in listed if f["kind"] == Route.HUMAN}
+    content = manifest.read(job.output)
+    listed = content.files if content is not None else []
+    human = {file.path: (place, file.sha256) for file in listed if file.kind == Route.HUMAN}
     new = {path: digest for path, digest in human.items() if noted.get(path) != digest}
     try:
         reserved = append(reserve, [(job.output / path, path) for path in new], job.config)
@@ -111,7 +119,7 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
             f"{reserve}: another run is adding to it. {job.output} is finished, and --resume adds "
             "what it has to the reserve."
         ) from error
-    replace_file(note, encode({**noted, **new}))
+    replace_file(note, RESERVED.encode({**noted, **new}))
     return reserved
 
 
@@ -154,6 +162,6 @@ def filter_stream(
     finally:
         sinks.discard()
     if results and files:
-        results[-1] = replace(results[-1], outputs=files)
+        results[-1] = msgspec.structs.replace(results[-1], outputs=files)
     info = run_info(engine, config, command, started, time.perf_counter() - clock, 1, "stream", ())
     return Outcome(collect(info, results), tuple(results))

@@ -53,7 +53,7 @@ def score_shards(
     Raises what `jobs.run_job` does.
     """
     target_of = partial(rows_path, job.format)
-    layout = Layout("score", COMMON_ENTRIES, target_of, {"format": job.format.value})
+    layout = Layout("score", COMMON_ENTRIES, target_of, format=job.format)
     open_sinks = partial(_open_sinks, job.format)
     return run_job(job, layout, target_of, open_sinks, on_progress, on_shard)
 

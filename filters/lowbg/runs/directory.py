@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lowbg.config import Existing
+from lowbg.config import Existing, ScoreFormat
 from lowbg.errors import ConfigError, OutputError
 from lowbg.runs import checkpoints
 from lowbg.runs.manifest import NAME as MANIFEST
@@ -34,14 +34,13 @@ class Layout:
 
     `entries` are names at its top that are lowbg's with all that lies below them. `target_of`
     names the output that a shard has outside of these, relative to the directory; null if it has
-    none. `choices` decide, beside the configuration, what the outputs are. `grows`: incremental
-    runs may add to it.
+    none. `format` is that of scores. `grows`: incremental runs may add to it.
     """
 
     command: str
     entries: tuple[str, ...]
     target_of: Callable[[str], str] | None = None
-    choices: Mapping[str, str] = field(default_factory=dict)
+    format: ScoreFormat | None = None
     grows: bool = False
 
     def targets(self, shards: Sequence[str]) -> list[str]:
@@ -88,12 +87,11 @@ def check_output(output: Path, existing: Existing, layout: Layout) -> None:
 
 def _check_command(output: Path, layout: Layout) -> None:
     try:
-        record = checkpoints.read_record(output) or {}
+        record = checkpoints.read_record(output)
     except OutputError:
         return  # Said where it is needed; --overwrite does without.
-    command = record.get("command", layout.command)
-    if command != layout.command:
-        raise ConfigError(f"{output} holds a run of lowbg {command}. Choose another -o.")
+    if record is not None and record.command != layout.command:
+        raise ConfigError(f"{output} holds a run of lowbg {record.command}. Choose another -o.")
 
 
 def _foreign(output: Path, present: Sequence[str], layout: Layout) -> list[str]:
@@ -121,9 +119,10 @@ def _files_at(path: Path) -> Iterator[Path]:
 def _noted(output: Path) -> list[Path]:
     """The files that an earlier run says are its own, whether or not they are there."""
     try:
-        targets = (checkpoints.read_record(output) or {}).get("targets", [])
+        record = checkpoints.read_record(output)
     except OutputError:
-        targets = []
+        record = None
+    targets = getattr(record, "targets", None) or []
     return [*(output / path for path in targets if inside(output, path)), *listed_files(output)]
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
 
 import lowbg
 from lowbg.config import Changed, Existing, RunConfig, as_dict
 from lowbg.errors import ConfigError, LowbgError
 from lowbg.report import read_json
-from lowbg.report.results import ShardResult
+from lowbg.report.results import RunInfo, ShardResult
+from lowbg.report.sections.runs import SECTION as RUNS
+from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.runs import checkpoints
-from lowbg.runs.checkpoints import input_digest, key_of
+from lowbg.runs.checkpoints import RunRecord, input_digest, key_of
 from lowbg.runs.directory import (
     GOES_ON,
     Layout,
@@ -28,10 +33,9 @@ from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
 from lowbg.runs.manifest import NAME as MANIFEST
 from lowbg.storage.files import naming
+from lowbg.storage.typed import to_plain
 
 _log = logging.getLogger(__name__)
-
-SCHEMA: Final = "lowbg.run/1"
 
 _NAMED = 5
 
@@ -49,7 +53,7 @@ class Earlier:
     vanished: tuple[ShardResult, ...] = ()
     notes: tuple[str, ...] = ()
     reported: frozenset[str] | None = None
-    runs: tuple[Mapping[str, Any], ...] = ()
+    runs: tuple[RunInfo, ...] = ()
     nothing_new: bool = False
 
 
@@ -74,14 +78,14 @@ def prepare_output(
     remove_leftovers(output)
     earlier = Earlier()
     inputs = {shard.name: InputState.of(shard) for shard in shards}
-    old: Mapping[str, Any] = {}
+    old: RunRecord | None = None
     if existing in GOES_ON:
         found = checkpoints.read_record(output)
         if found is None:
             check_nothing_is_lost(output)
-        old = found or {}
+        old = found if isinstance(found, RunRecord) else None
     new = identity(config, engine, layout)
-    if old:
+    if old is not None:
         stock = _Stock(output, old, shards, inputs, digests=digests)
         stock.take(new)
         if existing is Existing.RESUME:
@@ -92,36 +96,42 @@ def prepare_output(
                 return earlier
     else:
         clear(output, layout)
-    with_notes = {name: asdict(state) for name, state in inputs.items()}
-    gone = [result.shard for result in earlier.vanished]
-    noted = {**{name: old["inputs"][name] for name in gone}, **with_notes}
-    places = {name: old["places"][name] for name in gone if name in old.get("places", {})}
+    gone = {result.shard for result in earlier.vanished}
+    kept = {name: state for name, state in _noted(old, "inputs").items() if name in gone}
+    places = {name: place for name, place in _noted(old, "places").items() if name in gone}
     places.update((shard.name, _place(shard.path)) for shard in shards)
-    targets = layout.targets([*noted])
-    checkpoints.write_record(output, {**new, "inputs": noted, "places": places, "targets": targets})
+    noted = {**kept, **inputs}
+    checkpoints.write_record(
+        output,
+        msgspec.structs.replace(new, inputs=noted, places=places, targets=layout.targets([*noted])),
+    )
     # A directory that has a manifest is whole: from now on this one isn't.
     with naming(output / MANIFEST):
         (output / MANIFEST).unlink(missing_ok=True)
     return earlier
 
 
-def identity(config: RunConfig, engine: Engine, layout: Layout) -> dict[str, Any]:
-    """Everything that decides what the outputs are, beside the inputs, as plain JSON values."""
+def _noted(record: RunRecord | None, name: str) -> dict[str, Any]:
+    """What a record notes by shard; nothing where there is no record, or it lacks that."""
+    return getattr(record, name, None) or {}
+
+
+def identity(config: RunConfig, engine: Engine, layout: Layout) -> RunRecord:
+    """Everything that decides what the outputs are, beside the inputs."""
     configuration = as_dict(config)
     for name in ("batch_bytes", "threads"):  # Neither they nor the gate ever change a result.
         del configuration[name]
     if configuration["extras"]["lm"] is not None:
         del configuration["extras"]["lm"]["batch_tokens"]  # Nor does this.
     del configuration["policy"]["gate"]
-    return {
-        "schema": SCHEMA,
-        "command": layout.command,
-        **layout.choices,
-        "version": lowbg.__version__,
-        "configuration": configuration,
-        "models": engine.model_digests(),
-        "scorers": engine.scorer_versions(),
-    }
+    return RunRecord(
+        command=layout.command,
+        format=UNSET if layout.format is None else layout.format,
+        version=lowbg.__version__,
+        configuration=configuration,
+        models=engine.model_digests(),
+        scorers=engine.scorer_versions(),
+    )
 
 
 class _Stock:
@@ -130,7 +140,7 @@ class _Stock:
     def __init__(
         self,
         output: Path,
-        old: Mapping[str, Any],
+        old: RunRecord,
         shards: Sequence[Shard],
         inputs: Mapping[str, InputState],
         *,
@@ -142,13 +152,12 @@ class _Stock:
         self._inputs = inputs
         self._digests = digests
         self._finished: dict[str, tuple[ShardResult, InputState]] = {}
-        self._before = {name: InputState(**state) for name, state in old["inputs"].items()}
+        self._before: dict[str, InputState] = _noted(old, "inputs")
 
-    def take(self, new: Mapping[str, Any]) -> None:
+    def take(self, new: RunRecord) -> None:
         """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
-        notes = ("inputs", "places", "targets")
-        old = {key: value for key, value in self._old.items() if key not in notes}
-        changed = list(differences(old, new))
+        old = msgspec.structs.replace(self._old, inputs=UNSET, places=UNSET, targets=UNSET)
+        changed = list(differences(to_plain(old), to_plain(new)))
         if changed:
             raise _refusal(self._output, changed)
         self._finished = checkpoints.load_results(self._output)
@@ -255,7 +264,7 @@ class _Stock:
 
     def _place_of(self, result: ShardResult) -> str:
         """Where a finished shard's input was: its path may be relative to another directory."""
-        place = self._old.get("places", {}).get(result.shard)
+        place = _noted(self._old, "places").get(result.shard)
         return _place(result.source) if place is None else str(place)
 
     def _undo(self, name: str) -> None:
@@ -276,7 +285,7 @@ class _Stock:
 
     def _earlier(self, gone: Sequence[str], notes: Sequence[str]) -> Earlier:
         finished = {
-            name: replace(
+            name: msgspec.structs.replace(
                 result, earlier_records=result.records, earlier_text_bytes=result.text_bytes
             )
             for name, (result, _) in self._finished.items()
@@ -293,7 +302,7 @@ def _place(path: str) -> str:
     return path if "://" in path else os.path.realpath(path)
 
 
-def _last_report(output: Path) -> tuple[set[str], tuple[Mapping[str, Any], ...]]:
+def _last_report(output: Path) -> tuple[set[str], tuple[RunInfo, ...]]:
     """The shards and runs of the last report; nothing where there is none that can be read."""
     path = output / "report.json"
     if not path.is_file():
@@ -303,7 +312,8 @@ def _last_report(output: Path) -> tuple[set[str], tuple[Mapping[str, Any], ...]]
     except LowbgError as error:
         _log.warning("%s; the report goes on without its runs", error)
         return set(), ()
-    return {shard["shard"] for shard in report["shards"]}, tuple(report["runs"])
+    runs = report[RUNS]
+    return {shard.shard for shard in report[SHARDS]}, tuple(runs)
 
 
 def _same(

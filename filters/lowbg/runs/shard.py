@@ -233,6 +233,8 @@ class _ShardRun:
         self._turn += 1
         journal.save(
             Checkpoint(
+                shard=journal.shard.name,
+                input=journal.input,
                 turn=self._turn,
                 position=position,
                 tally=self._tally,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -89,7 +88,7 @@ def build() -> Callable[..., Report]:
     def make(
         *shards: ShardResult,
         policy_sha256: str = "cc" * 32,
-        earlier_runs: Sequence[Mapping[str, Any]] = (),
+        earlier_runs: Sequence[RunInfo] = (),
     ) -> Report:
         return collect(make_info(policy_sha256), shards or [make_shard()], earlier_runs)
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from lowbg.settings import Heading, setting
+from lowbg.storage.typed import Closed
 
 JUDGED_DISTANCES: Final = ("words", "sentence_lengths", "languages")
 """Distributions whose distance may alert; hosts change from crawl to crawl, and are reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Closed, frozen=True):
     """How large a sample is, and the seed that draws it."""
 
-    documents: int = setting("Documents in a sample.", 2_000, unit="N", least=20)
-    words: int = setting("Words of them that are counted.", 100_000, unit="N", least=100)
-    seed: int = setting("Another seed, another sample.", 0, unit="N", least=0)
+    documents: int = 2_000
+    words: int = 100_000
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

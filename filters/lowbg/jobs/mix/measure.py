@@ -6,9 +6,8 @@ bytes a document on disk instead of all of them in memory.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,19 +17,20 @@ from numpy.typing import NDArray
 
 from lowbg.arrays import filled
 from lowbg.config import Mix, MixSelect, MixUnit, RunConfig
-from lowbg.errors import InputError, StoppedError
+from lowbg.errors import CheckpointError, InputError, StoppedError
 from lowbg.formats import open_reader
 from lowbg.jobs.mix import ngrams
 from lowbg.jobs.mix.inputs import HUMAN, role_of
 from lowbg.jobs.mix.selection import record_keys
 from lowbg.records import Batch
-from lowbg.runs.checkpoints import FOLDER, encode, key_of
+from lowbg.runs.checkpoints import FOLDER, key_of
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
 from lowbg.runs.shard import OnProgress, Progress
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import naming, replace_file
 from lowbg.storage.locks import share_of_worker
+from lowbg.storage.typed import Closed, FileType
 from lowbg.text.characters import folding_of
 from lowbg.text.origins import NO_HOST, hosts
 from lowbg.text.tokens import DIGITS, SYMBOLS, Tokens, tokenize
@@ -43,8 +43,7 @@ _MAX_UNITS = 1 << 32
 """Most tokens of a document: sums over a chunk of documents, each 255 times, stay in 64 bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Closed, frozen=True):
     """What was found in a shard: `documents` rows, `units` in all, `unsized` rows without units.
 
     `sources` are the names that rows number. `problem` says why the shard could not be read to its
@@ -66,6 +65,11 @@ class Measured:
         return InputState.of(shard) == InputState(self.size, self.mtime_ns)
 
 
+MEASURED: Final[FileType[Measured]] = FileType(
+    Measured, "what a mix measured of a shard", CheckpointError, "It is measured again"
+)
+
+
 def folder(output: Path) -> Path:
     """Where a mix keeps what it measured."""
     return output / FOLDER / "mix"
@@ -83,10 +87,9 @@ def load(output: Path, shard: Shard, select: MixSelect) -> Measured | None:
     """What an earlier run measured of the shard, if it is still what it was and all still there."""
     path = folder(output) / f"{key_of(shard.name)}.json"
     try:
-        values = json.loads(path.read_bytes())
-        found = Measured(**{**values, "sources": tuple(values["sources"])})
+        found = MEASURED.read(path)
         whole = path.with_suffix(".rows").stat().st_size == found.documents * ROW.itemsize
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, CheckpointError):
         return None
     if select is MixSelect.NOVEL:  # A mix that is finished keeps no bigrams.
         whole = whole and path.with_suffix(".grams.npz").is_file()
@@ -149,7 +152,7 @@ class MeasureWorker:
             task.name, state.size, state.mtime_ns, counting.documents, counting.units,
             counting.unsized, counting.quarantined, tuple(counting.sources), problem,
         )  # fmt: skip
-        replace_file(folder(output) / f"{key}.json", encode(asdict(measured)))
+        replace_file(folder(output) / f"{key}.json", MEASURED.encode(measured))
         return measured
 
 

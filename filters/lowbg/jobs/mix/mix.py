@@ -28,7 +28,7 @@ from lowbg.jobs.mix.novelty import CoverageSetup, NoveltySetup, ranks_of, taken_
 from lowbg.jobs.mix.selection import floor_holds
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.runs import checkpoints, manifest
-from lowbg.runs.checkpoints import key_of
+from lowbg.runs.checkpoints import MixRecord, key_of
 from lowbg.runs.directory import (
     COMMON_ENTRIES,
     Layout,
@@ -46,8 +46,7 @@ from lowbg.runs.shard import OnProgress
 from lowbg.runs.sinks import QUARANTINE
 from lowbg.storage.files import naming
 from lowbg.storage.locks import run_lock
-
-SCHEMA: Final = "lowbg.mix/1"
+from lowbg.storage.typed import to_plain
 
 LAYOUT: Final = Layout("mix", ("human", "synthetic", "weights", *COMMON_ENTRIES))
 """What `mix` makes in an output directory."""
@@ -134,23 +133,21 @@ def _prepare(job: MixJob) -> None:
     """Clears the directory, or makes sure that what it holds is this mix, and notes which it is."""
     check_output(job.output, job.existing, LAYOUT)
     remove_leftovers(job.output)
-    states = {shard.name: asdict(InputState.of(shard)) for shard in job.shards}
     configuration = as_dict(job.config)
     del configuration["batch_bytes"]  # It never changes a result.
-    new = {
-        "schema": SCHEMA,
-        "command": LAYOUT.command,
-        "version": lowbg.__version__,
-        "mix": as_dict(job.mix),
-        "configuration": configuration,
-        "inputs": states,
-    }
+    new = MixRecord(
+        command=LAYOUT.command,
+        version=lowbg.__version__,
+        mix=as_dict(job.mix),
+        configuration=configuration,
+        inputs={shard.name: InputState.of(shard) for shard in job.shards},
+    )
     old = checkpoints.read_record(job.output) if job.existing is Existing.RESUME else None
     if old is None:
         if job.existing is Existing.RESUME:
             check_nothing_is_lost(job.output)
         clear(job.output, LAYOUT)
-    elif changed := list(differences(old, new)):
+    elif changed := list(differences(to_plain(old), to_plain(new))):
         some = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" * (len(changed) > 5))
         raise ConfigError(
             f"{job.output} holds a run that can't be gone on with: {some}. "
@@ -380,7 +377,7 @@ class _Mixing:
             "shards": rows,
         }
         shards = [results[shard.name] for shard in job.shards]
-        manifest.write_manifest(job.output, info, shards, more={"mix": mix})
+        manifest.write_manifest(job.output, info, shards, mix=mix)
 
 
 def _sum(a: Part, b: Part) -> Part:
