@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,10 +21,10 @@ from lowbg_cli.progress import progress_line
 if TYPE_CHECKING:
     from lowbg.jobs.reserve import Reserved
     from lowbg.runs.inputs import Shard
-    from lowbg.runs.run import OnShard, Outcome
-    from lowbg.runs.shard import OnProgress
+    from lowbg.runs.job import Outcome
+    from lowbg.runs.progress import Observer
 
-    Start: TypeAlias = Callable[[OnProgress | None, OnShard], Outcome]
+    Start: TypeAlias = Callable[[Observer], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ def run_in_directory(
             log.during(command_line(), output=str(output), shards=len(shards)),
             if_interrupted(hint),
         ):
-            with progress_line(shards, quiet=quiet) as on_progress:
-                outcome = start(on_progress, log.shard)
+            with progress_line(shards, quiet=quiet) as observer:
+                outcome = start(replace(observer, shard=log.shard))
             for note in outcome.notes:
                 terminal.warning(note)
             if directory.incremental and not quiet:

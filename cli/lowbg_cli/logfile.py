@@ -22,7 +22,7 @@ from lowbg_cli.exits import ExitCode, Interrupted
 
 if TYPE_CHECKING:
     from lowbg.report.results import ShardResult
-    from lowbg.runs.run import Outcome
+    from lowbg.runs.job import Outcome
 
 _LOGGER = "lowbg"
 _MESSAGES = 20

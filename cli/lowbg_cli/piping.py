@@ -16,7 +16,7 @@ from lowbg.settings import Heading, setting
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
-    from lowbg.runs.run import Outcome
+    from lowbg.runs.job import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ def check_existing(output: Path, existing: Existing) -> None:
     # The library's check makes a directory that is missing.
     if output.exists():
         from lowbg.jobs.filter import LAYOUT
-        from lowbg.runs.directory import check_output
+        from lowbg.runs.directory import OutputDirectory
 
-        check_output(output, existing, LAYOUT)
+        OutputDirectory(output, LAYOUT).check(existing)
 
 
 def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[Shard]) -> None:

@@ -16,7 +16,7 @@ from lowbg_cli import terminal
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
-    from lowbg.runs.shard import OnProgress, Progress
+    from lowbg.runs.progress import Observer, Progress
 
 SECONDS_BETWEEN = 0.25
 """Between two refreshes; more often is restless, and costs bandwidth over ssh."""
@@ -134,14 +134,16 @@ class ProgressLine:
 
 
 @contextmanager
-def progress_line(shards: Sequence[Shard], *, quiet: bool) -> Iterator[OnProgress | None]:
-    """What a run reports its progress to; null where nobody watches."""
+def progress_line(shards: Sequence[Shard], *, quiet: bool) -> Iterator[Observer]:
+    """What a run reports its progress to: a line, where somebody watches."""
+    from lowbg.runs.progress import NOBODY, Observer
+
     if quiet or not terminal.is_interactive() or os.environ.get("TERM") == "dumb":
-        yield None
+        yield NOBODY
         return
     line = ProgressLine(sys.stderr, total_size(shards))
     try:
-        yield line
+        yield Observer(line)
     finally:
         line.close()
 

@@ -14,6 +14,7 @@ from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
+from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -89,9 +90,10 @@ def calibrate_command(
     engine = Engine(replace(base, lm=None), extras)
     engine.prepare()
     engine.setup()
-    with progress_line(shards, quiet=quiet) as on_progress:
-        reading = replace(config, policy=engine.policy)
-        known = read_known(shards, reading, by, engine, standard_input(shards), on_progress)
+    reading, stdin = replace(config, policy=engine.policy), standard_input(shards)
+    with progress_line(shards, quiet=quiet) as observer:
+        known = read_known(shards, reading, by, engine, stdin, observer)
+    whole = not tell_broken(known.shards)
     result = calibrate(known, engine, how.min_documents)
     joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)
@@ -103,7 +105,7 @@ def calibrate_command(
     if not quiet:
         terminal.show(_table(result, by))
         terminal.say(f"{how.output}: thresholds for {terminal.plural(_found(result), 'language')}")
-    return ExitCode.FINISHED
+    return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
 
 def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:

@@ -23,6 +23,7 @@ from lowbg_cli.configure import (
 )
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Group, Only, command
+from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def baseline_command(
             f"{output}: {size.documents:,} of {terminal.plural(profile.seen, 'document')}, "
             f"{size.words:,} words"
         )
-    return ExitCode.INCOMPLETE if drawn.problems else ExitCode.FINISHED
+    return ExitCode.FINISHED if drawn.complete else ExitCode.INCOMPLETE
 
 
 @command
@@ -179,7 +180,7 @@ def check_command(
         baseline=before.sha256,
         inputs=inputs,
         documents=drawn.seen,
-        incomplete=bool(drawn.problems),
+        incomplete=not drawn.complete,
         changes=tuple(changes),
     )
     facts = [
@@ -246,30 +247,23 @@ def _draw(
     stdin = standard_input(shards)
 
     from lowbg.errors import InputError
-    from lowbg.jobs.drift.sampling import draw
+    from lowbg.jobs.drift.sampling import DrawTask, draw
     from lowbg.runs.engine import Engine
+    from lowbg.runs.mapping import Workers
 
     used, executor = workers.resolve(shards)
-    with progress_line(shards, quiet=quiet) as on_progress:
-        drawn = draw(
-            shards,
-            config,
-            size.documents,
-            size.seed,
-            workers=used,
-            executor=executor,
-            stdin=stdin,
-            on_progress=on_progress,
-        )
-    for problem in drawn.problems:
-        terminal.error(problem)
-    if drawn.problems and len(drawn) < size.documents:
+    task = DrawTask(config, size.documents, size.seed, stdin)
+    with progress_line(shards, quiet=quiet) as observer:
+        drawn = draw(shards, task, Workers(used, executor), observer)
+    tell_broken(drawn.shards)
+    if not drawn.complete and len(drawn) < size.documents:
         raise InputError(
             f"{terminal.plural(drawn.seen, 'document')} could be read, too few for a sample of "
             f"{size.documents:,}"
         )
     if drawn.unread and not drawn.seen:
-        fields = ", ".join(drawn.fields[:12])
+        seen = sorted({field for shard in drawn.shards for field in shard.seen_fields})
+        fields = ", ".join(seen[:12])
         hint = (
             f"the fields there are: {fields}. Name the one that holds the text with --text-field."
             if fields

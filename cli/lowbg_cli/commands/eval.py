@@ -17,6 +17,7 @@ from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
+from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -61,31 +62,28 @@ def eval_command(
     shards = find_shards(inputs, None, quiet=quiet).shards
 
     from lowbg.jobs.eval.evaluate import as_markdown, evaluate
+    from lowbg.jobs.eval.labelled import judge_labelled
     from lowbg.runs.engine import Engine
-    from lowbg_cli.labelled import judge_labelled
 
     engine = Engine(config.policy).setup()
-    with progress_line(shards, quiet=quiet) as on_progress:
-        labelled = judge_labelled(
-            shards, config, own.label_field, engine, standard_input(shards), on_progress
-        )
+    stdin = standard_input(shards)
+    with progress_line(shards, quiet=quiet) as observer:
+        labelled = judge_labelled(shards, config, own.label_field, engine, stdin, observer)
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
             terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
-    for error in labelled.cut.values():
-        terminal.error(str(error))
-    if labelled.cut:
+    if tell_broken(labelled.shards):
         terminal.warning("the metrics are of what was read, not of the whole input")
     judgements = labelled.judging.judgements()
     results = evaluate(judgements)
     if own.json is not None:
-        _write(own.json, _as_json(results, config, engine, shards, [*labelled.cut]))
+        _write(own.json, _as_json(results, config, engine, shards, labelled.cut))
     if own.markdown is not None:
         _write(own.markdown, as_markdown(results))
     if own.html is not None:
         from lowbg.jobs.eval.plots import as_html
 
-        facts = _facts(config, engine, shards, [*labelled.cut])
+        facts = _facts(config, engine, shards, labelled.cut)
         _write(own.html, as_html(judgements, results, facts))
 
     from lowbg_cli.figures import print_figures

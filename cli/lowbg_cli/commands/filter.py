@@ -29,7 +29,7 @@ from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.runs.run import Outcome
+    from lowbg.runs.job import Outcome
 
 
 @command
@@ -108,7 +108,7 @@ def _into_directory(
         reserve=directory.reserve,
     )
     return run_in_directory(
-        lambda on_progress, on_shard: filter_shards(job, on_progress, on_shard),
+        lambda observer: filter_shards(job, observer),
         found.shards,
         output,
         directory,
@@ -140,20 +140,20 @@ def _into_stream(
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
     with loading.for_good():
-        from lowbg.jobs.filter import filter_stream
+        from lowbg.jobs.filter import FilterStreamJob, filter_stream
 
     hint = "Lines on stdout are whole but not all; no file was written. Run it again."
-    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
-        outcome = filter_stream(
-            found.shards,
-            stdin,
-            human=sys.stdout.buffer,
-            ai=pipe.ai_to,
-            quarantine=pipe.quarantine,
-            config=config,
-            command=command_line(),
-            on_progress=on_progress,
-        )
+    job = FilterStreamJob(
+        shards=found.shards,
+        config=config,
+        stdin=stdin,
+        command=command_line(),
+        human=sys.stdout.buffer,
+        ai=pipe.ai_to,
+        quarantine=pipe.quarantine,
+    )
+    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as observer:
+        outcome = filter_stream(job, observer)
     code = judgement.end(outcome, pipe.write_report(outcome))
     if outcome.quarantined and pipe.quarantine is None:
         return _lost(outcome)

@@ -219,10 +219,10 @@ def _gather(
         from lowbg.jobs.gate.scan import GateJob, scan
 
     job = GateJob(shards, config, count, executor, subject, found.skipped)
-    with if_interrupted("Nothing was judged."), progress_line(shards, quiet=quiet) as on_progress:
+    with if_interrupted("Nothing was judged."), progress_line(shards, quiet=quiet) as observer:
         if draw.sample is not None:
-            return scan_sample(job, draw.sample, draw.seed or 0, on_progress)
-        return scan(job, on_progress)
+            return scan_sample(job, draw.sample, draw.seed or 0, observer)
+        return scan(job, observer)
 
 
 def _table(result: GateResult) -> str:

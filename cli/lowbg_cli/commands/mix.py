@@ -95,8 +95,8 @@ def mix_command(
     if mix.select is MixSelect.NOVEL:
         read += tuple(shard for shard in found.shards if role_of(shard) == SYNTHETIC) * 2
     hint = f"Go on with the same command and --resume; --overwrite starts {own.output} again."
-    with if_interrupted(hint), progress_line(read, quiet=quiet) as on_progress:
-        outcome = mix_shards(job, on_progress)
+    with if_interrupted(hint), progress_line(read, quiet=quiet) as observer:
+        outcome = mix_shards(job, observer)
     return _tell(outcome, mix, own.output, quiet=quiet)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lowbg.errors import ProblemKind
 from lowbg.report import Report, collect
 from lowbg.report.results import Problem, RunInfo, ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
@@ -113,5 +114,5 @@ def evil_report(build: Callable[..., Report]) -> Report:
     counted.phrases.add([f"refusal:{EVIL}"], np.array([[0, 9, 0]]))
     counted.artifacts.add([EVIL], np.array([[0, 9, 0]]))
     counted.add_quarantined(EVIL, 1, 10)
-    problem = Problem("missing_text", f"{EVIL}: no text\nnext", 1)
+    problem = Problem(ProblemKind.MISSING_TEXT, f"{EVIL}: no text\nnext", 1)
     return build(make_shard(EVIL, counted, (problem,), (EVIL,)))
