@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
+from lowbg.amounts import counted
 from lowbg.config import ExecutorName, Extras, Policy, Rule, RunConfig, Thresholds
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, declared, setting, with_changes
@@ -201,7 +202,7 @@ def tell_left_out(found: Discovery, *, quiet: bool) -> None:
     """Says what lies among the shards and isn't read."""
     if found.skipped and not quiet:
         some = ", ".join(found.skipped[:3]) + (", …" if len(found.skipped) > 3 else "")
-        terminal.say(f"{terminal.plural(len(found.skipped), 'other file')} left out: {some}")
+        terminal.say(f"{counted(len(found.skipped), 'other file')} left out: {some}")
 
 
 def standard_input(shards: Sequence[Shard]) -> BinaryIO | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from lowbg.amounts import counted
 from lowbg.config import Changed, Durability, Existing
 from lowbg.errors import ConfigError, LockedError
 from lowbg.settings import Heading, setting
@@ -107,7 +108,7 @@ def run_in_directory(
             if directory.incremental and not quiet:
                 terminal.say(_added(outcome, output))
             elif outcome.resumed and not quiet:
-                terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
+                terminal.say(f"{counted(outcome.resumed, 'shard')} had been finished")
             if outcome.reserved is not None and not quiet:
                 terminal.say(_reserved(directory.reserve, outcome.reserved))
             code = ExitCode.FINISHED
@@ -124,15 +125,15 @@ def run_in_directory(
 
 def _added(outcome: Outcome, output: Path) -> str:
     """What an incremental run came upon."""
-    earlier = f"{terminal.plural(outcome.resumed, 'shard')} processed before"
+    earlier = f"{counted(outcome.resumed, 'shard')} processed before"
     if not outcome.shards:
         return f"nothing new; {output} stays as it is ({earlier})"
-    return f"{terminal.plural(len(outcome.shards), 'new shard')}; {earlier}"
+    return f"{counted(len(outcome.shards), 'new shard')}; {earlier}"
 
 
 def _reserved(reserve: Path | None, reserved: Reserved) -> str:
     removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
     return (
-        f"{reserve}: {terminal.plural(reserved.added, 'document')} added, {reserved.known:,} were "
+        f"{reserve}: {counted(reserved.added, 'document')} added, {reserved.known:,} were "
         f"there{removed}"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import lowbg
+from lowbg.amounts import counted
 from lowbg.settings import ABOVE_ZERO, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
@@ -104,7 +105,7 @@ def calibrate_command(
         _tell_lm(joint, quiet=quiet)
     if not quiet:
         terminal.show(_table(result, by))
-        terminal.say(f"{how.output}: thresholds for {terminal.plural(_found(result), 'language')}")
+        terminal.say(f"{how.output}: thresholds for {counted(_found(result), 'language')}")
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
 
@@ -116,7 +117,7 @@ def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:
         elif not quiet:
             short = "" if r.judges_short else "; texts too short for the tables stay unscored"
             terminal.say(
-                f"{r.language}: the LM read {terminal.plural(r.read, 'human document')}; "
+                f"{r.language}: the LM read {counted(r.read, 'human document')}; "
                 f"joint threshold {r.threshold:.4f}{short}"
             )
 
@@ -187,10 +188,10 @@ def _warn(result: Calibrated, known: Known) -> None:
         )
     for count, what in ((known.unlabelled, "has no label"), (known.unread, "can't be read")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
+            terminal.warning(f"{counted(count, 'record')} left out: {what}")
     for count, what in ((known.unscored, "can't be scored"), (known.repeated, "repeats another")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'human document')} left out: {what}")
+            terminal.warning(f"{counted(count, 'human document')} left out: {what}")
 
 
 def _table(result: Calibrated, by: KnownBy) -> str:

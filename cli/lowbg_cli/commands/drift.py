@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from lowbg.amounts import counted
 from lowbg.config import RunConfig
 from lowbg.jobs.drift.settings import Limits, Size
 from lowbg.settings import Heading, Setting, setting
@@ -129,7 +130,7 @@ def baseline_command(
     write_baseline(output, profile, conditions_of(engine), inputs)
     if not quiet:
         terminal.say(
-            f"{output}: {size.documents:,} of {terminal.plural(profile.seen, 'document')}, "
+            f"{output}: {size.documents:,} of {counted(profile.seen, 'document')}, "
             f"{size.words:,} words"
         )
     return ExitCode.FINISHED if drawn.complete else ExitCode.INCOMPLETE
@@ -258,7 +259,7 @@ def _draw(
     tell_broken(drawn.shards)
     if not drawn.complete and len(drawn) < size.documents:
         raise InputError(
-            f"{terminal.plural(drawn.seen, 'document')} could be read, too few for a sample of "
+            f"{counted(drawn.seen, 'document')} could be read, too few for a sample of "
             f"{size.documents:,}"
         )
     if drawn.unread and not drawn.seen:
@@ -269,11 +270,9 @@ def _draw(
             if fields
             else "is the input JSONL, an object a line, or Parquet?"
         )
-        raise InputError(
-            f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; {hint}"
-        )
+        raise InputError(f"none of {counted(drawn.unread, 'record')} could be read as text; {hint}")
     if drawn.unread and not quiet:
-        terminal.warning(f"{terminal.plural(drawn.unread, 'record')} left out: can't be read")
+        terminal.warning(f"{counted(drawn.unread, 'record')} left out: can't be read")
     return drawn, Engine(config.policy).setup()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import lowbg
+from lowbg.amounts import counted
 from lowbg.config import RunConfig, as_dict
 from lowbg.settings import setting
 from lowbg.storage.files import file_digest
@@ -71,7 +72,7 @@ def eval_command(
         labelled = judge_labelled(shards, config, own.label_field, engine, stdin, observer)
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
+            terminal.warning(f"{counted(count, 'record')} left out: {what}")
     if tell_broken(labelled.shards):
         terminal.warning("the metrics are of what was read, not of the whole input")
     judgements = labelled.judging.judgements()

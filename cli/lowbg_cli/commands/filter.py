@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from lowbg.amounts import counted
 from lowbg.config import Changed, Existing, RunConfig
 from lowbg.settings import Setting
 from lowbg_cli import loading, terminal
@@ -163,7 +164,7 @@ def _into_stream(
 def _lost(outcome: Outcome) -> ExitCode:
     """Records that could not be read and were kept nowhere make a run incomplete."""
     terminal.error(
-        f"{terminal.plural(outcome.quarantined, 'record')} could not be read and went nowhere; "
+        f"{counted(outcome.quarantined, 'record')} could not be read and went nowhere; "
         "--quarantine-to FILE keeps them"
     )
     return ExitCode.INCOMPLETE

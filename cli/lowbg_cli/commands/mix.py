@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from lowbg.amounts import counted
 from lowbg.config import Mix, MixSelect, MixUnit, MixWeights
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, setting, with_changes
@@ -129,10 +130,10 @@ def _tell(outcome: MixOutcome, mix: Mix, output: Path, *, quiet: bool) -> ExitCo
         )
     quarantined = outcome.human.quarantined + outcome.synthetic.quarantined
     if quarantined and not quiet:
-        terminal.warning(f"{terminal.plural(quarantined, 'record')} could not be read: {where}")
+        terminal.warning(f"{counted(quarantined, 'record')} could not be read: {where}")
     if outcome.unsized and not quiet:
         terminal.warning(
-            f"{terminal.plural(outcome.unsized, 'document')} without a number of tokens in "
+            f"{counted(outcome.unsized, 'document')} without a number of tokens in "
             f"{mix.token_field!r}: human ones count as 0, synthetic ones are left out"
         )
     if not quiet:
@@ -156,7 +157,7 @@ def _table(outcome: MixOutcome, mix: Mix) -> str:
         f"share      {share} of {mix.unit} human, floor {100 * float(mix.min_human):g} %",
     ]
     if outcome.capped:
-        lines.append(f"capped     {terminal.plural(outcome.capped, 'source')}")
+        lines.append(f"capped     {counted(outcome.capped, 'source')}")
     if outcome.wanted_draws is not None:
         drawn = outcome.human.mixed_documents + outcome.synthetic.mixed_documents
         short = drawn < 0.99 * outcome.wanted_draws  # Each is rounded, so that a few may lack.
@@ -173,7 +174,7 @@ def _table(outcome: MixOutcome, mix: Mix) -> str:
 
 def _part(part: Part, mix: Mix) -> str:
     of = "draws of" if mix.weights is not None else "of"
-    documents = f"{part.mixed_documents:,} {of} {terminal.plural(part.documents, 'document')}"
+    documents = f"{part.mixed_documents:,} {of} {counted(part.documents, 'document')}"
     if mix.unit is MixUnit.DOCUMENTS:
         return documents
     return f"{documents}, {part.mixed_units:,} {of} {part.units:,} {mix.unit}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from lowbg.amounts import counted
 from lowbg.settings import Setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import Quiet
@@ -33,7 +34,7 @@ def remove_command(
 
     removed = remove(directory, names)
     if not quiet:
-        terminal.say(f"{directory}: {terminal.plural(removed, 'document')} removed")
+        terminal.say(f"{directory}: {counted(removed, 'document')} removed")
     return ExitCode.FINISHED
 
 

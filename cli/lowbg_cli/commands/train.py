@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowbg.amounts import bytes_text
 from lowbg.errors import ConfigError
 from lowbg.settings import setting
 from lowbg_cli import terminal
@@ -46,5 +47,5 @@ def train_command(*, own: TrainOptions, quiet: Quiet = False) -> ExitCode:
         logging.basicConfig(stream=sys.stderr, format="lowbg: %(message)s", level=logging.INFO)
     path = train(TrainConfig(own.language, own.output, own.human, own.ai, seed=own.seed)).path
     if not quiet:
-        terminal.say(f"{path}: {terminal.size(path.stat().st_size)}")
+        terminal.say(f"{path}: {bytes_text(path.stat().st_size, three_digits=True)}")
     return ExitCode.FINISHED

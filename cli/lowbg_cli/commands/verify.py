@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+from lowbg.amounts import counted
 from lowbg.errors import ConfigError
 from lowbg.settings import Setting
 from lowbg_cli import terminal
@@ -45,6 +46,6 @@ def verify_command(
         for finding in findings:
             print(terminal.printable(f"{finding.kind}: {finding.message}"))
     if not quiet:
-        found = terminal.plural(len(findings), "finding") if findings else "as the manifest says"
+        found = counted(len(findings), "finding") if findings else "as the manifest says"
         terminal.say(f"{directory}: {found}")
     return ExitCode.JUDGED_BAD if findings else ExitCode.FINISHED
