@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from lowbg_cli import options, terminal
+from lowbg.amounts import counted
+from lowbg.settings import Setting
+from lowbg_cli import terminal
+from lowbg_cli.configure import Quiet
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import command
 
 
+@command
 def warm_up_command(
+    *,
     check: Annotated[
-        bool, typer.Option("--check", help="Compile nothing; exit 1 if something is missing.")
+        bool, Setting("Compile nothing; exit 1 if something is missing.", flags="--check")
     ] = False,
-    quiet: options.Quiet = False,
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Compile ahead what the first command on a machine compiles.
 
@@ -27,7 +31,7 @@ def warm_up_command(
     seconds = 0.0
     if before.missing and before.folder is not None and not check:
         if not quiet:
-            terminal.say(f"compiling {terminal.plural(len(before.missing), 'kernel')} …")
+            terminal.say(f"compiling {counted(len(before.missing), 'kernel')} …")
         seconds = warm_up(available_cores())
     now = look() if seconds else before
     if not quiet:

@@ -78,8 +78,21 @@ def inlined(function: Kernel) -> Kernel:
 
 
 def _jit(function: Callable[..., Any], **options: Any) -> Any:
-    # Nobody calls it from C: without the code for that it compiles a tenth faster.
-    return numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(function)
+    return numba.njit(nogil=True, **_options(), **options)(function)
+
+
+@cache
+def _options() -> dict[str, Any]:
+    """What else numba is told, where it knows of it: nobody calls kernels from C.
+
+    Without the code for that they compile a tenth faster.
+    """
+    with contextlib.suppress(*_MOVED):
+        from numba.core.cpu import CPUTargetOptions
+
+        if hasattr(CPUTargetOptions, "no_cfunc_wrapper"):
+            return {"no_cfunc_wrapper": True}
+    return {}
 
 
 def types_of(function: Callable[..., Any]) -> tuple[Any, ...]:

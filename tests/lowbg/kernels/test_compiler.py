@@ -73,6 +73,10 @@ Cache.load_overload = (
     lambda self, sig, target: (target.refresh(), self._load_overload_(sig, target))[1]
 )
 """,
+    "an option": """
+from numba.core.cpu import CPUTargetOptions
+del CPUTargetOptions.__mro__[1].no_cfunc_wrapper
+""",
     "what a dispatcher keeps": """
 from numba.core.dispatcher import Dispatcher
 def set_cache(self, cache):
@@ -117,6 +121,7 @@ def run(package: Path, before: str = "", **environment: str) -> tuple[int, int, 
 
 
 @pytest.mark.parametrize("moved", MOVED.values(), ids=MOVED)
+@pytest.mark.slow
 def test_a_kernel_is_compiled_again_when_what_it_is_made_of_changes(
     small: Path, moved: str
 ) -> None:

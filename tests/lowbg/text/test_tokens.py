@@ -182,6 +182,7 @@ PROSE = st.lists(st.tuples(LETTERS_IN_A_ROW, GAPS), max_size=20).map(
 TEXTS = st.lists(PIECES, max_size=25).map("".join).filter(lambda t: t.isprintable() or t)
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(st.lists(st.tuples(st.one_of(TEXTS, PROSE), st.integers(0, 3)), max_size=5))
 def test_matches_the_plain_tokenizer(documents: list[tuple[str, int]]) -> None:
@@ -208,6 +209,7 @@ def test_edges(text: str) -> None:
         assert_same(tokens_of([text, "", text], folding), [text, "", text], [folding] * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folding", range(len(c.FOLDINGS)))
 def test_words_of_any_length_at_any_distance_from_the_end(folding: int) -> None:
     for letter in ("a", "I", "я", "é", "中"):
