@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
-from lowbg.kernels import compiler, crew
+from lowbg.jobs import warm_up
+from lowbg.kernels import crew
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -78,8 +80,12 @@ def test_the_workers_server_says_it(command: Command, tmp_path: Path) -> None:
     assert done.stderr.count("compiling for this processor, once") == 1
 
 
-def test_where_nothing_can_be_kept(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "kernels").write_text("")
-    done = command("warm-up", "--check")
-    assert done.returncode == 1
-    assert len(compiler.KERNELS) > 10
+def test_where_nothing_can_be_kept(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_up, "look", lambda: warm_up.Kept(3, ("a", "b"), None))
+    for args in ((), ("--check",)):
+        done = run("warm-up", *args)
+        assert done.exit_code == 1
+        assert "1 of 3 kernels kept" in done.stderr
+        assert "kept in nowhere" in done.stderr

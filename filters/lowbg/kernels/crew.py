@@ -153,9 +153,21 @@ def compile_ahead(names: list[str], processes: int) -> None:
     crew = Crew(processes - 1)
     crew.add(missing(names))
     try:
-        crew.compile_all()
+        with _alone():
+            crew.compile_all()
     finally:
         crew.stop()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    asked = kernels.together()
+    kernels.compile_alone()
+    try:
+        yield
+    finally:
+        if asked is not None:
+            kernels.compile_together(*asked)
 
 
 def before_compiling(name: str) -> bool:
