@@ -156,4 +156,4 @@ def filter_stream(
     if results and files:
         results[-1] = replace(results[-1], outputs=files)
     info = run_info(engine, config, command, started, time.perf_counter() - clock, 1, "stream", ())
-    return Outcome(collect(info, results), tuple(results))
+    return Outcome(collect(info, results, engine.columns.bins), tuple(results))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import BinaryIO, Final, TypeAlias
 
@@ -92,7 +94,7 @@ def score_stream(
             run_shard(shard.name, shard.path, opener, partial(_same, sinks), engine, on_progress)
         )
     info = run_info(engine, config, command, started, time.perf_counter() - clock, 1, "stream", ())
-    return Outcome(collect(info, results), tuple(results))
+    return Outcome(collect(info, results, engine.columns.bins), tuple(results))
 
 
 def _same(sinks: _RowStream, reader: Reader, checkpoint: Checkpoint | None) -> _RowStream:
@@ -111,9 +113,7 @@ def _open_sinks(form: ScoreFormat, place: Place, reader: Reader) -> _RowFiles:
             from lowbg.formats.parquet.writer import ParquetWriter
 
             layout = ParquetLayout()
-            parquet = ParquetWriter(
-                target, root, schema.score_schema(place.columns), layout, part=part
-            )
+            parquet = ParquetWriter(target, root, place.columns.schema, layout, part=part)
             return _RowFiles(place, parquet, table_rows, rejected)
         codec = "gzip" if form is ScoreFormat.DOLMA else "none"
         rows = dolma_rows if form is ScoreFormat.DOLMA else json_rows
@@ -213,23 +213,23 @@ class _RowFiles:
 
 
 def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
-    """The rows of a judged batch: `schema.SCORE_COLUMNS`, then the optional ones that there are."""
+    """The rows of a judged batch, as its scorers declare them."""
     decisions = judged.decisions
     codes = pa.array([*judged.documents.language_codes], pa.string())
     language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
     known = judged.documents.languages >= 0
     own: dict[str, pa.Array] = {
-        "id": batch.metadata.id,
-        "shard": pa.array([shard] * len(batch), pa.string()),
-        "record": pa.array(batch.records, pa.int64()),
-        "language": codes.take(pa.array(language, pa.int64(), mask=~known)),
-        "words": pa.array(judged.documents.tokens.words_per_document, pa.int64()),
-        "ai_score": decisions.score,
-        "verdict": pa.array([VERDICT_NAMES[v] for v in decisions.verdicts], pa.string()),
-        "reasons": decisions.reasons_array(),
+        schema.ID.name: batch.metadata.id,
+        schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
+        schema.RECORD.name: pa.array(batch.records, pa.int64()),
+        schema.LANGUAGE.name: codes.take(pa.array(language, pa.int64(), mask=~known)),
+        schema.WORDS.name: pa.array(judged.documents.tokens.words_per_document, pa.int64()),
+        schema.AI_SCORE.name: decisions.score,
+        schema.VERDICT.name: pa.array([VERDICT_NAMES[v] for v in decisions.verdicts], pa.string()),
+        schema.REASONS.name: decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}
-    wanted = schema.score_schema(judged.columns)
+    wanted = judged.declared.schema
     return pa.RecordBatch.from_arrays(
         [columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted
     )
@@ -243,10 +243,7 @@ def table_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
 def json_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     """JSON lines; float32 values in their shortest decimal form."""
     table = score_table(shard, batch, judged)
-    columns = [
-        float32_values(column) if pa.types.is_float32(column.type) else column.to_pylist()
-        for column in table.columns
-    ]
+    columns = [_json_values(column) for column in table.columns]
     names = table.schema.names
     return _lines([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
 
@@ -255,10 +252,12 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     """dolma attributes: `{id, attributes: {name: [[start, end, score]]}}`, in characters."""
     table = score_table(shard, batch, judged)
     lengths = [len(text) for text in batch.text.to_pylist()]
+    features = {column.name for column in (*judged.declared.features, schema.AI_SCORE)}
     numeric = [
-        (name, float32_values(table.column(name)))
-        for name in table.schema.names
-        if pa.types.is_float32(table.schema.field(name).type)
+        (column.name, _json_values(table.column(column.name)))
+        for column in table.schema
+        if column.name in features
+        and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
     ]
     verdicts = table.column("verdict").to_pylist()
     rows: list[dict[str, object]] = []
@@ -275,9 +274,25 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     return _lines(rows)
 
 
+def _json_values(column: pa.Array) -> Sequence[object]:
+    """A column's values for JSON; a float32 in its shortest decimal form."""
+    return float32_values(column) if pa.types.is_float32(column.type) else column.to_pylist()
+
+
+def _spelled(value: object) -> object:
+    """What JSON has no type for: a decimal as text, bytes in base64, a duration in seconds."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
 def _lines(rows: Sequence[object]) -> LinePayload:
     option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    lines = [orjson.dumps(row, option=option) for row in rows]
+    lines = [orjson.dumps(row, default=_spelled, option=option) for row in rows]
     ends = np.cumsum([len(line) for line in lines], dtype=np.int64)
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if lines else ends
     return LinePayload(b"".join(lines), starts, ends)

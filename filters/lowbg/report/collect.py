@@ -23,6 +23,7 @@ from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material
 from lowbg.report.sections.hosts import largest_hosts
 from lowbg.report.statistics import MEASURES, VERDICTS, Statistics, largest_host_languages
+from lowbg.schema import Bins
 
 Report = dict[str, Any]
 """Plain JSON values, as the docstring of `lowbg.report.collect` says."""
@@ -36,40 +37,55 @@ HOST_LANGUAGES_KEPT: Final = 300
 def collect(
     info: RunInfo,
     shards: Sequence[ShardResult],
+    bins: Mapping[str, Bins],
     earlier_runs: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
-    """The report of a run; its shards stay in their order.
+    """The report of a run; its shards stay in their order. `bins` are those of its columns.
 
     The run's entry says how many records and text bytes it dealt with itself.
     `earlier_runs` are the entries "runs" of a report that this one goes on from.
     """
     statistics = Statistics()
-    for shard in shards:
-        statistics.merge(shard.statistics)
+    try:
+        for shard in shards:
+            statistics.merge(shard.statistics)
+        statistics.expect(bins)
+    except ValueError as error:
+        raise FormatError(f"{error}. Start the run over.") from error
     rows = [_shard_row(shard) for shard in shards]
     run = {
         **as_dict(info),
         "records": sum(shard.records - shard.earlier_records for shard in shards),
         "text_bytes": sum(shard.text_bytes - shard.earlier_text_bytes for shard in shards),
     }
-    return _build(Material([*earlier_runs, run], rows, statistics))
+    return _build(Material([*earlier_runs, run], rows, statistics, bins))
 
 
 def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Report:
     """One report of several finished runs: counters added up, shards and runs one after another.
 
-    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)". Raises
-    `FormatError` where something isn't a report of this version.
+    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)". A column
+    that only some runs have is counted of these. Raises `FormatError` where something isn't a
+    report of this version, and where two counted a column by different bins.
     """
     statistics = Statistics()
     runs: list[Mapping[str, Any]] = []
     shards: list[Mapping[str, Any]] = []
-    for i, report in enumerate(reports):
-        check(report, f"report {i + 1} of {len(reports)}")
+    bins: dict[str, Bins] = {}
+    for i, given in enumerate(reports):
+        name = f"report {i + 1} of {len(reports)}"
+        report = check(given, name)
+        for column, own in _bins_of(report).items():
+            if bins.setdefault(column, own).edges != own.edges:
+                raise FormatError(
+                    f"{name}: it counts {column!r} by other bins than those before it: another "
+                    "version of the scorer. Merge runs of one version, or run it again."
+                )
         statistics.merge(Statistics.from_dict(report["counters"]))
         runs += report["runs"]
         shards += report["shards"]
-    return _build(Material(runs, shards, statistics))
+    statistics.expect(bins)
+    return _build(Material(runs, shards, statistics, bins))
 
 
 def check(report: object, name: str) -> Report:
@@ -85,7 +101,7 @@ def check(report: object, name: str) -> Report:
             f"{name}: a report of the form {report['schema']!r}; this version reads {SCHEMA}. "
             "Use the version of lowbg that wrote it, or run the job again."
         )
-    missing = [key for key in ("counters", "runs", "shards") if key not in report]
+    missing = [key for key in ("counters", "histograms", "runs", "shards") if key not in report]
     if missing:
         raise FormatError(f"{name}: {', '.join(missing)} missing; the report is damaged.")
     try:
@@ -97,11 +113,21 @@ def check(report: object, name: str) -> Report:
                 f"lowbg {', '.join(writers)} wrote it. Read it with that, or run the job again."
             )
         statistics = Statistics.from_dict(report["counters"])
-        material = Material(report["runs"], report["shards"], statistics)
+        bins = _bins_of(report)
+        statistics.expect(bins)
+        material = Material(report["runs"], report["shards"], statistics, bins)
         later = [section for section in sections() if section.key not in report]
         return {**report, **{section.key: section.collect(material) for section in later}}
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"{name}: its counters are damaged ({error!r}).") from error
+
+
+def _bins_of(report: Mapping[str, Any]) -> dict[str, Bins]:
+    """The bins of a report's histograms."""
+    return {
+        name: Bins(histogram["title"], tuple(histogram["edges"]), histogram["scale"])
+        for name, histogram in report["histograms"].items()
+    }
 
 
 def _build(material: Material) -> Report:

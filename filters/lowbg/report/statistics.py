@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.records import KnownOrigin
-from lowbg.report.counting import Bins, CountTable, linear_bins, log_bins
+from lowbg.report.counting import CountTable
+from lowbg.schema import WORDS, Bins
 from lowbg.text.origins import NO_HOST, Coded, hosts, to_numpy, years
 
 VERDICTS: Final = ("human", "ai", "unscored", "quarantined")
@@ -27,7 +28,6 @@ TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored
 call AI; then the documents that are not trusted: scored, and AI."""
 
 SCORE_BINS: Final = Bins(
-    "ai_score",
     "AI score, by its log-odds",
     tuple(1.0 / (1.0 + exp(-logit / 2)) for logit in range(-13, 14)),
 )
@@ -42,15 +42,6 @@ MAX_HOST_LANGUAGES: Final = 20_000
 served. A finished shard keeps the largest `HOSTS_KEPT` and `HOST_LANGUAGES_KEPT` (`shortened`)."""
 HOSTS_KEPT: Final = 5_000
 HOST_LANGUAGES_KEPT: Final = 500
-
-HISTOGRAMS: Final[tuple[Bins, ...]] = (
-    linear_bins("ai_score", "AI score", 0.0, 1.0, 50),
-    log_bins("perplexity", "Perplexity per word", 10.0, 100_000.0, 40),
-    linear_bins("burstiness", "Burstiness", -1.0, 1.0, 40),
-    linear_bins("phrase_log_odds", "Phrase log-odds (nats per word)", -2.0, 2.0, 40),
-    log_bins("words", "Words in a document", 1.0, 1_000_000.0, 36),
-)
-"""The quantities that are counted by bins; a feature is added here and nowhere else."""
 
 _SCORED = 3  # human, ai, unscored: the verdicts of what could be read
 _FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
@@ -73,7 +64,7 @@ class StatisticsBatch:
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
     values of all documents. `second_look` counts what a
-    causal LM did, by name.
+    causal LM did, by name. `bins`: by which bins the values of which columns are counted.
     """
 
     verdicts: NDArray[np.int8]
@@ -91,6 +82,7 @@ class StatisticsBatch:
     second_look: Mapping[str, int] = field(default_factory=dict)
     origin: KnownOrigin | None = None
     counted: Mapping[str, list[str]] = field(default_factory=dict)
+    bins: Mapping[str, Bins] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -107,7 +99,8 @@ class Statistics:
     documents of denied sources count as neither; `trust_scores`, there, the trusted documents with
     a score by `SCORE_BINS` (below, the bins, above), then those that are not trusted;
     `host_languages` has, by "language/host", `TRUST_COUNTS` and then the scores of what is not
-    trusted. `histograms` are `HISTOGRAMS`: a row a verdict; below, the bins, above. `second_look`
+    trusted. `histograms` has, a column with bins, a row a verdict: below, the bins, above; the
+    bins themselves are the column's. `second_look`
     counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
     had no say (`without_say`), and verdicts that it changed (`human_to_ai` …).
     """
@@ -130,9 +123,7 @@ class Statistics:
         self.second_look = CountTable(1)
         self.rules = CountTable(_SCORED, MAX_VALUES)
         self.values = CountTable(_SCORED, MAX_VALUES)
-        self.histograms = {
-            bins.name: np.zeros((_SCORED, len(bins.edges) + 1), np.int64) for bins in HISTOGRAMS
-        }
+        self.histograms: dict[str, NDArray[np.int64]] = {}
 
     def add(self, batch: StatisticsBatch) -> None:
         """Counts the documents of a batch."""
@@ -189,22 +180,45 @@ class Statistics:
             _add_present(self.artifacts, *_documents_by_value(artifacts, verdicts).by_value())
 
     def _add_histograms(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
-        for bins in HISTOGRAMS:
-            if bins.name == "words":
+        for name, bins in batch.bins.items():
+            if name == WORDS.name:
                 values = np.asarray(batch.words, np.float64)
-            elif bins.name in batch.columns:
-                column = batch.columns[bins.name]
+            else:
+                column = batch.columns[name]
                 values = to_numpy(column)
+                if values.dtype.kind != "f":
+                    values = values.astype(np.float64)
                 if column.null_count:  # NaN is not counted.
                     values = np.where(to_numpy(column.is_valid()), values, values.dtype.type("nan"))
-            else:
-                continue
-            self.histograms[bins.name] += bins.count(values, verdicts, _SCORED)
+            self._add_histogram(name, bins.count(values, verdicts, _SCORED))
+
+    def _add_histogram(self, name: str, counts: NDArray[np.int64]) -> None:
+        known = self.histograms.get(name)
+        if known is None:
+            self.histograms[name] = counts.astype(np.int64)  # A copy: it is added to.
+        elif known.shape == counts.shape:
+            known += counts
+        else:
+            raise ValueError(
+                f"column {name!r} was counted by other bins before; a scorer whose bins change "
+                "needs a new version"
+            )
 
     def add_quarantined(self, reason: str, count: int, bytes: int) -> None:
         """Counts records that could not be read: how many, and their stored bytes."""
         self.totals[3] += (count, bytes, 0)
         self.rejected.add([reason], np.array([[count, bytes]], np.int64))
+
+    def expect(self, bins: Mapping[str, Bins]) -> None:
+        """Adds an empty histogram for each column that none was counted of.
+
+        Raises `ValueError` where one was counted by other bins, or has none.
+        """
+        for name, own in bins.items():
+            self._add_histogram(name, np.zeros((_SCORED, len(own.edges) + 1), np.int64))
+        unknown = sorted(self.histograms.keys() - bins.keys())
+        if unknown:
+            raise ValueError(f"the bins of column {unknown[0]!r} are not known")
 
     def documents(self) -> dict[str, int]:
         """Documents by verdict, `quarantined` records among them."""
@@ -235,7 +249,7 @@ class Statistics:
         for name in _FIELDS:
             getattr(self, name).merge(getattr(other, name))
         for name, counts in other.histograms.items():
-            self.histograms[name] += counts
+            self._add_histogram(name, counts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; equal statistics give equal values, names sorted."""
@@ -253,7 +267,7 @@ class Statistics:
         for name in _FIELDS:
             getattr(new, name).update(values.get(name, {}) if name in _LATER else values[name])
         for name, counts in values["histograms"].items():
-            new.histograms[name] += np.array(counts, np.int64)
+            new._add_histogram(name, np.array(counts, np.int64).reshape(_SCORED, -1))
         return new
 
     @staticmethod

@@ -23,6 +23,7 @@ from lowbg.runs.resume import prepare_output
 from lowbg.runs.run import OnShard, Outcome, Run, check_names, reader_opener, run_shards
 from lowbg.runs.shard import OnProgress, Sinks, run_shard
 from lowbg.runs.sinks import PartOf
+from lowbg.schema import Columns
 from lowbg.storage.files import Part
 from lowbg.storage.locks import run_lock, share_of_worker
 
@@ -54,8 +55,7 @@ class Job:
 class Place:
     """Where a shard's outputs go: below `root`, from its `checkpoint` on if it has one.
 
-    `part_of` says where each of them is kept until it is whole; `columns` are those that optional
-    scorers add to score rows.
+    `part_of` says where each of them is kept until it is whole; `columns` are those of the run.
     """
 
     shard: str
@@ -63,7 +63,7 @@ class Place:
     config: RunConfig
     part_of: PartOf
     checkpoint: Checkpoint | None
-    columns: tuple[str, ...]
+    columns: Columns
 
 
 OpenPlace: TypeAlias = Callable[[Place, Reader], Sinks]
@@ -127,16 +127,17 @@ class _Worker:
         self._setup = setup
 
     def __call__(self, task: Shard, on_progress: OnProgress | None) -> ShardResult:
-        setup = self._setup
+        setup, engine = self._setup, self._engine
         # What can't be read again can't be gone on with either.
-        columns = tuple(self._engine.cascade.columns)
         journal = Journal(setup.output, task, setup.durability) if task.resumable else None
 
         def sinks(reader: Reader, checkpoint: Checkpoint | None) -> Sinks:
             def part_of(name: str) -> Part | None:
                 return journal.part(name, checkpoint) if journal is not None else None
 
-            place = Place(task.name, setup.output, setup.config, part_of, checkpoint, columns)
+            place = Place(
+                task.name, setup.output, setup.config, part_of, checkpoint, engine.columns
+            )
             return setup.open_place(place, reader)
 
         return run_shard(
@@ -144,7 +145,7 @@ class _Worker:
             task.path,
             reader_opener(task, None, setup.config),
             sinks,
-            self._engine,
+            engine,
             on_progress,
             journal,
             setup.config.threads,

@@ -135,7 +135,7 @@ def run_shards(
         executor_name(executor), run.skipped,
     )  # fmt: skip
     whole = [*shards, *run.earlier.vanished]
-    report = collect(info, whole, run.earlier.runs)
+    report = collect(info, whole, engine.columns.bins, run.earlier.runs)
     try:
         write_json(report, run.output / "report.json")
         write_html(report, run.output / "report.html")

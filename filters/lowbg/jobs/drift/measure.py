@@ -40,7 +40,7 @@ from lowbg.records import Metadata
 from lowbg.report.statistics import UNKNOWN_LANGUAGE
 from lowbg.runs.engine import Engine
 from lowbg.runs.routing import VERDICT_AI, VERDICT_UNSCORED
-from lowbg.schema import PERPLEXITY
+from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.text.origins import hosts, to_numpy
 from lowbg.text.tokens import text_buffer
 

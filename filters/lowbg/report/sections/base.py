@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lowbg.report.estimate import ShareEstimator, share, wilson
 from lowbg.report.statistics import MEASURES, Statistics
+from lowbg.schema import Bins
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,13 @@ class Material:
     """What sections are made of: the runs, their shards, and everything counted in them.
 
     `runs` are `RunInfo`s and `shards` rows of the section "shards", both as plain JSON values.
-    `statistics` is the sum over all shards.
+    `statistics` is the sum over all shards, `bins` those of its histograms.
     """
 
     runs: Sequence[Mapping[str, Any]]
     shards: Sequence[Mapping[str, Any]]
     statistics: Statistics
+    bins: Mapping[str, Bins]
 
 
 ColumnKind = Literal["text", "code", "count", "bytes", "percent", "share"]

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowbg.report.sections.base import Block, Histogram, Material, Note, Section
-from lowbg.report.statistics import HISTOGRAMS
 
 _VERDICTS = ("human", "ai", "unscored")
 
 
 def _collect(material: Material) -> dict[str, Any]:
     histograms = {}
-    for bins in HISTOGRAMS:
-        counts = material.statistics.histograms[bins.name].tolist()
-        histograms[bins.name] = {
+    for name, bins in material.bins.items():
+        counts = material.statistics.histograms[name].tolist()
+        histograms[name] = {
             "title": bins.title,
             "scale": bins.scale,
             "edges": list(bins.edges),
