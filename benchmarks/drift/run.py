@@ -27,9 +27,10 @@ from lowbg.jobs.drift.measure import measure
 from lowbg.jobs.drift.profile import DISTRIBUTIONS, FIGURES, Z
 from lowbg.jobs.drift.sampling import Sample
 from lowbg.jobs.drift.settings import Limits, Size
-from lowbg.jobs.train.corpus import Row, as_text, file_digest, list_files, read_rows
+from lowbg.jobs.train.corpus import Row, as_text, list_files, read_rows
 from lowbg.runs.engine import Engine
 from lowbg.scorers.perplexity import PERPLEXITY
+from lowbg.storage.files import file_digest
 
 HERE = Path(__file__).parent
 DRAWS_SAME, DRAWS_DEGRADED = 100, 20

@@ -35,12 +35,13 @@ from numpy.typing import NDArray
 from lowbg.config import Policy
 from lowbg.jobs.eval.evaluate import Judgements
 from lowbg.jobs.eval.judging import Judging, judge_rows
-from lowbg.jobs.train.corpus import file_digest, list_files, read_rows
+from lowbg.jobs.train.corpus import list_files, read_rows
 from lowbg.models import embedded_names, open_embedded
 from lowbg.report.estimate import MIN_TRUSTED, ShareEstimator
 from lowbg.report.mixture import CHOSEN, Constants
 from lowbg.report.statistics import SCORE_BINS, Statistics
 from lowbg.runs.engine import Engine
+from lowbg.storage.files import file_digest
 
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)
 DRAWS = 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -10,6 +10,7 @@ from lowbg.config import RunConfig
 from lowbg.errors import ConfigError, CutStreamError
 
 if TYPE_CHECKING:
+    from lowbg.formats.base import Format
     from lowbg.jobs.eval.judging import Judging
     from lowbg.records import Batch
     from lowbg.runs.engine import Engine
@@ -62,7 +63,7 @@ def judge_labelled(
         reader = reader_opener(shard, stdin, config)()
         try:
             for batch in reader:
-                _add(labelled, batch, engine, label_field, shard.name)
+                _add(labelled, batch, reader.format, engine, label_field, shard.name)
                 done = labelled.judging
                 if on_progress is not None:
                     on_progress(Progress(shard.name, batch.consumed, done.documents, done.called))
@@ -80,11 +81,13 @@ def judge_labelled(
     return labelled
 
 
-def _add(labelled: Labelled, batch: Batch, engine: Engine, label_field: str, name: str) -> None:
+def _add(
+    labelled: Labelled, batch: Batch, form: Format, engine: Engine, label_field: str, name: str
+) -> None:
     labelled.unread += sum(rejected.count for rejected in batch.rejected)
     labels: list[bool | None] = []
     groups: dict[str, list[str]] = {grouping: [] for grouping in GROUPINGS}
-    for i, record in enumerate(_records(batch)):
+    for i, record in enumerate(form.objects(batch.payload)):
         label = _look_up(record, label_field)
         is_ai = LABELS.get(str(label).lower()) if label is not None else None
         if label is not None and is_ai is None:
@@ -96,20 +99,6 @@ def _add(labelled: Labelled, batch: Batch, engine: Engine, label_field: str, nam
             groups[grouping].append(str(group(record, bool(is_ai)) or ""))
     labelled.unlabelled += labels.count(None)
     labelled.judging.add(engine.judge(batch.text, batch.metadata), labels, groups)
-
-
-def _records(batch: Batch) -> Iterator[dict[str, Any]]:
-    """The batch's records as they are stored."""
-    import json
-
-    from lowbg.records import LinePayload
-
-    payload = batch.payload
-    if not isinstance(payload, LinePayload):
-        yield from payload.rows.to_pylist()
-        return
-    for start, end in zip(payload.starts.tolist(), payload.ends.tolist(), strict=True):
-        yield json.loads(payload.buffer[start:end].decode("utf-8-sig"))
 
 
 def _look_up(record: dict[str, Any], path: str) -> Any:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowbg.config import OUTCOMES
 from lowbg.errors import ConfigError, LowbgError, ModelError
 from lowbg_cli import terminal
 from lowbg_cli.exits import ExitCode, Interrupted
@@ -84,7 +85,7 @@ class RunLog(logging.Handler):
         """Writes the last line of a run that came to its end."""
         failed = [shard for shard in outcome.shards if not shard.complete]
         messages = [p.message for s in failed for p in s.problems if not p.count]
-        totals = dict.fromkeys(("human", "ai", "unscored", "quarantined"), 0)
+        totals = dict.fromkeys(OUTCOMES, 0)
         for shard in outcome.shards:
             for name, count in shard.statistics.documents().items():
                 totals[name] += count

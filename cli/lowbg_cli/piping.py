@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
@@ -98,8 +98,8 @@ def _check_stdout(shards: Sequence[Shard]) -> None:
 
 
 def _check_formats(shards: Sequence[Shard]) -> None:
-    """Before any line is out: of what comes later, Parquet has no lines."""
-    from lowbg.storage.compression import is_parquet
+    """Before any line is out: what comes later may have no lines."""
+    from lowbg.formats import recognise_file
 
     for shard in shards:
         path = Path(shard.path)
@@ -107,9 +107,10 @@ def _check_formats(shards: Sequence[Shard]) -> None:
         if not path.is_file():
             continue
         # What cannot be read is told with the rest of its shard.
-        with contextlib.suppress(OSError), path.open("rb") as stream:
-            if is_parquet(stream.read(4)):
+        with contextlib.suppress(OSError, InputError):
+            found, _ = recognise_file(path)
+            if not found.takes_stream:
                 raise ConfigError(
-                    f"{path} is Parquet, and stdout takes JSONL lines only. "
+                    f"{path} is {found.title}, and stdout takes JSONL lines only. "
                     "Write everything to a directory with -o DIR."
                 )

@@ -44,21 +44,17 @@ def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[
 
 
 def guess_format(shard: Shard) -> str:
-    """What a shard seems to hold: "jsonl", "jsonl, zstd", "parquet"; "?" where nothing was read."""
+    """What a shard seems to hold: "jsonl", "jsonl, zstd"; "?" where nothing was read."""
     from lowbg.errors import LowbgError
-    from lowbg.storage.compression import SNIFF_BYTES, is_parquet, open_binary, sniff
+    from lowbg.formats import recognise_file
 
     if not _is_local(shard):
         return "?"
     try:
-        with open_binary(shard.path) as stream:
-            head = stream.read(SNIFF_BYTES)
-        if is_parquet(head):
-            return "parquet"
-        codec = sniff(head, shard.name)
+        found, codec = recognise_file(shard.path)
     except (LowbgError, OSError):
         return "unreadable"
-    return "jsonl" if codec == "none" else f"jsonl, {codec}"
+    return found.name if codec == "none" else f"{found.name}, {codec}"
 
 
 def _is_local(shard: Shard) -> bool:

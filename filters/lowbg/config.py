@@ -12,9 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any, Final
 
 from lowbg.errors import ConfigError
+from lowbg.settings import (
+    ABOVE_ZERO,
+    SIZE,
+    Heading,
+    JudgedLanguage,
+    Language,
+    Vocabulary,
+    check_limits,
+    setting,
+)
 
 
 class Verdict(StrEnum):
@@ -23,6 +33,18 @@ class Verdict(StrEnum):
     HUMAN = "human"
     AI = "ai"
     UNSCORED = "unscored"
+
+    @property
+    def code(self) -> int:
+        """How arrays of verdicts spell it: its place in `VERDICTS`."""
+        return VERDICTS.index(self.value)
+
+
+VERDICTS: Final = tuple(verdict.value for verdict in Verdict)
+"""The verdicts' names, by their code."""
+
+OUTCOMES: Final = (*VERDICTS, "quarantined")
+"""What becomes of a record: a verdict, or it could not be read."""
 
 
 class Rule(StrEnum):
@@ -59,7 +81,7 @@ class Compression(StrEnum):
 class ScoreFormat(StrEnum):
     """How scores are written.
 
-    JSONL and PARQUET: one row a document, `schema.SCORE_COLUMNS`. DOLMA: dolma's attributes side
+    JSONL and PARQUET: one row a document, `schema.Columns.row`. DOLMA: dolma's attributes side
     files, line by line beside the documents, below `attributes/lowbg/`.
     """
 
@@ -108,9 +130,27 @@ class Durability:
     With `digests` the SHA-256 of each input is noted, and compared when a run goes on.
     """
 
-    seconds: float = 30.0
-    bytes: int = 256 << 20
-    digests: bool = False
+    seconds: float = setting(
+        "How often a shard's state is saved.",
+        30.0,
+        flags="--checkpoint-seconds",
+        unit="S",
+        heading=Heading.RUNNING,
+        least=0.0,
+    )
+    bytes: int = setting(
+        "… and after how much decompressed input at the latest.",
+        256 << 20,
+        flags="--checkpoint-bytes",
+        unit=SIZE,
+        heading=Heading.RUNNING,
+    )
+    digests: bool = setting(
+        "Note each input's SHA-256; a resumed run compares it, not the time.",
+        False,
+        flags="--check-digests",
+        heading=Heading.RUNNING,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +160,36 @@ class FieldNames:
     `others` are read as well, for provenance and counting.
     """
 
-    text: str = "text"
-    id: str = "id"
-    language: str = "language"
-    date: str = "date"
-    url: str = "url"
+    text: str = setting(
+        "A record's text; a dotted path (meta.lang) reaches into objects.",
+        "text",
+        flags="--text-field",
+        unit="FIELD",
+    )
+    id: str = setting(
+        "A record's identifier.", "id", flags="--id-field", unit="FIELD", heading=Heading.INPUT
+    )
+    language: str = setting(
+        "A record's language; told from the text where absent.",
+        "language",
+        flags="--lang-field",
+        unit="FIELD",
+        heading=Heading.INPUT,
+    )
+    date: str = setting(
+        "A record's date (ISO 8601).",
+        "date",
+        flags="--date-field",
+        unit="FIELD",
+        heading=Heading.INPUT,
+    )
+    url: str = setting(
+        "A record's URL, for the report.",
+        "url",
+        flags="--url-field",
+        unit="FIELD",
+        heading=Heading.INPUT,
+    )
     others: tuple[str, ...] = ()
 
 
@@ -132,9 +197,31 @@ class FieldNames:
 class Thresholds:
     """Bounds of `rule = "thresholds"`: human only if all of them hold."""
 
-    min_perplexity: float = 120.0
-    min_burstiness: float = -0.2
-    max_phrase_hits: int = 0
+    min_perplexity: float = setting(
+        "With rule thresholds: below this it is AI.",
+        120.0,
+        key="thresholds.min_perplexity",
+        unit="X",
+        heading=Heading.DECISION,
+    )
+    min_burstiness: float = setting(
+        "With rule thresholds: below this it is AI.",
+        -0.2,
+        key="thresholds.min_burstiness",
+        unit="X",
+        heading=Heading.DECISION,
+    )
+    max_phrase_hits: int = setting(
+        "With rule thresholds: above this it is AI.",
+        0,
+        key="thresholds.max_phrase_hits",
+        unit="N",
+        heading=Heading.DECISION,
+        least=0,
+    )
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
 
 class GateStatistic(StrEnum):
@@ -175,27 +262,93 @@ class Gate:
     words of all documents.
     """
 
-    max_ai_share: float | None = None
-    statistic: GateStatistic = GateStatistic.UPPER
-    max_ai_share_by: Mapping[GateGroup, float] = field(default_factory=dict)
-    source_field: str | None = None
-    min_group_documents: int = 100
-    max_phrase_hits: Mapping[str, int] = field(default_factory=dict)
-    max_quarantined_share: float | None = None
-    min_human_token_share: float | None = None
-    min_scored_documents: int = 1
+    max_ai_share: float | None = setting(
+        "Fail above this AI share of the scored documents (0 to 1).",
+        None,
+        key="gate.max_ai_share",
+        unit="SHARE",
+        least=0.0,
+        most=1.0,
+    )
+    statistic: GateStatistic = setting(
+        "Which AI share; upper: its interval's end.",
+        GateStatistic.UPPER,
+        key="gate.statistic",
+        heading=Heading.LIMITS,
+    )
+    max_ai_share_by: Mapping[GateGroup, float] = setting(
+        "The same for each language, year, host, shard or source; may be repeated.",
+        factory=dict,
+        key="gate.max_ai_share_by",
+        unit="GROUP=SHARE",
+        heading=Heading.LIMITS,
+        least=0.0,
+        most=1.0,
+    )
+    source_field: str | None = setting(
+        "The field that says a record's source.",
+        None,
+        key="gate.source_field",
+        unit="FIELD",
+        heading=Heading.LIMITS,
+    )
+    min_group_documents: int = setting(
+        "Parts with fewer scored documents aren't judged by themselves.",
+        100,
+        key="gate.min_group_documents",
+        unit="N",
+        heading=Heading.LIMITS,
+        least=1,
+    )
+    max_phrase_hits: Mapping[str, int] = setting(
+        "Fail where more documents hold such a phrase; may be repeated.",
+        factory=dict,
+        key="gate.max_phrase_hits",
+        unit="CATEGORY=N",
+        heading=Heading.LIMITS,
+        least=0,
+    )
+    max_quarantined_share: float | None = setting(
+        "Fail above this share of records that cannot be read.",
+        None,
+        key="gate.max_quarantined_share",
+        unit="SHARE",
+        heading=Heading.LIMITS,
+        least=0.0,
+        most=1.0,
+    )
+    min_human_token_share: float | None = setting(
+        "Fail below this share of words that are in human documents.",
+        None,
+        key="gate.min_human_token_share",
+        unit="SHARE",
+        heading=Heading.LIMITS,
+        least=0.0,
+        most=1.0,
+    )
+    min_scored_documents: int = setting(
+        "Fail with fewer scored documents.",
+        1,
+        key="gate.min_scored_documents",
+        unit="N",
+        heading=Heading.LIMITS,
+        least=0,
+    )
 
     def __post_init__(self) -> None:
+        check_limits(self)
         if (GateGroup.SOURCE in self.max_ai_share_by) != (self.source_field is not None):
             raise ConfigError(
                 "gate.max_ai_share_by.source and gate.source_field go together: the limit, and the "
-                "field whose values are the sources"
+                "field whose values are the sources",
+                key="gate.source_field",
             )
         raw_only = [group for group in self.max_ai_share_by if not group.estimated]
         if raw_only and self.statistic is GateStatistic.ESTIMATE:
             raise ConfigError(
                 f"gate.statistic is 'estimate', and there are no estimates by {raw_only[0]}; "
-                "take 'raw' or 'upper', or leave out gate.max_ai_share_by." + raw_only[0]
+                f"take 'raw' or 'upper', or leave out gate.max_ai_share_by.{raw_only[0]}",
+                key="gate.statistic",
             )
 
     @property
@@ -220,10 +373,42 @@ class Provenance:
     the report, and decide nothing.
     """
 
-    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    allow_sources: tuple[str, ...] = ()
-    deny_sources: tuple[str, ...] = ()
-    count_fields: tuple[str, ...] = ()
+    fields: Mapping[str, tuple[str, ...]] = setting(
+        "Documents whose field has this value (a glob) are human by provenance; repeatable.",
+        factory=dict,
+        key="trust.fields",
+        flags="--trust",
+        unit="FIELD=VALUE",
+        heading=Heading.PROVENANCE,
+    )
+    allow_sources: tuple[str, ...] = setting(
+        "Host (and those below), glob, host/path, or @FILE of them: human by provenance.",
+        (),
+        key="trust.allow_sources",
+        flags="--allow-source",
+        unit="SOURCE",
+        heading=Heading.PROVENANCE,
+    )
+    deny_sources: tuple[str, ...] = setting(
+        "Likewise: AI, whatever else is known of them.",
+        (),
+        key="trust.deny_sources",
+        flags="--deny-source",
+        unit="SOURCE",
+        heading=Heading.PROVENANCE,
+    )
+    count_fields: tuple[str, ...] = setting(
+        "Count the documents by this field's values (C2PA, sidecars); repeatable.",
+        (),
+        key="trust.count_fields",
+        flags="--count-field",
+        unit="FIELD",
+        heading=Heading.PROVENANCE,
+    )
+
+
+LmFeature = Annotated[str, Vocabulary("feature")]
+"""A column of a causal LM that can be evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +417,14 @@ class LmSpread:
     σ² of τ² + σ²/words, correlation of its z with the tables' z, and the fewest words it judges.
     """
 
-    mean: float
-    between: float
-    within: float
-    correlation: float
-    min_words: int
+    mean: float = setting("Of the evidence.")
+    between: float = setting("τ².", least=ABOVE_ZERO)
+    within: float = setting("σ².", least=0.0)
+    correlation: float = setting("Of its z with the tables' z.")
+    min_words: int = setting("Fewer aren't judged.", least=0)
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +436,23 @@ class LmCalibration:
     `min_ai_scores` are by language, the latter in place of the policy's where the LM has a say.
     """
 
-    model: str
-    feature: str
-    band: tuple[float, float] | None
-    languages: Mapping[str, LmSpread]
-    min_ai_scores: Mapping[str, float]
+    model: str = setting("SHA-256 of the model's files.")
+    feature: LmFeature = setting("The column that is evidence.")
+    band: tuple[float, float] | None = setting("The ai_scores that are read.", least=0.0, most=1.0)
+    languages: Mapping[Language, LmSpread] = setting("How the evidence spreads.")
+    min_ai_scores: Mapping[Language, float] = setting("The joint thresholds.", least=0.0, most=1.0)
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+        if not self.languages:
+            raise ConfigError("[calibration.lm] lacks languages", key="calibration.lm")
+        odd = sorted(self.min_ai_scores.keys() ^ self.languages.keys())
+        if odd:
+            raise ConfigError(
+                "[calibration.lm] must have the same languages in min_ai_scores and languages; "
+                f"see {odd[0]!r}",
+                key="calibration.lm",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,22 +470,68 @@ class Policy:
     `scorers`: the settings of scorers by name, as the file has them; the scorer itself checks them.
     """
 
-    rule: Rule = Rule.CALIBRATED
-    target_fpr: float = 0.01
-    fpr_bound: FprBound = FprBound.MEAN
-    unscored: Unscored = Unscored.HUMAN
+    rule: Rule = setting(
+        "How features become a verdict.",
+        Rule.CALIBRATED,
+        key="decision.rule",
+        heading=Heading.DECISION,
+    )
+    target_fpr: float = setting(
+        "Share of human documents that may be called AI.",
+        0.01,
+        key="decision.target_fpr",
+        unit="SHARE",
+        least=ABOVE_ZERO,
+        most=0.5,
+    )
+    fpr_bound: FprBound = setting(
+        "The target rate holds on average over collections of human text, or on every one.",
+        FprBound.MEAN,
+        key="decision.fpr_bound",
+        heading=Heading.DECISION,
+    )
+    unscored: Unscored = setting(
+        "Where documents go that cannot be judged.",
+        Unscored.HUMAN,
+        key="decision.unscored",
+        heading=Heading.OUTPUT,
+    )
     thresholds: Thresholds = field(default_factory=Thresholds)
-    trust_before: dt.date | None = None
-    date_field: str | None = None
-    min_ai_scores: Mapping[str, float] = field(default_factory=dict)
+    trust_before: dt.date | None = setting(
+        "Documents dated earlier are human by provenance.",
+        None,
+        key="trust.before",
+        unit="DATE",
+        heading=Heading.PROVENANCE,
+    )
+    date_field: str | None = setting(
+        "The field that holds the date.", None, key="trust.date_field", flags=None
+    )
+    min_ai_scores: Mapping[JudgedLanguage, float] = setting(
+        "The ai_score from which a document is called AI, by language.",
+        factory=dict,
+        key="calibration.min_ai_scores",
+        flags=None,
+        least=0.0,
+        most=1.0,
+    )
     gate: Gate = field(default_factory=Gate)
     provenance: Provenance = field(default_factory=Provenance)
-    lm: LmCalibration | None = None
-    scorers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lm: LmCalibration | None = setting(
+        "What a causal LM needs to take part; `lowbg calibrate` writes it.",
+        None,
+        key="calibration.lm",
+        flags=None,
+    )
+    scorers: Mapping[str, Mapping[str, Any]] = setting(
+        "The settings of a scorer, which checks them itself.",
+        factory=dict,
+        key="scorers",
+        flags=None,
+    )
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.target_fpr <= 0.5:
-            raise ConfigError(f"target_fpr is {self.target_fpr}; it must be above 0, at most 0.5")
+        check_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,22 +544,67 @@ class LmSettings:
     changes a figure beyond rounding.
     """
 
-    model: str
-    performer: str | None = None
-    band: tuple[float, float] | None = None
-    context: int | None = None
-    dtype: LmDtype = LmDtype.AUTO
-    device: str = "auto"
-    batch_tokens: int | None = None
+    model: str = setting(
+        "A causal LM reads documents too: a folder or a Hugging Face name (NAME@REVISION).",
+        flags="--lm",
+        unit="MODEL",
+        heading=Heading.SECOND_LOOK,
+    )
+    performer: str | None = setting(
+        "A second one for Binoculars.",
+        None,
+        flags="--lm-performer",
+        unit="MODEL",
+        heading=Heading.SECOND_LOOK,
+    )
+    band: tuple[float, float] | None = setting(
+        "It reads only documents whose ai_score lies here, and too short ones.",
+        None,
+        flags="--lm-band",
+        unit="LOW:HIGH",
+        heading=Heading.SECOND_LOOK,
+        shown="all",
+    )
+    context: int | None = setting(
+        "Tokens it reads at once.",
+        None,
+        flags="--lm-context",
+        unit="N",
+        heading=Heading.SECOND_LOOK,
+        least=2,
+        shown="the model's",
+    )
+    dtype: LmDtype = setting(
+        "Its numbers; auto: float32, on a GPU bfloat16.",
+        LmDtype.AUTO,
+        flags="--lm-dtype",
+        heading=Heading.SECOND_LOOK,
+    )
+    device: str = setting(
+        "auto, cpu, cuda, or cuda:N.",
+        "auto",
+        flags="--lm-device",
+        unit="DEVICE",
+        heading=Heading.SECOND_LOOK,
+    )
+    batch_tokens: int | None = setting(
+        "Tokens in a batch; halved when memory runs out.",
+        None,
+        flags="--lm-batch-tokens",
+        unit="N",
+        heading=Heading.SECOND_LOOK,
+        least=1,
+        shown="2048, on a GPU 65536",
+    )
 
     def __post_init__(self) -> None:
         if self.band is not None and not 0.0 <= self.band[0] <= self.band[1] <= 1.0:
             low, high = self.band
             raise ConfigError(
-                f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first"
+                f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first",
+                key="extras.lm.band",
             )
-        if self.context is not None and self.context < 2:
-            raise ConfigError(f"a context of {self.context} tokens; it must be 2 or more")
+        check_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +615,25 @@ class KenlmSettings:
     CCNet did before that.
     """
 
-    model: str
-    sentencepiece: str | None = None
-    normalise: bool = False
+    model: str = setting(
+        "A KenLM model (.bin, .arpa): kenlm_perplexity.",
+        flags="--kenlm",
+        unit="FILE",
+        heading=Heading.OTHER_SCORERS,
+    )
+    sentencepiece: str | None = setting(
+        "The SentencePiece model of its words.",
+        None,
+        flags="--kenlm-sentencepiece",
+        unit="FILE",
+        heading=Heading.OTHER_SCORERS,
+    )
+    normalise: bool = setting(
+        "Prepare text for it as CCNet does.",
+        False,
+        flags="--kenlm-normalise",
+        heading=Heading.OTHER_SCORERS,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +652,12 @@ class Extras:
 
     lm: LmSettings | None = None
     kenlm: KenlmSettings | None = None
-    watermark: str | None = None
+    watermark: str | None = setting(
+        "Look for a watermark, with these keys.",
+        None,
+        unit="FILE",
+        heading=Heading.OTHER_SCORERS,
+    )
 
     @property
     def by_scorer(self) -> Mapping[str, LmSettings | KenlmSettings | WatermarkSettings | None]:
@@ -373,10 +685,23 @@ class RunConfig:
 
     fields: FieldNames = field(default_factory=FieldNames)
     policy: Policy = field(default_factory=Policy)
-    compression: Compression = Compression.KEEP
-    annotate: bool = False
-    batch_bytes: int = 6 << 20
-    max_record_bytes: int = 64 << 20
+    compression: Compression = setting(
+        "How JSONL outputs are stored.", Compression.KEEP, heading=Heading.OUTPUT
+    )
+    annotate: bool = setting(
+        "Add score, verdict and reasons to each record, as `lowbg`.",
+        False,
+        heading=Heading.OUTPUT,
+    )
+    batch_bytes: int = setting(
+        "How much is read at a time; changes memory and speed, never a result.",
+        6 << 20,
+        unit=SIZE,
+        hidden=True,
+    )
+    max_record_bytes: int = setting(
+        "Larger records are quarantined unread.", 64 << 20, unit=SIZE, heading=Heading.INPUT
+    )
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
 
@@ -420,16 +745,27 @@ class MixWeights:
     there are would be drawn by it, none more than `max_repeats` times.
     """
 
-    exponent: float = 10.0
-    upsampling: float = 1.5
-    max_repeats: int = 3
+    exponent: float = setting(
+        "A document weighs (1 − ai_score)^K.", 10.0, unit="K", heading=Heading.SAMPLING, least=0.0
+    )
+    upsampling: float = setting(
+        "Draws, as a multiple of the documents.",
+        1.5,
+        unit="X",
+        heading=Heading.SAMPLING,
+        least=ABOVE_ZERO,
+    )
+    max_repeats: int = setting(
+        "Most draws of a document.",
+        3,
+        unit="N",
+        heading=Heading.SAMPLING,
+        least=1,
+        most=255,
+    )
 
     def __post_init__(self) -> None:
-        if not (self.exponent >= 0.0 and self.upsampling > 0.0 and self.max_repeats >= 1):
-            raise ConfigError(
-                "weights need an exponent of 0 or more, an upsampling above 0 and a repeat cap of "
-                "1 or more"
-            )
+        check_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,18 +777,48 @@ class Mix:
     URL, else the shard. `token_field` holds a record's tokens. With `weights` nothing is copied.
     """
 
-    min_human: Fraction = Fraction(1, 2)
-    unit: MixUnit = MixUnit.TOKENS
-    seed: int = 0
-    select: MixSelect = MixSelect.RANDOM
-    max_per_source: int | None = None
-    source_field: str | None = None
-    token_field: str | None = None
+    min_human: Fraction = setting(
+        "Least human share of the mix: 0.5, 1/3.",
+        Fraction(1, 2),
+        unit="SHARE",
+        least=0.0,
+        most=1.0,
+        shown="0.5",
+    )
+    unit: MixUnit = setting(
+        "What shares and caps are counted in.", MixUnit.TOKENS, flags="--by", heading=Heading.DRAW
+    )
+    seed: int = setting("Of the draw.", 0, unit="N", heading=Heading.DRAW)
+    select: MixSelect = setting(
+        "Synthetic documents: any, or those that add rare n-grams.",
+        MixSelect.RANDOM,
+        heading=Heading.DRAW,
+    )
+    max_per_source: int | None = setting(
+        "Most synthetic tokens (words, documents) of one source.",
+        None,
+        unit="N",
+        heading=Heading.DRAW,
+        least=0,
+    )
+    source_field: str | None = setting(
+        "What a source is.",
+        None,
+        unit="FIELD",
+        heading=Heading.DRAW,
+        shown="the URL's host, else the shard",
+    )
+    token_field: str | None = setting(
+        "A record's number of tokens.",
+        None,
+        unit="FIELD",
+        heading=Heading.DRAW,
+        shown="words, digits and marks are counted",
+    )
     weights: MixWeights | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_human <= 1:
-            raise ConfigError(f"min_human is {self.min_human}; it must be between 0 and 1")
+        check_limits(self)
         if self.token_field is not None and self.unit is not MixUnit.TOKENS:
             raise ConfigError(f"a token field has no effect on shares of {self.unit}")
 

@@ -20,7 +20,21 @@ from __future__ import annotations
 
 
 class LowbgError(Exception):
-    """Anything that lowbg raises on purpose."""
+    """Anything that lowbg raises on purpose.
+
+    `key` is the setting that it is about, as `lowbg.settings` calls it; `file` the file that says
+    so, which heads the message. Who took the setting elsewhere, as from a command line, adds how it
+    is called there: the library doesn't know.
+    """
+
+    def __init__(self, message: str = "", *, key: str | None = None, file: str | None = None):
+        super().__init__(message)
+        self.key = key
+        self.file = file
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.file is None else f"{self.file}: {message}"
 
 
 class ConfigError(LowbgError):

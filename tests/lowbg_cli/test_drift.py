@@ -3,7 +3,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer.main
 from examples.make_sample import ai_documents, human_documents
+from tests.pages import DOCS, blocks, read, recipe_commands
 from tests.pieces import pieces
 from typer.testing import Result
 
@@ -200,16 +200,10 @@ def test_canary(run: Run, tmp_path: Path) -> None:
                ).exit_code == 0  # fmt: skip
 
 
-def readme_recipes() -> tuple[list[str], str]:
-    """The README's `lowbg drift` commands, and its cron line."""
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^\$ lowbg (drift .+)$", readme, flags=re.MULTILINE)
-    cron = re.search(r"```crontab\n([\d*]+ ){4}[\d*]+ +(.* drift .*)\n```", readme)
-    assert cron is not None
-    return commands, cron[2]
+PAGE = DOCS / "commands" / "drift.md"
 
 
-def test_readme_commands_run_as_written(
+def test_the_page_s_recipes_run_as_written(
     run: Run, crawls: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for month, name in (("2026-10", "january"), ("2026-11", "february")):
@@ -221,7 +215,7 @@ def test_readme_commands_run_as_written(
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / "scores" / step / "h.jsonl").write_text(text)
     monkeypatch.chdir(tmp_path)
-    commands, _ = readme_recipes()
+    commands = [command.removeprefix("lowbg ") for command in recipe_commands(PAGE)]
     assert [command.split()[1] for command in commands] == ["baseline", "check", "canary"]
     for command in commands:
         size = SMALL if " baseline " in command else ()  # there is less text here
@@ -231,10 +225,11 @@ def test_readme_commands_run_as_written(
         assert (tmp_path / name).stat().st_size > 0
 
 
-def test_readme_cron_line_mails_when_it_alerts(
+def test_the_page_s_cron_line_mails_when_it_alerts(
     crawls: dict[str, Path], base: Path, tmp_path: Path
 ) -> None:
-    _, line = readme_recipes()
+    (cron,) = blocks(read(PAGE), "crontab")
+    *_, line = cron.text.strip().split(maxsplit=5)
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     for name, script in (

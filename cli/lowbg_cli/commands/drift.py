@@ -150,7 +150,7 @@ def baseline_command(
 ) -> ExitCode:
     """Record what a corpus is like, to compare later ones with.
 
-    The figures are of a random sample of fixed size: perplexity, distinct n-grams, unique tokens,
+    The metrics are of a random sample of fixed size: perplexity, distinct n-grams, unique tokens,
     entropy, Zipf slope, hapaxes, sentence lengths, languages, hosts, AI share, each with its
     interval. A fifth of the sample is put aside as hold-out. The file holds no text, but hashes of
     the hold-out's words in their order.

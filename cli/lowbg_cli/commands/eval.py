@@ -12,6 +12,7 @@ import typer
 
 import lowbg
 from lowbg.config import RunConfig, as_dict
+from lowbg.storage.files import file_digest
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import FieldOptions, PolicyOptions, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -37,11 +38,11 @@ def eval_command(
     target_fpr: options.TargetFpr = None,
     fpr_bound: options.FprBoundName = None,
     json_to: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all metrics as JSON.")
     ] = None,
     markdown_to: Annotated[
         Path | None,
-        typer.Option("--markdown", metavar="FILE", help="Write all figures as Markdown tables."),
+        typer.Option("--markdown", metavar="FILE", help="Write all metrics as Markdown tables."),
     ] = None,
     html_to: Annotated[
         Path | None,
@@ -81,7 +82,7 @@ def eval_command(
     for error in labelled.cut.values():
         terminal.error(str(error))
     if labelled.cut:
-        terminal.warning("the figures are of what was read, not of the whole input")
+        terminal.warning("the metrics are of what was read, not of the whole input")
     judgements = labelled.judging.judgements()
     results = evaluate(judgements)
     if json_to is not None:
@@ -110,7 +111,6 @@ def _as_json(
 ) -> str:
     """All figures, with what they depend on; `cut` names shards that were read in part."""
     from lowbg.jobs.eval.evaluate import as_json
-    from lowbg.jobs.train.corpus import file_digest
 
     local = [(shard.name, Path(shard.path)) for shard in shards]
     content = {

@@ -31,15 +31,13 @@ class Choice:
     @property
     def is_record(self) -> bool:
         """Whether it is a record of a shard; if not, the file's whole text is the document."""
-        from lowbg.runs.inputs import has_known_ending
-        from lowbg.storage.compression import is_parquet
+        from lowbg.formats import is_shard
 
         if self.record is not None or self.id is not None:
             return True
         if self.file == STDIN or not Path(self.file).is_file():
             return False  # What can be read only once isn't looked into first.
-        with Path(self.file).open("rb") as stream:
-            return has_known_ending(self.file) or is_parquet(stream.read(4))
+        return is_shard(self.file)
 
 
 def explain_command(
@@ -102,7 +100,7 @@ def explain_command(
 
 def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
     """The document's text, and the language that its record says it has."""
-    from lowbg.storage.compression import open_input
+    from lowbg.formats import open_text
 
     if choice.file != STDIN and not Path(choice.file).exists():
         raise ConfigError(f"{choice.file}: no such file")
@@ -117,7 +115,8 @@ def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
     if choice.file == STDIN and sys.stdin is None:
         raise ConfigError("stdin is closed; there is nothing to read from -")
     source = sys.stdin.buffer if choice.file == STDIN else choice.file
-    with open_input(source) as stream:
+    name = "stdin" if choice.file == STDIN else choice.file
+    with open_text(source, name) as stream:
         data = stream.read(config.max_record_bytes + 1)
     if len(data) > config.max_record_bytes:
         raise ConfigError(f"{choice.file}: above {terminal.size(config.max_record_bytes)}")

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import FprBound, LmCalibration, Policy, Rule
+from lowbg.arrays import floats
+from lowbg.config import FprBound, LmCalibration, Policy, Rule, Verdict
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.errors import ConfigError
@@ -24,9 +25,6 @@ PHRASE_LOG_ODDS = "phrase_log_odds"
 PHRASE_HITS = "phrase_hits"
 PHRASES = "phrases"
 """The features that it reads, whatever scorer declares them."""
-
-HUMAN, AI, UNSCORED = range(3)
-"""How `Decisions.verdicts` spells the verdicts."""
 
 UNSCORED_NAMES = ("empty", "too_short", "language", "not_prose")
 """Why a document is unscored, by its code."""
@@ -83,7 +81,7 @@ class Features:
 class Decisions:
     """The verdict on each document.
 
-    `score` is `ai_score`, null when unscored. `verdicts`: 0 human, 1 AI, 2 unscored. `called_ai`
+    `score` is `ai_score`, null when unscored. `verdicts` holds codes of `Verdict`. `called_ai`
     is the verdict by score alone, before provenance. `unscored_codes` indexes `unscored_names`, −1
     where scored or known by provenance. `z` is the score before calibration (NaN: none);
     `too_short`, which documents have too few words for it.
@@ -177,13 +175,13 @@ class Decider:
             above = self._crosses(f, n)
         called = scored & above
         trusted, denied = f.known.trusted, f.known.denied
-        verdicts = np.where(scored | trusted, HUMAN, UNSCORED)
-        verdicts = np.where((called & ~trusted) | denied, AI, verdicts)
+        verdicts = np.where(scored | trusted, Verdict.HUMAN.code, Verdict.UNSCORED.code)
+        verdicts = np.where((called & ~trusted) | denied, Verdict.AI.code, verdicts)
         return Decisions(
             score=pa.array(score.astype(np.float32), mask=~scored),
             verdicts=verdicts.astype(np.int8),
             called_ai=called,
-            unscored_codes=np.where(verdicts == UNSCORED, codes, -1).astype(np.int8),
+            unscored_codes=np.where(verdicts == Verdict.UNSCORED.code, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
             too_short=codes == TOO_SHORT,
             explain=_Explanation(self, f, verdicts, codes, z).reasons,
@@ -243,7 +241,7 @@ def _floats(columns: Mapping[str, pa.Array], name: str, n: int) -> NDArray[np.fl
     column = columns.get(name)
     if column is None:
         return np.full(n, np.nan)
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    return floats(column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +258,12 @@ class _Explanation:
         known = self.features.known
         if known.denied[i]:
             return [known.reason(i)]
-        if self.verdicts[i] == AI:
+        if self.verdicts[i] == Verdict.AI.code:
             by_bounds = self.decider.policy.rule is Rule.THRESHOLDS
             return (self._bounds(i) if by_bounds else self._score(i)) + self._phrases(i)
         if known.trusted[i]:
             return [known.reason(i)]
-        if self.verdicts[i] == UNSCORED:
+        if self.verdicts[i] == Verdict.UNSCORED.code:
             return [self._unscored(i)]
         return [self._passed(i)]
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import floats
 from lowbg.config import LmSpread
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,7 @@ def evidence(columns: Mapping[str, pa.Array], feature: str, words: NDArray[np.in
     column = columns.get(feature)
     if column is None:
         return np.full(len(words), np.nan)
-    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    values = floats(column)
     if feature == BINOCULARS:
         return -values
     return np.asarray(values / np.sqrt(np.maximum(words, 1)))

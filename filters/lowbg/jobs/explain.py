@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lowbg.config import Policy, RunConfig
+from lowbg.config import VERDICTS, Policy, RunConfig
 from lowbg.errors import ConfigError, InputError
 from lowbg.formats import open_reader
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
-from lowbg.runs.routing import VERDICT_NAMES
 from lowbg.scorers.base import Scorer
 from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.scorers.phrases import PHRASE_LOG_ODDS
@@ -123,7 +122,7 @@ def explain(text: str, *, language: str | None = None, policy: Policy | None = N
     return Explanation(
         language=code,
         words=int(judged.documents.tokens.words_per_document[0]),
-        verdict=VERDICT_NAMES[decisions.verdicts[0]],
+        verdict=VERDICTS[decisions.verdicts[0]],
         ai_score=decisions.score[0].as_py(),
         threshold=engine.threshold(code),
         reasons=tuple(decisions.reasons(0)),

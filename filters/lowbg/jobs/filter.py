@@ -144,7 +144,7 @@ def filter_stream(
                     shard.name,
                     shard.path,
                     opener,
-                    lambda *_: sinks,
+                    lambda reader, _: sinks.taking(reader),
                     engine,
                     on_progress,
                     threads=config.threads,

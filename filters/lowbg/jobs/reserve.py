@@ -25,18 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lowbg
-from lowbg.config import FieldNames, RunConfig
+from lowbg.config import OUTCOMES, FieldNames, RunConfig
 from lowbg.decision.provenance import ProvenanceJudge
 from lowbg.errors import ConfigError, InputError
-from lowbg.formats import open_reader
-from lowbg.formats.base import Reader, Writer
-from lowbg.formats.jsonl.writer import JsonlWriter
-from lowbg.formats.parquet.reader import ParquetReader
-from lowbg.formats.parquet.writer import ParquetWriter
+from lowbg.formats import CODEC_ENDINGS, open_reader
+from lowbg.formats.base import Output, Reader, Writer
 from lowbg.records import Batch
-from lowbg.report.statistics import VERDICTS
 from lowbg.runs import manifest
-from lowbg.storage.files import naming, replace_file, sync_directory
+from lowbg.storage.files import file_digest, naming, replace_file, sync_directory
 from lowbg.storage.locks import run_lock
 
 KEY: Final = "reserve"
@@ -236,7 +232,7 @@ class _Store:
         """Puts a manifest of the packs in place."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         inputs = [pack.entry for pack in self.packs]
-        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *VERDICTS)}
+        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *OUTCOMES)}
         manifest.write(
             self.root,
             {
@@ -264,7 +260,7 @@ class _Store:
     def adopt(self, unfinished: Path, names: Sequence[bytes], source: str) -> None:
         """Gives a whole pack its name, and lists it."""
         with naming(unfinished):
-            digest = _digest(unfinished)
+            digest = file_digest(unfinished)
             size = unfinished.stat().st_size
             ending = unfinished.name.removeprefix(_UNFINISHED)
             path = self.root / "packs" / f"{digest}{ending}"
@@ -281,7 +277,7 @@ class _Store:
             "names": of_names,
             "complete": True,
             "records": len(names),
-            **dict.fromkeys(VERDICTS, 0),
+            **dict.fromkeys(OUTCOMES, 0),
             "human": len(names),
             "added": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         }
@@ -329,7 +325,7 @@ class _Adding:
     def begin(self, source: str) -> None:
         """Says that what follows comes from another file."""
         self._source = source
-        if isinstance(self._writer, JsonlWriter):
+        if self._writer is not None:
             self._writer.join()
 
     def add(self, batch: Batch, reader: Reader) -> None:
@@ -337,8 +333,8 @@ class _Adding:
         trusted = self._judge.know(batch.metadata, len(batch)).trusted
         if not trusted.any():
             return
-        kind = reader.schema if isinstance(reader, ParquetReader) else "lines"
-        if self._writer is not None and (kind != self._kind or len(self._names) >= PACK_DOCUMENTS):
+        full = len(self._names) >= PACK_DOCUMENTS
+        if self._writer is not None and (reader.kind != self._kind or full):
             self.end_pack()
         rows = names_of(batch)
         there = self._store.holds(rows)
@@ -355,7 +351,7 @@ class _Adding:
         if keep.any():
             if self._writer is None:
                 self._writer = _writer(self._store.root, reader)
-                self._kind, self._first = kind, self._source
+                self._kind, self._first = reader.kind, self._source
             self._writer.write(batch.payload, keep)
             self.added += int(keep.sum())
 
@@ -378,11 +374,9 @@ class _Adding:
 
 def _writer(root: Path, reader: Reader) -> Writer:
     """The writer of a pack in the making, for what `reader` reads."""
-    unfinished = root / ".lowbg" / _UNFINISHED
-    if isinstance(reader, ParquetReader):
-        path = unfinished.with_suffix(".parquet")
-        return ParquetWriter(path, root, reader.schema, reader.layout)
-    return JsonlWriter(unfinished.with_suffix(".jsonl.zst"), root, "zstd")
+    form = reader.format
+    name = f"{_UNFINISHED}{form.endings[0]}{CODEC_ENDINGS.get(form.pack_codec, '')}"
+    return form.open_writer(reader, Output(root / ".lowbg" / name, root, form.pack_codec))
 
 
 def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
@@ -412,8 +406,3 @@ def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
 def _rows(names: Iterable[str]) -> NDArray[np.uint8]:
     data = bytes.fromhex("".join(sorted(names)))
     return np.frombuffer(data, np.uint8).reshape(-1, _NAME_BYTES)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

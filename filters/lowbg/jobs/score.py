@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from typing import BinaryIO, Final, TypeAlias
 
@@ -16,23 +14,24 @@ import orjson
 import pyarrow as pa
 
 from lowbg import schema
-from lowbg.config import RunConfig, ScoreFormat
+from lowbg.config import VERDICTS, RunConfig, ScoreFormat
 from lowbg.errors import OutputError
-from lowbg.formats.base import Reader, Writer
+from lowbg.formats import table_format
+from lowbg.formats.base import Output, Reader, TableFormat, Writer
+from lowbg.formats.jsonl.rows import lines, python_values
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import stem
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
-from lowbg.records import Batch, LinePayload, ParquetLayout, Payload, Rejected, RowPayload
+from lowbg.records import Batch, Payload, Rejected
 from lowbg.report import collect
 from lowbg.runs.checkpoints import Checkpoint
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Place, run_job
-from lowbg.runs.routing import VERDICT_NAMES
 from lowbg.runs.run import OnShard, Outcome, reader_opener, run_info
 from lowbg.runs.shard import OnProgress, run_shard
-from lowbg.runs.sinks import QUARANTINE, check_inside, float32_values
+from lowbg.runs.sinks import QUARANTINE, check_inside
 from lowbg.storage.files import PartState, WrittenFile
 
 ROWS: Final = "rows"
@@ -60,10 +59,8 @@ def score_shards(
 
 def rows_path(form: ScoreFormat, shard: str) -> str:
     """Where a shard's rows lie, relative to the output directory."""
-    if form is ScoreFormat.PARQUET:
-        return f"{stem(shard)}.parquet"
-    if form is ScoreFormat.JSONL:
-        return f"{stem(shard)}.jsonl"
+    if form is not ScoreFormat.DOLMA:
+        return f"{stem(shard)}{table_format(form.value).endings[0]}"
     # dolma pairs files by name, and reads only .json.gz and .jsonl.gz.
     name = shard if shard.endswith((".json.gz", ".jsonl.gz")) else f"{stem(shard)}.jsonl.gz"
     return f"attributes/lowbg/{name}"
@@ -109,15 +106,12 @@ def _open_sinks(form: ScoreFormat, place: Place, reader: Reader) -> _RowFiles:
     rejected = QuarantineWriter(quarantine, root, place.part_of(QUARANTINE))
     part = place.part_of(ROWS)
     try:
-        if form is ScoreFormat.PARQUET:
-            from lowbg.formats.parquet.writer import ParquetWriter
-
-            layout = ParquetLayout()
-            parquet = ParquetWriter(target, root, place.columns.schema, layout, part=part)
-            return _RowFiles(place, parquet, table_rows, rejected)
-        codec = "gzip" if form is ScoreFormat.DOLMA else "none"
-        rows = dolma_rows if form is ScoreFormat.DOLMA else json_rows
-        return _RowFiles(place, JsonlWriter(target, root, codec, part), rows, rejected)
+        if form is ScoreFormat.DOLMA:
+            return _RowFiles(place, JsonlWriter(target, root, "gzip", part), dolma_rows, rejected)
+        table = table_format(form.value)
+        output = Output(target, root, part=part)
+        writer = table.open_table(place.columns.schema, output)
+        return _RowFiles(place, writer, partial(_rows, table), rejected)
     except BaseException:
         rejected.abort()
         raise
@@ -133,10 +127,12 @@ class _RowStream:
     def __init__(self, shard: str, writer: StreamWriter) -> None:
         self._shard = shard
         self._writer = writer
+        self._table = table_format("jsonl")
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one line a document."""
-        self._writer.write(json_rows(self._shard, batch, judged), np.ones(len(batch), np.bool_))
+        rows = _rows(self._table, self._shard, batch, judged)
+        self._writer.write(rows, np.ones(len(batch), np.bool_))
         return len(batch)
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
@@ -225,7 +221,7 @@ def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
         schema.LANGUAGE.name: codes.take(pa.array(language, pa.int64(), mask=~known)),
         schema.WORDS.name: pa.array(judged.documents.tokens.words_per_document, pa.int64()),
         schema.AI_SCORE.name: decisions.score,
-        schema.VERDICT.name: pa.array([VERDICT_NAMES[v] for v in decisions.verdicts], pa.string()),
+        schema.VERDICT.name: pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
         schema.REASONS.name: decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}
@@ -235,17 +231,9 @@ def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
     )
 
 
-def table_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
-    """Parquet rows."""
-    return RowPayload(score_table(shard, batch, judged))
-
-
-def json_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
-    """JSON lines; float32 values in their shortest decimal form."""
-    table = score_table(shard, batch, judged)
-    columns = [_json_values(column) for column in table.columns]
-    names = table.schema.names
-    return _lines([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+def _rows(table: TableFormat, shard: str, batch: Batch, judged: Judged) -> Payload:
+    """The rows as they are stored in a format."""
+    return table.payload_of(score_table(shard, batch, judged))
 
 
 def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
@@ -254,13 +242,13 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     lengths = [len(text) for text in batch.text.to_pylist()]
     features = {column.name for column in (*judged.declared.features, schema.AI_SCORE)}
     numeric = [
-        (column.name, _json_values(table.column(column.name)))
+        (column.name, python_values(table.column(column.name)))
         for column in table.schema
         if column.name in features
         and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
     ]
     verdicts = table.column("verdict").to_pylist()
-    rows: list[dict[str, object]] = []
+    rows = []
     for i, (identifier, length) in enumerate(
         zip(batch.metadata.id.to_pylist(), lengths, strict=True)
     ):
@@ -270,29 +258,6 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
             if values[i] is not None
         }
         attributes[f"lowbg__{verdicts[i]}"] = [[0, length, 1.0]]
-        rows.append({"id": identifier, "attributes": attributes})
-    return _lines(rows)
-
-
-def _json_values(column: pa.Array) -> Sequence[object]:
-    """A column's values for JSON; a float32 in its shortest decimal form."""
-    return float32_values(column) if pa.types.is_float32(column.type) else column.to_pylist()
-
-
-def _spelled(value: object) -> object:
-    """What JSON has no type for: a decimal as text, bytes in base64, a duration in seconds."""
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
-
-
-def _lines(rows: Sequence[object]) -> LinePayload:
-    option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    lines = [orjson.dumps(row, default=_spelled, option=option) for row in rows]
-    ends = np.cumsum([len(line) for line in lines], dtype=np.int64)
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if lines else ends
-    return LinePayload(b"".join(lines), starts, ends)
+        row = {"id": identifier, "attributes": attributes}
+        rows.append(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
+    return lines(rows)

@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lowbg import __version__
-from lowbg.config import as_dict
+from lowbg.config import OUTCOMES, as_dict
 from lowbg.errors import FormatError
 from lowbg.report.estimate import share, wilson
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material
 from lowbg.report.sections.hosts import largest_hosts
-from lowbg.report.statistics import MEASURES, VERDICTS, Statistics, largest_host_languages
+from lowbg.report.statistics import MEASURES, Statistics, largest_host_languages
 from lowbg.schema import Bins
 
 Report = dict[str, Any]
@@ -156,7 +156,7 @@ def _shard_row(shard: ShardResult) -> dict[str, Any]:
         "compression": shard.compression,
         "complete": shard.complete,
         "records": shard.records,
-        **{name: {v: measured[v][name] for v in VERDICTS} for name in MEASURES},
+        **{name: {v: measured[v][name] for v in OUTCOMES} for name in MEASURES},
         "ai_share_of_scored": share(documents["ai"], scored),
         "ai_share_of_scored_interval": wilson(documents["ai"], scored),
         "balanced": shard.records == sum(documents.values()),

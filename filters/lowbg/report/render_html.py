@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowbg.config import VERDICTS
 from lowbg.report.render_json import write_whole
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Histogram, bytes_text, count_text, share_text, visible
 
 if TYPE_CHECKING:
     import jinja2
-
-_VERDICTS = ("human", "ai", "unscored")
 
 
 def render_html(report: Mapping[str, Any]) -> str:
@@ -64,7 +63,7 @@ def histogram_bars(
     histogram: Histogram, width: float, height: float
 ) -> Sequence[tuple[str, float, float, float, float, str]]:
     """Stacked bars as (verdict, x, y, width, height, title) in a box with y downwards."""
-    series = [(verdict, histogram.series[verdict]) for verdict in _VERDICTS]
+    series = [(verdict, histogram.series[verdict]) for verdict in VERDICTS]
     peak = max((sum(bin) for bin in zip(*(counts for _, counts in series), strict=True)), default=0)
     bars = []
     bins = len(histogram.edges) - 1

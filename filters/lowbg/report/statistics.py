@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled, floats, is_known, to_numpy
+from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
 from lowbg.report.counting import CountTable
 from lowbg.schema import WORDS, Bins
-from lowbg.text.origins import NO_HOST, Coded, hosts, to_numpy, years
+from lowbg.text.origins import NO_HOST, Coded, hosts, years
 
-VERDICTS: Final = ("human", "ai", "unscored", "quarantined")
 MEASURES: Final = ("documents", "bytes", "words")
 TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored", "ai")
 """Of a language and year: trusted documents, those with a score, those that the score alone would
@@ -43,21 +44,20 @@ served. A finished shard keeps the largest `HOSTS_KEPT` and `HOST_LANGUAGES_KEPT
 HOSTS_KEPT: Final = 5_000
 HOST_LANGUAGES_KEPT: Final = 500
 
-_SCORED = 3  # human, ai, unscored: the verdicts of what could be read
 _FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
                   "phrases", "phrase_categories", "artifacts", "rejected", "unscored", "rules",
                   "values", "second_look")  # fmt: skip
 _LATER: Final = ("second_look", "rules", "values")
 """Those that a report may lack: it was written before there was anything for them to count."""
 
-_VERDICT_DOCUMENTS: Final = tuple(range(0, _SCORED * len(MEASURES), len(MEASURES)))
+_VERDICT_DOCUMENTS: Final = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 
 
 @dataclass(frozen=True, slots=True)
 class StatisticsBatch:
     """What is counted of consecutive documents, one entry a document.
 
-    `verdicts` is 0 (human), 1 (AI) or 2 (unscored); `words` in words; `sizes` in stored bytes;
+    `verdicts` holds codes of `Verdict`; `words` in words; `sizes` in stored bytes;
     `languages` indexes `codes`, −1 where not recognised. `trusted` documents are human by their
     provenance; `called_ai` is the verdict by score alone, before that. `columns` holds the features
     by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
@@ -91,7 +91,7 @@ class StatisticsBatch:
 class Statistics:
     """Counters of documents, bytes and words by verdict, and of what was found in them.
 
-    `totals` has a row a verdict of `VERDICTS` and a column a measure of `MEASURES`. `languages`,
+    `totals` has a row a verdict of `OUTCOMES` and a column a measure of `MEASURES`. `languages`,
     `years` and `hosts` have, a name, the three measures of human, then of AI, then of unscored
     documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict, as do
     `rules` (of provenance) and `values` (of counted fields); `unscored` documents by reason;
@@ -106,8 +106,8 @@ class Statistics:
     """
 
     def __init__(self) -> None:
-        by_verdict = _SCORED * len(MEASURES)
-        self.totals = np.zeros((len(VERDICTS), len(MEASURES)), np.int64)
+        by_verdict = len(VERDICTS) * len(MEASURES)
+        self.totals = np.zeros((len(OUTCOMES), len(MEASURES)), np.int64)
         self.languages = CountTable(by_verdict)
         self.years = CountTable(by_verdict)
         self.hosts = CountTable(by_verdict, MAX_HOSTS)
@@ -115,14 +115,14 @@ class Statistics:
         self.trust_scores = CountTable(2 * (len(SCORE_BINS.edges) + 1))
         host_width = len(TRUST_COUNTS) + len(SCORE_BINS.edges) + 1
         self.host_languages = CountTable(host_width, MAX_HOST_LANGUAGES)
-        self.phrases = CountTable(_SCORED)
-        self.phrase_categories = CountTable(_SCORED)
-        self.artifacts = CountTable(_SCORED)
+        self.phrases = CountTable(len(VERDICTS))
+        self.phrase_categories = CountTable(len(VERDICTS))
+        self.artifacts = CountTable(len(VERDICTS))
         self.rejected = CountTable(2)
         self.unscored = CountTable(1)
         self.second_look = CountTable(1)
-        self.rules = CountTable(_SCORED, MAX_VALUES)
-        self.values = CountTable(_SCORED, MAX_VALUES)
+        self.rules = CountTable(len(VERDICTS), MAX_VALUES)
+        self.values = CountTable(len(VERDICTS), MAX_VALUES)
         self.histograms: dict[str, NDArray[np.int64]] = {}
 
     def add(self, batch: StatisticsBatch) -> None:
@@ -131,9 +131,9 @@ class Statistics:
             return
         verdicts = batch.verdicts.astype(np.int64)
         measures = (None, batch.sizes, batch.words)
-        self.totals[:_SCORED] += _sums(np.zeros_like(verdicts), 1, verdicts, measures).reshape(
-            _SCORED, len(MEASURES)
-        )
+        self.totals[: len(VERDICTS)] += _sums(
+            np.zeros_like(verdicts), 1, verdicts, measures
+        ).reshape(len(VERDICTS), len(MEASURES))
         languages = batch.languages.astype(np.int64)
         language_names = [*batch.codes, UNKNOWN_LANGUAGE]
         languages[languages < 0] = len(batch.codes)
@@ -163,11 +163,11 @@ class Statistics:
 
     def _add_origin(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         if batch.origin is not None and (known := batch.origin.rules >= 0).any():
-            keys = batch.origin.rules[known].astype(np.int64) * _SCORED + verdicts[known]
-            counts = np.bincount(keys, minlength=len(batch.origin.names) * _SCORED)
-            _add_present(self.rules, list(batch.origin.names), counts.reshape(-1, _SCORED))
+            keys = batch.origin.rules[known].astype(np.int64) * len(VERDICTS) + verdicts[known]
+            counts = np.bincount(keys, minlength=len(batch.origin.names) * len(VERDICTS))
+            _add_present(self.rules, list(batch.origin.names), counts.reshape(-1, len(VERDICTS)))
         for spelled in batch.counted.values():
-            self.values.add(spelled, np.eye(_SCORED, dtype=np.int64)[verdicts])
+            self.values.add(spelled, np.eye(len(VERDICTS), dtype=np.int64)[verdicts])
 
     def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         phrases = batch.columns.get("phrases")
@@ -185,12 +185,11 @@ class Statistics:
                 values = np.asarray(batch.words, np.float64)
             else:
                 column = batch.columns[name]
-                values = to_numpy(column)
-                if values.dtype.kind != "f":
-                    values = values.astype(np.float64)
-                if column.null_count:  # NaN is not counted.
-                    values = np.where(to_numpy(column.is_valid()), values, values.dtype.type("nan"))
-            self._add_histogram(name, bins.count(values, verdicts, _SCORED))
+                is_float = pa.types.is_floating(column.type)
+                values = (
+                    filled(column, np.nan) if is_float else floats(column)
+                )  # NaN isn't counted.
+            self._add_histogram(name, bins.count(values, verdicts, len(VERDICTS)))
 
     def _add_histogram(self, name: str, counts: NDArray[np.int64]) -> None:
         known = self.histograms.get(name)
@@ -215,20 +214,20 @@ class Statistics:
         Raises `ValueError` where one was counted by other bins, or has none.
         """
         for name, own in bins.items():
-            self._add_histogram(name, np.zeros((_SCORED, len(own.edges) + 1), np.int64))
+            self._add_histogram(name, np.zeros((len(VERDICTS), len(own.edges) + 1), np.int64))
         unknown = sorted(self.histograms.keys() - bins.keys())
         if unknown:
             raise ValueError(f"the bins of column {unknown[0]!r} are not known")
 
     def documents(self) -> dict[str, int]:
         """Documents by verdict, `quarantined` records among them."""
-        return dict(zip(VERDICTS, self.totals[:, 0].tolist(), strict=True))
+        return dict(zip(OUTCOMES, self.totals[:, 0].tolist(), strict=True))
 
     def measured(self) -> dict[str, dict[str, int]]:
         """Documents, bytes and words by verdict."""
         return {
             verdict: dict(zip(MEASURES, row, strict=True))
-            for verdict, row in zip(VERDICTS, self.totals.tolist(), strict=True)
+            for verdict, row in zip(OUTCOMES, self.totals.tolist(), strict=True)
         }
 
     def shortened(self) -> Statistics:
@@ -267,7 +266,7 @@ class Statistics:
         for name in _FIELDS:
             getattr(new, name).update(values.get(name, {}) if name in _LATER else values[name])
         for name, counts in values["histograms"].items():
-            new._add_histogram(name, np.array(counts, np.int64).reshape(_SCORED, -1))
+            new._add_histogram(name, np.array(counts, np.int64).reshape(len(VERDICTS), -1))
         return new
 
     @staticmethod
@@ -312,8 +311,8 @@ def _by_trust(
         trusted,
         trusted & judged,
         trusted & judged & batch.called_ai,
-        others & (batch.verdicts != 2),
-        others & (batch.verdicts == 1),
+        others & (batch.verdicts != Verdict.UNSCORED.code),
+        others & (batch.verdicts == Verdict.AI.code),
     )
     counted = flags[0] | flags[3]
     if but in origin.names:
@@ -339,8 +338,8 @@ def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:
     """Which documents have a score: a trusted document's verdict doesn't tell."""
     score = batch.columns.get("ai_score")
     if score is None:
-        return np.asarray(batch.verdicts != 2, np.bool_)
-    return to_numpy(score.is_valid()).view(np.bool_)
+        return np.asarray(batch.verdicts != Verdict.UNSCORED.code, np.bool_)
+    return is_known(score)
 
 
 def _sums(
@@ -350,9 +349,9 @@ def _sums(
     measures: tuple[NDArray[Any] | None, ...],
 ) -> NDArray[np.int64]:
     """The sums of each measure by code and verdict; shape (size, verdicts × measures)."""
-    keys = codes * _SCORED + verdicts
+    keys = codes * len(VERDICTS) + verdicts
     # bincount adds in float64, which is exact below 2^53: a batch is far from 8 PiB.
-    columns = [np.bincount(keys, weights, size * _SCORED) for weights in measures]
+    columns = [np.bincount(keys, weights, size * len(VERDICTS)) for weights in measures]
     return np.stack(columns, axis=1).astype(np.int64).reshape(size, -1)
 
 
@@ -389,8 +388,8 @@ class _Found:
     def _count(
         self, parents: NDArray[np.int64], codes: NDArray[np.int64], size: int
     ) -> NDArray[np.int64]:
-        keys = codes * _SCORED + self.verdicts[parents]
-        return np.bincount(keys, minlength=size * _SCORED).reshape(size, _SCORED)
+        keys = codes * len(VERDICTS) + self.verdicts[parents]
+        return np.bincount(keys, minlength=size * len(VERDICTS)).reshape(size, len(VERDICTS))
 
 
 def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found:
@@ -403,7 +402,7 @@ def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found
         flat = flat.dictionary_decode()
     parents = to_numpy(pc.list_parent_indices(column)).astype(np.int64)
     if flat.null_count:
-        parents = parents[to_numpy(flat.is_valid()).view(np.bool_)]
+        parents = parents[is_known(flat)]
         flat = flat.drop_null()
     encoded = flat.dictionary_encode()
     values: list[str] = encoded.dictionary.to_pylist()

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled
 from lowbg.config import LmCalibration, Policy, Rule
 from lowbg.decision.decide import Decisions
 from lowbg.decision.lm import FEATURES
@@ -107,8 +108,7 @@ class Cascade:
             seconds += took
             sent = np.where(sent < 0, own, sent)
             if look.tokens is not None:
-                read = found[look.tokens].fill_null(0)
-                tokens += read.to_numpy(zero_copy_only=False).astype(np.int64)
+                tokens += filled(found[look.tokens], 0).astype(np.int64)
             columns.update(found)
         return Look(columns, sent, tokens, seconds)
 
@@ -119,7 +119,7 @@ def _choose(look: SecondLook, decisions: Decisions) -> NDArray[np.int8]:
         return np.full(len(decisions), ALL, np.int8)
     # In single precision, as scores are told: a bound taken from a row includes that row.
     low, high = np.float32(look.band[0]), np.float32(look.band[1])
-    score = decisions.score.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    score = filled(decisions.score, np.nan)
     sent = np.full(len(decisions), -1, np.int8)
     sent[(score >= low) & (score <= high)] = BAND
     sent[decisions.too_short] = SHORT

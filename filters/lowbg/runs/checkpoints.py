@@ -26,7 +26,15 @@ from lowbg.records import Position
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.inputs import InputState, Shard
-from lowbg.storage.files import Part, PartState, WrittenFile, naming, replace_file, sync_directory
+from lowbg.storage.files import (
+    Part,
+    PartState,
+    WrittenFile,
+    file_digest,
+    naming,
+    replace_file,
+    sync_directory,
+)
 
 FOLDER: Final = ".lowbg"
 SCHEMA: Final = "lowbg.checkpoint/1"
@@ -269,8 +277,7 @@ def encode(values: object) -> bytes:
 def input_digest(shard: Shard) -> str | None:
     """SHA-256 (hex) of a local input's stored bytes; null where it can't be read again."""
     try:
-        with Path(shard.path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(Path(shard.path))
     except OSError as error:
         _log.warning("%s: no digest (%s)", shard.path, error)
         return None

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from lowbg.config import as_dict
+from lowbg.config import OUTCOMES, as_dict
 from lowbg.errors import ConfigError, LowbgError, OutputError, cause
+from lowbg.formats import count_records
 from lowbg.report.results import RunInfo, ShardResult
-from lowbg.report.statistics import VERDICTS
 from lowbg.storage.compression import open_input
-from lowbg.storage.files import AtomicFile
+from lowbg.storage.files import AtomicFile, file_digest
 
 SCHEMA: Final = "lowbg.manifest/1"
 NAME: Final = "manifest.json"
@@ -96,7 +96,7 @@ def _totals(shards: Sequence[ShardResult]) -> dict[str, int]:
     counted = [shard.statistics.documents() for shard in shards]
     return {
         "records": sum(shard.records for shard in shards),
-        **{verdict: sum(documents[verdict] for documents in counted) for verdict in VERDICTS},
+        **{verdict: sum(documents[verdict] for documents in counted) for verdict in OUTCOMES},
     }
 
 
@@ -121,7 +121,7 @@ def _kind(path: str) -> str:
 
 def _extra_file(root: Path, path: str) -> dict[str, Any]:
     try:
-        size, digest = (root / path).stat().st_size, _digest(root / path)
+        size, digest = (root / path).stat().st_size, file_digest(root / path)
     except OSError as error:
         message = f"{root / path}: cannot be read for the manifest ({error.strerror})"
         raise OutputError(message) from error
@@ -143,11 +143,6 @@ def _encode(content: object, indent: int | None) -> bytes:
 def _content_digest(content: dict[str, Any]) -> str:
     rest = {key: value for key, value in content.items() if key != "content_sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(root: Path, deep: bool = True) -> list[Finding]:
@@ -263,7 +258,7 @@ def _fault(content: object) -> str | None:
             and isinstance(file.get("sha256"), str)
         ):
             return f"damaged (entry of files: {json.dumps(file)[:200]})"
-    counts = ("records", *VERDICTS)
+    counts = ("records", *OUTCOMES)
     for row in (*inputs, totals):
         if not (isinstance(row, dict) and all(isinstance(row.get(name), int) for name in counts)):
             return f"damaged (counts: {json.dumps(row)[:200]})"
@@ -293,7 +288,7 @@ def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
             return [Finding("changed", name, message)]
         if not deep:
             return []
-        if _digest(path) != file["sha256"]:
+        if file_digest(path) != file["sha256"]:
             return [Finding("changed", name, f"{name}: its SHA-256 isn't the one that was written")]
         if file["records"] is None:
             return []
@@ -307,20 +302,10 @@ def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
 
 
 def _count_records(path: Path, kind: str) -> int:
-    """Rows of a Parquet file, lines of any other; a line of quarantine may stand for several."""
-    with path.open("rb") as file:
-        if file.read(4) == b"PAR1":
-            import pyarrow.parquet as pq
-
-            return int(pq.read_metadata(path).num_rows)
+    """The records of a file; a line of quarantine may stand for several."""
     if kind == "quarantine":
         return sum(int(json.loads(line).get("count", 1)) for line in _lines(path))
-    records, last = 0, b"\n"
-    with open_input(path) as stream:
-        while chunk := stream.read_chunk():
-            records += chunk.count(b"\n")
-            last = chunk[-1:]
-    return records + (last != b"\n")
+    return count_records(path)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -359,7 +344,7 @@ def _check_sums(content: dict[str, Any]) -> list[Finding]:
             written[file["shard"]] = written.get(file["shard"], 0) + file["records"]
     for shard in content["inputs"]:
         name = str(shard.get("shard"))
-        out = sum(shard[verdict] for verdict in VERDICTS)
+        out = sum(shard[verdict] for verdict in OUTCOMES)
         if shard["records"] != out:
             message = f"{name}: {shard['records']:,} records in, {out:,} judged or in quarantine"
             findings.append(Finding("count", name, message))
@@ -368,7 +353,7 @@ def _check_sums(content: dict[str, Any]) -> list[Finding]:
         if not lost and written.get(name, 0) != shard["records"]:
             message = f"{name}: {shard['records']:,} records in, {written.get(name, 0):,} in files"
             findings.append(Finding("count", name, message))
-    for count in ("records", *VERDICTS):
+    for count in ("records", *OUTCOMES):
         total = sum(shard[count] for shard in content["inputs"])
         if content["totals"][count] != total:
             message = f"total of {count}: {content['totals'][count]:,}; the shards have {total:,}"

@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
@@ -33,7 +34,6 @@ from lowbg.runs.cascade import SENT_NAMES
 from lowbg.runs.checkpoints import Checkpoint, Journal, Tally, is_lasting
 from lowbg.runs.engine import Judge, Judged
 from lowbg.runs.overlap import Step, judged_in_order
-from lowbg.runs.routing import VERDICT_AI, VERDICT_NAMES
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import PartState, WrittenFile
 
@@ -261,7 +261,7 @@ class _ShardRun:
         return ShardResult(
             shard=self._name,
             source=self._source,
-            format=reader.format if reader is not None else "unknown",
+            format=reader.format.name if reader is not None else "unknown",
             compression=reader.compression if reader is not None else "unknown",
             records=tally.records,
             complete=self._complete,
@@ -305,7 +305,7 @@ def _run_batch(
     tally.routed += sinks.write(batch, judged)
     tally.records += len(batch)
     tally.text_bytes += int(batch.sizes.sum())
-    tally.ai += int((judged.decisions.verdicts == VERDICT_AI).sum())
+    tally.ai += int((judged.decisions.verdicts == Verdict.AI.code).sum())
     if judged.second is not None:
         tally.lm_seconds += judged.second.seconds
     statistics.add(statistics_batch(batch, judged))
@@ -346,7 +346,7 @@ def second_look_counts(judged: Judged) -> dict[str, int]:
     counts["without_say"] = int(((second.sent >= 0) & ~second.has_say).sum())
     after = judged.decisions.verdicts
     for i in np.flatnonzero(second.before != after).tolist():
-        change = f"{VERDICT_NAMES[second.before[i]]}_to_{VERDICT_NAMES[after[i]]}"
+        change = f"{VERDICTS[second.before[i]]}_to_{VERDICTS[after[i]]}"
         counts[change] = counts.get(change, 0) + 1
     return {name: count for name, count in counts.items() if count}
 
@@ -357,7 +357,7 @@ def _kind(error: Exception) -> str:
 
 def _check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:
     counted: Mapping[str, int] = statistics.documents()
-    out = sum(counted[verdict] for verdict in ("human", "ai", "unscored", "quarantined"))
+    out = sum(counted[verdict] for verdict in OUTCOMES)
     if tally.records != out or tally.records != tally.routed + tally.quarantined:
         raise ConservationError(
             f"{name}: {tally.records} records in, {tally.routed} routed, {tally.quarantined} "

@@ -8,19 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-import numpy as np
-import orjson
 import pyarrow as pa
 
-from lowbg.config import RunConfig, Unscored
+from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
-from lowbg.formats.base import Annotations, Reader, Writer
+from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import codec_of, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
-from lowbg.records import Batch, LinePayload, Payload, Rejected
+from lowbg.records import Batch, Rejected
 from lowbg.runs.engine import Judged
-from lowbg.runs.routing import VERDICT_NAMES, Route, masks, routes
+from lowbg.runs.routing import Route, masks, routes
 from lowbg.storage.files import Part, PartState, WrittenFile
 
 QUARANTINE: Final = "quarantine"
@@ -55,7 +53,7 @@ class DirectorySinks:
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends every document to the file of its route."""
-        annotations = _annotations(batch.payload, judged) if self._config.annotate else None
+        annotations = _annotations(judged) if self._config.annotate else None
         taken = 0
         kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
         for route, keep in kept.items():
@@ -102,16 +100,12 @@ def check_inside(root: Path, path: Path) -> None:
 def open_writer(
     name: str, root: Path, reader: Reader, config: RunConfig, part: Part | None
 ) -> Writer:
-    """The writer of `root`/`name` for what `reader` reads: rows as rows, lines as lines."""
-    if reader.format == "parquet":
-        # Not at the top: who reads lines need not wait for pyarrow's part for Parquet.
-        from lowbg.formats.parquet.reader import ParquetReader
-        from lowbg.formats.parquet.writer import ParquetWriter
-
-        assert isinstance(reader, ParquetReader)
-        return ParquetWriter(root / name, root, reader.schema, reader.layout, config.annotate, part)
+    """The writer of `root`/`name` for what `reader` reads, in its format."""
+    if reader.format.wrapped:
+        name = output_name(name, config.compression)
     codec = codec_of(config.compression, reader.compression)
-    return JsonlWriter(root / output_name(name, config.compression), root, codec, part)
+    output = Output(root / name, root, codec, config.annotate, part)
+    return reader.format.open_writer(reader, output)
 
 
 class StreamSinks:
@@ -139,13 +133,18 @@ class StreamSinks:
         if quarantine is not None:
             self._quarantine = QuarantineWriter(quarantine, quarantine.parent)
 
+    def taking(self, reader: Reader) -> StreamSinks:
+        """These sinks, for what `reader` reads. Raises `ConfigError` where no stream takes it."""
+        if not reader.format.takes_stream:
+            raise ConfigError(
+                f"a stream takes lines only, and this input is {reader.format.title}. "
+                "Use -o DIR instead."
+            )
+        return self
+
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends human lines to the stream and AI lines to their file."""
-        if not isinstance(batch.payload, LinePayload):
-            raise ConfigError(
-                "a stream takes JSONL only, and this input is Parquet. Use -o DIR instead."
-            )
-        annotations = _annotations(batch.payload, judged) if self._config.annotate else None
+        annotations = _annotations(judged) if self._config.annotate else None
         kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
         self._human.write(batch.payload, kept[Route.HUMAN], annotations)
         if self._ai is not None:
@@ -191,32 +190,14 @@ class StreamSinks:
                     writer.abort()
 
 
-def _annotations(payload: Payload, judged: Judged) -> Annotations:
+def _annotations(judged: Judged) -> Annotations:
     """What `annotate` adds to each record: score, verdict and reasons."""
     decisions = judged.decisions
-    verdicts = [VERDICT_NAMES[v] for v in decisions.verdicts]
-    reasons = decisions.reasons_array()
-    if not isinstance(payload, LinePayload):
-        return pa.StructArray.from_arrays(
-            [decisions.score, pa.array(verdicts, pa.string()), reasons],
-            names=["ai_score", "verdict", "reasons"],
-        )
-    return [
-        orjson.dumps(
-            {"ai_score": score, "verdict": verdict, "reasons": why},
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        )
-        for score, verdict, why in zip(
-            float32_values(decisions.score), verdicts, reasons.to_pylist(), strict=True
-        )
-    ]
-
-
-def float32_values(column: pa.FloatArray) -> list[np.float32 | None]:
-    """The column's values as float32 scalars, so that JSON gets their shortest form."""
-    values = np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
-    valid = column.is_valid().to_pylist()
-    return [value if ok else None for value, ok in zip(values, valid, strict=True)]
+    verdicts = pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string())
+    return pa.StructArray.from_arrays(
+        [decisions.score, verdicts, decisions.reasons_array()],
+        names=["ai_score", "verdict", "reasons"],
+    )
 
 
 def _codec_by_name(path: Path) -> str:

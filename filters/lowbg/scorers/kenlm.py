@@ -8,7 +8,6 @@ al. 2020, "CCNet". Needs the extra `kenlm`.
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from lowbg.errors import ConfigError, ModelError
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents, Scorer
 from lowbg.scorers.lm import extras
+from lowbg.storage.files import file_digest
 
 KENLM_PERPLEXITY = Column(
     "kenlm_perplexity",
@@ -161,8 +161,7 @@ def _pieces_of(path: str) -> Any:
 @functools.cache
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -188,6 +188,12 @@ def _temporary_name(name: str) -> str:
     return f".{short}{suffix}"
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Puts `data` durably in the place of the file `path`, at once or not at all."""
     temporary = path.with_name(f"{path.name}.new")

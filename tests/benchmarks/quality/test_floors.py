@@ -17,8 +17,9 @@ from benchmarks.quality.development import judge
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
 from lowbg.jobs.eval.evaluate import Judgements
-from lowbg.jobs.train.corpus import Row, file_digest
+from lowbg.jobs.train.corpus import Row
 from lowbg.models import embedded_names, open_embedded
+from lowbg.storage.files import file_digest
 
 ROOT = Path(__file__).resolve().parents[3]
 QUALITY = ROOT / "benchmarks" / "quality"

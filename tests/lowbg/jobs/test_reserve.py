@@ -27,7 +27,7 @@ from lowbg.jobs import reserve
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.jobs.mix.inputs import find
 from lowbg.jobs.reserve import Reserved, append, remove
-from lowbg.records import LinePayload
+from lowbg.records import BytesPayload
 from lowbg.runs.inputs import discover
 from lowbg.runs.manifest import verify
 from lowbg.storage.locks import run_lock
@@ -91,7 +91,7 @@ def test_records_keep_their_stored_form(tmp_path: Path) -> None:
     (batch,) = reader
     reader.close()
     payload = batch.payload
-    assert isinstance(payload, LinePayload)
+    assert isinstance(payload, BytesPayload)
     spans = zip(payload.starts, payload.ends, strict=True)
     kept = [payload.buffer[start:end] for start, end in spans]
     assert kept == [stored + b"\n", stored[3:].replace(b"one", b"two")]

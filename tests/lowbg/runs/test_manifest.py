@@ -198,13 +198,13 @@ def test_paths_outside_are_never_opened(
     (root.parent / "secret").write_text("x")
     rewrite(root, lambda content: content["files"][0].update(path=path))
     opened: list[str] = []
-    real = manifest._digest
+    real = manifest.file_digest
 
     def digest(path: Path) -> str:
         opened.append(str(path))
         return real(path)
 
-    monkeypatch.setattr(manifest, "_digest", digest)
+    monkeypatch.setattr(manifest, "file_digest", digest)
     found = verify(root)
     assert kinds(found) == [("manifest", path), ("extra", "human/a.jsonl")]
     assert all(Path(name).is_relative_to(root) and ".." not in name for name in opened)

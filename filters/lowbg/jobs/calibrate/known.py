@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled, is_known
 from lowbg.config import RunConfig
 from lowbg.decision import lm
 from lowbg.decision.provenance import trusted_by_date
@@ -148,13 +149,13 @@ def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
     counts["unread"] += sum(rejected.count for rejected in batch.rejected)
     judged = engine.judge(batch.text, batch.metadata)
     scores = judged.decisions.score
-    scored = _bools(scores.is_valid())
+    scored = is_known(scores)
     labelled = np.ones(len(batch), np.bool_)
     if by.before is not None:
         human = trusted_by_date(batch.metadata, by.before, len(batch))
     else:
         labels = batch.metadata.id
-        labelled = _bools(labels.is_valid())
+        labelled = is_known(labels)
         wanted = by.label_human.lower()
         human = np.array([str(v).lower() == wanted for v in labels.to_pylist()], np.bool_)
         human &= labelled
@@ -168,7 +169,7 @@ def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
     columns = {
         "language": codes[judged.documents.languages],
         "words": judged.documents.tokens.words_per_document,
-        "score": np.asarray(scores.fill_null(0.0).to_numpy(zero_copy_only=False), np.float32),
+        "score": filled(scores, 0.0),
         "called_ai": judged.decisions.called_ai,
         "is_human": human,
         "scored": scored,
@@ -194,7 +195,7 @@ def _evidence(gathered: _Gathered, judged: Judged) -> NDArray[np.float64] | None
     words = judged.documents.tokens.words_per_document
     x = lm.evidence(judged.columns, features[0], words)
     decisions = judged.decisions
-    can_be_judged = decisions.too_short | _bools(decisions.score.is_valid())
+    can_be_judged = decisions.too_short | is_known(decisions.score)
     return np.where(can_be_judged & (words >= lm.MIN_WORDS), x, np.nan)
 
 
@@ -208,10 +209,6 @@ def _fresh(
         fresh[i] = digest not in seen
         seen.add(digest)
     return fresh
-
-
-def _bools(array: pa.BooleanArray) -> NDArray[np.bool_]:
-    return np.asarray(array.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _whole(gathered: _Gathered, by: KnownBy) -> Known:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import to_numpy, whole
 from lowbg.config import ExecutorName, RunConfig
 from lowbg.errors import InputError
 from lowbg.records import Batch, Metadata
@@ -47,12 +48,12 @@ class Sample:
     @property
     def text(self) -> pa.LargeStringArray:
         """The documents' text."""
-        return _column(self.rows, "text")
+        return whole(self.rows["text"])
 
     @property
     def metadata(self) -> Metadata:
         """What the documents say of themselves."""
-        return Metadata(**{name: _column(self.rows, name) for name in _COLUMNS[2:]})
+        return Metadata(**{name: whole(self.rows[name]) for name in _COLUMNS[2:]})
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class _Lowest:
         if not self.parts:
             return
         rows = pa.concat_tables(self.parts)
-        priority = rows["priority"].to_numpy()
+        priority = to_numpy(whole(rows["priority"]))
         order = np.argsort(priority, kind="stable")[: self.size]
         self.parts = [rows.take(pa.array(order)).combine_chunks()]
         if len(order) == self.size:
@@ -174,11 +175,6 @@ def priorities(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(z ^ (z >> np.uint64(31)), np.uint64)
-
-
-def _column(rows: pa.Table, name: str) -> pa.Array:
-    column = rows[name].combine_chunks()
-    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
 
 def _nothing() -> pa.Table:

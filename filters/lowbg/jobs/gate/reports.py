@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from lowbg.jobs.gate.evidence import Evidence, Part
 from lowbg.report import merge_reports, read_json
 from lowbg.report.statistics import Statistics
 from lowbg.runs import manifest
+from lowbg.storage.files import file_digest
 
 REPORT: Final = "report.json"
 _SCHEMAS: Final = "lowbg."
@@ -90,7 +90,7 @@ def _checked(directory: Path) -> Path:
             f"{directory / 'human'}"
         )
     path = directory / REPORT
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != written:
+    if not path.is_file() or file_digest(path) != written:
         raise ConfigError(
             f"{path}: not the report that the run wrote; `lowbg verify {directory}` says more"
         )

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import to_numpy, whole
 from lowbg.errors import InputError
 from lowbg.formats.base import Reader
 from lowbg.jobs.gate.evidence import Evidence, Sample, Scanned
 from lowbg.jobs.gate.scan import CountingSinks, GateJob, gather, map_shards
-from lowbg.records import Batch, LinePayload, Metadata
+from lowbg.records import Batch, BytesPayload, Metadata
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.checkpoints import Tally
@@ -169,7 +170,7 @@ class _Draw:
             on_progress(Progress(self._shard.name, tally.consumed, tally.records, 0, done=True))
         result = ShardResult(
             shard=self._shard.name, source=self._shard.path,
-            format=reader.format if reader is not None else "unknown",
+            format=reader.format.name if reader is not None else "unknown",
             compression=reader.compression if reader is not None else "unknown",
             records=tally.records, complete=complete, statistics=self._statistics, outputs=(),
             problems=tuple(tally.problems.values()), read_bytes=tally.consumed,
@@ -180,7 +181,7 @@ class _Draw:
         rows = self._tables[0] if self._tables else None
         if rows is None:
             return Scanned(result, None, (), 0, self._documents)
-        return Drawn(result, None, (), 0, self._documents, _column(rows, "key"), rows)
+        return Drawn(result, None, (), 0, self._documents, to_numpy(whole(rows["key"])), rows)
 
     def _add(self, batch: Batch) -> None:
         tally = self._tally
@@ -209,11 +210,11 @@ class _Draw:
         if not self._tables:
             return
         rows = pa.concat_tables(self._tables).combine_chunks()
-        keys = _column(rows, "key")
+        keys = to_numpy(whole(rows["key"]))
         if len(keys) > self._size:
             kept = np.sort(np.argpartition(keys, self._size - 1)[: self._size])
             rows = rows.take(pa.array(kept)).combine_chunks()
-            self._bound = _column(rows, "key").max()
+            self._bound = to_numpy(whole(rows["key"])).max()
         self._tables, self._held = [rows], len(rows)
 
 
@@ -226,10 +227,6 @@ def _rows(batch: Batch, keys: NDArray[np.uint64]) -> pa.Table:
         **{name: getattr(batch.metadata, name) for name in _METADATA},
     }
     return pa.table(columns)
-
-
-def _column(rows: pa.Table, name: str) -> NDArray[Any]:
-    return np.asarray(rows.column(name).to_numpy())
 
 
 def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scanned:
@@ -248,15 +245,14 @@ def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scann
 
 def _batch(rows: pa.Table) -> Batch:
     """Rows as a batch whose records are nowhere any more."""
-    whole = {name: rows.column(name).combine_chunks() for name in ("text", *_METADATA)}
-    text = whole.pop("text")
+    metadata = {name: whole(rows[name]) for name in _METADATA}
     empty = np.empty(0, np.int64)
     return Batch(
-        records=_column(rows, "record"),
-        text=text,
-        metadata=Metadata(**whole),
-        sizes=_column(rows, "size"),
-        payload=LinePayload(b"", empty, empty),
+        records=to_numpy(whole(rows["record"])),
+        text=whole(rows["text"]),
+        metadata=Metadata(**metadata),
+        sizes=to_numpy(whole(rows["size"])),
+        payload=BytesPayload(b"", empty, empty),
         rejected=(),
         consumed=0,
     )

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lowbg.config import ExecutorName, Gate, RunConfig
+from lowbg.arrays import encoded, to_numpy
+from lowbg.config import VERDICTS, ExecutorName, Gate, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import NO_SOURCE, Evidence, Example, Part, Scanned
 from lowbg.records import Batch, Rejected
@@ -24,7 +25,6 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.run import choose_executor, closing, failed_shard, own_streams, reader_opener
 from lowbg.runs.shard import OnProgress, run_shard
 from lowbg.storage.files import WrittenFile
-from lowbg.text.origins import to_numpy
 
 EXAMPLES_A_CATEGORY: Final = 5
 MAX_SOURCES: Final = 10_000
@@ -207,11 +207,10 @@ class CountingSinks:
 
     def _add_sources(self, batch: Batch, judged: Judged) -> None:
         # The reader gives the source in the place of the id; see `GateJob.reading`.
-        encoded = batch.metadata.id.dictionary_encode(null_encoding="encode")
-        names = [NO_SOURCE if name is None else name for name in encoded.dictionary.to_pylist()]
-        codes = to_numpy(encoded.indices).astype(np.int64)
-        keys = codes * 3 + judged.decisions.verdicts.astype(np.int64)
-        counts = np.bincount(keys, minlength=3 * len(names)).reshape(-1, 3)
+        codes, values = encoded(batch.metadata.id)
+        names = [NO_SOURCE if name is None else name for name in values]
+        keys = codes * len(VERDICTS) + judged.decisions.verdicts.astype(np.int64)
+        counts = np.bincount(keys, minlength=len(VERDICTS) * len(names)).reshape(-1, len(VERDICTS))
         self._sources.add(names, counts)
 
     def _add_examples(self, batch: Batch, columns: Mapping[str, pa.Array]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import Durability, RunConfig
+from lowbg.config import Durability, RunConfig, Verdict
 from lowbg.decision.decide import Decisions
 from lowbg.errors import InputError
 from lowbg.formats import open_reader
@@ -18,12 +18,11 @@ from lowbg.formats.base import Reader
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
 from lowbg.jobs.mix.inputs import HUMAN, role_of
 from lowbg.jobs.mix.measure import folder, rows_of
-from lowbg.records import Batch, KnownOrigin, LinePayload, Metadata, Position, Rejected, RowPayload
+from lowbg.records import Batch, KnownOrigin, Metadata, Position, Rejected
 from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import Checkpoint, Journal, key_of
 from lowbg.runs.engine import Judged
 from lowbg.runs.inputs import Shard
-from lowbg.runs.routing import VERDICT_AI, VERDICT_HUMAN
 from lowbg.runs.shard import OnProgress, run_shard
 from lowbg.runs.sinks import QUARANTINE, check_inside, open_writer
 from lowbg.scorers.base import Documents
@@ -67,7 +66,7 @@ class CopyWorker:
             assert isinstance(reader, SelectingReader)
             return CopySinks(task.name, reader.inner, setup, journal, checkpoint)
 
-        verdict = VERDICT_HUMAN if role_of(task) == HUMAN else VERDICT_AI
+        verdict = Verdict.HUMAN.code if role_of(task) == HUMAN else Verdict.AI.code
         return run_shard(
             task.name, task.path, reader, sinks, RoleJudge(verdict), on_progress, journal
         )
@@ -81,7 +80,7 @@ def taken_of(output: Path, name: str) -> NDArray[np.uint8]:
     return np.memmap(path, np.uint8, "r")
 
 
-class SelectingReader:
+class SelectingReader(Reader):
     """Of another reader's records, those that are taken; what can't be read comes along.
 
     `records` (rising) are the positions of the readable records, `taken` above 0 for those to
@@ -92,7 +91,7 @@ class SelectingReader:
         self, inner: Reader, records: NDArray[np.int64], taken: NDArray[np.uint8], name: str
     ) -> None:
         self.inner = inner
-        self.format, self.compression = inner.format, inner.compression
+        self.format, self.kind, self.compression = inner.format, inner.kind, inner.compression
         self.seen_fields = inner.seen_fields
         self._records = records
         self._taken = taken
@@ -126,7 +125,6 @@ def selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
     if keep.all():
         return batch
     mask = pa.array(keep)
-    payload = batch.payload
     own = batch.metadata
     return replace(
         batch,
@@ -137,9 +135,7 @@ def selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
             own.url.filter(mask), {name: c.filter(mask) for name, c in own.others.items()},
         ),
         sizes=batch.sizes[keep],
-        payload=LinePayload(payload.buffer, payload.starts[keep], payload.ends[keep])
-        if isinstance(payload, LinePayload)
-        else RowPayload(payload.rows.filter(mask)),
+        payload=batch.payload.take(keep),
     )  # fmt: skip
 
 

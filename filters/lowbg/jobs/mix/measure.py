@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled
 from lowbg.config import Mix, MixSelect, MixUnit, RunConfig
 from lowbg.errors import InputError, StoppedError
 from lowbg.formats import open_reader
@@ -178,8 +179,7 @@ class _Counting:
             ]
         if self._engine is not None:
             score = self._engine.judge(batch.text, batch.metadata).decisions.score
-            values = np.asarray(score.to_numpy(zero_copy_only=False), np.float32)
-            rows["score"] = np.where(score.is_valid(), values, np.float32("nan"))
+            rows["score"] = filled(score, np.nan)
         known = rows["units"] >= 0
         self.documents += len(rows)
         self.unsized += int((~known).sum())

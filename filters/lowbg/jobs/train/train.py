@@ -19,7 +19,6 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.train import calibration, kneser_ney, log_odds
 from lowbg.jobs.train.corpus import (
     Row,
-    file_digest,
     in_language,
     list_files,
     read_rows,
@@ -31,6 +30,7 @@ from lowbg.jobs.train.regression import Floats, Sparse, fit_logistic
 from lowbg.jobs.train.windows import Vocabulary, Windows, count_ngrams, cut
 from lowbg.models import save_arrays
 from lowbg.scorers.perplexity import log_likelihoods
+from lowbg.storage.files import file_digest
 from lowbg.text.tokens import Tokens
 
 log = logging.getLogger(__name__)

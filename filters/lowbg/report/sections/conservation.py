@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.config import OUTCOMES
 from lowbg.report.sections.base import Block, Material, Note, Section, count_text
-from lowbg.report.statistics import VERDICTS
 
 
 def _collect(material: Material) -> dict[str, Any]:
@@ -15,14 +15,14 @@ def _collect(material: Material) -> dict[str, Any]:
     unbalanced = [shard["shard"] for shard in material.shards if not shard["balanced"]]
     return {
         "records_in": records,
-        **{verdict: counted[verdict] for verdict in VERDICTS},
+        **{verdict: counted[verdict] for verdict in OUTCOMES},
         "balanced": records == sum(counted.values()) and not unbalanced,
         "unbalanced_shards": unbalanced,
     }
 
 
 def _blocks(check: Any) -> Sequence[Block]:
-    parts = " + ".join(f"{count_text(check[verdict])} {verdict}" for verdict in VERDICTS)
+    parts = " + ".join(f"{count_text(check[verdict])} {verdict}" for verdict in OUTCOMES)
     sign = "=" if check["balanced"] else "≠"
     text = f"{count_text(check['records_in'])} records in {sign} {parts}"
     if check["balanced"]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.config import VERDICTS
 from lowbg.report.sections.base import Block, Histogram, Material, Note, Section
-
-_VERDICTS = ("human", "ai", "unscored")
 
 
 def _collect(material: Material) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def _collect(material: Material) -> dict[str, Any]:
             "edges": list(bins.edges),
             **{
                 verdict: {"below": row[0], "counts": row[1:-1], "above": row[-1]}
-                for verdict, row in zip(_VERDICTS, counts, strict=True)
+                for verdict, row in zip(VERDICTS, counts, strict=True)
             },
         }
     return histograms
@@ -29,9 +28,9 @@ def _collect(material: Material) -> dict[str, Any]:
 def _blocks(histograms: Any) -> Sequence[Block]:
     blocks = []
     for histogram in histograms.values():
-        series = {verdict: histogram[verdict]["counts"] for verdict in _VERDICTS}
-        below = sum(histogram[verdict]["below"] for verdict in _VERDICTS)
-        above = sum(histogram[verdict]["above"] for verdict in _VERDICTS)
+        series = {verdict: histogram[verdict]["counts"] for verdict in VERDICTS}
+        below = sum(histogram[verdict]["below"] for verdict in VERDICTS)
+        above = sum(histogram[verdict]["above"] for verdict in VERDICTS)
         if below or above or any(map(any, series.values())):
             blocks.append(
                 Histogram(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.config import VERDICTS
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import ShareEstimator
 from lowbg.report.sections.base import (
@@ -23,7 +24,7 @@ from lowbg.text.origins import NO_HOST
 KEPT = 50
 _ON_PAGE = 20
 _IN_TERMINAL = 4
-_DOCUMENTS = tuple(range(0, 3 * len(MEASURES), len(MEASURES)))
+_DOCUMENTS = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 _AI_DOCUMENTS = (len(MEASURES),)
 
 
@@ -63,9 +64,9 @@ def _rest(everything: CountTable, shown: list[Any], without_url: Any) -> dict[st
     rows = _rows(everything)
     if "(other)" not in rows:
         return None
-    counts = everything.counts[0].copy().reshape(3, len(MEASURES))
+    counts = everything.counts[0].copy().reshape(len(VERDICTS), len(MEASURES))
     for row in [*shown, *([without_url] if without_url else [])]:
-        for i, verdict in enumerate(("human", "ai", "unscored")):
+        for i, verdict in enumerate(VERDICTS):
             counts[i] -= [row[verdict][measure] for measure in MEASURES]
     return counted_row("(other)", counts) if counts.any() else None
 

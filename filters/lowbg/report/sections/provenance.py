@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.config import VERDICTS
 from lowbg.report.counting import CountTable
 from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 
 KEPT = 200
 _IN_TERMINAL = 4
-_VERDICTS = ("human", "ai", "unscored")
 
 
 def _collect(material: Material) -> dict[str, Any]:
@@ -20,9 +20,9 @@ def _collect(material: Material) -> dict[str, Any]:
 
 def _ranked(table: CountTable) -> list[dict[str, Any]]:
     """Documents by name and verdict, the most frequent first; beyond `KEPT` in one row."""
-    kept = table.largest(KEPT, range(len(_VERDICTS)))
+    kept = table.largest(KEPT, range(len(VERDICTS)))
     rows = [
-        {"name": name, "documents": sum(row), **dict(zip(_VERDICTS, row, strict=True))}
+        {"name": name, "documents": sum(row), **dict(zip(VERDICTS, row, strict=True))}
         for name, row in kept.to_dict().items()
     ]
     return sorted(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.config import OUTCOMES
 from lowbg.report.sections.base import Block, Column, Material, Section, Table, interval_cell
-from lowbg.report.statistics import VERDICTS
 
 _SHOWN = 200
 
@@ -19,7 +19,7 @@ def _blocks(shards: Any) -> Sequence[Block]:
     columns = (
         Column("Shard", "code"),
         Column("Records", "count"),
-        *(Column(verdict.capitalize(), "count") for verdict in VERDICTS[:2]),
+        *(Column(verdict.capitalize(), "count") for verdict in OUTCOMES[:2]),
         Column("Unscored", "count"),
         Column("Quarant.", "count"),
         Column("AI share of scored", "share"),
@@ -29,7 +29,7 @@ def _blocks(shards: Any) -> Sequence[Block]:
         (
             shard["shard"],
             shard["records"],
-            *(shard["documents"][verdict] for verdict in VERDICTS),
+            *(shard["documents"][verdict] for verdict in OUTCOMES),
             interval_cell(shard),
             "yes" if shard["complete"] else "NO",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowbg.config import OUTCOMES
 from lowbg.report.estimate import share, wilson
 from lowbg.report.sections.base import (
     BarLine,
@@ -17,17 +18,17 @@ from lowbg.report.sections.base import (
     Table,
     share_text,
 )
-from lowbg.report.statistics import MEASURES, VERDICTS
+from lowbg.report.statistics import MEASURES
 
 
 def _collect(material: Material) -> dict[str, Any]:
     measured = material.statistics.measured()
-    whole = {name: sum(measured[verdict][name] for verdict in VERDICTS) for name in MEASURES}
+    whole = {name: sum(measured[verdict][name] for verdict in OUTCOMES) for name in MEASURES}
     totals: dict[str, Any] = {
         "records": sum(shard["records"] for shard in material.shards),
         **whole,
     }
-    for verdict in VERDICTS:
+    for verdict in OUTCOMES:
         totals[verdict] = {
             **measured[verdict],
             **{
@@ -57,7 +58,7 @@ def _blocks(totals: Any) -> Sequence[Block]:
             totals[verdict]["words"],
             totals[verdict]["share_of_words"],
         )
-        for verdict in VERDICTS
+        for verdict in OUTCOMES
     ]
     columns = (
         Column("Verdict"),
@@ -69,7 +70,7 @@ def _blocks(totals: Any) -> Sequence[Block]:
         Column("Share", "percent"),
     )
     return (
-        Stack([(verdict, verdict, totals[verdict]["documents"]) for verdict in VERDICTS]),
+        Stack([(verdict, verdict, totals[verdict]["documents"]) for verdict in OUTCOMES]),
         Table(columns, rows),
     )
 
@@ -82,7 +83,7 @@ def _lines(totals: Any) -> Sequence[Line | BarLine]:
             totals[verdict]["share_of_documents"],
             verdict,
         )
-        for verdict in VERDICTS
+        for verdict in OUTCOMES
     ]
     interval = totals["ai_share_of_scored_interval"]
     if interval is None:

@@ -8,7 +8,6 @@ over the words finds every variant; among overlapping ones the leftmost wins, th
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ from lowbg.scorers.phrases.matching import (
     find_urls,
     word_ends,
 )
+from lowbg.storage.files import file_digest
 from lowbg.text.characters import FOLDINGS, folding_of, folding_tables
 from lowbg.text.tokens import Tokens, tokenize
 
@@ -113,10 +113,7 @@ def list_paths() -> dict[str, Path]:
 
 def list_digests() -> dict[str, str]:
     """`phrases/<stem>.toml` → SHA-256 (hex) of each list."""
-    return {
-        f"phrases/{stem}.toml": hashlib.sha256(path.read_bytes()).hexdigest()
-        for stem, path in list_paths().items()
-    }
+    return {f"phrases/{stem}.toml": file_digest(path) for stem, path in list_paths().items()}
 
 
 def categories() -> tuple[str, ...]:

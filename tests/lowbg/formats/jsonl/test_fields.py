@@ -19,7 +19,7 @@ from lowbg.formats.jsonl.grammar import MAX_DEPTH, MAX_ID_DIGITS, MAX_NUMBER
 from lowbg.formats.jsonl.objects import parse
 from lowbg.formats.jsonl.reader import JsonlReader
 from lowbg.formats.jsonl.vectors import PADDING
-from lowbg.records import Batch, LinePayload, Metadata
+from lowbg.records import Batch, BytesPayload, Metadata
 
 PLAIN_NAMES = FieldNames()
 NESTED_NAMES = FieldNames(
@@ -69,7 +69,7 @@ def content(found: list[Batch]) -> dict[str, object]:
     """Everything that is in the batches, but for where one ends and another begins."""
     rows: list[tuple[int, str, bytes]] = []
     for batch in found:
-        assert isinstance(batch.payload, LinePayload)
+        assert isinstance(batch.payload, BytesPayload)
         spans = zip(batch.payload.starts.tolist(), batch.payload.ends.tolist(), strict=True)
         stored = [batch.payload.buffer[start:end] for start, end in spans]
         assert batch.sizes.tolist() == [len(line) for line in stored]

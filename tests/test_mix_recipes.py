@@ -1,23 +1,15 @@
-"""The README's recipes for provenance, the reserve and mixes, run as they are written there."""
+"""The recipes for provenance, the reserve and mixes, run as the pages have them."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-SECTIONS = ("### Provenance and the reserve", "### Mix")
+from tests.pages import DOCS, recipe_commands
+
 PROSE = "We walked across the river on the stones, and the dogs ran ahead of us. " * 8
-
-
-def recipes() -> list[str]:
-    """The commands of the sections, in their order."""
-    text = README.read_text(encoding="utf-8")
-    parts = [text.partition(f"\n{title}\n")[2].partition("\n##")[0] for title in SECTIONS]
-    return re.findall(r"^\$ (.+)$", "".join(parts), flags=re.MULTILINE)
 
 
 def write(path: Path, count: int, date: str, host: str) -> None:
@@ -41,7 +33,8 @@ def test_every_recipe_runs(tmp_path: Path) -> None:
     write(tmp_path / "generated" / "made.jsonl", 40, "2024-05-05", "maker.example")
     (tmp_path / "farms.txt").write_text("farm.example\n")
     (tmp_path / "letter.txt").write_text(f"old 3. {PROSE}")
-    commands = recipes()
+    pages = (DOCS / "provenance.md", DOCS / "commands" / "mix.md")
+    commands = [command for page in pages for command in recipe_commands(page)]
     assert len(commands) == 9
     shell = f'lowbg() {{ "{sys.executable}" -m lowbg_cli "$@"; }}\n'
     for command in commands:

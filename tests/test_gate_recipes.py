@@ -1,4 +1,4 @@
-"""The gate's recipes in the README, run as they are written: on clean data, and with AI text."""
+"""The gate's recipes, run as `docs/commands/gate.md` has them: on clean data, and with AI text."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from pathlib import Path
 import pytest
 import yaml
 from examples.make_sample import ai_documents, human_documents
+from tests.pages import DOCS, ROOT, blocks, read
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = read(DOCS / "commands" / "gate.md")
 
 
 def block(language: str, mark: str) -> str:
-    """The README's one block of a language that holds `mark`."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-    (text,) = [text for text in found if mark in text]
-    return str(text)
+    """The page's one block of a language that holds `mark`."""
+    (text,) = [found.text for found in blocks(PAGE, language) if mark in found.text]
+    return text
 
 
 def write_data(folder: Path, *, clean: bool) -> None:
@@ -35,7 +34,7 @@ def write_data(folder: Path, *, clean: bool) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with the README's policy; `bin/` has the commands that a recipe calls."""
+    """A project with the page's policy; `bin/` has the commands that a recipe calls."""
     root = tmp_path / "project"
     (root / "bin").mkdir(parents=True)
     (root / "policy.toml").write_text(block("toml", "[gate]"), encoding="utf-8")
