@@ -152,6 +152,7 @@ def installed(shown: Shown) -> Shown | None:
     return None if rest == ["pytest"] else Shown(" && ".join(rest), shown.output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name)
 def test_examples_run_as_written(page: Path, desk: Path) -> None:
     for block in runnable(page):

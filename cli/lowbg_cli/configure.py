@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from lowbg.amounts import counted
 from lowbg.config import (
     ExecutorName,
     Extras,
@@ -321,7 +322,7 @@ def tell_left_out(found: Discovery, *, quiet: bool) -> None:
     """Says what lies among the shards and isn't read."""
     if found.skipped and not quiet:
         some = ", ".join(found.skipped[:3]) + (", …" if len(found.skipped) > 3 else "")
-        terminal.say(f"{terminal.plural(len(found.skipped), 'other file')} left out: {some}")
+        terminal.say(f"{counted(len(found.skipped), 'other file')} left out: {some}")
 
 
 def standard_input(shards: Sequence[Shard]) -> BinaryIO | None:

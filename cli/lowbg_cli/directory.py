@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from lowbg.amounts import counted
 from lowbg.config import Changed, Compression, Durability, Existing
 from lowbg.errors import ConfigError, LockedError
 from lowbg_cli import terminal
@@ -19,10 +20,10 @@ from lowbg_cli.progress import progress_line
 if TYPE_CHECKING:
     from lowbg.jobs.reserve import Reserved
     from lowbg.runs.inputs import Shard
-    from lowbg.runs.run import OnShard, Outcome
-    from lowbg.runs.shard import OnProgress
+    from lowbg.runs.job import Outcome
+    from lowbg.runs.progress import Observer
 
-    Start: TypeAlias = Callable[[OnProgress | None, OnShard], Outcome]
+    Start: TypeAlias = Callable[[Observer], Outcome]
 
 DURABILITY = Durability()
 
@@ -103,14 +104,14 @@ def run_in_directory(
             log.during(command_line(), output=str(output), shards=len(shards)),
             if_interrupted(hint),
         ):
-            with progress_line(shards, quiet=quiet) as on_progress:
-                outcome = start(on_progress, log.shard)
+            with progress_line(shards, quiet=quiet) as observer:
+                outcome = start(replace(observer, shard=log.shard))
             for note in outcome.notes:
                 terminal.warning(note)
             if directory.incremental and not quiet:
                 terminal.say(_added(outcome, output))
             elif outcome.resumed and not quiet:
-                terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
+                terminal.say(f"{counted(outcome.resumed, 'shard')} had been finished")
             if outcome.reserved is not None and not quiet:
                 terminal.say(_reserved(directory.reserve, outcome.reserved))
             code = ExitCode.FINISHED
@@ -127,15 +128,15 @@ def run_in_directory(
 
 def _added(outcome: Outcome, output: Path) -> str:
     """What an incremental run came upon."""
-    earlier = f"{terminal.plural(outcome.resumed, 'shard')} processed before"
+    earlier = f"{counted(outcome.resumed, 'shard')} processed before"
     if not outcome.shards:
         return f"nothing new; {output} stays as it is ({earlier})"
-    return f"{terminal.plural(len(outcome.shards), 'new shard')}; {earlier}"
+    return f"{counted(len(outcome.shards), 'new shard')}; {earlier}"
 
 
 def _reserved(reserve: Path | None, reserved: Reserved) -> str:
     removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
     return (
-        f"{reserve}: {terminal.plural(reserved.added, 'document')} added, {reserved.known:,} were "
+        f"{reserve}: {counted(reserved.added, 'document')} added, {reserved.known:,} were "
         f"there{removed}"
     )

@@ -15,7 +15,7 @@ from lowbg.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
-    from lowbg.runs.run import Outcome
+    from lowbg.runs.job import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import lowbg
+from lowbg.amounts import counted
 from lowbg.config import LmDtype, RunConfig
 from lowbg_cli import options, scorer_options, terminal
 from lowbg_cli.configure import (
@@ -22,6 +23,7 @@ from lowbg_cli.configure import (
     standard_input,
 )
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -129,11 +131,10 @@ def calibrate_command(
     engine = Engine(replace(base, lm=None), extras)
     engine.prepare()
     engine.setup()
-    with progress_line(shards, quiet=quiet) as on_progress:
-        known = read_known(
-            shards, _reading(fields, engine), by, engine, standard_input(shards),
-            on_progress,
-        )  # fmt: skip
+    config, stdin = _reading(fields, engine), standard_input(shards)
+    with progress_line(shards, quiet=quiet) as observer:
+        known = read_known(shards, config, by, engine, stdin, observer)
+    whole = not tell_broken(known.shards)
     result = calibrate(known, engine, min_documents)
     joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)
@@ -143,8 +144,8 @@ def calibrate_command(
         _tell_lm(joint, quiet=quiet)
     if not quiet:
         terminal.show(_table(result, by))
-        terminal.say(f"{output}: thresholds for {terminal.plural(_found(result), 'language')}")
-    return ExitCode.FINISHED
+        terminal.say(f"{output}: thresholds for {counted(_found(result), 'language')}")
+    return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
 
 def _reading(fields: FieldNames, engine: Engine) -> RunConfig:
@@ -164,7 +165,7 @@ def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:
         elif not quiet:
             short = "" if r.judges_short else "; texts too short for the tables stay unscored"
             terminal.say(
-                f"{r.language}: the LM read {terminal.plural(r.read, 'human document')}; "
+                f"{r.language}: the LM read {counted(r.read, 'human document')}; "
                 f"joint threshold {r.threshold:.4f}{short}"
             )
 
@@ -189,7 +190,7 @@ def _trusting(policy: Policy, by: KnownBy, date_field: str) -> Policy:
 
 def _write(path: Path, policy: Policy, comments: tuple[str, ...]) -> None:
     from lowbg.decision.policy_text import policy_text
-    from lowbg.report.render_json import write_whole
+    from lowbg.storage.files import write_whole
 
     write_whole(path, policy_text(policy, comments).encode("utf-8"))
 
@@ -239,10 +240,10 @@ def _warn(result: Calibrated, known: Known) -> None:
         (known.unread, "can't be read"),
     ):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
+            terminal.warning(f"{counted(count, 'record')} left out: {what}")
     for count, what in ((known.unscored, "can't be scored"), (known.repeated, "repeats another")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'human document')} left out: {what}")
+            terminal.warning(f"{counted(count, 'human document')} left out: {what}")
 
 
 def _table(result: Calibrated, by: KnownBy) -> str:

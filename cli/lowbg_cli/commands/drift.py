@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from lowbg.amounts import counted
 from lowbg.config import RunConfig
 from lowbg.jobs.drift.settings import Limits, Size
 from lowbg_cli import options, terminal
@@ -23,6 +24,7 @@ from lowbg_cli.configure import (
 )
 from lowbg_cli.exits import ExitCode, guarded
 from lowbg_cli.helping import PlainCommand, PlainGroup
+from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -111,10 +113,11 @@ class _Places:
         """Every file that was asked for."""
         from lowbg.jobs.drift.history import append
         from lowbg.jobs.drift.trend import render_trend
-        from lowbg.report.render_json import render_json, write_whole
+        from lowbg.storage.files import write_whole
+        from lowbg.storage.typed import indented, to_plain
 
         if self.json is not None:
-            write_whole(self.json, render_json(check.as_dict()))
+            write_whole(self.json, indented(to_plain(check)))
         if self.history is not None:
             append(self.history, check)
         if self.html is not None:
@@ -172,10 +175,9 @@ def baseline_command(
     write_baseline(output, profile, conditions_of(engine), tuple(inputs))
     if not quiet:
         terminal.say(
-            f"{output}: {documents:,} of {terminal.plural(profile.seen, 'document')}, "
-            f"{words:,} words"
+            f"{output}: {documents:,} of {counted(profile.seen, 'document')}, {words:,} words"
         )
-    return ExitCode.INCOMPLETE if drawn.problems else ExitCode.FINISHED
+    return ExitCode.FINISHED if drawn.complete else ExitCode.INCOMPLETE
 
 
 @drift_app.command("check", cls=PlainCommand)
@@ -295,7 +297,7 @@ def check_command(
         baseline=before.sha256,
         inputs=tuple(inputs),
         documents=drawn.seen,
-        incomplete=bool(drawn.problems),
+        incomplete=not drawn.complete,
         changes=tuple(changes),
     )
     facts = [
@@ -376,34 +378,31 @@ def _draw(
     stdin = standard_input(shards)
 
     from lowbg.errors import InputError
-    from lowbg.jobs.drift.sampling import draw
+    from lowbg.jobs.drift.sampling import DrawTask, draw
     from lowbg.runs.engine import Engine
+    from lowbg.runs.mapping import Workers
 
     used, executor = WorkerOptions(workers).resolve(shards)
-    with progress_line(shards, quiet=quiet) as on_progress:
-        drawn = draw(
-            shards, config, size.documents, size.seed,
-            workers=used, executor=executor, stdin=stdin, on_progress=on_progress,
-        )  # fmt: skip
-    for problem in drawn.problems:
-        terminal.error(problem)
-    if drawn.problems and len(drawn) < size.documents:
+    task = DrawTask(config, size.documents, size.seed, stdin)
+    with progress_line(shards, quiet=quiet) as observer:
+        drawn = draw(shards, task, Workers(used, executor), observer)
+    tell_broken(drawn.shards)
+    if not drawn.complete and len(drawn) < size.documents:
         raise InputError(
-            f"{terminal.plural(drawn.seen, 'document')} could be read, too few for a sample of "
+            f"{counted(drawn.seen, 'document')} could be read, too few for a sample of "
             f"{size.documents:,}"
         )
     if drawn.unread and not drawn.seen:
-        fields = ", ".join(drawn.fields[:12])
+        seen = sorted({field for shard in drawn.shards for field in shard.seen_fields})
+        fields = ", ".join(seen[:12])
         hint = (
             f"the fields there are: {fields}. Name the one that holds the text with --text-field."
             if fields
             else "is the input JSONL, an object a line, or Parquet?"
         )
-        raise InputError(
-            f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; {hint}"
-        )
+        raise InputError(f"none of {counted(drawn.unread, 'record')} could be read as text; {hint}")
     if drawn.unread and not quiet:
-        terminal.warning(f"{terminal.plural(drawn.unread, 'record')} left out: can't be read")
+        terminal.warning(f"{counted(drawn.unread, 'record')} left out: can't be read")
     return drawn, Engine(policy).setup()
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import lowbg
+from lowbg.amounts import counted
 from lowbg.config import RunConfig, as_dict
 from lowbg.storage.files import file_digest
 from lowbg_cli import options, terminal
 from lowbg_cli.configure import FieldOptions, PolicyOptions, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -68,33 +70,28 @@ def eval_command(
     shards = find_shards(inputs, None, quiet=quiet).shards
 
     from lowbg.jobs.eval.evaluate import as_markdown, evaluate
+    from lowbg.jobs.eval.labelled import judge_labelled
     from lowbg.runs.engine import Engine
-    from lowbg_cli.labelled import judge_labelled
 
     engine = Engine(decision).setup()
-    with progress_line(shards, quiet=quiet) as on_progress:
-        labelled = judge_labelled(
-            shards, config, label_field, engine, standard_input(shards), on_progress
-        )
+    stdin = standard_input(shards)
+    with progress_line(shards, quiet=quiet) as observer:
+        labelled = judge_labelled(shards, config, label_field, engine, stdin, observer)
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
-    for error in labelled.cut.values():
-        terminal.error(str(error))
-    if labelled.cut:
+            terminal.warning(f"{counted(count, 'record')} left out: {what}")
+    if tell_broken(labelled.shards):
         terminal.warning("the metrics are of what was read, not of the whole input")
     judgements = labelled.judging.judgements()
     results = evaluate(judgements)
     if json_to is not None:
-        _write(json_to, _as_json(results, config, engine, shards, [*labelled.cut]))
+        _write(json_to, _as_json(results, config, engine, shards, labelled.cut))
     if markdown_to is not None:
         _write(markdown_to, as_markdown(results))
     if html_to is not None:
         from lowbg.jobs.eval.plots import as_html
 
-        _write(
-            html_to, as_html(judgements, results, _facts(config, engine, shards, [*labelled.cut]))
-        )
+        _write(html_to, as_html(judgements, results, _facts(config, engine, shards, labelled.cut)))
 
     from lowbg_cli.figures import print_figures
 
@@ -143,6 +140,6 @@ def _facts(
 
 
 def _write(path: Path, text: str) -> None:
-    from lowbg.report.render_json import write_whole
+    from lowbg.storage.files import write_whole
 
     write_whole(path, text.encode("utf-8", "backslashreplace"))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from lowbg.amounts import bytes_text
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError
 from lowbg_cli import options, terminal
@@ -119,7 +120,9 @@ def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
     with open_text(source, name) as stream:
         data = stream.read(config.max_record_bytes + 1)
     if len(data) > config.max_record_bytes:
-        raise ConfigError(f"{choice.file}: above {terminal.size(config.max_record_bytes)}")
+        raise ConfigError(
+            f"{choice.file}: above {bytes_text(config.max_record_bytes, three_digits=True)}"
+        )
     try:
         return data.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowbg.amounts import counted
 from lowbg.config import Changed, Durability, Existing, LmDtype, RunConfig
 from lowbg_cli import loading, options, scorer_options, terminal
 from lowbg_cli.configure import (
@@ -31,7 +32,7 @@ from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.runs.run import Outcome
+    from lowbg.runs.job import Outcome
 
 DEFAULTS = RunConfig()
 FIELDS = DEFAULTS.fields
@@ -167,7 +168,7 @@ def _into_directory(
         directory.reserve,
     )  # fmt: skip
     return run_in_directory(
-        lambda on_progress, on_shard: filter_shards(job, on_progress, on_shard),
+        lambda observer: filter_shards(job, observer),
         found.shards, output, directory, judgement,
     )  # fmt: skip
 
@@ -197,14 +198,15 @@ def _into_stream(
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
     with loading.for_good():
-        from lowbg.jobs.filter import filter_stream
+        from lowbg.jobs.filter import FilterStreamJob, filter_stream
 
     hint = "Lines on stdout are whole but not all; no file was written. Run it again."
-    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
-        outcome = filter_stream(
-            found.shards, stdin, sys.stdout.buffer, pipe.ai_to, pipe.quarantine, config,
-            command_line(), on_progress,
-        )  # fmt: skip
+    job = FilterStreamJob(
+        found.shards, config, stdin, command_line(), human=sys.stdout.buffer, ai=pipe.ai_to,
+        quarantine=pipe.quarantine,
+    )  # fmt: skip
+    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as observer:
+        outcome = filter_stream(job, observer)
     code = judgement.end(outcome, pipe.write_report(outcome))
     if outcome.quarantined and pipe.quarantine is None:
         return _lost(outcome)
@@ -214,7 +216,7 @@ def _into_stream(
 def _lost(outcome: Outcome) -> ExitCode:
     """Records that could not be read and were kept nowhere make a run incomplete."""
     terminal.error(
-        f"{terminal.plural(outcome.quarantined, 'record')} could not be read and went nowhere; "
+        f"{counted(outcome.quarantined, 'record')} could not be read and went nowhere; "
         "--quarantine-to FILE keeps them"
     )
     return ExitCode.INCOMPLETE

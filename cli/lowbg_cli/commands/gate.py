@@ -284,11 +284,11 @@ def _gather(
     job = GateJob(shards, config, count, executor, subject, found.skipped)
     with (
         if_interrupted("Nothing was judged."),
-        progress_line(shards, quiet=quiet) as on_progress,
+        progress_line(shards, quiet=quiet) as observer,
     ):
         if sample is not None:
-            return scan_sample(job, sample, seed, on_progress)
-        return scan(job, on_progress)
+            return scan_sample(job, sample, seed, observer)
+        return scan(job, observer)
 
 
 def _table(result: GateResult) -> str:
@@ -309,7 +309,7 @@ def _print(text: str) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    from lowbg.report.render_json import write_whole
+    from lowbg.storage.files import write_whole
 
     if str(path) == STDOUT:
         standard_output().write(data)

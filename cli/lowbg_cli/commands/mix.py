@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowbg.amounts import counted
 from lowbg.config import Compression, Durability, Mix, MixSelect, MixUnit, MixWeights, RunConfig
 from lowbg.errors import ConfigError
 from lowbg_cli import options, terminal
@@ -212,8 +213,8 @@ def mix_command(
     if select is MixSelect.NOVEL:
         read += tuple(shard for shard in found.shards if role_of(shard) == SYNTHETIC) * 2
     hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
-    with if_interrupted(hint), progress_line(read, quiet=quiet) as on_progress:
-        outcome = mix_shards(job, on_progress)
+    with if_interrupted(hint), progress_line(read, quiet=quiet) as observer:
+        outcome = mix_shards(job, observer)
     return _tell(outcome, mix, output, quiet=quiet)
 
 
@@ -262,10 +263,10 @@ def _tell(outcome: MixOutcome, mix: Mix, output: Path, *, quiet: bool) -> ExitCo
         )
     quarantined = outcome.human.quarantined + outcome.synthetic.quarantined
     if quarantined and not quiet:
-        terminal.warning(f"{terminal.plural(quarantined, 'record')} could not be read: {where}")
+        terminal.warning(f"{counted(quarantined, 'record')} could not be read: {where}")
     if outcome.unsized and not quiet:
         terminal.warning(
-            f"{terminal.plural(outcome.unsized, 'document')} without a number of tokens in "
+            f"{counted(outcome.unsized, 'document')} without a number of tokens in "
             f"{mix.token_field!r}: human ones count as 0, synthetic ones are left out"
         )
     if not quiet:
@@ -289,7 +290,7 @@ def _table(outcome: MixOutcome, mix: Mix) -> str:
         f"share      {share} of {mix.unit} human, floor {100 * float(mix.min_human):g} %",
     ]
     if outcome.capped:
-        lines.append(f"capped     {terminal.plural(outcome.capped, 'source')}")
+        lines.append(f"capped     {counted(outcome.capped, 'source')}")
     if outcome.wanted_draws is not None:
         drawn = outcome.human.mixed_documents + outcome.synthetic.mixed_documents
         short = drawn < 0.99 * outcome.wanted_draws  # Each is rounded, so that a few may lack.
@@ -306,7 +307,7 @@ def _table(outcome: MixOutcome, mix: Mix) -> str:
 
 def _part(part: Part, mix: Mix) -> str:
     of = "draws of" if mix.weights is not None else "of"
-    documents = f"{part.mixed_documents:,} {of} {terminal.plural(part.documents, 'document')}"
+    documents = f"{part.mixed_documents:,} {of} {counted(part.documents, 'document')}"
     if mix.unit is MixUnit.DOCUMENTS:
         return documents
     return f"{documents}, {part.mixed_units:,} {of} {part.units:,} {mix.unit}"

@@ -63,7 +63,7 @@ def _format_of(output: Path | None) -> ReportFormat:
 
 def _render(report: Report, report_format: ReportFormat, output: Path | None) -> None:
     from lowbg.report import render_html, render_json
-    from lowbg.report.render_json import write_whole
+    from lowbg.storage.files import write_whole
 
     if report_format is ReportFormat.JSON:
         data = render_json(report)

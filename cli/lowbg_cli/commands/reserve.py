@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lowbg.amounts import counted
 from lowbg_cli import options, terminal
 from lowbg_cli.exits import ExitCode, guarded
 from lowbg_cli.helping import PlainGroup
@@ -39,7 +40,7 @@ def remove_command(
 
     removed = remove(directory, names)
     if not quiet:
-        terminal.say(f"{directory}: {terminal.plural(removed, 'document')} removed")
+        terminal.say(f"{directory}: {counted(removed, 'document')} removed")
     return ExitCode.FINISHED
 
 

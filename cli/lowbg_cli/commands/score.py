@@ -146,19 +146,20 @@ def _into_directory(
         directory.retries, command_line(), found.skipped, format=row_format,
     )  # fmt: skip
     return run_in_directory(
-        lambda on_progress, on_shard: score_shards(job, on_progress, on_shard),
+        lambda observer: score_shards(job, observer),
         found.shards, output, directory, judgement,
     )  # fmt: skip
 
 
 def _into_stream(inputs: list[str], config: RunConfig, judgement: Judgement) -> ExitCode:
     with loading.for_good():
-        from lowbg.jobs.score import score_stream
+        from lowbg.jobs.score import ScoreStreamJob, score_stream
 
     stdout = standard_output()
     found = find_shards(inputs, None, quiet=judgement.quiet)
     stdin = standard_input(found.shards)
     hint = "Rows on stdout are whole but not all. Run it again."
-    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as on_progress:
-        outcome = score_stream(found.shards, stdin, stdout, config, command_line(), on_progress)
+    job = ScoreStreamJob(found.shards, config, stdin, command_line(), out=stdout)
+    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as observer:
+        outcome = score_stream(job, observer)
     return judgement.end(outcome, None)

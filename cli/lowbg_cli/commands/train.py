@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lowbg.amounts import bytes_text
 from lowbg.errors import ConfigError
 from lowbg_cli import options, terminal
 from lowbg_cli.exits import ExitCode
@@ -50,5 +51,5 @@ def train_command(
         logging.basicConfig(stream=sys.stderr, format="lowbg: %(message)s", level=logging.INFO)
     path = train(TrainConfig(language, output, tuple(human), tuple(ai), seed=seed)).path
     if not quiet:
-        terminal.say(f"{path}: {terminal.size(path.stat().st_size)}")
+        terminal.say(f"{path}: {bytes_text(path.stat().st_size, three_digits=True)}")
     return ExitCode.FINISHED

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lowbg.amounts import counted
 from lowbg.errors import ConfigError
 from lowbg_cli import options, terminal
 from lowbg_cli.exits import ExitCode
@@ -42,6 +43,6 @@ def verify_command(
         for finding in findings:
             print(terminal.printable(f"{finding.kind}: {finding.message}"))
     if not quiet:
-        found = terminal.plural(len(findings), "finding") if findings else "as the manifest says"
+        found = counted(len(findings), "finding") if findings else "as the manifest says"
         terminal.say(f"{directory}: {found}")
     return ExitCode.JUDGED_BAD if findings else ExitCode.FINISHED

@@ -96,6 +96,8 @@ class CountTable:
 
     def update(self, values: dict[str, list[int]]) -> None:
         """Adds what `to_dict` returned. Raises `ValueError` where it is of another width."""
+        if odd := [name for name, row in values.items() if len(row) != self.width]:
+            raise ValueError(f"{odd[0]}: {len(values[odd[0]])} counts; expected {self.width}")
         if values:
             self._add(list(values), np.array(list(values.values()), np.int64), None)
 

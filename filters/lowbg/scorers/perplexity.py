@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents, Scorer, log_bins
-from lowbg.text.ngrams import LanguageTables, NgramFigures, NgramTables
+from lowbg.text.ngrams import LanguageTables, NgramFigures, NgramTables, read_ngrams
 from lowbg.text.tokens import WORD_BYTES, Tokens
 
 PERPLEXITY = Column(
@@ -57,7 +57,7 @@ def log_likelihoods(
     """Log-likelihoods (nats) of the `documents` at these positions under one table."""
     figures = NgramFigures.empty(len(tokens))
     tables = LanguageTables.of({"lm_slots": slots}, {"lm": metadata})
-    tables.read(tokens, documents, figures)
+    read_ngrams(tables, tokens, documents, figures)
     return figures.log_likelihoods[documents]
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from lowbg.config import ExecutorName, Existing, Policy, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
-from lowbg.jobs.score import ScoreJob, score_shards, score_stream
+from lowbg.jobs.score import ScoreJob, ScoreStreamJob, score_shards, score_stream
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import discover
+from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
-from lowbg.runs.run import Outcome
 
 PROSE = topics["exceptions"]
 TEXTS = [
@@ -73,7 +73,7 @@ def test_parquet_and_stream_hold_the_same_rows_as_jsonl(source: Path, tmp_path: 
     run(source, tmp_path / "jsonl", ScoreFormat.JSONL)
     run(source, tmp_path / "parquet", ScoreFormat.PARQUET)
     stream = io.BytesIO()
-    score_stream(discover([str(source)]), None, stream, RunConfig())
+    score_stream(ScoreStreamJob(tuple(discover([str(source)])), RunConfig(), out=stream))
 
     rows = [
         json.loads(line)

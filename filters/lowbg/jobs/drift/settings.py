@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from lowbg.storage.typed import Closed
+
 JUDGED_DISTANCES: Final = ("words", "sentence_lengths", "languages")
 """Distributions whose distance may alert; hosts change from crawl to crawl, and are reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Closed, frozen=True):
     """How large a sample is, and the seed that draws it."""
 
     documents: int = 2_000

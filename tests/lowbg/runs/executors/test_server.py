@@ -16,6 +16,8 @@ import pytest
 
 from lowbg.runs.executors import server
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
 
 SCRIPT = """
@@ -25,8 +27,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Setup:
     def __call__(self):
-        from lowbg.text.tokens import _tokenize  # Where that loads it, nothing has been shared.
-        return Worker(bool(_tokenize.overloads), "lowbg.jobs.filter" in sys.modules)
+        from lowbg.kernels.words import read_words  # Where that loads it, nothing has been shared.
+        return Worker(bool(read_words.overloads), "lowbg.jobs.filter" in sys.modules)
 
 @dataclass
 class Worker:
