@@ -7,21 +7,24 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lowbg.amounts import counted
 from lowbg.errors import ConfigError
-from lowbg_cli import options, terminal
+from lowbg.settings import Setting
+from lowbg_cli import terminal
+from lowbg_cli.configure import AsJson, Quiet
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import command
 
 
+@command
 def verify_command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The output of a run.")],
+    *,
+    directory: Annotated[Path, Setting("The output of a run.", flags="DIR")],
     fast: Annotated[
-        bool, typer.Option("--fast", help="Names, sizes and sums only; reads no data.")
+        bool, Setting("Names, sizes and sums only; reads no data.", flags="--fast")
     ] = False,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Check an output directory against its manifest.
 
