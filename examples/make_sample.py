@@ -28,6 +28,7 @@ def human_documents() -> list[dict[str, str]]:
             "url": f"https://docs.example.org/{name}",
             "date": "2021-10-04",
             "language": "en",
+            "label": "human",
             "text": text,
         }
         for name, text in sorted(topics.items())
@@ -44,6 +45,7 @@ def ai_documents() -> list[dict[str, str]]:
             "url": f"https://blog.example.com/post/{i}",
             "date": "2024-05-17",
             "language": "en",
+            "label": "ai",
             "text": text.strip(),
         }
         for i, text in enumerate(texts)

@@ -27,9 +27,10 @@ from lowbg.jobs.drift.measure import measure
 from lowbg.jobs.drift.profile import DISTRIBUTIONS, FIGURES, Z
 from lowbg.jobs.drift.sampling import Sample
 from lowbg.jobs.drift.settings import Limits, Size
-from lowbg.jobs.train.corpus import Row, as_text, file_digest, list_files, read_rows
+from lowbg.jobs.train.corpus import Row, as_text, list_files, read_rows
 from lowbg.runs.engine import Engine
-from lowbg.schema import PERPLEXITY
+from lowbg.scorers.perplexity import PERPLEXITY
+from lowbg.storage.files import file_digest
 
 HERE = Path(__file__).parent
 DRAWS_SAME, DRAWS_DEGRADED = 100, 20
@@ -209,8 +210,8 @@ def as_markdown(summary: dict[str, dict[str, dict[str, float]]], head: Sequence[
     lines += _row(["figure", "limit", *summary], rule=True)
     for name in names:
         limit = _limits().get(name)
-        cells = [f"{figures[name]['change']:+.3f}" for figures in summary.values()]
-        lines += _row([name, "" if limit is None else f"{limit:+.2f}", *cells])
+        changes = [f"{figures[name]['change']:+.3f}" for figures in summary.values()]
+        lines += _row([name, "" if limit is None else f"{limit:+.2f}", *changes])
     lines += ["", "## The other half: spread of the change, and its stated standard error", ""]
     lines += _row(["figure", "spread over the draws", "stated error (mean)"], rule=True)
     for name in names:

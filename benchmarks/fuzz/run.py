@@ -37,7 +37,7 @@ import lowbg
 from lowbg.config import RunConfig
 from lowbg.errors import LowbgError
 from lowbg.formats import open_reader
-from lowbg.records import Batch, LinePayload, Position
+from lowbg.records import Batch, BytesPayload, Position
 
 SECONDS = 10.0
 """An input that takes longer is a hang: they have a few hundred bytes."""
@@ -177,7 +177,7 @@ class Seen:
             self.wrong.append("a text is null")
         batch.text.validate(full=True)
         lines = [b""] * len(batch)
-        if isinstance(batch.payload, LinePayload):
+        if isinstance(batch.payload, BytesPayload):
             payload = batch.payload
             spans = zip(payload.starts.tolist(), payload.ends.tolist(), strict=True)
             lines = [payload.buffer[start:stop] for start, stop in spans]
@@ -204,7 +204,7 @@ def run_reader(
         return seen, None, False
     if start is not None:
         reader.start_at(start)
-    plain = reader.format == "jsonl" and reader.compression == "none"
+    plain = reader.format.name == "jsonl" and reader.compression == "none"
     try:
         for count, batch in enumerate(reader, 1):
             seen.add(batch)

@@ -8,15 +8,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from benchmarks.quality.fairness import perplexity_deciles
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
 from lowbg.jobs.eval.evaluate import Judgements, length_buckets
-from lowbg.jobs.eval.fairness import perplexity_deciles
 from lowbg.jobs.eval.judging import Judging, judge_rows
-from lowbg.jobs.train.corpus import Row, file_digest, list_files, read_rows
+from lowbg.jobs.train.corpus import Row, list_files, read_rows
 from lowbg.models import embedded_names
 from lowbg.runs.engine import Engine
+from lowbg.storage.files import file_digest
 
 HERE = Path(__file__).parent
 

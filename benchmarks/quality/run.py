@@ -1,4 +1,4 @@
-"""Measures the shipped models on labelled text: `python benchmarks/quality/run.py DATA`.
+"""Measures the shipped models on labelled text: `python -m benchmarks.quality.run DATA`.
 
 DATA holds `labelled/dev/*.jsonl.zst`. Writes `results/dev.md` (detection), `results/fairness.md`
 (whom it gets wrong, and what a score is worth), `results/limits.md` (the README's table), all of
@@ -18,14 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from development import HERE, digests, judge
+from benchmarks.quality import fairness, floors
+from benchmarks.quality.development import HERE, digests, judge
 
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
-from lowbg.jobs.eval import fairness, floors
 from lowbg.jobs.eval.evaluate import (
     GroupResult,
     Interval,
@@ -195,5 +192,5 @@ if __name__ == "__main__":
     try:
         raise SystemExit(main(sys.argv[1:]))
     except ConfigError as error:
-        print(f"run.py: {error}", file=sys.stderr)
+        print(f"benchmarks.quality.run: {error}", file=sys.stderr)
         raise SystemExit(2) from None

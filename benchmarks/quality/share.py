@@ -1,4 +1,4 @@
-"""Measures the report's estimate of the AI share: `python benchmarks/quality/share.py DATA`.
+"""Measures the report's estimate of the AI share: `python -m benchmarks.quality.share DATA`.
 
 DATA holds `labelled/dev/*.jsonl.zst`. Every document is judged once. Then, for each language and
 each true share, documents are drawn at random (no document twice): half of the human ones are
@@ -7,9 +7,9 @@ estimate of the language is made as a report makes it, from its own trusted docu
 `results/share.md` and `results/share.json`: coverage of the 95 % interval and mean absolute error
 of the estimate, beside those of the raw share and of the adjusted count with a recall of 1.
 
-`python benchmarks/quality/share.py --choose SCORES` chooses the constants of `report/mixture.py`
+`python -m benchmarks.quality.share --choose SCORES` chooses the constants of `report/mixture.py`
 on training text alone. SCORES holds the out-of-collection scores of training rows that
-`python -m lowbg.jobs.train.recipes DATA -o DIRECTORY --held-out SCORES` writes. Among the settings
+`python -m benchmarks.tables.recipes DATA -o DIRECTORY --held-out SCORES` writes. Among the settings
 whose interval covers the truth in 95 % of the draws of each true share, on average over the pools,
 the one with the least mean absolute error is chosen, then the narrowest. Writes
 `results/share-choice.md`.
@@ -29,18 +29,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from benchmarks.tables.held_out import HeldOut
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
 from lowbg.jobs.eval.evaluate import Judgements
 from lowbg.jobs.eval.judging import Judging, judge_rows
-from lowbg.jobs.train.corpus import file_digest, list_files, read_rows
-from lowbg.jobs.train.held_out import HeldOut
+from lowbg.jobs.train.corpus import list_files, read_rows
 from lowbg.models import embedded_names, open_embedded
 from lowbg.report.estimate import MIN_TRUSTED, ShareEstimator
 from lowbg.report.mixture import CHOSEN, Constants
 from lowbg.report.statistics import SCORE_BINS, Statistics
 from lowbg.runs.engine import Engine
+from lowbg.storage.files import file_digest
 
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5)
 DRAWS = 100
@@ -170,7 +171,7 @@ class Draw:
         got = ShareEstimator(self.statistics, constants).language(LANGUAGE)
         # Trusted documents are in the estimate as human ones: back to the mixed ones alone.
         scale = (self.documents + self.trusted) / self.documents
-        values = [got[name] * scale for name in ("estimate", "low", "high")]
+        values = [getattr(got, name) * scale for name in ("estimate", "low", "high")]
         adjusted = max(0.0, (self.raw - self.alarm_rate) / (1.0 - self.alarm_rate))
         return np.array([self.truth, *values, self.raw, adjusted, self.trusted, self.documents])
 

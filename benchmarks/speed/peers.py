@@ -45,7 +45,7 @@ def line_filter(source: Path, target: Path, keep: Keep) -> Work:
     """Parses with orjson, asks `keep`, writes the line's bytes at zstd level 3 to one of two."""
 
     def work() -> None:
-        outputs = [
+        outputs: list[Any] = [
             zstandard.ZstdCompressor(level=3).stream_writer((target / f"{name}.zst").open("wb"))
             for name in ("kept", "dropped")
         ]

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lowbg.config import Policy, RunConfig
 from lowbg.decision.decide import Features
@@ -22,7 +23,7 @@ from lowbg.formats import open_reader
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine
 from lowbg.runs.shard import statistics_batch
-from lowbg.runs.sinks import DirectorySinks
+from lowbg.runs.sinks import Place, RoutedFiles
 from lowbg.scorers.base import Documents
 from lowbg.storage.compression import open_input
 from lowbg.text import languages
@@ -59,9 +60,7 @@ def one_pass(shards: list[str], engine: Engine) -> tuple[dict[str, float], int]:
         for shard in shards:
             config = RunConfig()
             reader = open_reader(shard, config, Path(shard).name)
-            sinks = DirectorySinks(
-                Path(shard).name, Path(folder), reader, config, lambda name: None
-            )
+            sinks = RoutedFiles(Path(folder), Place(Path(shard).name), reader, config)
             batches = iter(reader)
             while True:
                 with clock.stage("read"):
@@ -74,7 +73,7 @@ def one_pass(shards: list[str], engine: Engine) -> tuple[dict[str, float], int]:
                 with clock.stage("tokens"):
                     tokens = tokenize(batch.text, engine._foldings[language])
                 documents = Documents(batch.text, tokens, language, languages.CODES)
-                columns = {}
+                columns: dict[str, Any] = {}
                 for scorer in engine.scorers:
                     with clock.stage(scorer.name):
                         columns.update(scorer.score(documents))

@@ -11,35 +11,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, InputError
+from lowbg.settings import Heading, setting
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
-    from lowbg.runs.run import Outcome
+    from lowbg.runs.job import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class PipeOptions:
     """What the command line says; null where it says nothing."""
 
-    ai_to: Path | None
-    discard_ai: bool
-    quarantine_to: Path | None
-    report: Path | None
-
-    def refuse(self, output: Path) -> None:
-        """Raises `ConfigError` where the command line says something: `output` takes it all."""
-        named = {
-            "--ai-to": self.ai_to,
-            "--discard-ai": self.discard_ai,
-            "--quarantine-to": self.quarantine_to,
-            "--report": self.report,
-        }
-        given = [name for name, value in named.items() if value]
-        if given:
-            raise ConfigError(
-                f"{', '.join(given)}: only without -o; with it everything goes to {output}"
-            )
+    ai_to: Path | None = setting(
+        "AI lines go here, compressed as the name says (.zst, .gz).",
+        None,
+        unit="FILE",
+        heading=Heading.PIPE,
+    )
+    discard_ai: bool = setting("AI lines are dropped.", False, heading=Heading.PIPE)
+    quarantine_to: Path | None = setting(
+        "Records that cannot be read go here.",
+        None,
+        unit="FILE",
+        heading=Heading.PIPE,
+        shown="<AI file>.quarantine.jsonl",
+    )
+    report: Path | None = setting(
+        "The report goes here (.json or .html).", None, unit="FILE", heading=Heading.PIPE
+    )
 
     @property
     def quarantine(self) -> Path | None:
@@ -98,8 +98,8 @@ def _check_stdout(shards: Sequence[Shard]) -> None:
 
 
 def _check_formats(shards: Sequence[Shard]) -> None:
-    """Before any line is out: of what comes later, Parquet has no lines."""
-    from lowbg.storage.compression import is_parquet
+    """Before any line is out: what comes later may have no lines."""
+    from lowbg.formats import recognise_file
 
     for shard in shards:
         path = Path(shard.path)
@@ -107,9 +107,10 @@ def _check_formats(shards: Sequence[Shard]) -> None:
         if not path.is_file():
             continue
         # What cannot be read is told with the rest of its shard.
-        with contextlib.suppress(OSError), path.open("rb") as stream:
-            if is_parquet(stream.read(4)):
+        with contextlib.suppress(OSError, InputError):
+            found, _ = recognise_file(path)
+            if not found.takes_stream:
                 raise ConfigError(
-                    f"{path} is Parquet, and stdout takes JSONL lines only. "
+                    f"{path} is {found.title}, and stdout takes JSONL lines only. "
                     "Write everything to a directory with -o DIR."
                 )

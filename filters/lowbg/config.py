@@ -12,9 +12,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from lowbg.errors import ConfigError
+from lowbg.policy import (
+    FprBound,
+    Gate,
+    GateGroup,
+    GateStatistic,
+    LmCalibration,
+    LmFeature,
+    LmSpread,
+    Policy,
+    Provenance,
+    Rule,
+    Thresholds,
+    Unscored,
+)
+from lowbg.settings import (
+    ABOVE_ZERO,
+    SIZE,
+    Heading,
+    check_limits,
+    setting,
+)
+
+# What a policy is made of is part of a run's configuration, and imported from here as well.
+__all__ = [
+    "FprBound",
+    "Gate",
+    "GateGroup",
+    "GateStatistic",
+    "LmCalibration",
+    "LmFeature",
+    "LmSpread",
+    "Policy",
+    "Provenance",
+    "Rule",
+    "Thresholds",
+    "Unscored",
+]
 
 
 class Verdict(StrEnum):
@@ -24,27 +61,17 @@ class Verdict(StrEnum):
     AI = "ai"
     UNSCORED = "unscored"
 
-
-class Rule(StrEnum):
-    """How features become a verdict."""
-
-    CALIBRATED = "calibrated"
-    THRESHOLDS = "thresholds"
+    @property
+    def code(self) -> int:
+        """How arrays of verdicts spell it: its place in `VERDICTS`."""
+        return VERDICTS.index(self.value)
 
 
-class FprBound(StrEnum):
-    """What the target false-positive rate bounds: collections of human text on average, or each."""
+VERDICTS: Final = tuple(verdict.value for verdict in Verdict)
+"""The verdicts' names, by their code."""
 
-    MEAN = "mean"
-    EVERY = "every"
-
-
-class Unscored(StrEnum):
-    """Where documents go that cannot be judged."""
-
-    HUMAN = "human"
-    SEPARATE = "separate"
-    AI = "ai"
+OUTCOMES: Final = (*VERDICTS, "quarantined")
+"""What becomes of a record: a verdict, or it could not be read."""
 
 
 class Compression(StrEnum):
@@ -59,7 +86,7 @@ class Compression(StrEnum):
 class ScoreFormat(StrEnum):
     """How scores are written.
 
-    JSONL and PARQUET: one row a document, `schema.SCORE_COLUMNS`. DOLMA: dolma's attributes side
+    JSONL and PARQUET: one row a document, `schema.Columns.row`. DOLMA: dolma's attributes side
     files, line by line beside the documents, below `attributes/lowbg/`.
     """
 
@@ -108,9 +135,27 @@ class Durability:
     With `digests` the SHA-256 of each input is noted, and compared when a run goes on.
     """
 
-    seconds: float = 30.0
-    bytes: int = 256 << 20
-    digests: bool = False
+    seconds: float = setting(
+        "How often a shard's state is saved.",
+        30.0,
+        flags="--checkpoint-seconds",
+        unit="S",
+        heading=Heading.RUNNING,
+        least=0.0,
+    )
+    bytes: int = setting(
+        "… and after how much decompressed input at the latest.",
+        256 << 20,
+        flags="--checkpoint-bytes",
+        unit=SIZE,
+        heading=Heading.RUNNING,
+    )
+    digests: bool = setting(
+        "Note each input's SHA-256; a resumed run compares it, not the time.",
+        False,
+        flags="--check-digests",
+        heading=Heading.RUNNING,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,170 +165,37 @@ class FieldNames:
     `others` are read as well, for provenance and counting.
     """
 
-    text: str = "text"
-    id: str = "id"
-    language: str = "language"
-    date: str = "date"
-    url: str = "url"
+    text: str = setting(
+        "A record's text; a dotted path (meta.lang) reaches into objects.",
+        "text",
+        flags="--text-field",
+        unit="FIELD",
+    )
+    id: str = setting(
+        "A record's identifier.", "id", flags="--id-field", unit="FIELD", heading=Heading.INPUT
+    )
+    language: str = setting(
+        "A record's language; told from the text where absent.",
+        "language",
+        flags="--lang-field",
+        unit="FIELD",
+        heading=Heading.INPUT,
+    )
+    date: str = setting(
+        "A record's date (ISO 8601).",
+        "date",
+        flags="--date-field",
+        unit="FIELD",
+        heading=Heading.INPUT,
+    )
+    url: str = setting(
+        "A record's URL, for the report.",
+        "url",
+        flags="--url-field",
+        unit="FIELD",
+        heading=Heading.INPUT,
+    )
     others: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Bounds of `rule = "thresholds"`: human only if all of them hold."""
-
-    min_perplexity: float = 120.0
-    min_burstiness: float = -0.2
-    max_phrase_hits: int = 0
-
-
-class GateStatistic(StrEnum):
-    """Which figure of a data set's AI share a gate judges.
-
-    RAW: what the verdicts say. ESTIMATE: corrected for what they get wrong. UPPER: the upper end
-    of the 95 % interval, of the estimate where there is one, else of the raw share.
-    """
-
-    RAW = "raw"
-    ESTIMATE = "estimate"
-    UPPER = "upper"
-
-
-class GateGroup(StrEnum):
-    """What parts of a data set a gate judges by themselves."""
-
-    LANGUAGE = "language"
-    YEAR = "year"
-    HOST = "host"
-    SHARD = "shard"
-    SOURCE = "source"
-
-    @property
-    def estimated(self) -> bool:
-        """Whether reports estimate the AI share of such parts."""
-        return self in (GateGroup.LANGUAGE, GateGroup.YEAR, GateGroup.HOST)
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """When `lowbg gate` fails a data set. Shares are 0 … 1; null: not judged.
-
-    `max_ai_share` is judged of the whole, `max_ai_share_by` of each part that has at least
-    `min_group_documents` scored documents; `source_field` names the records' field whose values
-    are the parts of `GateGroup.SOURCE`. `max_phrase_hits`: by category, how many documents may
-    hold one of its phrases. `max_quarantined_share` is of records, `min_human_token_share` of the
-    words of all documents.
-    """
-
-    max_ai_share: float | None = None
-    statistic: GateStatistic = GateStatistic.UPPER
-    max_ai_share_by: Mapping[GateGroup, float] = field(default_factory=dict)
-    source_field: str | None = None
-    min_group_documents: int = 100
-    max_phrase_hits: Mapping[str, int] = field(default_factory=dict)
-    max_quarantined_share: float | None = None
-    min_human_token_share: float | None = None
-    min_scored_documents: int = 1
-
-    def __post_init__(self) -> None:
-        if (GateGroup.SOURCE in self.max_ai_share_by) != (self.source_field is not None):
-            raise ConfigError(
-                "gate.max_ai_share_by.source and gate.source_field go together: the limit, and the "
-                "field whose values are the sources"
-            )
-        raw_only = [group for group in self.max_ai_share_by if not group.estimated]
-        if raw_only and self.statistic is GateStatistic.ESTIMATE:
-            raise ConfigError(
-                f"gate.statistic is 'estimate', and there are no estimates by {raw_only[0]}; "
-                "take 'raw' or 'upper', or leave out gate.max_ai_share_by." + raw_only[0]
-            )
-
-    @property
-    def empty(self) -> bool:
-        """Whether it limits nothing."""
-        limits = (self.max_ai_share, self.max_quarantined_share, self.min_human_token_share)
-        return not (
-            any(limit is not None for limit in limits)
-            or self.max_ai_share_by
-            or self.max_phrase_hits
-            or self.min_scored_documents > 1
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What is known of documents by where they come from, whatever their text says.
-
-    `fields` maps a field to globs of its values, and `allow_sources` are patterns of hosts and
-    addresses (see `provenance.SourcePatterns`): such documents are human. Documents of
-    `deny_sources` are AI, whatever else is known of them. `count_fields` are counted by value in
-    the report, and decide nothing.
-    """
-
-    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    allow_sources: tuple[str, ...] = ()
-    deny_sources: tuple[str, ...] = ()
-    count_fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LmSpread:
-    """How an LM's evidence x spreads over human text of a language: mean, variance parts τ² and
-    σ² of τ² + σ²/words, correlation of its z with the tables' z, and the fewest words it judges.
-    """
-
-    mean: float
-    between: float
-    within: float
-    correlation: float
-    min_words: int
-
-
-@dataclass(frozen=True, slots=True)
-class LmCalibration:
-    """What lets a causal LM take part in the decision; `lowbg calibrate --lm` makes it.
-
-    It holds for one model (`model`: SHA-256 of its files, and of the performer's if there is one)
-    and one `band` (null: all documents). `feature` is the column that is evidence; `languages` and
-    `min_ai_scores` are by language, the latter in place of the policy's where the LM has a say.
-    """
-
-    model: str
-    feature: str
-    band: tuple[float, float] | None
-    languages: Mapping[str, LmSpread]
-    min_ai_scores: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The decision, as a policy file states it.
-
-    `target_fpr` is the share of human documents that may be called AI, between 0 and 0.5;
-    `fpr_bound` says whether that holds on average over collections of human text that no table
-    was fitted to, or on every one of them.
-    `trust_before`: documents dated earlier are human by provenance; `date_field` names the field
-    that holds the date. `provenance`: what else tells who wrote. `min_ai_scores`: by language, the
-    `ai_score` from which a document is called AI, in place of the shipped threshold (what
-    `lowbg calibrate` writes).
-    `lm`: what a causal LM needs to take part; null: it is only reported.
-    """
-
-    rule: Rule = Rule.CALIBRATED
-    target_fpr: float = 0.01
-    fpr_bound: FprBound = FprBound.MEAN
-    unscored: Unscored = Unscored.HUMAN
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    trust_before: dt.date | None = None
-    date_field: str | None = None
-    min_ai_scores: Mapping[str, float] = field(default_factory=dict)
-    gate: Gate = field(default_factory=Gate)
-    provenance: Provenance = field(default_factory=Provenance)
-    lm: LmCalibration | None = None
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.target_fpr <= 0.5:
-            raise ConfigError(f"target_fpr is {self.target_fpr}; it must be above 0, at most 0.5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,22 +208,67 @@ class LmSettings:
     changes a figure beyond rounding.
     """
 
-    model: str
-    performer: str | None = None
-    band: tuple[float, float] | None = None
-    context: int | None = None
-    dtype: LmDtype = LmDtype.AUTO
-    device: str = "auto"
-    batch_tokens: int | None = None
+    model: str = setting(
+        "A causal LM reads documents too: a folder or a Hugging Face name (NAME@REVISION).",
+        flags="--lm",
+        unit="MODEL",
+        heading=Heading.SECOND_LOOK,
+    )
+    performer: str | None = setting(
+        "A second one for Binoculars.",
+        None,
+        flags="--lm-performer",
+        unit="MODEL",
+        heading=Heading.SECOND_LOOK,
+    )
+    band: tuple[float, float] | None = setting(
+        "It reads only documents whose ai_score lies here, and too short ones.",
+        None,
+        flags="--lm-band",
+        unit="LOW:HIGH",
+        heading=Heading.SECOND_LOOK,
+        shown="all",
+    )
+    context: int | None = setting(
+        "Tokens it reads at once.",
+        None,
+        flags="--lm-context",
+        unit="N",
+        heading=Heading.SECOND_LOOK,
+        least=2,
+        shown="the model's",
+    )
+    dtype: LmDtype = setting(
+        "Its numbers; auto: float32, on a GPU bfloat16.",
+        LmDtype.AUTO,
+        flags="--lm-dtype",
+        heading=Heading.SECOND_LOOK,
+    )
+    device: str = setting(
+        "auto, cpu, cuda, or cuda:N.",
+        "auto",
+        flags="--lm-device",
+        unit="DEVICE",
+        heading=Heading.SECOND_LOOK,
+    )
+    batch_tokens: int | None = setting(
+        "Tokens in a batch; halved when memory runs out.",
+        None,
+        flags="--lm-batch-tokens",
+        unit="N",
+        heading=Heading.SECOND_LOOK,
+        least=1,
+        shown="2048, on a GPU 65536",
+    )
 
     def __post_init__(self) -> None:
         if self.band is not None and not 0.0 <= self.band[0] <= self.band[1] <= 1.0:
             low, high = self.band
             raise ConfigError(
-                f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first"
+                f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first",
+                key="extras.lm.band",
             )
-        if self.context is not None and self.context < 2:
-            raise ConfigError(f"a context of {self.context} tokens; it must be 2 or more")
+        check_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,9 +279,32 @@ class KenlmSettings:
     CCNet did before that.
     """
 
-    model: str
-    sentencepiece: str | None = None
-    normalise: bool = False
+    model: str = setting(
+        "A KenLM model (.bin, .arpa): kenlm_perplexity.",
+        flags="--kenlm",
+        unit="FILE",
+        heading=Heading.OTHER_SCORERS,
+    )
+    sentencepiece: str | None = setting(
+        "The SentencePiece model of its words.",
+        None,
+        flags="--kenlm-sentencepiece",
+        unit="FILE",
+        heading=Heading.OTHER_SCORERS,
+    )
+    normalise: bool = setting(
+        "Prepare text for it as CCNet does.",
+        False,
+        flags="--kenlm-normalise",
+        heading=Heading.OTHER_SCORERS,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkSettings:
+    """Where the keys of the user's own watermark are: the path of a file."""
+
+    keys: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,12 +316,23 @@ class Extras:
 
     lm: LmSettings | None = None
     kenlm: KenlmSettings | None = None
-    watermark: str | None = None
+    watermark: str | None = setting(
+        "Look for a watermark, with these keys.", None, unit="FILE", heading=Heading.OTHER_SCORERS
+    )
 
     @property
-    def any(self) -> bool:
-        """Whether an optional scorer runs."""
-        return self != Extras()
+    def by_scorer(self) -> Mapping[str, LmSettings | KenlmSettings | WatermarkSettings | None]:
+        """The settings by scorer, null where it isn't asked for.
+
+        With two LMs `binoculars` has both scorers' columns.
+        """
+        pair = self.lm is not None and self.lm.performer is not None
+        return {
+            "causal_lm": None if pair else self.lm,
+            "binoculars": self.lm if pair else None,
+            "kenlm": self.kenlm,
+            "watermark": None if self.watermark is None else WatermarkSettings(self.watermark),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,10 +346,21 @@ class RunConfig:
 
     fields: FieldNames = field(default_factory=FieldNames)
     policy: Policy = field(default_factory=Policy)
-    compression: Compression = Compression.KEEP
-    annotate: bool = False
-    batch_bytes: int = 6 << 20
-    max_record_bytes: int = 64 << 20
+    compression: Compression = setting(
+        "How JSONL outputs are stored.", Compression.KEEP, heading=Heading.OUTPUT
+    )
+    annotate: bool = setting(
+        "Add score, verdict and reasons to each record, as `lowbg`.", False, heading=Heading.OUTPUT
+    )
+    batch_bytes: int = setting(
+        "How much is read at a time; changes memory and speed, never a result.",
+        6 << 20,
+        unit=SIZE,
+        hidden=True,
+    )
+    max_record_bytes: int = setting(
+        "Larger records are quarantined unread.", 64 << 20, unit=SIZE, heading=Heading.INPUT
+    )
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
 
@@ -402,16 +404,22 @@ class MixWeights:
     there are would be drawn by it, none more than `max_repeats` times.
     """
 
-    exponent: float = 10.0
-    upsampling: float = 1.5
-    max_repeats: int = 3
+    exponent: float = setting(
+        "A document weighs (1 − ai_score)^K.", 10.0, unit="K", heading=Heading.SAMPLING, least=0.0
+    )
+    upsampling: float = setting(
+        "Draws, as a multiple of the documents.",
+        1.5,
+        unit="X",
+        heading=Heading.SAMPLING,
+        least=ABOVE_ZERO,
+    )
+    max_repeats: int = setting(
+        "Most draws of a document.", 3, unit="N", heading=Heading.SAMPLING, least=1, most=255
+    )
 
     def __post_init__(self) -> None:
-        if not (self.exponent >= 0.0 and self.upsampling > 0.0 and self.max_repeats >= 1):
-            raise ConfigError(
-                "weights need an exponent of 0 or more, an upsampling above 0 and a repeat cap of "
-                "1 or more"
-            )
+        check_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,18 +431,48 @@ class Mix:
     URL, else the shard. `token_field` holds a record's tokens. With `weights` nothing is copied.
     """
 
-    min_human: Fraction = Fraction(1, 2)
-    unit: MixUnit = MixUnit.TOKENS
-    seed: int = 0
-    select: MixSelect = MixSelect.RANDOM
-    max_per_source: int | None = None
-    source_field: str | None = None
-    token_field: str | None = None
+    min_human: Fraction = setting(
+        "Least human share of the mix: 0.5, 1/3.",
+        Fraction(1, 2),
+        unit="SHARE",
+        least=0.0,
+        most=1.0,
+        shown="0.5",
+    )
+    unit: MixUnit = setting(
+        "What shares and caps are counted in.", MixUnit.TOKENS, flags="--by", heading=Heading.DRAW
+    )
+    seed: int = setting("Of the draw.", 0, unit="N", heading=Heading.DRAW)
+    select: MixSelect = setting(
+        "Synthetic documents: any, or those that add rare n-grams.",
+        MixSelect.RANDOM,
+        heading=Heading.DRAW,
+    )
+    max_per_source: int | None = setting(
+        "Most synthetic tokens (words, documents) of one source.",
+        None,
+        unit="N",
+        heading=Heading.DRAW,
+        least=0,
+    )
+    source_field: str | None = setting(
+        "What a source is.",
+        None,
+        unit="FIELD",
+        heading=Heading.DRAW,
+        shown="the URL's host, else the shard",
+    )
+    token_field: str | None = setting(
+        "A record's number of tokens.",
+        None,
+        unit="FIELD",
+        heading=Heading.DRAW,
+        shown="words, digits and marks are counted",
+    )
     weights: MixWeights | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_human <= 1:
-            raise ConfigError(f"min_human is {self.min_human}; it must be between 0 and 1")
+        check_limits(self)
         if self.token_field is not None and self.unit is not MixUnit.TOKENS:
             raise ConfigError(f"a token field has no effect on shares of {self.unit}")
 
@@ -460,7 +498,10 @@ def as_dict(value: Any) -> Any:
             "count_fields": list(value.count_fields),
         }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        values = {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, Policy) and not value.scorers:
+            del values["scorers"]  # A policy without any keeps the digest that it always had.
+        return values
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, Fraction):

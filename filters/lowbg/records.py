@@ -8,37 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.errors import ProblemKind
 
-class RejectReason(StrEnum):
-    """Why a record cannot be read and goes to quarantine."""
-
-    INVALID_JSON = "invalid_json"
-    INVALID_UTF8 = "invalid_utf8"
-    NOT_AN_OBJECT = "not_an_object"
-    MISSING_TEXT = "missing_text"
-    NULL_TEXT = "null_text"
-    TEXT_NOT_STRING = "text_not_string"
-    TOO_LARGE = "too_large"
-    CUT = "cut"
-    UNREADABLE = "unreadable"
+RejectReason: TypeAlias = ProblemKind
+"""Why a record goes to quarantine: the kinds that are `of_records`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A record that could not be read.
 
-    `record` is its 0-based position in the shard; `line` is 1-based and null for Parquet;
-    `offset` is the byte offset of the line in the decompressed shard, null for Parquet.
-    `raw` holds the stored bytes: the line for JSONL, a one-row Arrow IPC stream for Parquet
-    (`encoding` says which), empty where they could not be read at all. `count` is above 1 only
-    for a Parquet row group that could not be decoded.
+    `record` is its 0-based position in the shard; `line` is 1-based, null where a format has no
+    lines; `offset` is its byte offset in the decompressed shard, null where it has none. `raw`
+    holds the stored bytes, empty where they could not be read at all; `encoding` says what they
+    are: "line", "arrow-ipc" (a stream of one row), "warc". `count` is above 1 only for records
+    that could not be told apart, such as a row group that cannot be decoded.
     """
 
     record: int
@@ -51,9 +42,17 @@ class Rejected:
     count: int = 1
 
 
+class Payload(Protocol):
+    """The records of a batch in their stored form."""
+
+    def take(self, keep: NDArray[np.bool_]) -> Payload:
+        """The records where `keep` is true."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class LinePayload:
-    """JSONL lines as stored: record i is `buffer[starts[i]:ends[i]]`, line end included.
+class BytesPayload:
+    """Records as bytes: record i is `buffer[starts[i]:ends[i]]`; of a line, its end included.
 
     What lies in `buffer` outside of these is no part of any record.
     """
@@ -62,15 +61,21 @@ class LinePayload:
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
+    def take(self, keep: NDArray[np.bool_]) -> BytesPayload:
+        """The records where `keep` is true."""
+        return BytesPayload(self.buffer, self.starts[keep], self.ends[keep])
+
 
 @dataclass(frozen=True, slots=True)
 class RowPayload:
-    """Parquet rows as stored: row i of the batch is record i."""
+    """Records as Arrow rows: row i of the batch is record i."""
 
     rows: pa.RecordBatch
 
+    def take(self, keep: NDArray[np.bool_]) -> RowPayload:
+        """The records where `keep` is true."""
+        return RowPayload(self.rows.filter(pa.array(keep)))
 
-Payload = LinePayload | RowPayload
 
 OBJECT: Final = "(object)"
 LIST: Final = "(list)"
@@ -116,8 +121,8 @@ class Batch:
     """Consecutive readable records of one shard, with the rejected ones that lay between them.
 
     `records` holds each record's 0-based position in the shard (int64, rising); `text` is a
-    `pa.LargeStringArray` without nulls; `sizes` is each record's stored size in bytes (line
-    length for JSONL, UTF-8 length of the text for Parquet). `consumed` is how many bytes of the
+    `pa.LargeStringArray` without nulls; `sizes` is each record's stored size in bytes (UTF-8
+    length of the text where records have none of their own). `consumed` is how many bytes of the
     stored (compressed) input had been read when the batch was made, for progress. `lenient`
     counts records that strict JSON forbids but Python's json reads (NaN, lone surrogates).
     `blank` counts blank lines, which are not records.
@@ -137,8 +142,7 @@ class Batch:
         return len(self.records)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a reader stands between two batches: what it needs to go on from there.
 
     `record` records, `line` − 1 lines and `offset` decompressed bytes lie behind it. `hinted`
@@ -151,19 +155,3 @@ class Position:
     hinted: int = 0
     fields: tuple[str, ...] = ()
     damaged: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ParquetLayout:
-    """How a Parquet file is laid out, so that an output can be laid out alike.
-
-    `compression` holds one codec name ("zstd", "snappy", "none", …) a leaf column, in schema
-    order, or nothing: then zstd is used. `rows_per_group` is how many rows an output's row groups
-    have; `created_by` is what the file says wrote it. `int96` says that its timestamps are stored
-    in 96 bits, as older Spark, Hive and Impala do, all of them.
-    """
-
-    compression: tuple[str, ...] = ()
-    rows_per_group: int = 100_000
-    created_by: str = ""
-    int96: bool = False

@@ -3,7 +3,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -11,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer.main
 from examples.make_sample import ai_documents, human_documents
+from tests.pages import DOCS, blocks, read, recipe_commands
 from tests.pieces import pieces
 from typer.testing import Result
 
-from lowbg_cli.commands.drift import drift_app
+from lowbg_cli.commands.drift import DRIFT
 
 Run = Callable[..., Result]
 SMALL = ("--documents", 120, "--words", 6_000)
@@ -168,6 +167,7 @@ def test_odd_history_is_refused_before_the_work(run: Run, base: Path, tmp_path: 
     assert "history.jsonl:1" in got.stderr
 
 
+@pytest.mark.slow
 def test_standard_input_is_a_corpus(
     crawls: dict[str, Path], base: Path, run: Run, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
@@ -200,16 +200,10 @@ def test_canary(run: Run, tmp_path: Path) -> None:
                ).exit_code == 0  # fmt: skip
 
 
-def readme_recipes() -> tuple[list[str], str]:
-    """The README's `lowbg drift` commands, and its cron line."""
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^\$ lowbg (drift .+)$", readme, flags=re.MULTILINE)
-    cron = re.search(r"```crontab\n([\d*]+ ){4}[\d*]+ +(.* drift .*)\n```", readme)
-    assert cron is not None
-    return commands, cron[2]
+PAGE = DOCS / "commands" / "drift.md"
 
 
-def test_readme_commands_run_as_written(
+def test_the_page_s_recipes_run_as_written(
     run: Run, crawls: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for month, name in (("2026-10", "january"), ("2026-11", "february")):
@@ -221,7 +215,7 @@ def test_readme_commands_run_as_written(
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / "scores" / step / "h.jsonl").write_text(text)
     monkeypatch.chdir(tmp_path)
-    commands, _ = readme_recipes()
+    commands = [command.removeprefix("lowbg ") for command in recipe_commands(PAGE)]
     assert [command.split()[1] for command in commands] == ["baseline", "check", "canary"]
     for command in commands:
         size = SMALL if " baseline " in command else ()  # there is less text here
@@ -231,10 +225,12 @@ def test_readme_commands_run_as_written(
         assert (tmp_path / name).stat().st_size > 0
 
 
-def test_readme_cron_line_mails_when_it_alerts(
+@pytest.mark.slow
+def test_the_page_s_cron_line_mails_when_it_alerts(
     crawls: dict[str, Path], base: Path, tmp_path: Path
 ) -> None:
-    _, line = readme_recipes()
+    (cron,) = blocks(read(PAGE), "crontab")
+    *_, line = cron.text.strip().split(maxsplit=5)
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     for name, script in (
@@ -267,5 +263,5 @@ def test_help_is_light_whole_and_fits_a_terminal(run: Run, name: str) -> None:
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert got.stderr.strip() == "set()"
     assert max(map(len, got.stdout.splitlines())) <= 100
-    for parameter in typer.main.get_group(drift_app).commands[name].params:
-        assert getattr(parameter, "help", None), parameter.name
+    for option in DRIFT.commands[name].options:
+        assert option.setting.help, option.name

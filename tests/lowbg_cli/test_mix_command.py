@@ -121,7 +121,7 @@ def test_an_input_that_cannot_be_read_is_named(run: Run, human: Path, tmp_path: 
         (["--weights", "--compression", "gzip"], "no effect with --weights"),
         (["--source-field", "x"], "only with --max-per-source"),
         (["--by", "words", "--token-field", "n"], "no effect on shares of words"),
-        (["--weights", "--upsampling", "0"], "upsampling above 0"),
+        (["--weights", "--upsampling", "0"], "above 0"),
         (["--overwrite", "--resume"], "choose one"),
         (["--synthetic", "-"], "can be read only once"),
         (["--synthetic", "nowhere"], "no such file"),
@@ -203,6 +203,7 @@ def test_what_provenance_refuses(
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_reserve_is_filled_read_and_emptied_by_name(
     run: Run, human: Path, synthetic: Path, tmp_path: Path
 ) -> None:

@@ -67,7 +67,7 @@ def test_eval_of_a_cut_stream(run: Run, labelled: Path, tmp_path: Path) -> None:
     assert result.exit_code == 3
     assert result.stdout.splitlines()[0].split()[:2] == ["human", "AI"]
     assert "complete records before it were processed" in result.stderr
-    assert "the figures are of what was read" in result.stderr
+    assert "the metrics are of what was read" in result.stderr
     content = json.loads(figures.read_bytes())
     assert content["cut"] == ["cut.jsonl.gz"]
     assert "Read in part" in page.read_text(encoding="utf-8")

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from lowbg.amounts import bytes_text
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError
-from lowbg_cli import options, terminal
-from lowbg_cli.configure import FieldOptions, PolicyOptions
+from lowbg.settings import setting
+from lowbg_cli import terminal
+from lowbg_cli.configure import AsJson, ConfigOptions
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import Only, command
 
-FIELDS = RunConfig().fields
+CONFIG = (
+    *("file", "fields.text", "fields.id", "fields.language"),
+    *("decision.target_fpr", "decision.fpr_bound", "decision.rule"),
+)
 STDIN = "-"
 
 
@@ -24,52 +28,32 @@ STDIN = "-"
 class Choice:
     """Which document of a file is looked at; nulls where the command line says nothing."""
 
-    file: str
-    record: int | None
-    id: str | None
+    file: str = setting(
+        "A text, or a shard of which one record is taken; - is stdin.", flags="FILE"
+    )
+    record: int | None = setting(
+        "The record at this place of a shard, from 0.", None, unit="N", least=0
+    )
+    id: str | None = setting("The record with this identifier.", None, unit="ID")
+    language: str | None = setting(
+        "Its language; else it is recognised.", None, flags="--lang", unit="CODE"
+    )
 
     @property
     def is_record(self) -> bool:
         """Whether it is a record of a shard; if not, the file's whole text is the document."""
-        from lowbg.runs.inputs import has_known_ending
-        from lowbg.storage.compression import is_parquet
+        from lowbg.formats import is_shard
 
         if self.record is not None or self.id is not None:
             return True
         if self.file == STDIN or not Path(self.file).is_file():
             return False  # What can be read only once isn't looked into first.
-        with Path(self.file).open("rb") as stream:
-            return has_known_ending(self.file) or is_parquet(stream.read(4))
+        return is_shard(self.file)
 
 
+@command
 def explain_command(
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help="A text, or a shard of which one record is taken; - is stdin."
-        ),
-    ],
-    record: Annotated[
-        int | None,
-        typer.Option(
-            "--record", metavar="N", min=0, help="The record at this place of a shard, from 0."
-        ),
-    ] = None,
-    record_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="The record with this identifier.")
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--lang", metavar="CODE", help="Its language; else it is recognised."),
-    ] = None,
-    policy: options.PolicyFile = None,
-    target_fpr: options.TargetFpr = None,
-    fpr_bound: options.FprBoundName = None,
-    rule: options.RuleName = None,
-    text_field: options.TextField = FIELDS.text,
-    id_field: options.IdField = FIELDS.id,
-    lang_field: options.LangField = FIELDS.language,
-    as_json: options.AsJson = False,
+    *, choice: Choice, options: Annotated[ConfigOptions, Only(CONFIG)], as_json: AsJson = False
 ) -> ExitCode:
     """Show why a document gets its verdict.
 
@@ -79,18 +63,14 @@ def explain_command(
       lowbg explain essay.txt
       lowbg explain dump.jsonl.zst --id doc-17
     """
-    if record is not None and record_id is not None:
+    if choice.record is not None and choice.id is not None:
         raise ConfigError("--record and --id both choose a record; give one")
-    decision = PolicyOptions(
-        file=policy, target_fpr=target_fpr, fpr_bound=fpr_bound, rule=rule
-    ).resolve()
-    fields = FieldOptions(text_field, id_field, lang_field, None, FIELDS.url).resolve(decision)
-    config = RunConfig(fields=fields, policy=decision)
-    text, own_language = _read(Choice(file, record, record_id), config)
+    config = options.resolve()
+    text, own_language = _read(choice, config)
 
     from lowbg.jobs.explain import explain
 
-    explanation = explain(text, language=language or own_language, policy=decision)
+    explanation = explain(text, language=choice.language or own_language, policy=config.policy)
     if as_json:
         print(json.dumps(explanation.as_dict(), ensure_ascii=False, indent=2))
         return ExitCode.FINISHED
@@ -102,7 +82,7 @@ def explain_command(
 
 def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
     """The document's text, and the language that its record says it has."""
-    from lowbg.storage.compression import open_input
+    from lowbg.formats import open_text
 
     if choice.file != STDIN and not Path(choice.file).exists():
         raise ConfigError(f"{choice.file}: no such file")
@@ -117,10 +97,13 @@ def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
     if choice.file == STDIN and sys.stdin is None:
         raise ConfigError("stdin is closed; there is nothing to read from -")
     source = sys.stdin.buffer if choice.file == STDIN else choice.file
-    with open_input(source) as stream:
+    name = "stdin" if choice.file == STDIN else choice.file
+    with open_text(source, name) as stream:
         data = stream.read(config.max_record_bytes + 1)
     if len(data) > config.max_record_bytes:
-        raise ConfigError(f"{choice.file}: above {terminal.size(config.max_record_bytes)}")
+        raise ConfigError(
+            f"{choice.file}: above {bytes_text(config.max_record_bytes, three_digits=True)}"
+        )
     try:
         return data.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:

@@ -10,17 +10,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import FprBound, LmCalibration, Policy, Rule
+from lowbg.arrays import floats
+from lowbg.config import FprBound, LmCalibration, Policy, Rule, Verdict
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
-from lowbg.schema import BURSTINESS, PERPLEXITY, PHRASE_HITS, PHRASE_LOG_ODDS, PHRASES
 from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
 
-HUMAN, AI, UNSCORED = range(3)
-"""How `Decisions.verdicts` spells the verdicts."""
+PERPLEXITY = "perplexity"
+BURSTINESS = "burstiness"
+PHRASE_LOG_ODDS = "phrase_log_odds"
+PHRASE_HITS = "phrase_hits"
+PHRASES = "phrases"
+"""The features that it reads, whatever scorer declares them."""
 
 UNSCORED_NAMES = ("empty", "too_short", "language", "not_prose")
 """Why a document is unscored, by its code."""
@@ -77,7 +81,7 @@ class Features:
 class Decisions:
     """The verdict on each document.
 
-    `score` is `ai_score`, null when unscored. `verdicts`: 0 human, 1 AI, 2 unscored. `called_ai`
+    `score` is `ai_score`, null when unscored. `verdicts` holds codes of `Verdict`. `called_ai`
     is the verdict by score alone, before provenance. `unscored_codes` indexes `unscored_names`, −1
     where scored or known by provenance. `z` is the score before calibration (NaN: none);
     `too_short`, which documents have too few words for it.
@@ -144,8 +148,8 @@ class Decider:
     def decide(self, f: Features) -> Decisions:
         """The verdicts on a batch; a document's verdict never depends on the others."""
         n = len(f.words)
-        log_odds = _floats(f.columns, PHRASE_LOG_ODDS.name, n)
-        perplexity = _floats(f.columns, PERPLEXITY.name, n)
+        log_odds = _floats(f.columns, PHRASE_LOG_ODDS, n)
+        perplexity = _floats(f.columns, PERPLEXITY, n)
         known = np.zeros(n, np.bool_)
         short = np.zeros(n, np.bool_)
         z = np.full(n, np.nan)
@@ -171,13 +175,13 @@ class Decider:
             above = self._crosses(f, n)
         called = scored & above
         trusted, denied = f.known.trusted, f.known.denied
-        verdicts = np.where(scored | trusted, HUMAN, UNSCORED)
-        verdicts = np.where((called & ~trusted) | denied, AI, verdicts)
+        verdicts = np.where(scored | trusted, Verdict.HUMAN.code, Verdict.UNSCORED.code)
+        verdicts = np.where((called & ~trusted) | denied, Verdict.AI.code, verdicts)
         return Decisions(
             score=pa.array(score.astype(np.float32), mask=~scored),
             verdicts=verdicts.astype(np.int8),
             called_ai=called,
-            unscored_codes=np.where(verdicts == UNSCORED, codes, -1).astype(np.int8),
+            unscored_codes=np.where(verdicts == Verdict.UNSCORED.code, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
             too_short=codes == TOO_SHORT,
             explain=_Explanation(self, f, verdicts, codes, z).reasons,
@@ -207,9 +211,9 @@ class Decider:
     def _crosses(self, f: Features, n: int) -> NDArray[np.bool_]:
         """Which documents break a bound of `rule = "thresholds"`; a null feature breaks none."""
         bounds = self.policy.thresholds
-        perplexity = _floats(f.columns, PERPLEXITY.name, n)
-        burstiness = _floats(f.columns, BURSTINESS.name, n)
-        hits = _floats(f.columns, PHRASE_HITS.name, n)
+        perplexity = _floats(f.columns, PERPLEXITY, n)
+        burstiness = _floats(f.columns, BURSTINESS, n)
+        hits = _floats(f.columns, PHRASE_HITS, n)
         return np.asarray(
             (perplexity < bounds.min_perplexity)
             | (burstiness < bounds.min_burstiness)
@@ -237,7 +241,7 @@ def _floats(columns: Mapping[str, pa.Array], name: str, n: int) -> NDArray[np.fl
     column = columns.get(name)
     if column is None:
         return np.full(n, np.nan)
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    return floats(column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,12 +258,12 @@ class _Explanation:
         known = self.features.known
         if known.denied[i]:
             return [known.reason(i)]
-        if self.verdicts[i] == AI:
+        if self.verdicts[i] == Verdict.AI.code:
             by_bounds = self.decider.policy.rule is Rule.THRESHOLDS
             return (self._bounds(i) if by_bounds else self._score(i)) + self._phrases(i)
         if known.trusted[i]:
             return [known.reason(i)]
-        if self.verdicts[i] == UNSCORED:
+        if self.verdicts[i] == Verdict.UNSCORED.code:
             return [self._unscored(i)]
         return [self._passed(i)]
 
@@ -276,7 +280,7 @@ class _Explanation:
         if told_by_lm:
             return [told_by_lm, self._passed(i)]
         share = 100.0 * (1.0 - human_share_above(calibration, float(self.z[i])))
-        value = self._value(PHRASE_LOG_ODDS.name, i)
+        value = self._value(PHRASE_LOG_ODDS, i)
         like = "length and perplexity" if calibration.perplexity_slope else "length"
         reasons = [
             f"phrase_log_odds {value:.2f} nats/word, "
@@ -302,7 +306,7 @@ class _Explanation:
         evidence = f"{lm.feature} {value:.2f}"
         if words < self.decider.calibrations[self._code(i)].min_words:
             return f"{evidence}; too short for the tables"
-        return f"{evidence}, phrase_log_odds {self._value(PHRASE_LOG_ODDS.name, i):.2f} nats/word"
+        return f"{evidence}, phrase_log_odds {self._value(PHRASE_LOG_ODDS, i):.2f} nats/word"
 
     def _passed(self, i: int) -> str:
         if self.decider.policy.rule is Rule.THRESHOLDS:
@@ -314,9 +318,9 @@ class _Explanation:
 
     def _bounds(self, i: int) -> list[str]:
         bounds = self.decider.policy.thresholds
-        perplexity = self._value(PERPLEXITY.name, i)
-        burstiness = self._value(BURSTINESS.name, i)
-        hits = self._value(PHRASE_HITS.name, i)
+        perplexity = self._value(PERPLEXITY, i)
+        burstiness = self._value(BURSTINESS, i)
+        hits = self._value(PHRASE_HITS, i)
         reasons = []
         if perplexity is not None and perplexity < bounds.min_perplexity:
             reasons.append(f"perplexity {perplexity:.1f}, below {bounds.min_perplexity:g}")
@@ -328,7 +332,7 @@ class _Explanation:
 
     def _phrases(self, i: int) -> list[str]:
         reasons = []
-        found = [phrase.partition(":") for phrase in self._value(PHRASES.name, i) or []]
+        found = [phrase.partition(":") for phrase in self._value(PHRASES, i) or []]
         for category, _, text in sorted(found, key=_telling)[:MAX_PHRASES]:
             reasons.append(f"contains '{text}' ({category})" if text else f"contains '{category}'")
         return reasons

@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import floats
 from lowbg.config import LmSpread
-from lowbg.schema import BINOCULARS, LM_CURVATURE
 
 Floats = NDArray[np.float64]
 
-FEATURES = (BINOCULARS.name, LM_CURVATURE.name)
+BINOCULARS = "binoculars"
+LM_CURVATURE = "lm_curvature"
+FEATURES = (BINOCULARS, LM_CURVATURE)
 """The columns that can be evidence, the better one first."""
 
 
@@ -36,8 +38,8 @@ def evidence(columns: Mapping[str, pa.Array], feature: str, words: NDArray[np.in
     column = columns.get(feature)
     if column is None:
         return np.full(len(words), np.nan)
-    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
-    if feature == BINOCULARS.name:
+    values = floats(column)
+    if feature == BINOCULARS:
         return -values
     return np.asarray(values / np.sqrt(np.maximum(words, 1)))
 

@@ -1,54 +1,50 @@
-"""A policy file (TOML) as a `Policy`, and back."""
+"""A policy file (TOML) as a `Policy`. Its keys, types and limits are those that config declares."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from lowbg.config import (
-    FprBound,
-    Gate,
-    GateGroup,
-    GateStatistic,
-    LmCalibration,
-    LmSpread,
-    Policy,
-    Provenance,
-    Rule,
-    Thresholds,
-    Unscored,
-)
+import msgspec
+
+from lowbg.config import Policy
 from lowbg.decision.lm import FEATURES
 from lowbg.decision.provenance import SourcePatterns
 from lowbg.errors import ConfigError, cause
+from lowbg.models import embedded_names
+from lowbg.settings import (
+    Declared,
+    Setting,
+    Vocabulary,
+    allows,
+    declared,
+    default_of,
+    describe,
+    fields_of,
+    is_list,
+    is_table,
+    nullable,
+    setting_of,
+    with_changes,
+)
+from lowbg.text import languages
 
-KEYS: Mapping[str, tuple[str, ...]] = {
-    "": ("decision", "thresholds", "trust", "calibration", "gate"),
-    "decision": ("rule", "target_fpr", "fpr_bound", "unscored"),
-    "thresholds": ("min_perplexity", "min_burstiness", "max_phrase_hits"),
-    "trust": (
-        "before",
-        "date_field",
-        "fields",
-        "allow_sources",
-        "deny_sources",
-        "count_fields",
-    ),
-    "calibration": ("min_ai_scores", "lm"),
-    "calibration.lm": ("model", "feature", "band", "min_ai_scores", "languages"),
-    "gate": (
-        *("max_ai_share", "statistic", "max_ai_share_by", "source_field", "min_group_documents"),
-        *("max_phrase_hits", "max_quarantined_share", "min_human_token_share"),
-        "min_scored_documents",
-    ),
-    "gate.max_ai_share_by": tuple(GateGroup),
+WORDS: Mapping[str, Callable[[], Sequence[str]]] = {
+    "language": lambda: languages.CODES,
+    "language with tables": lambda: [c for c in languages.CODES if c in embedded_names()],
+    "feature": lambda: FEATURES,
 }
-"""The keys of each table of a policy file; the empty name is the file itself."""
+"""The words of each `Vocabulary`."""
+
+SOURCES = frozenset({"trust.allow_sources", "trust.deny_sources"})
+"""Settings that are patterns of sources, or files of them."""
 
 
 def load_policy(path: Path) -> Policy:
@@ -60,150 +56,174 @@ def load_policy(path: Path) -> Policy:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the policy cannot be read ({cause(error)})") from error
+        raise ConfigError(f"the policy cannot be read ({cause(error)})", file=str(path)) from error
     return parse_policy(text, str(path), path.parent)
 
 
-def parse_policy(text: str, name: str = "policy", folder: Path = Path()) -> Policy:
+def parse_policy(
+    text: str, name: str = "policy", folder: Path = Path(), kind: type[Policy] = Policy
+) -> Policy:
     """The policy in `text`; `name` stands in messages, `folder` is where lists of sources lie."""
     try:
         values = tomllib.loads(text)
+        changes = _read_keys(values, "", declared(kind), folder)
+        return with_changes(kind(), changes)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: not valid TOML ({error})") from error
-    _check_keys(values, "", name)
-    tables = {key: _table(values, key, name) for key in KEYS[""]}
-    if "lm" in tables["calibration"]:
-        tables["calibration.lm"] = _table(tables["calibration"], "lm", name, "calibration.")
-    for key, table in tables.items():
-        _check_keys(table, key, name)
-    read = _Reader(name, folder)
-    policy = Policy(gate=_gate(tables["gate"], read))
-    decision, thresholds, trust = tables["decision"], tables["thresholds"], tables["trust"]
-    changes: dict[str, Any] = {
-        **read.given(
-            decision,
-            "decision",
-            rule=Rule,
-            target_fpr=_number,
-            fpr_bound=FprBound,
-            unscored=Unscored,
-        ),
-        "thresholds": replace(
-            Thresholds(),
-            **read.given(
-                thresholds,
-                "thresholds",
-                min_perplexity=_number,
-                min_burstiness=_number,
-                max_phrase_hits=_whole,
-            ),
-        ),
-    }
-    dates = read.given(trust, "trust", before=_date, date_field=_text)
-    changes["provenance"] = _provenance(trust, read)
-    if "before" in dates:
-        changes["trust_before"] = dates.pop("before")
-    changes["min_ai_scores"] = _scores(tables["calibration"], "calibration.", read)
-    if "calibration.lm" in tables:
-        changes["lm"] = _lm(tables["calibration.lm"], read)
-    try:
-        return replace(policy, **changes, **dates)
+        raise ConfigError(f"not valid TOML ({error})", file=name) from error
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error
+        raise ConfigError(str(error), key=error.key, file=name) from error
 
 
-def _scores(table: Mapping[str, Any], prefix: str, read: _Reader) -> dict[str, float]:
-    scores = _table(table, "min_ai_scores", read.name, prefix)
-    return {
-        code: read.value(score, f"{prefix}min_ai_scores.{code}", _share)
-        for code, score in scores.items()
-    }
+def _read_keys(
+    table: Mapping[str, Any], where: str, known: Sequence[Declared], folder: Path
+) -> dict[str, Any]:
+    """The values of a table of the file, and of those within it, by key."""
+    depth = len(where.split(".")) if where else 0
+    names = [own.setting.key.split(".")[depth] for own in known if own.setting.key]
+    changes: dict[str, Any] = {}
+    for name, value in table.items():
+        key = f"{where}.{name}" if where else name
+        if name not in names:
+            raise _unknown(name, names, where, known)
+        own = next((own for own in known if own.setting.key == key), None)
+        if own is not None:
+            changes[key] = _Reader(own.setting, key).read(value, own.kind, key)
+            if key in SOURCES:
+                changes[key] = _sources(changes[key], folder, key)
+        else:
+            inner = [own for own in known if own.setting.key.startswith(f"{key}.")]
+            changes |= _read_keys(_table(value, key), key, inner, folder)
+    return changes
 
 
-def _lm(table: Mapping[str, Any], read: _Reader) -> LmCalibration:
-    where = "calibration.lm"
-    given = read.given(table, where, model=_text, feature=_feature, band=_band)
-    languages = _table(table, "languages", read.name, f"{where}.")
-    lacking = [key for key in ("model", "feature") if key not in given]
-    if lacking or not languages:
-        what = lacking[0] if lacking else "languages"
-        raise ConfigError(f"{read.name}: [{where}] lacks {what}; `lowbg calibrate --lm` writes it")
-    scores = _scores(table, f"{where}.", read)
-    odd = sorted(scores.keys() ^ languages.keys())
-    if odd:
-        raise ConfigError(
-            f"{read.name}: [{where}] must have the same languages in min_ai_scores and languages; "
-            f"see {odd[0]!r}"
-        )
-    return LmCalibration(
-        model=given["model"],
-        feature=given["feature"],
-        band=given.get("band"),
-        languages={code: _spread(languages, code, read) for code in languages},
-        min_ai_scores=scores,
-    )
+def _unknown(
+    name: str, names: Iterable[str], where: str, known: Sequence[Declared] = ()
+) -> ConfigError:
+    place = f"[{where}] " if where else ""
+    homes = [key for key in (own.setting.key for own in declared(Policy)) if key.count(".") == 1]
+    home = next((key for key in homes if known and key.endswith(f".{name}")), None)
+    if home is not None:
+        hint = f"it belongs under [{home.partition('.')[0]}]"
+    else:
+        hint = f"did you mean {_nearest(name, list(dict.fromkeys(names)))!r}?"
+    key = f"{where}.{name}" if where else name
+    return ConfigError(f"{place}unknown key {name!r}; {hint}", key=key)
 
 
-def _spread(languages: Mapping[str, Any], code: str, read: _Reader) -> LmSpread:
-    where = f"calibration.lm.languages.{code}"
-    table = _table(languages, code, read.name, "calibration.lm.languages.")
-    names = ("mean", "between", "within", "correlation", "min_words")
-    odd = sorted(set(table) ^ set(names))
-    if odd:
-        raise ConfigError(f"{read.name}: [{where}] must have {', '.join(names)}; see {odd[0]!r}")
-    numbers = {name: read.value(table[name], f"{where}.{name}", _number) for name in names[:-1]}
-    if min(numbers["between"], numbers["within"]) < 0 or not numbers["between"]:
-        raise ConfigError(f"{read.name}: [{where}] between and within are variances, above 0")
-    least = read.value(table["min_words"], f"{where}.min_words", _whole)
-    return LmSpread(**numbers, min_words=least)
+def _nearest(name: str, words: Sequence[str]) -> str:
+    """The word that is most like `name`; of languages the one that it is another name of."""
+    meant = languages.normalise(name)
+    if meant is not None and meant in words:
+        return meant
+    return difflib.get_close_matches(name, words, 1, cutoff=0.0)[0]
 
 
-def _gate(table: Mapping[str, Any], read: _Reader) -> Gate:
-    hits = _table(table, "max_phrase_hits", read.name, "gate.")
-    parts = _table(table, "max_ai_share_by", read.name, "gate.")
-    _check_keys(parts, "gate.max_ai_share_by", read.name)
-    given = read.given(
-        table,
-        "gate",
-        max_ai_share=_share,
-        statistic=GateStatistic,
-        source_field=_text,
-        min_group_documents=_positive,
-        max_quarantined_share=_share,
-        min_human_token_share=_share,
-        min_scored_documents=_whole,
-    )
-    shares = {
-        GateGroup(group): read.value(most, f"gate.max_ai_share_by.{group}", _share)
-        for group, most in parts.items()
-    }
-    counts = {
-        category: read.value(most, f"gate.max_phrase_hits.{category}", _whole)
-        for category, most in hits.items()
-    }
+def _table(value: Any, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{key} is {value!r}; it must be a table, [{key}]", key=key)
+    return value
+
+
+def _sources(patterns: Sequence[str], folder: Path, key: str) -> tuple[str, ...]:
     try:
-        return Gate(max_ai_share_by=shares, max_phrase_hits=counts, **given)
+        return read_sources(patterns, folder)
     except ConfigError as error:
-        raise ConfigError(f"{read.name}: {error}") from error
+        raise ConfigError(f"{key}: {error}", key=key) from error
 
 
-def _provenance(table: Mapping[str, Any], read: _Reader) -> Provenance:
-    fields = _table(table, "fields", read.name, "trust.")
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the value of one setting, whose limits hold for every number in it."""
 
-    def sources(value: Any) -> tuple[str, ...]:
-        return read_sources(_texts(value), read.folder)
+    setting: Setting
+    key: str
 
-    return replace(
-        Provenance(
-            fields={
-                name: read.value(globs, f"trust.fields.{name}", _texts)
-                for name, globs in fields.items()
-            }
-        ),
-        **read.given(
-            table, "trust", allow_sources=sources, deny_sources=sources, count_fields=_texts
-        ),
-    )
+    def read(self, value: Any, kind: Any, where: str) -> Any:
+        """`value` as `kind`; `where` says where it stands. Raises `ConfigError`."""
+        if kind is Any:  # Whoever it belongs to checks it.
+            return value
+        if dataclasses.is_dataclass(kind):
+            return self._struct(_table(value, where), kind, where)
+        if is_table(kind):
+            return self._mapping(_table(value, where), kind, where)
+        try:
+            read = _convert(value, kind)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise self._wrong(value, kind, where) from error
+        numbers = read if isinstance(read, tuple) else (read,)
+        if not all(allows(self.setting, n) for n in numbers if isinstance(n, (int, float))):
+            raise self._wrong(value, kind, where)
+        return read
+
+    def _struct(self, table: Mapping[str, Any], kind: Any, where: str) -> Any:
+        fields = fields_of(kind)
+        names = [field.name for field, _ in fields]
+        for name in table:
+            if name not in names:
+                raise _unknown(name, names, where)
+        values: dict[str, Any] = {}
+        for field, of in fields:
+            own = setting_of(field)
+            if field.name in table and own is not None:
+                at = f"{where}.{field.name}"
+                values[field.name] = _Reader(own, self.key).read(table[field.name], of, at)
+            elif field.name in nullable(kind):
+                values[field.name] = None
+            elif default_of(field) is dataclasses.MISSING:
+                raise ConfigError(f"[{where}] lacks {field.name}", key=self.key)
+        try:
+            return kind(**values)
+        except ConfigError as error:
+            message = str(error)
+            raise ConfigError(
+                message if where in message else f"[{where}] {message}", key=self.key
+            ) from error
+
+    def _mapping(self, table: Mapping[str, Any], kind: Any, where: str) -> dict[Any, Any]:
+        names, of = typing.get_args(kind)
+        words = _words(names)
+        for name in table:
+            if words and name not in words:
+                raise _unknown(name, words, where)
+        return {
+            _convert(name, names): self.read(value, of, f"{where}.{name}")
+            for name, value in table.items()
+        }
+
+    def _wrong(self, value: Any, kind: Any, where: str) -> ConfigError:
+        words = _words(kind)
+        wanted = f"one of {', '.join(words)}" if words else describe(kind, self.setting)
+        return ConfigError(f"{where} is {value!r}; it must be {wanted}", key=self.key)
+
+
+def _words(kind: Any) -> tuple[str, ...]:
+    """The words that a value may be; empty where any text does."""
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return tuple(kind)
+    if typing.get_origin(kind) is Annotated:
+        own = next(m for m in kind.__metadata__ if isinstance(m, Vocabulary))
+        return tuple(WORDS[own.name]())
+    return ()
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    """A value of TOML as `kind`. Raises `ValueError` or a `ValidationError` for another."""
+    if is_list(kind):
+        return _texts(value)
+    if kind is dt.date and isinstance(value, dt.datetime):
+        return value.date()
+    words = _words(kind)
+    if (words and value not in words) or value == "":
+        raise ValueError("not one of them")
+    kind = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+    return msgspec.convert(value, kind)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = msgspec.convert([value] if isinstance(value, str) else value, tuple[str, ...])
+    if "" in texts:
+        raise ValueError("empty")
+    return texts
 
 
 def read_sources(patterns: Sequence[str], folder: Path) -> tuple[str, ...]:
@@ -228,114 +248,3 @@ def read_sources(patterns: Sequence[str], folder: Path) -> tuple[str, ...]:
         read += [line for line in bare if line]
     SourcePatterns(read)
     return tuple(dict.fromkeys(read))
-
-
-def _table(values: Mapping[str, Any], key: str, name: str, prefix: str = "") -> dict[str, Any]:
-    table = values.get(key, {})
-    if not isinstance(table, dict):
-        raise ConfigError(
-            f"{name}: {prefix}{key} is {table!r}; it must be a table, [{prefix}{key}]"
-        )
-    return table
-
-
-def _check_keys(table: Mapping[str, Any], where: str, name: str) -> None:
-    known = KEYS[where]
-    for key in table:
-        if key in known:
-            continue
-        place = f"[{where}] " if where else ""
-        nearest = difflib.get_close_matches(key, known, 1, cutoff=0.0)[0]
-        homes = [table_name for table_name, keys in KEYS.items() if table_name and key in keys]
-        hint = f"it belongs under [{homes[0]}]" if homes else f"did you mean {nearest!r}?"
-        raise ConfigError(f"{name}: {place}unknown key {key!r}; {hint}")
-
-
-class _Reader:
-    """Values of a file, converted; a wrong one is a `ConfigError` that names file and key."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name = name
-        self.folder = folder
-
-    def given(
-        self, table: Mapping[str, Any], where: str, **converters: Callable[[Any], Any]
-    ) -> dict[str, Any]:
-        """The keys of `converters` that `table` has, converted."""
-        return {
-            key: self.value(table[key], f"{where}.{key}", convert)
-            for key, convert in converters.items()
-            if key in table
-        }
-
-    def value(self, value: Any, where: str, convert: Callable[[Any], Any]) -> Any:
-        """One value, converted."""
-        try:
-            return convert(value)
-        except ConfigError as error:
-            raise ConfigError(f"{self.name}: {where}: {error}") from error
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{self.name}: {where} is {value!r}; {error}") from error
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("it must be a number")
-    return float(value)
-
-
-def _share(value: Any) -> float:
-    number = _number(value)
-    if not 0.0 <= number <= 1.0:
-        raise ValueError("it must be between 0 and 1")
-    return number
-
-
-def _feature(value: Any) -> str:
-    if value not in FEATURES:
-        raise ValueError(f"it must be one of {', '.join(FEATURES)}")
-    return str(value)
-
-
-def _band(value: Any) -> tuple[float, float]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError("it must be [low, high]")
-    return _share(value[0]), _share(value[1])
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError("it must be a whole number, 0 or more")
-    return value
-
-
-def _positive(value: Any) -> int:
-    if _whole(value) < 1:
-        raise ValueError("it must be a whole number, 1 or more")
-    return int(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("it must be text")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
-        raise ValueError("it must be text, or a list of texts")
-    return tuple(values)
-
-
-def _date(value: Any) -> dt.date:
-    if isinstance(value, dt.datetime):
-        return value.date()
-    if isinstance(value, dt.date):
-        return value
-    if isinstance(value, str):
-        try:
-            return dt.date.fromisoformat(value)
-        except ValueError:
-            pass
-    raise ValueError("it must be a date, YYYY-MM-DD")

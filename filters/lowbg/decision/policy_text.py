@@ -2,70 +2,68 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Any
 
-from lowbg.config import LmCalibration, Policy
-from lowbg.decision.policy import KEYS
+from lowbg.config import Policy
+from lowbg.settings import declared
+
+TABLES = ("decision", "calibration", "thresholds", "trust", "gate")
+"""The order in which tables are written; others follow."""
 
 
 def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
     """The TOML of `policy`, every value written out, below `comments`, one line each."""
-    gate, provenance = policy.gate, policy.provenance
-    tables: dict[str, Mapping[str, Any]] = {
-        "decision": {
-            "rule": policy.rule,
-            "target_fpr": policy.target_fpr,
-            "fpr_bound": policy.fpr_bound,
-            "unscored": policy.unscored,
-        },
-        "calibration.min_ai_scores": dict(sorted(policy.min_ai_scores.items())),
-        **_lm_tables(policy.lm),
-        "thresholds": {
-            "min_perplexity": policy.thresholds.min_perplexity,
-            "min_burstiness": policy.thresholds.min_burstiness,
-            "max_phrase_hits": policy.thresholds.max_phrase_hits,
-        },
-        "trust": {
-            "before": policy.trust_before,
-            "date_field": policy.date_field,
-            "allow_sources": provenance.allow_sources or None,
-            "deny_sources": provenance.deny_sources or None,
-            "count_fields": provenance.count_fields or None,
-        },
-        "trust.fields": provenance.fields,
-        "gate": {
-            name: getattr(gate, name)
-            for name in KEYS["gate"]
-            if name not in ("max_ai_share_by", "max_phrase_hits")
-        },
-        "gate.max_ai_share_by": dict(sorted(gate.max_ai_share_by.items())),
-        "gate.max_phrase_hits": dict(sorted(gate.max_phrase_hits.items())),
-    }
+    tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
+    for own in declared(type(policy)):
+        if own.setting.key:
+            table, _, name = own.setting.key.partition(".")
+            value = reduce(getattr, own.path, policy)
+            tables.setdefault(table, {}).update({name: value} if name else {})
     lines = [f"# {line}".rstrip() for comment in comments for line in comment.split("\n")]
     for name, values in tables.items():
-        given = {key: value for key, value in values.items() if value is not None}
-        if given:
-            lines.append(f"[{name}]")
-            lines += [f"{_key(key)} = {_value(value)}" for key, value in given.items()]
+        lines += _lines(name, values)
+    for scorer, settings in sorted(policy.scorers.items()):
+        # An empty one says that the scorer is to run.
+        lines.append(f"[scorers.{_key(scorer)}]")
+        lines += [f"{_key(key)} = {_value(value)}" for key, value in settings.items()]
     return "\n".join(lines) + "\n"
 
 
-def _lm_tables(lm: LmCalibration | None) -> dict[str, Mapping[str, Any]]:
-    if lm is None:
-        return {}
-    return {
-        "calibration.lm": {"model": lm.model, "feature": lm.feature, "band": lm.band},
-        "calibration.lm.min_ai_scores": dict(sorted(lm.min_ai_scores.items())),
-        **{
-            f"calibration.lm.languages.{_key(code)}": asdict(spread)
-            for code, spread in sorted(lm.languages.items())
-        },
-    }
+def _lines(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """A table and those within it, the simpler ones first; what is null or empty is left out."""
+    inner = {key: _as_table(value) for key, value in values.items() if _is_table(value)}
+    plain = [
+        f"{_key(key)} = {_value(value)}"
+        for key, value in values.items()
+        if key not in inner and value is not None and value != ()
+    ]
+    if plain:
+        yield f"[{name}]"
+        yield from plain
+    for key, table in sorted(inner.items(), key=lambda item: _depth(item[1])):
+        yield from _lines(f"{name}.{_key(key)}", table)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) or dataclasses.is_dataclass(value)
+
+
+def _as_table(value: Any) -> Mapping[str, Any]:
+    """By name; the fields of a struct, and tables of lists, keep their order."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    keep = any(isinstance(item, tuple) for item in value.values())
+    return dict(value if keep else sorted(value.items()))
+
+
+def _depth(table: Mapping[str, Any]) -> int:
+    inner = [_depth(_as_table(value)) for value in table.values() if _is_table(value)]
+    return 1 + max(inner, default=0)
 
 
 def _key(key: str) -> str:
@@ -74,13 +72,13 @@ def _key(key: str) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, (str, StrEnum)):
+    if isinstance(value, str):
         # A JSON string is a TOML basic string, but for DEL.
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, dt.date):
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())}}}"
+    if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
-    if isinstance(value, tuple):
-        return f"[{', '.join(_value(item) for item in value)}]"
-    return repr(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lowbg.arrays import bools
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
 from lowbg.records import KnownOrigin, Metadata
@@ -232,7 +233,7 @@ def trusted_by_date(metadata: Metadata | None, before: dt.date | None, n: int) -
     )
     is_date = pc.greater(lengths, 0)
     earlier = pc.less(full, before.isoformat())
-    return np.asarray(pc.and_(is_date, earlier).to_numpy(zero_copy_only=False), np.bool_)
+    return bools(pc.and_(is_date, earlier))
 
 
 def counted_values(metadata: Metadata | None, fields: Sequence[str]) -> dict[str, list[str]]:

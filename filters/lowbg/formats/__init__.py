@@ -1,71 +1,212 @@
-"""Path or stream → batches of records: `open_reader` picks the reader by the content."""
+"""Formats: one file or package each, found by its name, and those of installed third parties.
+
+A module here (those of `_SHARED` aside) has an object `FORMAT`; so has what a third party names in
+the entry-point group `lowbg.formats`. Whatever asks what a file is, what it is called or how it is
+read and written asks here.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, BinaryIO
+import pkgutil
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from lowbg.errors import FormatError, InputError
+from lowbg.errors import ConfigError, FormatError, InputError
+from lowbg.formats.base import SNIFF_BYTES, Format, Opened, TableFormat
 
 if TYPE_CHECKING:
     from lowbg.config import RunConfig
-    from lowbg.formats.jsonl.reader import JsonlReader
-    from lowbg.formats.parquet.reader import ParquetReader
+    from lowbg.formats.base import Reader
+    from lowbg.storage.compression import InputStream
 
-PARQUET_ENDINGS = (".parquet", ".pq")
+ENTRY_POINTS = "lowbg.formats"
+"""The entry-point group of third parties' formats."""
+
+DEFAULT = "jsonl"
+"""The format of what no other one knows."""
+
+CODEC_ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
+
+_SHARED = ("base", "naming", "quarantine")
 
 
-def open_reader(
-    source: str | os.PathLike[str] | BinaryIO, config: RunConfig, name: str
-) -> JsonlReader | ParquetReader:
+@cache
+def available() -> tuple[Format, ...]:
+    """Every installed format, by name; the default one is last, for it takes what others don't.
+
+    Raises `ConfigError` when one can't be loaded, and when two claim one name.
+    """
+    places = {
+        found.name: (f"{__name__}.{found.name}", "FORMAT")
+        for found in pkgutil.iter_modules(__path__)
+        if found.name not in _SHARED
+    }
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        place = (point.module, point.attr or "FORMAT")
+        clash = places.get(point.name, place)
+        if clash != place:
+            raise ConfigError(
+                f"two formats are called {point.name!r}: {clash[0]} and {place[0]}. "
+                "Uninstall one of them."
+            )
+        places[point.name] = place
+    names = sorted(places, key=lambda name: (name == DEFAULT, name))
+    return tuple(_loaded(name, *places[name]) for name in names)
+
+
+def _loaded(name: str, module: str, attribute: str) -> Format:
+    try:
+        return cast(Format, getattr(import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"format {name!r} ({module}:{attribute}) can't be loaded: {error}. "
+            "Repair or uninstall what brings it."
+        ) from error
+
+
+def named(name: str) -> Format:
+    """The format of this name."""
+    return next(each for each in available() if each.name == name)
+
+
+def table_format(name: str) -> TableFormat:
+    """The format of this name, one that can hold the rows of any table."""
+    return cast(TableFormat, named(name))
+
+
+@cache
+def endings() -> tuple[str, ...]:
+    """How files are called that are taken from a directory, in lower case."""
+    return tuple(
+        ending + codec
+        for each in available()
+        for ending in each.endings
+        for codec in ("", *(CODEC_ENDINGS.values() if each.wrapped else ()))
+    )
+
+
+def has_known_ending(name: str) -> bool:
+    """Whether a file of this name is taken from a directory."""
+    return name.lower().endswith(endings())
+
+
+def is_shard(path: str) -> bool:
+    """Whether a file holds records, by its name or its first bytes; if not, it may be a text."""
+    if has_known_ending(path):
+        return True
+    try:
+        return recognise_file(path)[0].name != DEFAULT
+    except InputError:
+        return False
+
+
+def described_endings() -> str:
+    """The same for people: "*.jsonl, *.ndjson and *.json, plain or .gz, …, and *.parquet"."""
+    wrapped, bare = (
+        [f"*{e}" for each in reversed(available()) if each.wrapped is kind for e in each.endings]
+        for kind in (True, False)
+    )
+    codecs = ", ".join(CODEC_ENDINGS.values())
+    return f"{', '.join(wrapped)}, plain or {codecs}, and {', '.join(bare)}"
+
+
+def recognise(source: Opened) -> Format:
+    """The format of an opened input, by its first bytes; it stays to be read from its beginning.
+
+    An empty file is one of the default format, without records. Raises `InputError` when it can't
+    be read and `FormatError` when the content is none that lowbg reads, or not what the name says.
+    """
+    formats = available()
+    head = source.head()
+    for each in formats:
+        if not each.wrapped and each.sniff(head, source.name):
+            return each
+    content = source.content
+    head = content.peek(SNIFF_BYTES)
+    for each in formats:
+        if each.name == DEFAULT or not each.sniff(head, source.name):
+            continue
+        if each.wrapped:
+            return each
+        inside = f" (inside its {content.codec} compression)" if content.codec != "none" else ""
+        raise FormatError(
+            f"{source.name}{inside}: {each.title}, which cannot be read as a stream; "
+            "give it as a file"
+        )
+    claimed = _by_name(source.name)
+    if claimed is not None and claimed.name != DEFAULT and (head or not claimed.wrapped):
+        raise FormatError(
+            f"{source.name}: not a {claimed.title} file (its first bytes are {head[:4]!r})"
+        )
+    return named(DEFAULT)
+
+
+def recognise_file(path: str | os.PathLike[str]) -> tuple[Format, str]:
+    """The format of a path or fsspec URL, and the codec around it; raises what `recognise` does."""
+    source = _opened(path, os.fspath(path))
+    try:
+        found = recognise(source)
+        return found, source.content.codec if found.wrapped else "none"
+    finally:
+        source.close()
+
+
+def open_reader(source: str | os.PathLike[str] | BinaryIO, config: RunConfig, name: str) -> Reader:
     """The reader of a path, an fsspec URL or an open binary stream, by its first bytes.
 
-    `name` is what messages call the shard; closing the reader closes a given stream too. An empty
-    file is a JSONL shard of no records. Raises `InputError` when it cannot be opened,
-    `FormatError` when the content is none that lowbg reads, or not what the name says, and
-    `ConfigError` when the text column of a Parquet file is absent.
+    `name` is what messages call the shard; closing the reader closes a given stream too. Raises
+    what `recognise` and the format's own `open_reader` do.
     """
-    # Not at the top: a caller that only parses options should not load pyarrow.
-    from lowbg.storage.compression import is_parquet, open_binary, open_input
-
-    raw = open_binary(source) if isinstance(source, (str, os.PathLike)) else source
+    opened = _opened(source, name)
     try:
-        head = b""
-        if raw.seekable():
-            head = _head(raw, name)
-        if is_parquet(head):
-            from lowbg.formats.parquet.reader import ParquetReader
-
-            return ParquetReader(
-                raw,
-                config.read_fields,
-                batch_bytes=config.block_bytes,
-                max_record_bytes=config.max_record_bytes,
-                name=name,
-            )
-        from lowbg.formats.jsonl.reader import JsonlReader
-
-        stream = open_input(raw, name)
-        if name.lower().endswith(PARQUET_ENDINGS):
-            raise FormatError(f"{name}: not a Parquet file (its first bytes are {head!r})")
-        return JsonlReader(
-            stream,
-            config.read_fields,
-            batch_bytes=config.block_bytes,
-            max_record_bytes=config.max_record_bytes,
-            name=name,
-        )
+        return recognise(opened).open_reader(opened, config)
     except BaseException:
-        raw.close()
+        opened.close()
         raise
 
 
-def _head(raw: BinaryIO, name: str) -> bytes:
-    """The first four bytes of a seekable stream, which stays where it was."""
+def open_text(source: str | os.PathLike[str] | BinaryIO, name: str) -> InputStream:
+    """The content of what may be plain text. Raises what `recognise` does, and `FormatError` for
+    another format's file."""
+    opened = _opened(source, name)
     try:
-        start = raw.tell()
-        head = raw.read(4)
-        raw.seek(start)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
-    return head
+        found = recognise(opened)
+        if found.name != DEFAULT:
+            raise FormatError(f"{name}: {found.title}, not text; give it as a file, and a record")
+        return opened.content
+    except BaseException:
+        opened.close()
+        raise
+
+
+def count_records(path: Path) -> int:
+    """How many records a finished file holds; raises what `recognise` and `Format.count` do."""
+    return recognise_file(path)[0].count(path)
+
+
+def _opened(source: str | os.PathLike[str] | BinaryIO, name: str) -> Opened:
+    # Not at the top: a caller that only parses options should not load what reads.
+    from lowbg.storage.compression import open_binary
+
+    raw = open_binary(source) if isinstance(source, (str, os.PathLike)) else source
+    return Opened(raw, name)
+
+
+def _by_name(name: str) -> Format | None:
+    """The format whose files are called so."""
+    bare = without_codec(name).lower()
+    for each in available():
+        if (bare if each.wrapped else name.lower()).endswith(each.endings):
+            return each
+    return None
+
+
+def without_codec(name: str) -> str:
+    """A file's name without the ending of its codec."""
+    for ending in CODEC_ENDINGS.values():
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name

@@ -19,28 +19,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 import lowbg
 from lowbg.config import FieldNames, RunConfig
 from lowbg.decision.provenance import ProvenanceJudge
 from lowbg.errors import ConfigError, InputError
-from lowbg.formats import open_reader
-from lowbg.formats.base import Reader, Writer
-from lowbg.formats.jsonl.writer import JsonlWriter
-from lowbg.formats.parquet.reader import ParquetReader
-from lowbg.formats.parquet.writer import ParquetWriter
+from lowbg.formats import CODEC_ENDINGS, open_reader
+from lowbg.formats.base import Output, Reader, Writer
 from lowbg.records import Batch
-from lowbg.report.statistics import VERDICTS
 from lowbg.runs import manifest
-from lowbg.storage.files import naming, replace_file, sync_directory
+from lowbg.runs.manifest import Input, ListedFile, Manifest, ReserveNote, listed, totals_of
+from lowbg.storage.files import WrittenFile, file_digest, naming, replace_file, sync_directory
 from lowbg.storage.locks import run_lock
-
-KEY: Final = "reserve"
-"""The manifest's entry that says that it is a reserve's."""
 
 PACK_DOCUMENTS: Final = 250_000
 """Most documents in a pack: what is kept in memory of one is their names."""
@@ -68,8 +63,8 @@ def check(root: Path, config: RunConfig) -> None:
     _check_policy(config)
     _check_directory(root)
     content = manifest.read(root)
-    if content is not None and content["inputs"]:
-        _check_field(root, content[KEY]["text_field"], config)
+    if content is not None and content.reserve is not UNSET and content.inputs:
+        _check_field(root, content.reserve.text_field, config)
 
 
 def _check_policy(config: RunConfig) -> None:
@@ -86,7 +81,7 @@ def _check_directory(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is a file; a reserve is a directory")
     content = manifest.read(root)
-    if content is not None and KEY not in content:
+    if content is not None and content.reserve is UNSET:
         raise ConfigError(f"{root}: holds a run of lowbg, not a reserve; choose another")
     if content is None and root.is_dir():
         # What a first append that was killed leaves.
@@ -173,9 +168,9 @@ def remove(root: Path, names: Sequence[str]) -> int:
 class _Pack:
     """A pack as the manifest has it: its file, its names' file, where it came from and when."""
 
-    file: dict[str, Any]
-    names: dict[str, Any]
-    entry: dict[str, Any]
+    file: ListedFile
+    names: ListedFile
+    entry: Input
     rows: NDArray[np.uint8] = field(repr=False)
     _heads: NDArray[np.uint64] | None = field(default=None, repr=False)
 
@@ -209,17 +204,17 @@ class _Store:
 
     def _read(self) -> None:
         content = manifest.read(self.root)
-        if content is None:
+        if content is None or content.reserve is UNSET:
             return
-        self.removed = set(content[KEY]["removed"])
-        self.text_field = content[KEY]["text_field"]
-        files = {file["path"]: file for file in content["files"]}
-        for entry in content["inputs"]:
-            file, names = files[entry["path"]], files[entry["names"]]
-            path = self.root / names["path"]
+        self.removed = set(content.reserve.removed)
+        self.text_field = content.reserve.text_field
+        files = {file.path: file for file in content.files}
+        for entry in content.inputs:
+            path = self.root / str(entry.names)
             try:
+                file, names = files[str(entry.path)], files[str(entry.names)]
                 rows = np.memmap(path, np.uint8, "r").reshape(-1, _NAME_BYTES)
-            except (OSError, ValueError) as error:
+            except (OSError, KeyError, ValueError) as error:
                 raise ConfigError(
                     f"{path}: the reserve is damaged ({error}); lowbg verify {self.root} says more"
                 ) from error
@@ -236,22 +231,21 @@ class _Store:
         """Puts a manifest of the packs in place."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         inputs = [pack.entry for pack in self.packs]
-        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *VERDICTS)}
         manifest.write(
             self.root,
-            {
-                "version": lowbg.__version__,
-                "written": now,
-                KEY: {"removed": sorted(self.removed), "text_field": self.text_field},
-                "totals": totals,
-                "inputs": inputs,
-                "files": [file for pack in self.packs for file in (pack.file, pack.names)],
-            },
+            Manifest(
+                version=lowbg.__version__,
+                written=now,
+                reserve=ReserveNote(removed=sorted(self.removed), text_field=self.text_field),
+                totals=totals_of(inputs),
+                inputs=inputs,
+                files=[file for pack in self.packs for file in (pack.file, pack.names)],
+            ),
         )
 
     def sweep(self) -> None:
         """Removes what the manifest doesn't list: of appends that were killed, or removed."""
-        listed = {path["path"] for pack in self.packs for path in (pack.file, pack.names)}
+        listed = {file.path for pack in self.packs for file in (pack.file, pack.names)}
         for folder in ("packs", "names"):
             for path in (self.root / folder).glob("*"):
                 if path.relative_to(self.root).as_posix() not in listed:
@@ -264,35 +258,34 @@ class _Store:
     def adopt(self, unfinished: Path, names: Sequence[bytes], source: str) -> None:
         """Gives a whole pack its name, and lists it."""
         with naming(unfinished):
-            digest = _digest(unfinished)
+            digest = file_digest(unfinished)
             size = unfinished.stat().st_size
             ending = unfinished.name.removeprefix(_UNFINISHED)
             path = self.root / "packs" / f"{digest}{ending}"
             unfinished.replace(path)
             sync_directory(path.parent)
         data = b"".join(sorted(names))
-        listed = self.root / "names" / f"{digest}.sha256"
-        replace_file(listed, data)
-        pack, of_names = (p.relative_to(self.root).as_posix() for p in (path, listed))
-        entry = {
-            "shard": pack,
-            "source": source,
-            "path": pack,
-            "names": of_names,
-            "complete": True,
-            "records": len(names),
-            **dict.fromkeys(VERDICTS, 0),
-            "human": len(names),
-            "added": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        }
-        file = {
-            "kind": "human", "path": pack, "shard": pack, "records": len(names), "bytes": size,
-            "sha256": digest,
-        }  # fmt: skip
-        index = {
-            "kind": "names", "path": of_names, "shard": None, "records": None, "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }  # fmt: skip
+        index_path = self.root / "names" / f"{digest}.sha256"
+        replace_file(index_path, data)
+        pack, of_names = (p.relative_to(self.root).as_posix() for p in (path, index_path))
+        entry = Input(
+            shard=pack,
+            source=source,
+            path=pack,
+            names=of_names,
+            complete=True,
+            records=len(names),
+            human=len(names),
+            ai=0,
+            unscored=0,
+            quarantined=0,
+            added=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        )
+        file = listed(WrittenFile(pack, len(names), size, digest), "human", pack)
+        index = ListedFile(
+            kind="names", path=of_names, shard=None, records=None, bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+        )  # fmt: skip
         rows = np.frombuffer(data, np.uint8).reshape(-1, _NAME_BYTES)
         self.packs.append(_Pack(file, index, entry, rows))
 
@@ -329,7 +322,7 @@ class _Adding:
     def begin(self, source: str) -> None:
         """Says that what follows comes from another file."""
         self._source = source
-        if isinstance(self._writer, JsonlWriter):
+        if self._writer is not None:
             self._writer.join()
 
     def add(self, batch: Batch, reader: Reader) -> None:
@@ -337,8 +330,8 @@ class _Adding:
         trusted = self._judge.know(batch.metadata, len(batch)).trusted
         if not trusted.any():
             return
-        kind = reader.schema if isinstance(reader, ParquetReader) else "lines"
-        if self._writer is not None and (kind != self._kind or len(self._names) >= PACK_DOCUMENTS):
+        full = len(self._names) >= PACK_DOCUMENTS
+        if self._writer is not None and (reader.kind != self._kind or full):
             self.end_pack()
         rows = names_of(batch)
         there = self._store.holds(rows)
@@ -355,7 +348,7 @@ class _Adding:
         if keep.any():
             if self._writer is None:
                 self._writer = _writer(self._store.root, reader)
-                self._kind, self._first = kind, self._source
+                self._kind, self._first = reader.kind, self._source
             self._writer.write(batch.payload, keep)
             self.added += int(keep.sum())
 
@@ -378,16 +371,14 @@ class _Adding:
 
 def _writer(root: Path, reader: Reader) -> Writer:
     """The writer of a pack in the making, for what `reader` reads."""
-    unfinished = root / ".lowbg" / _UNFINISHED
-    if isinstance(reader, ParquetReader):
-        path = unfinished.with_suffix(".parquet")
-        return ParquetWriter(path, root, reader.schema, reader.layout)
-    return JsonlWriter(unfinished.with_suffix(".jsonl.zst"), root, "zstd")
+    form = reader.format
+    name = f"{_UNFINISHED}{form.endings[0]}{CODEC_ENDINGS.get(form.pack_codec, '')}"
+    return form.open_writer(reader, Output(root / ".lowbg" / name, root, form.pack_codec))
 
 
 def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
     """Adds a pack of what is left of `pack` without the removed documents, if anything is."""
-    path = store.root / pack.file["path"]
+    path = store.root / pack.file.path
     reader = open_reader(path, config, str(path))
     writer = _writer(store.root, reader)
     names: list[bytes] = []
@@ -403,7 +394,7 @@ def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
             raise InputError(f"{path}: isn't what its names say. Nothing was removed.")
         if names:
             written = writer.commit()
-            store.adopt(store.root / written.path, names, pack.entry["source"])
+            store.adopt(store.root / written.path, names, pack.entry.source)
     finally:
         writer.abort()
         reader.close()
@@ -412,8 +403,3 @@ def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
 def _rows(names: Iterable[str]) -> NDArray[np.uint8]:
     data = bytes.fromhex("".join(sorted(names)))
     return np.frombuffer(data, np.uint8).reshape(-1, _NAME_BYTES)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

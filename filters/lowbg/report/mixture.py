@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """What the fit assumes; `benchmarks/quality/share.py --choose` chose `CHOSEN` on training text.
+    """What the fit assumes; `benchmarks.quality.share --choose` chose `CHOSEN` on training text.
 
     `spread`: standard deviation of ln β about 0, how far the calibration's slope may be off in a
     corpus. `max_weight`: as many documents of each kind count as evidence; beyond, the error is in

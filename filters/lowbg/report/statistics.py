@@ -14,20 +14,23 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled, floats, is_known, to_numpy
+from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
-from lowbg.report.counting import Bins, CountTable, linear_bins, log_bins
-from lowbg.text.origins import NO_HOST, Coded, hosts, to_numpy, years
+from lowbg.report.counting import CountTable
+from lowbg.schema import WORDS, Bins
+from lowbg.storage.typed import Count, Open, from_plain
+from lowbg.text.origins import NO_HOST, Coded, hosts, years
 
-VERDICTS: Final = ("human", "ai", "unscored", "quarantined")
 MEASURES: Final = ("documents", "bytes", "words")
 TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored", "ai")
 """Of a language and year: trusted documents, those with a score, those that the score alone would
 call AI; then the documents that are not trusted: scored, and AI."""
 
 SCORE_BINS: Final = Bins(
-    "ai_score",
     "AI score, by its log-odds",
     tuple(1.0 / (1.0 + exp(-logit / 2)) for logit in range(-13, 14)),
 )
@@ -43,37 +46,21 @@ served. A finished shard keeps the largest `HOSTS_KEPT` and `HOST_LANGUAGES_KEPT
 HOSTS_KEPT: Final = 5_000
 HOST_LANGUAGES_KEPT: Final = 500
 
-HISTOGRAMS: Final[tuple[Bins, ...]] = (
-    linear_bins("ai_score", "AI score", 0.0, 1.0, 50),
-    log_bins("perplexity", "Perplexity per word", 10.0, 100_000.0, 40),
-    linear_bins("burstiness", "Burstiness", -1.0, 1.0, 40),
-    linear_bins("phrase_log_odds", "Phrase log-odds (nats per word)", -2.0, 2.0, 40),
-    log_bins("words", "Words in a document", 1.0, 1_000_000.0, 36),
-)
-"""The quantities that are counted by bins; a feature is added here and nowhere else."""
-
-_SCORED = 3  # human, ai, unscored: the verdicts of what could be read
-_FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
-                  "phrases", "phrase_categories", "artifacts", "rejected", "unscored", "rules",
-                  "values", "second_look")  # fmt: skip
-_LATER: Final = ("second_look", "rules", "values")
-"""Those that a report may lack: it was written before there was anything for them to count."""
-
-_VERDICT_DOCUMENTS: Final = tuple(range(0, _SCORED * len(MEASURES), len(MEASURES)))
+_VERDICT_DOCUMENTS: Final = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 
 
 @dataclass(frozen=True, slots=True)
 class StatisticsBatch:
     """What is counted of consecutive documents, one entry a document.
 
-    `verdicts` is 0 (human), 1 (AI) or 2 (unscored); `words` in words; `sizes` in stored bytes;
+    `verdicts` holds codes of `Verdict`; `words` in words; `sizes` in stored bytes;
     `languages` indexes `codes`, −1 where not recognised. `trusted` documents are human by their
     provenance; `called_ai` is the verdict by score alone, before that. `columns` holds the features
     by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
     values of all documents. `second_look` counts what a
-    causal LM did, by name.
+    causal LM did, by name. `bins`: by which bins the values of which columns are counted.
     """
 
     verdicts: NDArray[np.int8]
@@ -91,15 +78,49 @@ class StatisticsBatch:
     second_look: Mapping[str, int] = field(default_factory=dict)
     origin: KnownOrigin | None = None
     counted: Mapping[str, list[str]] = field(default_factory=dict)
+    bins: Mapping[str, Bins] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.verdicts)
 
 
+Counts = dict[str, list[Count]]
+
+
+class Counters(Open, frozen=True, kw_only=True):
+    """The exact sums that a report is made of, from which reports are merged.
+
+    Rows by name, or arrays, as `Statistics` describes them. Those that may be absent had nothing to
+    count when the version that wrote the file was made.
+    """
+
+    totals: list[list[Count]]
+    languages: Counts
+    years: Counts
+    hosts: Counts
+    trust: Counts
+    trust_scores: Counts
+    host_languages: Counts
+    phrases: Counts
+    phrase_categories: Counts
+    artifacts: Counts
+    rejected: Counts
+    unscored: Counts
+    rules: Counts | UnsetType = UNSET
+    values: Counts | UnsetType = UNSET
+    second_look: Counts | UnsetType = UNSET
+    histograms: dict[str, list[list[Count]]]
+
+
+_FIELDS: Final = tuple(
+    name for name in Counters.__struct_fields__ if name not in ("totals", "histograms")
+)
+
+
 class Statistics:
     """Counters of documents, bytes and words by verdict, and of what was found in them.
 
-    `totals` has a row a verdict of `VERDICTS` and a column a measure of `MEASURES`. `languages`,
+    `totals` has a row a verdict of `OUTCOMES` and a column a measure of `MEASURES`. `languages`,
     `years` and `hosts` have, a name, the three measures of human, then of AI, then of unscored
     documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict, as do
     `rules` (of provenance) and `values` (of counted fields); `unscored` documents by reason;
@@ -107,14 +128,15 @@ class Statistics:
     documents of denied sources count as neither; `trust_scores`, there, the trusted documents with
     a score by `SCORE_BINS` (below, the bins, above), then those that are not trusted;
     `host_languages` has, by "language/host", `TRUST_COUNTS` and then the scores of what is not
-    trusted. `histograms` are `HISTOGRAMS`: a row a verdict; below, the bins, above. `second_look`
+    trusted. `histograms` has, a column with bins, a row a verdict: below, the bins, above; the
+    bins themselves are the column's. `second_look`
     counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
     had no say (`without_say`), and verdicts that it changed (`human_to_ai` …).
     """
 
     def __init__(self) -> None:
-        by_verdict = _SCORED * len(MEASURES)
-        self.totals = np.zeros((len(VERDICTS), len(MEASURES)), np.int64)
+        by_verdict = len(VERDICTS) * len(MEASURES)
+        self.totals = np.zeros((len(OUTCOMES), len(MEASURES)), np.int64)
         self.languages = CountTable(by_verdict)
         self.years = CountTable(by_verdict)
         self.hosts = CountTable(by_verdict, MAX_HOSTS)
@@ -122,17 +144,15 @@ class Statistics:
         self.trust_scores = CountTable(2 * (len(SCORE_BINS.edges) + 1))
         host_width = len(TRUST_COUNTS) + len(SCORE_BINS.edges) + 1
         self.host_languages = CountTable(host_width, MAX_HOST_LANGUAGES)
-        self.phrases = CountTable(_SCORED)
-        self.phrase_categories = CountTable(_SCORED)
-        self.artifacts = CountTable(_SCORED)
+        self.phrases = CountTable(len(VERDICTS))
+        self.phrase_categories = CountTable(len(VERDICTS))
+        self.artifacts = CountTable(len(VERDICTS))
         self.rejected = CountTable(2)
         self.unscored = CountTable(1)
         self.second_look = CountTable(1)
-        self.rules = CountTable(_SCORED, MAX_VALUES)
-        self.values = CountTable(_SCORED, MAX_VALUES)
-        self.histograms = {
-            bins.name: np.zeros((_SCORED, len(bins.edges) + 1), np.int64) for bins in HISTOGRAMS
-        }
+        self.rules = CountTable(len(VERDICTS), MAX_VALUES)
+        self.values = CountTable(len(VERDICTS), MAX_VALUES)
+        self.histograms: dict[str, NDArray[np.int64]] = {}
 
     def add(self, batch: StatisticsBatch) -> None:
         """Counts the documents of a batch."""
@@ -140,9 +160,9 @@ class Statistics:
             return
         verdicts = batch.verdicts.astype(np.int64)
         measures = (None, batch.sizes, batch.words)
-        self.totals[:_SCORED] += _sums(np.zeros_like(verdicts), 1, verdicts, measures).reshape(
-            _SCORED, len(MEASURES)
-        )
+        self.totals[: len(VERDICTS)] += _sums(
+            np.zeros_like(verdicts), 1, verdicts, measures
+        ).reshape(len(VERDICTS), len(MEASURES))
         languages = batch.languages.astype(np.int64)
         language_names = [*batch.codes, UNKNOWN_LANGUAGE]
         languages[languages < 0] = len(batch.codes)
@@ -172,11 +192,11 @@ class Statistics:
 
     def _add_origin(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         if batch.origin is not None and (known := batch.origin.rules >= 0).any():
-            keys = batch.origin.rules[known].astype(np.int64) * _SCORED + verdicts[known]
-            counts = np.bincount(keys, minlength=len(batch.origin.names) * _SCORED)
-            _add_present(self.rules, list(batch.origin.names), counts.reshape(-1, _SCORED))
+            keys = batch.origin.rules[known].astype(np.int64) * len(VERDICTS) + verdicts[known]
+            counts = np.bincount(keys, minlength=len(batch.origin.names) * len(VERDICTS))
+            _add_present(self.rules, list(batch.origin.names), counts.reshape(-1, len(VERDICTS)))
         for spelled in batch.counted.values():
-            self.values.add(spelled, np.eye(_SCORED, dtype=np.int64)[verdicts])
+            self.values.add(spelled, np.eye(len(VERDICTS), dtype=np.int64)[verdicts])
 
     def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         phrases = batch.columns.get("phrases")
@@ -189,32 +209,53 @@ class Statistics:
             _add_present(self.artifacts, *_documents_by_value(artifacts, verdicts).by_value())
 
     def _add_histograms(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
-        for bins in HISTOGRAMS:
-            if bins.name == "words":
+        for name, bins in batch.bins.items():
+            if name == WORDS.name:
                 values = np.asarray(batch.words, np.float64)
-            elif bins.name in batch.columns:
-                column = batch.columns[bins.name]
-                values = to_numpy(column)
-                if column.null_count:  # NaN is not counted.
-                    values = np.where(to_numpy(column.is_valid()), values, values.dtype.type("nan"))
             else:
-                continue
-            self.histograms[bins.name] += bins.count(values, verdicts, _SCORED)
+                column = batch.columns[name]
+                # NaN is not counted.
+                is_float = pa.types.is_floating(column.type)
+                values = filled(column, np.nan) if is_float else floats(column)
+            self._add_histogram(name, bins.count(values, verdicts, len(VERDICTS)))
+
+    def _add_histogram(self, name: str, counts: NDArray[np.int64]) -> None:
+        known = self.histograms.get(name)
+        if known is None:
+            self.histograms[name] = counts.astype(np.int64)  # A copy: it is added to.
+        elif known.shape == counts.shape:
+            known += counts
+        else:
+            raise ValueError(
+                f"histograms.{name}: counted by other bins before; a scorer whose bins change "
+                "needs a new version"
+            )
 
     def add_quarantined(self, reason: str, count: int, bytes: int) -> None:
         """Counts records that could not be read: how many, and their stored bytes."""
         self.totals[3] += (count, bytes, 0)
         self.rejected.add([reason], np.array([[count, bytes]], np.int64))
 
+    def expect(self, bins: Mapping[str, Bins]) -> None:
+        """Adds an empty histogram for each column that none was counted of.
+
+        Raises `ValueError` where one was counted by other bins, or has none.
+        """
+        for name, own in bins.items():
+            empty = np.zeros((len(VERDICTS), len(own.edges) + 1), np.int64)
+            self._add_histogram(name, empty)
+        for name in self.histograms.keys() - bins.keys():
+            raise ValueError(f"histograms.{name}: the bins of this column are not known")
+
     def documents(self) -> dict[str, int]:
         """Documents by verdict, `quarantined` records among them."""
-        return dict(zip(VERDICTS, self.totals[:, 0].tolist(), strict=True))
+        return dict(zip(OUTCOMES, self.totals[:, 0].tolist(), strict=True))
 
     def measured(self) -> dict[str, dict[str, int]]:
         """Documents, bytes and words by verdict."""
         return {
             verdict: dict(zip(MEASURES, row, strict=True))
-            for verdict, row in zip(VERDICTS, self.totals.tolist(), strict=True)
+            for verdict, row in zip(OUTCOMES, self.totals.tolist(), strict=True)
         }
 
     def shortened(self) -> Statistics:
@@ -235,44 +276,50 @@ class Statistics:
         for name in _FIELDS:
             getattr(self, name).merge(getattr(other, name))
         for name, counts in other.histograms.items():
-            self.histograms[name] += counts
+            self._add_histogram(name, counts)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; equal statistics give equal values, names sorted."""
-        return {
-            "totals": self.totals.tolist(),
+    def to_plain(self) -> Counters:
+        """What is counted as a part of a file; names sorted, so that equals are equal there."""
+        return Counters(
+            totals=self.totals.tolist(),
             **{name: getattr(self, name).to_dict() for name in _FIELDS},
-            "histograms": {name: counts.tolist() for name, counts in self.histograms.items()},
-        }
+            histograms={name: counts.tolist() for name, counts in self.histograms.items()},
+        )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Statistics:
-        """What `to_dict` returned. Raises `ValueError` or `KeyError` where it is something else."""
+    def from_plain(cls, plain: Any) -> Statistics:
+        """What `to_plain` returned, or plain JSON values of it.
+
+        Raises `ValueError` that says where they are something else.
+        """
+        counters = plain if isinstance(plain, Counters) else from_plain(plain, Counters)
         new = cls()
-        new.totals += np.array(values["totals"], np.int64)
+        _add_exactly(new.totals, counters.totals, "totals")
         for name in _FIELDS:
-            getattr(new, name).update(values.get(name, {}) if name in _LATER else values[name])
-        for name, counts in values["histograms"].items():
-            new.histograms[name] += np.array(counts, np.int64)
+            table, counts = getattr(new, name), getattr(counters, name)
+            if counts is not UNSET:
+                table.update(counts)
+        for name, rows in counters.histograms.items():
+            shape = len(VERDICTS), len(rows[0]) if rows else 0
+            new.histograms[name] = np.zeros(shape, np.int64)
+            _add_exactly(new.histograms[name], rows, f"histograms.{name}")
         return new
 
-    @staticmethod
-    def uncounted(values: Mapping[str, Any]) -> list[str]:
-        """What `values`, once returned by `to_dict`, lack though there was something to count.
-
-        Documents were trusted by their dates before `rules` counted them.
-        """
-        trusted = any(counts[0] for counts in values.get("trust", {}).values())
-        may_lack = {*_LATER} - ({"rules"} if trusted else set())
-        return [name for name in _FIELDS if name not in values and name not in may_lack]
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Statistics) and self.to_dict() == other.to_dict()
+        return isinstance(other, Statistics) and self.to_plain() == other.to_plain()
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Statistics({self.documents()})"
+
+
+def _add_exactly(sums: NDArray[np.int64], rows: list[list[int]], name: str) -> None:
+    """Adds rows to sums of the same shape. Raises `ValueError` where it is another."""
+    added = np.array(rows, np.int64)
+    if added.shape != sums.shape:
+        raise ValueError(f"{name}: of the shape {added.shape}; expected {sums.shape}")
+    sums += added
 
 
 def largest_host_languages(table: CountTable, n: int) -> CountTable:
@@ -298,8 +345,8 @@ def _by_trust(
         trusted,
         trusted & judged,
         trusted & judged & batch.called_ai,
-        others & (batch.verdicts != 2),
-        others & (batch.verdicts == 1),
+        others & (batch.verdicts != Verdict.UNSCORED.code),
+        others & (batch.verdicts == Verdict.AI.code),
     )
     counted = flags[0] | flags[3]
     if but in origin.names:
@@ -325,8 +372,8 @@ def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:
     """Which documents have a score: a trusted document's verdict doesn't tell."""
     score = batch.columns.get("ai_score")
     if score is None:
-        return np.asarray(batch.verdicts != 2, np.bool_)
-    return to_numpy(score.is_valid()).view(np.bool_)
+        return np.asarray(batch.verdicts != Verdict.UNSCORED.code, np.bool_)
+    return is_known(score)
 
 
 def _sums(
@@ -336,9 +383,9 @@ def _sums(
     measures: tuple[NDArray[Any] | None, ...],
 ) -> NDArray[np.int64]:
     """The sums of each measure by code and verdict; shape (size, verdicts × measures)."""
-    keys = codes * _SCORED + verdicts
+    keys = codes * len(VERDICTS) + verdicts
     # bincount adds in float64, which is exact below 2^53: a batch is far from 8 PiB.
-    columns = [np.bincount(keys, weights, size * _SCORED) for weights in measures]
+    columns = [np.bincount(keys, weights, size * len(VERDICTS)) for weights in measures]
     return np.stack(columns, axis=1).astype(np.int64).reshape(size, -1)
 
 
@@ -375,8 +422,8 @@ class _Found:
     def _count(
         self, parents: NDArray[np.int64], codes: NDArray[np.int64], size: int
     ) -> NDArray[np.int64]:
-        keys = codes * _SCORED + self.verdicts[parents]
-        return np.bincount(keys, minlength=size * _SCORED).reshape(size, _SCORED)
+        keys = codes * len(VERDICTS) + self.verdicts[parents]
+        return np.bincount(keys, minlength=size * len(VERDICTS)).reshape(size, len(VERDICTS))
 
 
 def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found:
@@ -389,7 +436,7 @@ def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found
         flat = flat.dictionary_decode()
     parents = to_numpy(pc.list_parent_indices(column)).astype(np.int64)
     if flat.null_count:
-        parents = parents[to_numpy(flat.is_valid()).view(np.bool_)]
+        parents = parents[is_known(flat)]
         flat = flat.drop_null()
     encoded = flat.dictionary_encode()
     values: list[str] = encoded.dictionary.to_pylist()

@@ -13,17 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lowbg.errors import ConfigError
+from lowbg.formats import described_endings, has_known_ending
+from lowbg.storage.typed import Closed
 
 STDIN = "-"
-
-_LINES = (".jsonl", ".ndjson", ".json")
-_CODECS = ("", ".gz", ".zst", ".bz2", ".xz")
-ENDINGS: tuple[str, ...] = (
-    *(lines + codec for lines in _LINES for codec in _CODECS),
-    ".parquet",
-    ".pq",
-)
-"""What is taken from a directory; a file that is named itself may be called anything."""
 
 RUN_FOLDER = ".lowbg"
 """What marks a directory as one that lowbg wrote."""
@@ -55,8 +48,7 @@ class Shard:
         return "://" in self.path or Path(self.path).is_file()
 
 
-@dataclass(frozen=True, slots=True)
-class InputState:
+class InputState(Closed, frozen=True):
     """What tells that an input is still the same: stored size in bytes, and time of change.
 
     The time is null for what isn't a local file.
@@ -115,7 +107,7 @@ def survey(
 ) -> Discovery:
     """The shards that `inputs` stand for, in the order of the inputs and sorted within each.
 
-    An input is a file, a directory (walked, hidden files left out, files with the `ENDINGS`
+    An input is a file, a directory (walked, hidden files left out, files with a format's ending
     taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. Of an
     output directory of lowbg, reports and quarantine are left out. A file that is named twice is
     one shard. Where names of different inputs collide, those inputs' names
@@ -140,8 +132,7 @@ def survey(
         others = f" ({len(skipped)} other files, such as {skipped[0]})" if skipped else ""
         named = ", ".join(i if isinstance(i, str) else i.label for i in inputs) or "no inputs"
         raise ConfigError(
-            f"no shards in {named}{others}; a directory is searched for "
-            "*.jsonl, *.ndjson and *.json, plain or .gz, .zst, .bz2, .xz, and *.parquet, *.pq"
+            f"no shards in {named}{others}; a directory is searched for {described_endings()}"
         )
     return Discovery(shards, skipped)
 
@@ -172,11 +163,6 @@ def _is_plain(c: str) -> bool:
 
 def _percent(c: str) -> str:
     return "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogateescape"))
-
-
-def has_known_ending(name: str) -> bool:
-    """Whether a file of this name is taken from a directory."""
-    return name.lower().endswith(ENDINGS)
 
 
 def _expand(given: str | Listed, output: Path | None, *, may_be_empty: bool) -> _Input:

@@ -7,13 +7,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.config import Unscored
-
-VERDICT_HUMAN, VERDICT_AI, VERDICT_UNSCORED = range(3)
-"""How `Decisions.verdicts` spells the verdicts."""
-
-VERDICT_NAMES = ("human", "ai", "unscored")
-"""The verdicts' public names, by their number."""
+from lowbg.config import Unscored, Verdict
 
 
 class Route(StrEnum):
@@ -33,8 +27,8 @@ def routes(unscored: Unscored) -> tuple[Route, ...]:
 
 def masks(verdicts: NDArray[np.int8], unscored: Unscored) -> dict[Route, NDArray[np.bool_]]:
     """Which documents go to which output; every document goes to exactly one."""
-    human = verdicts == VERDICT_HUMAN
-    ai = verdicts == VERDICT_AI
+    human = verdicts == Verdict.HUMAN.code
+    ai = verdicts == Verdict.AI.code
     rest = ~(human | ai)
     if unscored is Unscored.HUMAN:
         return {Route.HUMAN: human | rest, Route.AI: ai}

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels import sentences
 from lowbg.models import ModelFile
-from lowbg.schema import BURSTINESS, Column
-from lowbg.scorers.base import Documents, Scorer
+from lowbg.scorers.base import Column, Documents, Scorer, linear_bins
 
-
-@njit(cache=True, nogil=True)
-def _goh_barabasi(
-    lengths: NDArray[np.int32], starts: NDArray[np.int64], out: NDArray[np.float32]
-) -> None:
-    for i in range(len(starts) - 1):
-        n = starts[i + 1] - starts[i]
-        if n < 2:
-            out[i] = 0.0
-            continue
-        total = 0.0
-        squares = 0.0
-        for k in range(starts[i], starts[i + 1]):
-            length = float(lengths[k])
-            total += length
-            squares += length * length
-        # nσ, from sums that are exact below 2⁵³: equal lengths give −1, and the order of sentences
-        # is immaterial. Beyond that, rounding could make the difference negative.
-        scaled = math.sqrt(max(float(n) * squares - total * total, 0.0))
-        out[i] = (scaled - total) / (scaled + total)
+BURSTINESS = Column(
+    "burstiness",
+    pa.float32(),
+    unit="−1 … 1",
+    meaning="Goh–Barabási B = (σ − μ) / (σ + μ) of sentence lengths in words",
+    null="fewer than two sentences",
+    bins=linear_bins("Burstiness", -1.0, 1.0, 40),
+    order=20,
+)
 
 
 def goh_barabasi(lengths: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -46,27 +32,18 @@ def goh_barabasi(lengths: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArr
     Goh & Barabási 2008, eq. 1.
     """
     out = np.empty(len(starts) - 1, np.float32)
-    _goh_barabasi(lengths, starts, out)
+    sentences.goh_barabasi(lengths, starts, out)
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class Burstiness:
+class Burstiness(Scorer):
     """`burstiness` in every language; it needs no model."""
 
-    name: str = "burstiness"
-    version: int = 1
-    columns: tuple[Column, ...] = (BURSTINESS,)
-    languages: frozenset[str] = frozenset()
-    min_words: int = 2
-
-    @property
-    def models(self) -> Mapping[str, str]:
-        """None."""
-        return {}
-
-    def prepare(self) -> None:
-        """Nothing to fetch."""
+    name = "burstiness"
+    version = 1
+    columns = (BURSTINESS,)
+    min_words = 2
+    concurrent = True
 
     def setup(self) -> None:
         """Compiles, or loads the compiled kernel."""

@@ -49,7 +49,6 @@ are the price at its end."""
 TAIL_CHUNKS = 8
 """How many latest chunks are kept: more than a compressor holds back."""
 
-_PARQUET_MAGIC = b"PAR1"
 _UNREADABLE: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe\x00\x00", "UTF-32 text; convert it first: iconv -f UTF-32 -t UTF-8"),
     (b"\x00\x00\xfe\xff", "UTF-32 text; convert it first: iconv -f UTF-32 -t UTF-8"),
@@ -61,23 +60,17 @@ _UNREADABLE: tuple[tuple[bytes, str], ...] = (
     (b"PK\x05\x06", "an empty zip archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
     (b"\x04\x22\x4d\x18", "lz4-compressed; decompress it first: lz4 -dc"),
-    (b"ARROW1\x00\x00", "an Arrow file; lowbg reads JSONL and Parquet"),
-    (b"ORC", "an ORC file; lowbg reads JSONL and Parquet"),
-    (b"Obj\x01", "an Avro file; lowbg reads JSONL and Parquet"),
-    (_PARQUET_MAGIC, "Parquet, which cannot be read as a stream; give it as a file"),
+    (b"ARROW1\x00\x00", "an Arrow file, which lowbg does not read; convert it first"),
+    (b"ORC", "an ORC file, which lowbg does not read; convert it first"),
+    (b"Obj\x01", "an Avro file, which lowbg does not read; convert it first"),
 )
-
-
-def is_parquet(head: bytes) -> bool:
-    """Whether `head`, the first bytes of a file, starts a Parquet file."""
-    return head[:4] == _PARQUET_MAGIC
 
 
 def sniff(head: bytes, name: str = "input") -> Codec:
     """The codec of a stream that starts with `head` (`SNIFF_BYTES` are enough).
 
     Raises `FormatError` for what is recognised and is neither a codec nor 8-bit text: UTF-16,
-    archives, Parquet and other binary formats.
+    archives and some binary formats.
     """
     # 1F 8B alone is enough: a foreign method byte is then reported as damaged gzip, not read as
     # text.

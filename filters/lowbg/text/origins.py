@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from lowbg.arrays import bools, encoded, to_numpy
 
 UNKNOWN_YEAR = "unknown"
 NO_HOST = "(no url)"
@@ -48,7 +49,7 @@ def hosts(urls: pa.StringArray) -> Coded:
 
     What has no host (null, a relative path, plain text) is `NO_HOST`.
     """
-    usual = _mask(pc.or_(pc.starts_with(urls, "https://"), pc.starts_with(urls, "http://")))
+    usual = bools(pc.or_(pc.starts_with(urls, "https://"), pc.starts_with(urls, "http://")))
     if usual.all():
         return _hosts_of(_netlocs(urls))
     # A regular expression costs ten times as much, so only what is unusual gets one.
@@ -67,13 +68,12 @@ def _netlocs(urls: pa.StringArray) -> pa.StringArray:
 
 
 def _hosts_of(netlocs: pa.StringArray) -> Coded:
-    encoded = netlocs.dictionary_encode(null_encoding="encode")
-    values = encoded.dictionary.to_pylist()
-    odd = _mask(pc.match_substring_regex(encoded.dictionary, _ODD_NETLOC), null=True)
+    codes, values = encoded(netlocs)
+    odd = bools(pc.match_substring_regex(pa.array(values, pa.string()), _ODD_NETLOC), null=True)
     names = [without_www(value)[:_MAX_HOST] if value else NO_HOST for value in values]
     for i in np.flatnonzero(odd).tolist():
         names[i] = _host_name(values[i])
-    return _merge_equal(to_numpy(encoded.indices).astype(np.int64), names)
+    return _merge_equal(codes, names)
 
 
 def _host_name(netloc: str | None) -> str:
@@ -97,7 +97,7 @@ def years(dates: pa.StringArray) -> Coded:
     ("15 Nov 1994"). Of twelve digits, those that make a compact date are one.
     """
     # Five characters tell an ISO date, and there are few distinct ones in a batch.
-    codes, heads = _encode(pc.utf8_slice_codeunits(dates, 0, 5))
+    codes, heads = encoded(pc.utf8_slice_codeunits(dates, 0, 5))
     names = [_plain_year(head) for head in heads]
     rest = np.array([name is None for name in names], np.bool_)[codes]
     filled = [name or UNKNOWN_YEAR for name in names]
@@ -121,10 +121,10 @@ def _plain_year(head: str | None) -> str | None:
 def _odd_years(dates: pa.StringArray) -> Coded:
     """The years of dates that don't start with a year and something that is no digit."""
     result = np.full(len(dates), UNKNOWN_YEAR, object)
-    digits = _mask(pc.match_substring_regex(dates, _DIGITS))
+    digits = bools(pc.match_substring_regex(dates, _DIGITS))
     if digits.any():
         whole = pc.list_element(pc.split_pattern(dates.filter(pa.array(digits)), "."), 0)
-        compact = _mask(pc.match_substring_regex(whole, _COMPACT))
+        compact = bools(pc.match_substring_regex(whole, _COMPACT))
         lengths = to_numpy(pc.utf8_length(whole)).astype(np.int64)
         numbers = to_numpy(pc.cast(whole, pa.uint64()))
         spelled = np.asarray(pc.utf8_slice_codeunits(whole, 0, 4).to_numpy(zero_copy_only=False))
@@ -133,7 +133,7 @@ def _odd_years(dates: pa.StringArray) -> Coded:
         text = dates.filter(pa.array(~digits))
         found = pc.struct_field(pc.extract_regex(text, _ANY_YEAR), [0])
         result[~digits] = pc.fill_null(found, UNKNOWN_YEAR).to_numpy(zero_copy_only=False)
-    codes, names = _encode(pa.array(result, pa.string()))
+    codes, names = encoded(pa.array(result, pa.string()))
     return Coded(codes, [name or UNKNOWN_YEAR for name in names])
 
 
@@ -145,33 +145,6 @@ def _epoch_years(numbers: NDArray[np.uint64], lengths: NDArray[np.int64]) -> NDA
     year = seconds.astype("datetime64[s]").astype("datetime64[Y]").astype(np.int64) + 1970
     good = (lengths >= 9) & (year >= 1900) & (year <= 2099)
     return np.where(good, year.astype(str), UNKNOWN_YEAR)
-
-
-def _encode(column: pa.Array) -> tuple[NDArray[np.int64], list[str | None]]:
-    """Codes of every row and the distinct values; a null is a value like any other."""
-    encoded = column.dictionary_encode(null_encoding="encode")
-    return to_numpy(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist()
-
-
-def _mask(column: pa.Array, *, null: bool = False) -> NDArray[np.bool_]:
-    values = to_numpy(column).view(np.bool_)
-    if column.null_count:
-        valid = to_numpy(column.is_valid()).view(np.bool_)
-        values = np.where(valid, values, null)
-    return values
-
-
-def to_numpy(column: pa.Array) -> NDArray[Any]:
-    """The values of a column of numbers, not copied; booleans as uint8; anything for nulls.
-
-    `pa.Array.to_numpy` looks on disk for pandas each time, which costs 20 µs.
-    """
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.uint8())
-    if not len(column):
-        return np.empty(0, column.type.to_pandas_dtype())
-    values = np.frombuffer(column.buffers()[1], column.type.to_pandas_dtype())
-    return values[column.offset : column.offset + len(column)]
 
 
 def _merge_equal(codes: NDArray[np.int64], names: list[str]) -> Coded:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowbg.config import FprBound, Gate, GateGroup, GateStatistic, Policy, Rule, Unscored
+from lowbg.config import FprBound, Gate, GateGroup, GateStatistic, Policy, Rule, Unscored, as_dict
 from lowbg.decision.policy import load_policy, parse_policy
 from lowbg.errors import ConfigError
 
@@ -69,6 +69,13 @@ def test_an_empty_file_is_the_default() -> None:
     assert parse_policy("") == Policy()
 
 
+def test_settings_of_scorers_are_handed_on_and_change_the_digest() -> None:
+    policy = parse_policy("[scorers.readability]\nscale = 2.0\n[scorers.other]\n")
+    assert policy.scorers == {"readability": {"scale": 2.0}, "other": {}}
+    assert as_dict(policy)["scorers"] == policy.scorers
+    assert "scorers" not in as_dict(Policy())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -77,8 +84,11 @@ def test_an_empty_file_is_the_default() -> None:
         ("[decision]\nbefore = 1", r"unknown key 'before'; it belongs under \[trust\]"),
         ("rule = 'calibrated'", r"unknown key 'rule'; it belongs under \[decision\]"),
         ("[decision]\nrule = 'best'", r"decision\.rule is 'best'"),
-        ("[decision]\ntarget_fpr = '1 %'", r"decision\.target_fpr is '1 %'; it must be a number"),
-        ("[decision]\ntarget_fpr = 0.0", r"p\.toml: target_fpr is 0\.0"),
+        (
+            "[decision]\ntarget_fpr = '1 %'",
+            r"decision\.target_fpr is '1 %'; it must be a number",
+        ),
+        ("[decision]\ntarget_fpr = 0.0", r"p\.toml: decision\.target_fpr is 0\.0; .* most 0\.5"),
         ("[decision]\ntarget_fpr = true", r"must be a number"),
         ("decision = 1", r"decision is 1; it must be a table"),
         ("[trust]\nbefore = 'soon'", r"trust\.before is 'soon'; it must be a date"),
@@ -94,6 +104,14 @@ def test_an_empty_file_is_the_default() -> None:
             r"p\.toml: gate\.statistic is 'estimate', and there are no estimates by shard",
         ),
         ("[calibration.min_ai_scores]\nen = 2", r"min_ai_scores\.en is 2"),
+        ("[calibration.min_ai_scores]\nenglish = 0.1", r"scores\] unknown key 'english'; .*'en'"),
+        ("[calibration]\nmin_ai_score = 1", r"\[calibration\] .*'min_ai_score'; .*'min_ai_scores'"),
+        ("[thresholds]\nmin_perplexity = inf", r"min_perplexity is inf; it must be a number"),
+        ("[decision]\nrule = 'best'", r"it must be one of calibrated, thresholds"),
+        ("[gate]\nsource_field = ''", r"gate\.source_field is ''; it must be text"),
+        ("[trust]\ncount_fields = ['a', '']", r"trust\.count_fields is .* list of texts"),
+        ("[gate.max_phrase_hits]\nx = 1.5", r"max_phrase_hits\.x is 1\.5; it must be a whole"),
+        ("[scorers]\nreadability = 3", r"p\.toml: scorers\.readability is 3; it must be a table"),
         ("[decision", r"p\.toml: not valid TOML"),
     ],
 )

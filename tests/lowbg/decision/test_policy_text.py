@@ -12,14 +12,18 @@ from lowbg.config import (
     Gate,
     GateGroup,
     GateStatistic,
+    LmCalibration,
+    LmSpread,
     Policy,
     Provenance,
     Rule,
     Thresholds,
     Unscored,
 )
+from lowbg.decision.lm import FEATURES
 from lowbg.decision.policy import parse_policy
 from lowbg.decision.policy_text import policy_text
+from lowbg.text.languages import CODES
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 SHARES = st.floats(0, 1)
@@ -47,6 +51,34 @@ GATES = st.builds(
     min_scored_documents=st.integers(0, 999),
 )
 
+SPREADS = st.builds(
+    LmSpread,
+    mean=st.floats(-9, 9),
+    between=st.floats(0, 9, exclude_min=True),
+    within=st.floats(0, 9),
+    correlation=st.floats(-1, 1),
+    min_words=st.integers(0, 99),
+)
+
+
+@st.composite
+def lms(draw: st.DrawFn) -> LmCalibration:
+    """What a causal LM needs, for some languages."""
+    codes = draw(st.lists(st.sampled_from(CODES), min_size=1, max_size=3, unique=True))
+    return LmCalibration(
+        model=draw(NAMES),
+        feature=draw(st.sampled_from(FEATURES)),
+        band=draw(st.none() | st.tuples(SHARES, SHARES)),
+        languages={code: draw(SPREADS) for code in codes},
+        min_ai_scores={code: draw(SHARES) for code in codes},
+    )
+
+
+PLAIN = st.booleans() | st.integers(-99, 99) | st.floats(allow_nan=False) | NAMES | st.dates()
+SETTINGS = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=2)
+)
+
 POLICIES = st.builds(
     Policy,
     rule=st.sampled_from(Rule),
@@ -61,7 +93,7 @@ POLICIES = st.builds(
     ),
     trust_before=st.none() | st.dates(dt.date(1900, 1, 1)),
     date_field=st.none() | NAMES,
-    min_ai_scores=st.dictionaries(NAMES, SHARES, max_size=3),
+    min_ai_scores=st.dictionaries(st.sampled_from(["en", "zh"]), SHARES, max_size=3),
     provenance=st.builds(
         Provenance,
         fields=st.dictionaries(NAMES, st.lists(NAMES, min_size=1, max_size=2).map(tuple)),
@@ -70,6 +102,8 @@ POLICIES = st.builds(
         count_fields=st.lists(NAMES, max_size=2).map(tuple),
     ),
     gate=GATES,
+    lm=st.none() | lms(),
+    scorers=st.dictionaries(NAMES, st.dictionaries(NAMES, SETTINGS, max_size=3), max_size=2),
 )
 
 

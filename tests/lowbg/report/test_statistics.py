@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 from lowbg.records import KnownOrigin
 from lowbg.report import statistics
-from lowbg.report.counting import CountTable, linear_bins
-from lowbg.report.statistics import HISTOGRAMS, SCORE_BINS, Statistics, StatisticsBatch
+from lowbg.report.counting import CountTable
+from lowbg.report.statistics import SCORE_BINS, Statistics, StatisticsBatch
+from lowbg.schema import AI_SCORE, Columns, linear_bins
+from lowbg.scorers.perplexity import PERPLEXITY
+from lowbg.storage.typed import compact, to_plain
 from lowbg.text.origins import NO_HOST, UNKNOWN_YEAR, hosts, years
 
 CODES = ("en", "ru", "zh")
@@ -44,6 +47,9 @@ documents = st.fixed_dictionaries(
 )
 
 
+COLUMNS = Columns.of([PERPLEXITY])
+
+
 def batch(rows: Sequence[Document]) -> StatisticsBatch:
     def column(name: str) -> list[Any]:
         return [row[name] for row in rows]
@@ -66,6 +72,7 @@ def batch(rows: Sequence[Document]) -> StatisticsBatch:
         },
         unscored_codes=np.array(column("reason"), np.int8),
         unscored_names=REASONS,
+        bins=COLUMNS.bins,
     )
 
 
@@ -95,13 +102,13 @@ def test_any_split_and_merge_order_counts_the_same(
     for part in parts:
         in_batches.add(batch(part))
     assert in_batches == whole
-    assert json.dumps(in_batches.to_dict()) == json.dumps(whole.to_dict())
+    assert compact(to_plain(in_batches)) == compact(to_plain(whole))
     random.shuffle(parts)
     merged = Statistics()
     for part in parts:
         merged.merge(count(part))
     assert merged == whole
-    assert json.dumps(merged.to_dict()) == json.dumps(whole.to_dict())
+    assert compact(to_plain(merged)) == compact(to_plain(whole))
 
 
 @given(st.lists(documents, min_size=1, max_size=20))
@@ -134,7 +141,7 @@ def test_pickle_and_json_give_it_back(rows: list[Document]) -> None:
     counted = count(rows)
     counted.add_quarantined("cut", 2, 700)
     assert pickle.loads(pickle.dumps(counted)) == counted
-    assert Statistics.from_dict(json.loads(json.dumps(counted.to_dict()))) == counted
+    assert Statistics.from_plain(json.loads(compact(to_plain(counted)))) == counted
     other = count(rows)
     assert other != counted
 
@@ -270,15 +277,31 @@ def test_year_of_a_date(date: str | None, year: str) -> None:
 
 
 def test_bins_hold_their_lower_edge_and_the_last_both() -> None:
-    bins = linear_bins("x", "x", 0.0, 1.0, 4)
+    bins = linear_bins("x", 0.0, 1.0, 4)
     values = np.array([-0.1, 0.0, 0.24, 0.25, 0.99, 1.0, 1.1, np.nan])
     counted = bins.count(values, np.zeros(8, np.int64), 1)
     assert counted.tolist() == [[1, 2, 1, 0, 2, 1]]
 
 
-def test_every_histogram_has_rising_edges() -> None:
-    for bins in HISTOGRAMS:
-        assert list(bins.edges) == sorted(set(bins.edges))
+def test_whole_numbers_and_nulls_are_counted_by_bins() -> None:
+    values = pa.array([0, 3, None, 9], pa.int32())
+    rows = [document(verdict=v) for v in (0, 0, 1, 2)]
+    bins = {"n": linear_bins("n", 0, 4, 2)}
+    counted = Statistics()
+    counted.add(dataclasses.replace(batch(rows), columns={"n": values}, bins=bins))
+    assert counted.histograms["n"].tolist() == [[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert Statistics.from_plain(to_plain(counted.to_plain())) == counted
+
+
+def test_other_bins_of_one_column_do_not_add_up() -> None:
+    counted = count([document(score=0.5)])
+    counted.expect(COLUMNS.bins)
+    for bins, message in (
+        ({**COLUMNS.bins, AI_SCORE.name: linear_bins("AI", 0, 1, 3)}, "ai_score: counted by other"),
+        ({n: b for n, b in COLUMNS.bins.items() if n != "perplexity"}, "perplexity: the bins of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            counted.expect(bins)
 
 
 def test_largest_keeps_the_sum() -> None:
@@ -327,11 +350,11 @@ def test_shards_add_up_the_same_in_any_order(order: list[int]) -> None:
         for k in range(5)
     ]
 
-    def total(places: Sequence[int]) -> str:
+    def total(places: Sequence[int]) -> bytes:
         merged = Statistics()
         for place in places:
             merged.merge(shards[place].shortened())
-        return json.dumps(merged.to_dict())
+        return compact(to_plain(merged))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "HOSTS_KEPT", 2)
@@ -352,4 +375,4 @@ def test_denied_sources_count_neither_as_trusted_nor_as_others() -> None:
     assert int(counted.trust_scores.counts.sum()) == 2
     assert counted.rules.to_dict() == {"denied source: x": [0, 1, 0]}
     assert counted.values.to_dict() == {"c2pa is absent": [1, 1, 0], "c2pa = (object)": [0, 1, 0]}
-    assert Statistics.from_dict(counted.to_dict()) == counted
+    assert Statistics.from_plain(counted.to_plain()) == counted

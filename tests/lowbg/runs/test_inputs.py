@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowbg.errors import ConfigError
-from lowbg.runs.inputs import ENDINGS, discover, has_known_ending, safe_name, survey
+from lowbg.formats import endings, has_known_ending
+from lowbg.runs.inputs import discover, safe_name, survey
 
 
 def make(root: Path, *names: str) -> Path:
@@ -51,7 +52,7 @@ def test_a_directory_is_walked_in_order_with_the_rest_reported(tmp_path: Path) -
     assert found.shards[0].size == len("a.jsonl")
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", endings())
 def test_known_endings(ending: str) -> None:
     assert has_known_ending(f"a{ending}")
     assert not has_known_ending(f"a{ending}.tmp")

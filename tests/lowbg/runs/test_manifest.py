@@ -5,20 +5,20 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from lowbg.errors import OutputError
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs import manifest
 from lowbg.runs.manifest import Finding, verify, write_manifest
-from lowbg.storage.files import WrittenFile
+from lowbg.storage.files import WrittenFile, file_digest
 
 INFO = RunInfo(
     version="0.1.0", command="lowbg filter in -o out", started="a", finished="b", seconds=1.0,
@@ -94,7 +94,8 @@ def rewrite(root: Path, change: Callable[[Any], object], *, honest: bool = True)
     content = json.loads(path.read_text())
     change(content)
     if honest:
-        content["content_sha256"] = manifest._content_digest(content)
+        typed = manifest.MANIFEST.convert(content, str(path))
+        content["content_sha256"] = manifest._content_digest(typed)
     path.write_text(json.dumps(content))
 
 
@@ -198,13 +199,13 @@ def test_paths_outside_are_never_opened(
     (root.parent / "secret").write_text("x")
     rewrite(root, lambda content: content["files"][0].update(path=path))
     opened: list[str] = []
-    real = manifest._digest
+    real = file_digest
 
     def digest(path: Path) -> str:
         opened.append(str(path))
         return real(path)
 
-    monkeypatch.setattr(manifest, "_digest", digest)
+    monkeypatch.setattr(manifest, "file_digest", digest)
     found = verify(root)
     assert kinds(found) == [("manifest", path), ("extra", "human/a.jsonl")]
     assert all(Path(name).is_relative_to(root) and ".." not in name for name in opened)

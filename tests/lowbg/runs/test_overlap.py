@@ -16,7 +16,7 @@ import pytest
 
 from lowbg.config import RunConfig
 from lowbg.errors import CutStreamError
-from lowbg.records import Batch, LinePayload, Metadata, Position
+from lowbg.records import Batch, BytesPayload, Metadata, Position
 from lowbg.runs.overlap import Step, judged_in_order
 
 
@@ -27,7 +27,7 @@ def batch(number: int, records: int = 1) -> Batch:
         text=pa.array([str(number)] * records, pa.large_string()),
         metadata=Metadata(nothing, nothing, nothing, nothing),
         sizes=np.ones(records, np.int64),
-        payload=LinePayload(b"", np.zeros(records, np.int64), np.zeros(records, np.int64)),
+        payload=BytesPayload(b"", np.zeros(records, np.int64), np.zeros(records, np.int64)),
         rejected=[],
         consumed=0,
     )

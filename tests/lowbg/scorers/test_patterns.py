@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowbg.errors import ModelError
+from lowbg.kernels.phrases import find_urls
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases import Phrases, patterns
-from lowbg.scorers.phrases.matching import find_urls
 from lowbg.scorers.phrases.patterns import (
     COMMON,
     Hits,
@@ -85,6 +85,7 @@ PHRASE = st.lists(WORDS, min_size=1, max_size=6).map(" ".join)
 CODE = st.sampled_from(["en", "ru", "zh", "it", None])
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(["en", "ru", "zh", COMMON]),

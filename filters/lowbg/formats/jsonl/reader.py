@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputError
+from lowbg.formats.base import Format, Reader
+from lowbg.formats.jsonl import FORMAT
 from lowbg.formats.jsonl.fields import FieldScanner, Lines
-from lowbg.formats.jsonl.grammar import count_ends
 from lowbg.formats.jsonl.objects import BOM, Parsed, Refused, parse
-from lowbg.formats.jsonl.vectors import LINE_END, PADDING
-from lowbg.records import Batch, LinePayload, Metadata, Position, Rejected, RejectReason
+from lowbg.kernels.json_bytes import LINE_END, PADDING
+from lowbg.kernels.json_lines import count_ends
+from lowbg.records import Batch, BytesPayload, Metadata, Position, Rejected, RejectReason
 from lowbg.storage.compression import SNIFF_BYTES, InputStream, open_input, sniff
 from lowbg.storage.decompression import STEP_BYTES
 
@@ -77,7 +79,7 @@ class _Block:
         return line.removeprefix(BOM) if self.offset == 0 and i == 0 else line
 
 
-class JsonlReader:
+class JsonlReader(Reader):
     """The records of one JSON Lines shard, in their order.
 
     `source` is a path, an fsspec URL, a binary stream or an opened `InputStream`; `name` is what
@@ -89,7 +91,8 @@ class JsonlReader:
     in is rejected; the one in which reading failed is left for another try.
     """
 
-    format = "jsonl"
+    format: Format = FORMAT
+    kind: object = FORMAT.name
 
     def __init__(
         self,
@@ -121,12 +124,6 @@ class JsonlReader:
     def close(self) -> None:
         """Releases the file; safe to call twice."""
         self._stream.close()
-
-    def __enter__(self) -> JsonlReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""
@@ -272,7 +269,7 @@ class JsonlReader:
             text=text,
             metadata=metadata,
             sizes=(block.stops - block.starts)[accepted],
-            payload=LinePayload(data, block.starts[accepted], block.stops[accepted]),
+            payload=BytesPayload(data, block.starts[accepted], block.stops[accepted]),
             rejected=rejected,
             consumed=self._stream.consumed,
             lenient=odd.lenient,

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.errors import FormatError
 from lowbg.formats.base import Annotations
-from lowbg.records import LinePayload, Payload
+from lowbg.formats.jsonl.rows import json_values
+from lowbg.records import BytesPayload, Payload
 from lowbg.storage.compression import OutputStream, StreamState, open_output, resume_output
 from lowbg.storage.files import AtomicFile, Part, PartState, WrittenFile, naming, replace_file
 
@@ -40,8 +42,8 @@ class _LineWriter:
     ) -> None:
         """Appends the records of `payload` where `keep` is true, in order.
 
-        `annotations` holds one JSON value a record of `payload`, kept or not; it becomes the
-        record's last field, `lowbg`, the other bytes staying as they are. Where the last record
+        `annotations` holds one struct a record of `payload`, kept or not; it becomes the record's
+        last field, `lowbg`, the other bytes staying as they are. Where the last record
         so far lacks its line end (it was the last of its shard) and another follows, it is added.
         """
         for piece in pieces(payload, keep, annotations):
@@ -198,15 +200,15 @@ def pieces(
     payload: Payload, keep: NDArray[np.bool_], annotations: Annotations
 ) -> Iterator[bytes | memoryview]:
     """The kept lines' bytes in order; kept neighbours come as one piece, without a copy."""
-    if not isinstance(payload, LinePayload):
+    if not isinstance(payload, BytesPayload):
         raise TypeError("rows of a Parquet shard cannot be written as stored JSON lines")
     kept = np.flatnonzero(keep)
     if not len(kept):
         return
     if annotations is not None:
-        for i in kept.tolist():
-            line = payload.buffer[payload.starts[i] : payload.ends[i]]
-            yield annotated(line, annotations[i])
+        rows = pa.RecordBatch.from_struct_array(annotations.take(pa.array(kept)))
+        for i, value in zip(kept.tolist(), json_values(rows), strict=True):
+            yield annotated(payload.buffer[payload.starts[i] : payload.ends[i]], value)
         return
     starts, ends = payload.starts[kept], payload.ends[kept]
     # A run ends where the next kept line does not start at this one's end.

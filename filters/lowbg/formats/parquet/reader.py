@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError, InputError
-from lowbg.formats.parquet import int96
+from lowbg.formats.base import Format, Reader
+from lowbg.formats.parquet import FORMAT, int96
 from lowbg.formats.parquet.columns import (
     check_text_column,
     column_at,
@@ -26,10 +27,10 @@ from lowbg.formats.parquet.columns import (
     text_of,
     utf8_lengths,
 )
+from lowbg.formats.parquet.layout import ParquetLayout
 from lowbg.records import (
     Batch,
     Metadata,
-    ParquetLayout,
     Position,
     Rejected,
     RejectReason,
@@ -44,7 +45,7 @@ GROUP_BYTES = 32 << 20
 """About how many uncompressed bytes an output's row group holds: what a writer buffers."""
 
 
-class ParquetReader:
+class ParquetReader(Reader):
     """The records of one Parquet file, in their order.
 
     `source` is a path, an fsspec URL or a seekable binary stream; `name` is what messages call
@@ -58,7 +59,7 @@ class ParquetReader:
     are read, and iterating raises `FormatError` after the last batch.
     """
 
-    format = "parquet"
+    format: Format = FORMAT
     compression = "none"
 
     def __init__(
@@ -86,6 +87,7 @@ class ParquetReader:
             self.schema: pa.Schema = _without_views(self._file.schema_arrow)
             _check_rows(self._file, name)
             self.layout = _layout(self._file, name)
+            self.kind: object = self.schema
             check_text_column(self.schema, fields.text, name)
         except (pa.ArrowException, OSError, ValueError) as error:
             # Names in a damaged footer need not be UTF-8, types need not exist.
@@ -107,12 +109,6 @@ class ParquetReader:
         """Releases the file; safe to call twice."""
         self._file.close(force=True)
         self._raw.close()
-
-    def __enter__(self) -> ParquetReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""

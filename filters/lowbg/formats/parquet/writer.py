@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lowbg.errors import FormatError
 from lowbg.formats.base import Annotations
-from lowbg.records import ParquetLayout, Payload, RowPayload
+from lowbg.formats.parquet.layout import ParquetLayout
+from lowbg.records import Payload, RowPayload
 from lowbg.schema import AI_SCORE, REASONS, VERDICT
 from lowbg.storage.files import AtomicFile, Part, PartState, WrittenFile, naming
 
@@ -133,6 +134,9 @@ class ParquetWriter:
         with naming(self._file.path):
             self._writer.write_table(group, row_group_size=self._chunked_rows)
         self._chunks, self._chunked_rows = [], 0
+
+    def join(self) -> None:
+        """Nothing: rows of several shards are as those of one."""
 
     def checkpoint(self, turn: int) -> PartState:
         """Makes the rows' log durable and says how far it is; only with a part."""
@@ -255,12 +259,7 @@ def _with_annotation(schema: pa.Schema) -> pa.Schema:
 def _annotate(rows: pa.RecordBatch, annotations: Annotations, schema: pa.Schema) -> pa.RecordBatch:
     index = schema.get_field_index(ANNOTATION_COLUMN)
     kind = schema.field(index).type
-    if annotations is None:
-        column = pa.nulls(len(rows), kind)
-    elif isinstance(annotations, pa.StructArray):
-        column = annotations.cast(kind)
-    else:
-        raise TypeError("rows are annotated with structs, not with JSON")
+    column = pa.nulls(len(rows), kind) if annotations is None else annotations.cast(kind)
     columns = list(rows.columns)
     columns[index : index + 1] = [column]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import filled, is_known
+from lowbg.config import Verdict
 from lowbg.errors import ConfigError
 from lowbg.jobs.drift.diversity import (
     Floats,
@@ -39,9 +41,8 @@ from lowbg.jobs.drift.settings import Size
 from lowbg.records import Metadata
 from lowbg.report.statistics import UNKNOWN_LANGUAGE
 from lowbg.runs.engine import Engine
-from lowbg.runs.routing import VERDICT_AI, VERDICT_UNSCORED
-from lowbg.schema import PERPLEXITY
-from lowbg.text.origins import hosts, to_numpy
+from lowbg.scorers.perplexity import PERPLEXITY
+from lowbg.text.origins import hosts
 from lowbg.text.tokens import text_buffer
 
 REPLICATES: Final = 100
@@ -227,8 +228,8 @@ def _judge_batch(text: pa.LargeStringArray, metadata: Metadata, engine: Engine) 
     judged = engine.judge(text, metadata)
     tokens = judged.documents.tokens
     perplexity = judged.columns[PERPLEXITY.name]
-    known = to_numpy(perplexity.is_valid()).astype(np.bool_)
-    values = np.where(known, to_numpy(perplexity), 1.0).astype(np.float64)
+    known = is_known(perplexity)
+    values = filled(perplexity, 1.0).astype(np.float64)
     codes = [*judged.documents.language_codes, UNKNOWN_LANGUAGE]
     host = hosts(metadata.url)
     verdicts = judged.decisions.verdicts
@@ -236,8 +237,8 @@ def _judge_batch(text: pa.LargeStringArray, metadata: Metadata, engine: Engine) 
         [codes[i] for i in judged.documents.languages],
         [host.names[i] for i in host.codes],
         np.where(known, np.log(values), np.nan),
-        verdicts != VERDICT_UNSCORED,
-        verdicts == VERDICT_AI,
+        verdicts != Verdict.UNSCORED.code,
+        verdicts == Verdict.AI.code,
         tokens.words,
         tokens.words_per_document,
         tokens.sentences,

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import floats
 from lowbg.jobs.eval.evaluate import Judgements
 from lowbg.jobs.train.corpus import Row, as_text
 from lowbg.records import Metadata
@@ -38,10 +39,10 @@ class Judging:
         codes = np.array([*judged.documents.language_codes, ""])
         columns = {
             "is_ai": np.array([bool(label) for label in is_ai], np.bool_),
-            "score": _numbers(judged.decisions.score),
+            "score": floats(judged.decisions.score),
             "called_ai": judged.decisions.called_ai,
             "words": judged.documents.tokens.words_per_document.astype(np.int64),
-            "perplexity": _numbers(judged.columns["perplexity"]),
+            "perplexity": floats(judged.columns["perplexity"]),
         }
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(values[kept])
@@ -94,8 +95,3 @@ def _judge_part(engine: Engine, rows: Sequence[Row], judging: Judging) -> None:
         "attack": [row.attack if row.is_ai else "" for row in rows],
     }
     judging.add(judged, [row.is_ai for row in rows], groups)
-
-
-def _numbers(column: pa.Array) -> NDArray[np.float64]:
-    """The values of a column, NaN for null."""
-    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)

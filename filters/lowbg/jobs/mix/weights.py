@@ -19,13 +19,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lowbg.config import MixWeights
+from lowbg.config import MixWeights, Verdict
 from lowbg.formats.jsonl.writer import JsonlWriter
 from lowbg.formats.naming import stem
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.inputs import Shard
-from lowbg.runs.routing import VERDICT_AI, VERDICT_HUMAN
 
 ONE: Final = 1 << 32
 """A weight of 1; weights are whole multiples of 1 / ONE, so that their sum is exact."""
@@ -119,7 +118,7 @@ def write_rows(
     finally:
         writer.abort()
     statistics = Statistics()
-    statistics.totals[VERDICT_HUMAN if human else VERDICT_AI, 0] += len(rows)
+    statistics.totals[Verdict.HUMAN.code if human else Verdict.AI.code, 0] += len(rows)
     return ShardResult(
         shard=shard.name, source=shard.path, format="weights", compression="none",
         records=len(rows), complete=True, statistics=statistics, outputs=(written,), problems=(),

@@ -6,7 +6,6 @@ Rows have the fields `text` and, where known, `label` (human or ai), `domain`, `
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +64,6 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
         else:
             raise ConfigError(f"{path}: no such file or folder")
     return sorted(found)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _lines(path: Path) -> Iterator[bytes]:

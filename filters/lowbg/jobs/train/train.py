@@ -19,19 +19,18 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.train import calibration, kneser_ney, log_odds
 from lowbg.jobs.train.corpus import (
     Row,
-    file_digest,
     in_language,
     list_files,
     read_rows,
     tokenize_rows,
 )
-from lowbg.jobs.train.held_out import held_out
 from lowbg.jobs.train.kneser_ney import LmConfig
 from lowbg.jobs.train.log_odds import OddsConfig, Sample
 from lowbg.jobs.train.regression import Floats, Sparse, fit_logistic
 from lowbg.jobs.train.windows import Vocabulary, Windows, count_ngrams, cut
 from lowbg.models import save_arrays
 from lowbg.scorers.perplexity import log_likelihoods
+from lowbg.storage.files import file_digest
 from lowbg.text.tokens import Tokens
 
 log = logging.getLogger(__name__)
@@ -367,11 +366,29 @@ def _sources(material: Material, files: Sequence[Path]) -> dict[str, Any]:
     return {"rows": listed, "files": {path.name: file_digest(path) for path in files}}
 
 
-def train(config: TrainConfig, held_out_to: Path | None = None) -> Path:
-    """Writes the model file that `config` describes; equal input gives equal bytes.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What rows got by fits that never saw their collection, and what makes a score of that.
 
-    `held_out_to` is an .npz file for the scores of left-out rows (`training/held_out.py`).
+    `held` says which of `rows`, all that were read; `factors` weigh its two log-odds.
     """
+
+    rows: Sequence[Row]
+    held: calibration.Held
+    factors: tuple[float, float]
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The model file that was written; `left_out` is None where there was no AI text."""
+
+    path: Path
+    left_out: LeftOut | None
+
+
+def train(config: TrainConfig) -> Trained:
+    """Writes the model file that `config` describes; equal input gives equal bytes."""
     material = gather(config)
     arrays: dict[str, NDArray[Any]] = {}
     metadata: dict[str, Any] = {
@@ -384,6 +401,7 @@ def train(config: TrainConfig, held_out_to: Path | None = None) -> Path:
     lm = fit_lm(material, config)
     arrays["lm_slots"] = lm.slots
     metadata["lm"] = lm.metadata
+    left_out = None
     if any(row.is_ai for row in material.rows):
         odds = fit_odds(material, config)
         result, factors, evidence = calibrate(material, odds.held, config)
@@ -392,8 +410,7 @@ def train(config: TrainConfig, held_out_to: Path | None = None) -> Path:
         metadata["odds"] = {**odds.metadata, "scales": scales}
         metadata["calibration"] = asdict(result)
         metadata["human_collections"] = evidence
-        if held_out_to is not None:
-            held_out(material.rows, odds.held, factors, result).save(held_out_to)
+        left_out = LeftOut(material.rows, odds.held, factors, result)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     save_arrays(config.output, arrays, metadata)
-    return config.output
+    return Trained(config.output, left_out)

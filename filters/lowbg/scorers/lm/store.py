@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lowbg.errors import ConfigError, ModelError
 from lowbg.scorers.lm import extras
+from lowbg.storage.files import file_digest
 
 _HUB_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _PATTERNS = ("*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt")
@@ -54,8 +55,7 @@ class ModelFolder:
 
 @functools.cache
 def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)
 
 
 def locate(model: str, option: str, *, fetch: bool = False, weights: bool = True) -> ModelFolder:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from lowbg.config import FieldNames
 from lowbg.formats.jsonl.fields import FieldScanner, Lines
-from lowbg.formats.jsonl.grammar import MAX_DEPTH, MAX_ID_DIGITS, MAX_NUMBER
 from lowbg.formats.jsonl.objects import parse
 from lowbg.formats.jsonl.reader import JsonlReader
-from lowbg.formats.jsonl.vectors import PADDING
-from lowbg.records import Batch, LinePayload, Metadata
+from lowbg.kernels.json_bytes import PADDING
+from lowbg.kernels.json_lines import MAX_DEPTH, MAX_ID_DIGITS, MAX_NUMBER
+from lowbg.records import Batch, BytesPayload, Metadata
 
 PLAIN_NAMES = FieldNames()
 NESTED_NAMES = FieldNames(
@@ -69,7 +69,7 @@ def content(found: list[Batch]) -> dict[str, object]:
     """Everything that is in the batches, but for where one ends and another begins."""
     rows: list[tuple[int, str, bytes]] = []
     for batch in found:
-        assert isinstance(batch.payload, LinePayload)
+        assert isinstance(batch.payload, BytesPayload)
         spans = zip(batch.payload.starts.tolist(), batch.payload.ends.tolist(), strict=True)
         stored = [batch.payload.buffer[start:end] for start, end in spans]
         assert batch.sizes.tolist() == [len(line) for line in stored]
@@ -252,6 +252,7 @@ def test_paths_through_objects_are_plain() -> None:
     assert not plain(line.replace(b'"id"', b'"a":1,"id"'), fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [*range(70), 255, 256, 257, 1000])
 @pytest.mark.parametrize("unit", ["a", "é", "€", "😀", "\n", '"', "\\u0430", "\\ud83d\\ude00"])
 def test_strings_of_every_length_around_a_vector(length: int, unit: str) -> None:
@@ -380,6 +381,7 @@ def mutate(data: bytes, random: Random) -> bytes:
     return data
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(random=st.randoms(use_true_random=False), names=st.sampled_from(NAMES))
 def test_the_scanner_reads_as_orjson_does(random: Random, names: FieldNames) -> None:
@@ -388,6 +390,7 @@ def test_the_scanner_reads_as_orjson_does(random: Random, names: FieldNames) -> 
     assert_as_orjson(b"\n" + data, names)
 
 
+@pytest.mark.slow
 def test_many_lines_at_any_size_of_blocks() -> None:
     """The generator makes both kinds: else the comparison would say nothing."""
     random = Random(5)

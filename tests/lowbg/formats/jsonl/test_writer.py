@@ -20,17 +20,17 @@ from lowbg.errors import OutputError
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter, annotated
 from lowbg.formats.naming import codec_of, output_name, stem
 from lowbg.formats.quarantine import QuarantineWriter
-from lowbg.records import LinePayload, Rejected, RejectReason, RowPayload
+from lowbg.records import BytesPayload, Rejected, RejectReason, RowPayload
 from lowbg.storage.compression import CODECS, open_input
 from lowbg.storage.files import AtomicFile
 
 
-def payload(lines: list[bytes], between: bytes = b"") -> LinePayload:
+def payload(lines: list[bytes], between: bytes = b"") -> BytesPayload:
     """The lines in one buffer, with bytes that belong to no record between them."""
     buffer = b"".join(between + line for line in lines) + between
     lengths = np.array([len(line) for line in lines], np.int64)
     starts = np.cumsum(lengths + len(between)) - lengths
-    return LinePayload(buffer, starts, starts + lengths)
+    return BytesPayload(buffer, starts, starts + lengths)
 
 
 def mask(*kept: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -130,9 +130,12 @@ def test_annotated(line: bytes, expected: bytes) -> None:
 def test_annotations_follow_their_records() -> None:
     out = io.BytesIO()
     writer = StreamWriter(out)
-    writer.write(payload(LINES), mask(0, 1, 0, 1), [b"0", b"1", b"2", b"3"])
+    scores = pa.array([0.1, 0.2, 0.3, None], pa.float32())
+    notes = pa.StructArray.from_arrays([scores], names=["s"])
+    writer.write(payload(LINES), mask(0, 1, 0, 1), notes)
     writer.commit()
-    assert out.getvalue() == b'{"text":"bb","lowbg":1}\r\n{"text":"last","lowbg":3}'
+    expected = b'{"text":"bb","lowbg":{"s":0.2}}\r\n{"text":"last","lowbg":{"s":null}}'
+    assert out.getvalue() == expected
 
 
 def test_abort_leaves_nothing(tmp_path: Path) -> None:
@@ -264,7 +267,7 @@ def test_output_names(name: str, keep: str, zstd: str, bare: str) -> None:
 
 
 def test_a_pipe_is_written_to_and_a_link_is_followed(tmp_path: Path) -> None:
-    payload = LinePayload(b"{}\n", np.array([0]), np.array([3]))
+    payload = BytesPayload(b"{}\n", np.array([0]), np.array([3]))
     pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "elsewhere"
     os.mkfifo(pipe)
     target.write_bytes(b"old")

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowbg.errors import OutputError
+from lowbg.formats.parquet.layout import ParquetLayout
 from lowbg.formats.parquet.writer import CHUNK_ROWS, ParquetWriter, leaf_paths
-from lowbg.records import LinePayload, ParquetLayout, RowPayload
+from lowbg.records import BytesPayload, RowPayload
 
 ROWS = 1000
 
@@ -203,7 +204,7 @@ def test_a_full_disk_is_an_output_error_that_names_the_file(tmp_path: Path) -> N
 
 def test_lines_are_not_rows(tmp_path: Path) -> None:
     writer = ParquetWriter(tmp_path / "a", tmp_path, TABLE.schema, ParquetLayout())
-    lines = LinePayload(b"", np.zeros(0, np.int64), np.zeros(0, np.int64))
+    lines = BytesPayload(b"", np.zeros(0, np.int64), np.zeros(0, np.int64))
     with pytest.raises(TypeError):
         writer.write(lines, np.zeros(0, np.bool_))
     writer.abort()

@@ -16,11 +16,11 @@ from lowbg.jobs.train.log_odds import OddsConfig, Sample
 from lowbg.jobs.train.regression import Sparse, fit_logistic
 from lowbg.jobs.train.train import TrainConfig, gather, train
 from lowbg.jobs.train.windows import Vocabulary, count_ngrams, cut
+from lowbg.kernels.characters import LATIN
+from lowbg.kernels.tables import probe
 from lowbg.models import open_model, save_arrays
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases.odds import create_odds
-from lowbg.text.characters import LATIN
-from lowbg.text.tables import probe
 from lowbg.text.tokens import tokenize
 
 HUMAN = [
@@ -88,13 +88,13 @@ def config(tmp_path: Path) -> TrainConfig:
 
 
 def test_training_twice_gives_the_same_bytes(config: TrainConfig, tmp_path: Path) -> None:
-    first = train(config).read_bytes()
-    second = train(replace(config, output=tmp_path / "again.safetensors")).read_bytes()
+    first = train(config).path.read_bytes()
+    second = train(replace(config, output=tmp_path / "again.safetensors")).path.read_bytes()
     assert first == second
 
 
 def test_what_a_model_file_holds(config: TrainConfig) -> None:
-    model = open_model(train(config))
+    model = open_model(train(config).path)
     assert set(model.arrays) == {"lm_slots", "odds_slots"}
     assert model.metadata["language"] == "en"
     thresholds = model.metadata["calibration"]["thresholds"]
@@ -112,7 +112,7 @@ def test_the_trained_table_separates(config: TrainConfig, tmp_path: Path) -> Non
     text = pa.array([" ".join(HUMAN * 8), " ".join(MACHINE * 8)], pa.large_string())
     tokens = tokenize(text, np.full(2, LATIN, np.uint8))
     one = Documents(text, tokens, np.zeros(2, np.int8), ("en",))
-    scored = create_odds({"en": open_model(train(config))}).score(one)
+    scored = create_odds({"en": open_model(train(config).path)}).score(one)
     assert scored["nb"][0] < 0 < scored["nb"][1]
     assert scored["lr"][0] < 0 < scored["lr"][1]
 

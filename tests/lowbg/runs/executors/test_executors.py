@@ -21,7 +21,7 @@ from lowbg.runs.executors.base import Executor
 from lowbg.runs.executors.processes import ProcessExecutor
 from lowbg.runs.executors.serial import SerialExecutor
 from lowbg.runs.inputs import discover
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.progress import OnProgress, Progress
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def test_every_task_ends_once(executor: Executor) -> None:
     assert isinstance(ends[3].error, KeyError)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_only_its_own_task() -> None:
     tasks = ["a", "die", "b", "c"]
     ends = sorted(ProcessExecutor(2).run(Setup(), tasks, None), key=lambda end: end.index)
@@ -62,6 +63,7 @@ def test_a_killed_worker_costs_only_its_own_task() -> None:
     assert "killed" in str(ends[1].error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [EOFError, BrokenProcessPool])
 def test_what_dies_while_workers_start_costs_nothing(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
@@ -81,6 +83,7 @@ def test_what_dies_while_workers_start_costs_nothing(
     assert not dead
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_and_threads_and_any_batch_size_give_the_same_bytes(
     tmp_path: Path,
 ) -> None:

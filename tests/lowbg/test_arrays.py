@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lowbg import arrays
+
+NUMBERS = pa.array([9, 1, None, 3], pa.int64()).slice(1)
+FLOATS = pa.array([9.0, 0.1, None, 0.3], pa.float32()).slice(1)
+BOOLS = pa.array([True] * 9 + [True, None, False]).slice(9)
+
+
+@pytest.mark.parametrize("column", [NUMBERS, FLOATS, BOOLS])
+def test_nulls_of_a_slice_are_known(column: pa.Array) -> None:
+    assert arrays.is_known(column).tolist() == [True, False, True]
+    assert arrays.is_known(column.drop_null()).tolist() == [True, True]
+
+
+def test_numbers_keep_their_type_and_nulls_become_what_is_asked() -> None:
+    assert arrays.filled(NUMBERS, 7).tolist() == [1, 7, 3]
+    assert arrays.filled(NUMBERS, 7).dtype == np.int64
+    singles = arrays.filled(FLOATS, np.nan)
+    assert singles.dtype == np.float32
+    assert np.array_equal(singles, np.array([0.1, np.nan, 0.3], np.float32), equal_nan=True)
+    doubles = arrays.floats(NUMBERS)
+    assert doubles.dtype == np.float64
+    assert np.array_equal(doubles, [1.0, np.nan, 3.0], equal_nan=True)
+
+
+def test_booleans() -> None:
+    assert arrays.bools(BOOLS).tolist() == [True, False, False]
+    assert arrays.bools(BOOLS, null=True).tolist() == [True, True, False]
+    assert arrays.bools(BOOLS).dtype == np.bool_
+
+
+def test_values_and_their_codes() -> None:
+    codes, values = arrays.encoded(pa.array(["x", None, "y", "x"]))
+    assert [values[code] for code in codes] == ["x", None, "y", "x"]
+    assert len(values) == 3
+
+
+def test_single_precision_stays_for_json() -> None:
+    assert arrays.float32_or_none(FLOATS) == [np.float32(0.1), None, np.float32(0.3)]
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.float32(), pa.bool_()])
+def test_no_rows(kind: pa.DataType) -> None:
+    nothing = pa.array([], kind)
+    assert len(arrays.to_numpy(nothing)) == len(arrays.is_known(nothing)) == 0
+    assert len(arrays.whole(pa.chunked_array([], kind))) == 0
+
+
+def test_a_column_of_chunks_is_one_array() -> None:
+    column = pa.chunked_array([["a"], [], ["b", None]], pa.large_string())
+    assert arrays.whole(column).to_pylist() == ["a", "b", None]
