@@ -14,14 +14,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from lowbg.config import Extras, FieldNames, Policy
-from lowbg.errors import ConfigError
+from lowbg.config import Extras, FieldNames, Policy, RunConfig
+from lowbg.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from lowbg.jobs.explain import Explanation
     from lowbg.runs.engine import Engine
+    from lowbg.schema import Column
+
+_OF_RECORDS: Final = ("id", "shard", "record")
+"""Columns that say where a document was read: an array of texts has no such place."""
 
 SLICE_BYTES: Final = 6 << 20
 """Text that is scored at a time: memory is bounded by it; results don't depend on it."""
@@ -38,6 +42,12 @@ class ArrowStream(Protocol):
 
 Texts: TypeAlias = "Iterable[str | None] | ArrowStream"
 """Texts one by one (a list, a tuple, a pandas Series …), or a column of strings in Arrow's form."""
+
+
+def columns() -> tuple[Column, ...]:
+    """The columns that `score` returns: name, Arrow type, unit, meaning, and when they are null."""
+    declared = Detector()._loaded().columns.row
+    return tuple(column for column in declared if column.name not in _OF_RECORDS)
 
 
 def score(texts: Texts, policy: Policy | str | Path | None = None) -> pa.Table:
@@ -82,7 +92,7 @@ class Detector:
         """
         import pyarrow as pa
 
-        return self._score(pa.table({FieldNames().text: _column(texts)}), FieldNames())
+        return self._score(pa.table({"text": _column(texts)}), FieldNames(text="text"))
 
     def score_table(self, table: Any, fields: FieldNames | None = None) -> pa.Table:
         """A row a row of `table`, in their order: `id` where there is one, then as `score`.
@@ -93,15 +103,17 @@ class Detector:
         absent tell nothing, but the text's has to be there. Raises `ConfigError` for what is no
         table, and for a text column that is absent or no strings.
         """
-        return self._score(_table(table), fields or FieldNames())
+        if fields is None:
+            fields = FieldNames(date=self.policy.date_field or FieldNames().date)
+        return self._score(_table(table), fields)
 
     def explain(self, text: str, *, language: str | None = None) -> Explanation:
         """Why `text` gets its verdict; `language` (any usual tag) overrides the identified one."""
-        from lowbg.jobs.explain import explain_with
+        from lowbg.jobs.explain import explain
 
         if not isinstance(text, str):
             raise ConfigError(f"a text to explain is a str, not {type(text).__name__}")
-        return explain_with(self._loaded(), text, language=language)
+        return explain(self._loaded(), text, language=language)
 
     def _loaded(self) -> Engine:
         from lowbg.runs.engine import Engine
@@ -116,30 +128,35 @@ class Detector:
     def _score(self, table: pa.Table, fields: FieldNames) -> pa.Table:
         import pyarrow as pa
 
-        from lowbg.formats.parquet.columns import check_text_column, metadata_of, text_of
-        from lowbg.jobs.score import document_columns
+        from lowbg.formats.parquet.columns import column_at, metadata_of, text_of
+        from lowbg.jobs.score import as_rows, document_columns
 
-        check_text_column(table.schema, fields.text, "the table")
-        has_id = column_at(table.schema.empty_table(), fields.id) is not None
         engine = self._loaded()
+        reading = RunConfig(fields=fields, policy=self.policy).read_fields
+        _check_text(table.schema, fields.text)
+        has_id = column_at(table.schema.empty_table(), fields.id) is not None
+        absent = _OF_RECORDS[1:] if has_id else _OF_RECORDS
+        wanted = pa.schema([c.field for c in engine.columns.row if c.name not in absent])
         parts = []
-        for rows in _slices(table, fields.text):
+        for rows in _slices(table):
             text, _ = text_of(column_at(rows, fields.text))
-            metadata = metadata_of(rows, fields)
-            columns = document_columns(engine.judge(text, metadata))
-            parts.append({"id": metadata.id, **columns} if has_id else columns)
-        names = ("id",) if has_id else ()
-        schema = document_schema(engine.columns, names)
-        return pa.Table.from_batches(
-            [
-                pa.RecordBatch.from_arrays([part[name] for name in schema.names], schema=schema)
-                for part in parts
-            ],
-            schema=schema,
-        )
+            metadata = metadata_of(rows, reading)
+            found = document_columns(engine.judge(text, metadata))
+            parts.append(as_rows({**found, "id": metadata.id}, wanted))
+        return pa.Table.from_batches(parts, schema=wanted)
 
 
-def _slices(table: pa.Table, text: str) -> Iterator[pa.RecordBatch]:
+def _check_text(schema: pa.Schema, path: str) -> None:
+    """Raises `ConfigError` where there is no text at `path`."""
+    from lowbg.formats.parquet.columns import check_text_column
+
+    try:
+        check_text_column(schema, path, "the table")
+    except FormatError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _slices(table: pa.Table) -> Iterator[pa.RecordBatch]:
     """The table in pieces of about `SLICE_BYTES`, a row at least."""
     for batch in table.to_batches():
         rows = max(1, len(batch) * SLICE_BYTES // max(1, batch.nbytes))

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lowbg.config import FieldNames
 from lowbg.errors import FormatError
-from lowbg.records import LIST, OBJECT, RejectReason
+from lowbg.records import LIST, OBJECT, Metadata, RejectReason
 
 Refusals = dict[int, tuple[RejectReason, str]]
 """Why rows of a batch have no text that can be read, by their place in it."""
@@ -154,3 +155,15 @@ def other_of(column: pa.Array | None, rows: int) -> pa.StringArray:
 
 def _lossy(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")
+
+
+def metadata_of(rows: pa.RecordBatch, fields: FieldNames) -> Metadata:
+    """What the rows say of themselves, by the columns that `fields` names; absent ones are null."""
+    n = len(rows)
+    return Metadata(
+        id=strings_of(column_at(rows, fields.id), n),
+        language=strings_of(column_at(rows, fields.language), n),
+        date=strings_of(column_at(rows, fields.date), n),
+        url=strings_of(column_at(rows, fields.url), n),
+        others={name: other_of(column_at(rows, name), n) for name in fields.others},
+    )
