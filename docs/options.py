@@ -1,7 +1,7 @@
-"""The tables of options in `docs/commands`: `python docs/options.py [--write]`.
+"""The pages' tables of options and of policy keys: `python docs/options.py [--write]`.
 
-Each page has the tables of its command between marks. They say what `--help` says, from the same
-declarations. Without `--write` the pages whose tables are not current are named, with exit code 1.
+They stand between marks and say what `--help` says, from the same declarations. Without `--write`
+the pages whose tables are not current are named, with exit code 1.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from typing import Any
 
 import typer.main
 
+from lowbg.config import Policy
+from lowbg.settings import declared, default_text, describe
 from lowbg_cli.app import app
 
-PAGES = Path(__file__).parent / "commands"
+PAGES = tuple(sorted(Path(__file__).parent.rglob("*.md")))
 TABLE = re.compile(
-    r"<!-- options of lowbg ([a-z -]+) -->\n(.*?)<!-- end of options -->\n", re.DOTALL
+    r"<!-- (?:options of lowbg ([a-z -]+)|keys of a policy) -->\n(.*?)<!-- end of table -->\n",
+    re.DOTALL,
 )
+"""A table with its marks; group 1 is the command, none for the policy's keys."""
 
 
 def commands() -> dict[str, list[tuple[str, str, str]]]:
@@ -72,27 +76,36 @@ def table(rows: list[tuple[str, str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def policy_table() -> str:
+    """Every key of a policy file: what it means, what its value must be, its default."""
+    lines = ["| key | | value | default |", "|---|---|---|---|"]
+    parts = list(dict.fromkeys(own.key.partition(".")[0] for own in declared(Policy)))
+    for own in sorted(declared(Policy), key=lambda own: parts.index(own.key.partition(".")[0])):
+        meaning, kind = _escaped(own.setting.help), _escaped(describe(own.kind, own.setting))
+        lines.append(f"| `{own.key}` | {meaning} | {kind} | {_escaped(default_text(own))} |")
+    return "\n".join(lines) + "\n"
+
+
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is."""
-    return re.sub(r"([|<*_`])", r"\\\1", text)
+    return re.sub(r"([|<*_])", r"\\\1", text)
 
 
 def current(text: str) -> str:
     """The page `text` with its tables made anew. `KeyError` names a command that there isn't."""
     known = commands()
 
-    def made(found: re.Match[str]) -> str:
-        name = found[1]
-        mark = found[0].partition("\n")[0]
-        return f"{mark}\n\n{table(known[name])}\n<!-- end of options -->\n"
+    def with_rows(found: re.Match[str]) -> str:
+        made = table(known[found[1]]) if found[1] else policy_table()
+        return f"{found[0].partition(chr(10))[0]}\n\n{made}\n<!-- end of table -->\n"
 
-    return TABLE.sub(made, text)
+    return TABLE.sub(with_rows, text)
 
 
 def main(arguments: list[str]) -> int:
     """Checks the pages, or writes them."""
     stale = []
-    for page in sorted(PAGES.glob("*.md")):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         made = current(text)
         if made != text:
