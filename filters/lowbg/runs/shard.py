@@ -27,7 +27,7 @@ from lowbg.errors import (
     StoppedError,
 )
 from lowbg.formats.base import Reader
-from lowbg.records import Batch, Position, Rejected
+from lowbg.records import Batch, Payload, Position, Rejected
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
 from lowbg.runs.cascade import SENT_NAMES
@@ -84,6 +84,15 @@ class ResumableSinks(Sinks, Protocol):
 
     def checkpoint(self, turn: int) -> dict[str, PartState]:
         """Makes what was written durable, and says by output how far it is."""
+        ...
+
+
+@runtime_checkable
+class CopyingSinks(Sinks, Protocol):
+    """Sinks that write records as they are stored, in the input's own format."""
+
+    def pass_on(self, payload: Payload) -> None:
+        """Writes what a batch without documents holds for every output."""
         ...
 
 
@@ -301,6 +310,8 @@ def _run_batch(
     if batch.rejected:
         sinks.quarantine(name, batch.rejected)
     if judged is None:
+        if isinstance(sinks, CopyingSinks):
+            sinks.pass_on(batch.payload)
         return
     tally.routed += sinks.write(batch, judged)
     tally.records += len(batch)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from lowbg.config import VERDICTS, RunConfig, Unscored
@@ -16,7 +17,7 @@ from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import codec_of, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
-from lowbg.records import Batch, Rejected
+from lowbg.records import Batch, Payload, Rejected
 from lowbg.runs.engine import Judged
 from lowbg.runs.routing import Route, masks, routes
 from lowbg.storage.files import Part, PartState, WrittenFile
@@ -60,6 +61,11 @@ class DirectorySinks:
             self._writers[route].write(batch.payload, keep, annotations)
             taken += int(keep.sum())
         return taken
+
+    def pass_on(self, payload: Payload) -> None:
+        """Writes what is no document to every file."""
+        for writer in self._writers.values():
+            writer.write(payload, np.zeros(0, np.bool_))
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read to the shard's quarantine file."""

@@ -18,7 +18,7 @@ from lowbg.formats.base import Reader
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
 from lowbg.jobs.mix.inputs import HUMAN, role_of
 from lowbg.jobs.mix.measure import folder, rows_of
-from lowbg.records import Batch, KnownOrigin, Metadata, Position, Rejected
+from lowbg.records import Batch, KnownOrigin, Metadata, Payload, Position, Rejected
 from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import Checkpoint, Journal, key_of
 from lowbg.runs.engine import Judged
@@ -198,6 +198,10 @@ class CopySinks:
         """Appends every document."""
         self._writer.write(batch.payload, np.ones(len(batch), np.bool_))
         return len(batch)
+
+    def pass_on(self, payload: Payload) -> None:
+        """Writes what is no document."""
+        self._writer.write(payload, np.zeros(0, np.bool_))
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read."""
