@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lowbg.kernels import characters as k
 from lowbg.text import characters as c
 
 MASK = 2**64 - 1
@@ -19,7 +20,7 @@ def fold(char: str, folding: int) -> tuple[int, str]:
         cp = 0xF8FF
     entry = int(c.folding_tables()[folding, cp])
     cls, folded = entry >> 24, chr(entry & 0xFFFF)
-    if cls == c.EXPAND:
+    if cls == k.EXPAND:
         first, last = chr((entry >> 16) & 0xFF), entry & 0xFFFF
         folded = first * (2 if last >= 0x100 else 1) + chr(last & 0xFF)
     return cls, folded

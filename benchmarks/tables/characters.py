@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.text.characters import (
+from lowbg.kernels.characters import (
     APOSTROPHE,
     CLOSER,
     DIGIT,
     EXPAND,
-    FOLDINGS,
     IDEOGRAPH,
     IGNORE,
     LETTER,
@@ -27,6 +26,7 @@ from lowbg.text.characters import (
     STOP,
     TERMINATOR,
 )
+from lowbg.text.characters import FOLDINGS
 
 _APOSTROPHES = "'’‘ʼ＇ʹ′´`‛"
 _TERMINATORS = ".!?…‽؟।۔."

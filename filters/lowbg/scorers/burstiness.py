@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,31 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels import sentences
 from lowbg.models import ModelFile
 from lowbg.schema import BURSTINESS, Column
 from lowbg.scorers.base import Documents, Scorer
-
-
-@njit(cache=True, nogil=True)
-def _goh_barabasi(
-    lengths: NDArray[np.int32], starts: NDArray[np.int64], out: NDArray[np.float32]
-) -> None:
-    for i in range(len(starts) - 1):
-        n = starts[i + 1] - starts[i]
-        if n < 2:
-            out[i] = 0.0
-            continue
-        total = 0.0
-        squares = 0.0
-        for k in range(starts[i], starts[i + 1]):
-            length = float(lengths[k])
-            total += length
-            squares += length * length
-        # nσ, from sums that are exact below 2⁵³: equal lengths give −1, and the order of sentences
-        # is immaterial. Beyond that, rounding could make the difference negative.
-        scaled = math.sqrt(max(float(n) * squares - total * total, 0.0))
-        out[i] = (scaled - total) / (scaled + total)
 
 
 def goh_barabasi(lengths: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -46,7 +24,7 @@ def goh_barabasi(lengths: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArr
     Goh & Barabási 2008, eq. 1.
     """
     out = np.empty(len(starts) - 1, np.float32)
-    _goh_barabasi(lengths, starts, out)
+    sentences.goh_barabasi(lengths, starts, out)
     return out
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lowbg.models import ModelFile
 from lowbg.schema import BITS_PER_BYTE, PERPLEXITY, SENTENCE_PERPLEXITY_SPREAD, Column
 from lowbg.scorers.base import Documents
-from lowbg.text.ngrams import LanguageTables, NgramFigures, NgramTables
+from lowbg.text.ngrams import LanguageTables, NgramFigures, NgramTables, read_ngrams
 from lowbg.text.tokens import WORD_BYTES, Tokens
 
 
@@ -30,7 +30,7 @@ def log_likelihoods(
     """Log-likelihoods (nats) of the `documents` at these positions under one table."""
     figures = NgramFigures.empty(len(tokens))
     tables = LanguageTables.of({"lm_slots": slots}, {"lm": metadata})
-    tables.read(tokens, documents, figures)
+    read_ngrams(tables, tokens, documents, figures)
     return figures.log_likelihoods[documents]
 
 

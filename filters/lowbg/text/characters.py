@@ -13,17 +13,10 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-OTHER, LETTER, IDEOGRAPH, SPACE, IGNORE, APOSTROPHE, TERMINATOR, STOP, CLOSER, DIGIT, EXPAND = (
-    range(11)
-)
-"""Classes of characters. A TERMINATOR (. ! ? …) ends a sentence if white space follows, a STOP
-(。！？) always; a CLOSER (quotes, brackets, Markdown emphasis) may stand between. EXPAND stands for
-two or three letters (ß, ligatures)."""
+from lowbg.kernels.characters import CHINESE, CYRILLIC, LATIN, PLAIN
 
 FOLDINGS = ("latin", "cyrillic", "chinese", "plain")
 """The folding tables, by their index."""
-
-LATIN, CYRILLIC, CHINESE, PLAIN = range(4)
 
 _BY_LANGUAGE = {"ru": CYRILLIC, "zh": CHINESE, "ja": PLAIN}
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
@@ -20,20 +19,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
-from lowbg.kernels.scanning import WIDTH, ascii_letters, equal_bytes
-from lowbg.kernels.vectors import load, store
-from lowbg.text.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER, folding_tables
-from lowbg.text.tokens import (
-    PRIME,
-    SEED,
-    code_point,
-    extend_ascii,
-    is_ascii_letter,
-    mix,
-    text_buffer,
-    tokenize,
+from lowbg.kernels.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER
+from lowbg.kernels.languages import (
+    L_SCRIPT,
+    NO_LETTER,
+    ONE_LETTER,
+    SEVERAL_LETTERS,
+    SKIPPED,
+    UNDECIDED,
+    VOTES,
+    Tables,
+    read_languages,
 )
+from lowbg.text.characters import folding_tables
+from lowbg.text.tokens import text_buffer, tokenize
 
 CODES: Final[tuple[str, ...]] = (
     *("en", "ru", "zh", "pt", "es", "de", "fr", "ja", "it", "nl", "pl", "cs", "sk", "sv", "da"),
@@ -45,9 +44,8 @@ CODES: Final[tuple[str, ...]] = (
 )
 """The languages that are told apart; those with embedded models come first."""
 
-UNDECIDED = -1
-
-# Latin first, as everything quotes it; kana and Han are counted apart but decided together.
+# In the order of their numbers in `kernels/languages.py`, from 1 on. Latin first, as everything
+# quotes it; kana and Han are counted apart but decided together.
 _SCRIPTS = {
     "latin": (0x41, 0x24F, 0x1E00, 0x1EFF, 0xFF21, 0xFF5A, 0xE000, 0xE400),
     "cyrillic": (0x400, 0x52F),
@@ -75,31 +73,11 @@ _SCRIPTS = {
     "armenian": (0x531, 0x587),
 }
 _SCRIPT_NAMES = ("", *_SCRIPTS)
-_L_SCRIPT, _HAN, _KANA = 1, 4, 5
-_SHARE_OF_LATIN = 0.4
-"""A Latin letter against one of another script: code and names in Latin letters are everywhere."""
-
-# What `_Tables.folding` says of a character: how many letters of a word it stands for, and whether
-# its own code point is listed.
-_NO_LETTER, _ONE_LETTER, _SEVERAL_LETTERS, _SKIPPED = range(4)
-_VOTES = 1 << 23
-
-_GLANCE, _STEP, _MOST = 512, 1024, 4096
-"""Bytes after which clear evidence is enough, then any, and how many are read at most."""
 
 # The share of a language's words that its word of rank r has, p = A / (r + 1) ** B, and that of a
 # word that isn't in its list.
 _A, _B, _ELSEWHERE = 0.06, 0.9, 5e-5
 _LETTER_WEIGHT = 1.2
-
-_MIN_LETTERS = 8.0
-_MIN_HITS = 3
-_MIN_NATS = 9.0
-_MIN_NATS_A_WORD = np.array([0.0, 0.85, 0.25, *[0.1] * (len(_SCRIPTS) - 2)])
-_MIN_LEAD = 2.5
-_MIN_LEAD_SHARE = 0.015
-# The demands on clear evidence are this many times as high.
-_CLEAR = 8.0
 
 
 @functools.cache
@@ -107,29 +85,6 @@ def _definitions() -> dict[str, Any]:
     return tomllib.loads(
         (resources.files("lowbg.text") / "languages.toml").read_text(encoding="utf-8")
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """What `_identify` looks up.
-
-    `folding` is the Latin one with another top byte: three bits for what the character is to a
-    word (`_ONE_LETTER` …), five for the script that it is evidence of (0: none); bit 23 (`_VOTES`)
-    is set where it has votes. `letters` maps code points to their row of votes (0: none);
-    `keys` is an open-addressed table of word hashes (0 is empty) with `rows`, their row of votes.
-    Row r votes for `voted[bounds[r]:bounds[r + 1]]` with `weights` of the same range.
-    `only` is a script's one language or −1, `language_scripts` the script of every language.
-    """
-
-    folding: NDArray[np.uint32]
-    letters: NDArray[np.int32]
-    keys: NDArray[np.uint64]
-    rows: NDArray[np.int32]
-    bounds: NDArray[np.int32]
-    voted: NDArray[np.int8]
-    weights: NDArray[np.float32]
-    only: NDArray[np.int8]
-    language_scripts: NDArray[np.uint8]
 
 
 def _word_hashes(words: list[str]) -> NDArray[np.uint64]:
@@ -141,7 +96,7 @@ def _word_hashes(words: list[str]) -> NDArray[np.uint64]:
 
 
 @functools.cache
-def _tables() -> _Tables:
+def _tables() -> Tables:
     definitions = _definitions()
     scripts = np.zeros(0x10000, np.uint8)
     for number, ranges in enumerate(_SCRIPTS.values(), 1):
@@ -192,7 +147,7 @@ def _tables() -> _Tables:
     folding = folding_tables()[LATIN].copy()
     for cp in (*range(0x386, 0x3AC), *range(0x400, 0x430)):
         folding[cp] = folding[ord(chr(cp).lower())]
-    return _Tables(
+    return Tables(
         _packed(folding, scripts, letters),
         letters,
         keys,
@@ -208,200 +163,17 @@ def _tables() -> _Tables:
 def _packed(
     folding: NDArray[np.uint32], scripts: NDArray[np.uint8], letters: NDArray[np.int32]
 ) -> NDArray[np.uint32]:
-    """The table that `_Tables.folding` describes."""
+    """The table that `Tables.folding` describes."""
     cls = folding >> 24
-    kinds = np.full(256, _NO_LETTER, np.uint32)
-    kinds[[LETTER, EXPAND, IGNORE]] = _ONE_LETTER, _SEVERAL_LETTERS, _SKIPPED
+    kinds = np.full(256, NO_LETTER, np.uint32)
+    kinds[[LETTER, EXPAND, IGNORE]] = ONE_LETTER, SEVERAL_LETTERS, SKIPPED
     letter = (cls == LETTER) | (cls == EXPAND) | (cls == IDEOGRAPH)
     # A look-alike of a Latin letter is no evidence of its own script.
-    evidence = letter & ((scripts == _L_SCRIPT) | ((folding & 0xFFFF) >= 0x80))
+    evidence = letter & ((scripts == L_SCRIPT) | ((folding & 0xFFFF) >= 0x80))
     script = np.where(evidence, scripts, 0).astype(np.uint32)
-    votes = np.where(letter & (letters != 0), _VOTES, 0).astype(np.uint32)
+    votes = np.where(letter & (letters != 0), VOTES, 0).astype(np.uint32)
     packed: NDArray[np.uint32] = (kinds[cls] << 29) | (script << 24) | votes | (folding & 0x7FFFFF)
     return packed
-
-
-@njit(cache=True, nogil=True)
-def _decide(
-    seen: NDArray[np.int64],
-    nats: NDArray[np.float64],
-    hits: NDArray[np.int64],
-    words: int,
-    only: NDArray[np.int8],
-    language_scripts: NDArray[np.uint8],
-    min_nats_a_word: NDArray[np.float64],
-    demand: float,
-) -> int:
-    """The language for which the evidence suffices, or −1.
-
-    `seen` counts the letters of each script, `nats` and `hits` each language's votes. `demand`
-    multiplies the least evidence and the least lead.
-    """
-    script = 0
-    most = 0.0
-    for s in range(1, len(seen)):
-        weight = float(seen[s])
-        if s == _L_SCRIPT:
-            weight *= _SHARE_OF_LATIN
-        elif s == _HAN:
-            weight = 2.0 * (seen[_HAN] + seen[_KANA])
-        elif s == _KANA:
-            weight = 0.0
-        if weight > most:
-            most = weight
-            script = s
-    if most < _MIN_LETTERS * demand:
-        return -1
-    if script == _HAN:
-        both = seen[_HAN] + seen[_KANA]
-        if seen[_KANA] >= 2.0 and seen[_KANA] >= 0.06 * both:
-            return int(only[_KANA])
-        return int(only[_HAN]) if both >= _MIN_LETTERS else -1
-    if only[script] >= 0:
-        return int(only[script])
-    best = -1
-    best_nats = 0.0
-    second = 0.0
-    for language in range(len(nats)):
-        if language_scripts[language] == script:
-            if nats[language] > best_nats:
-                second = best_nats
-                best_nats = nats[language]
-                best = language
-            elif nats[language] > second:
-                second = nats[language]
-    if best < 0 or hits[best] < _MIN_HITS or best_nats < _MIN_NATS * demand:
-        return -1
-    if best_nats < min_nats_a_word[script] * words * (2.0 if demand > 1.0 else 1.0):
-        return -1
-    if best_nats - second < demand * max(_MIN_LEAD, _MIN_LEAD_SHARE * best_nats):
-        return -1
-    return best
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _vote(
-    row: int,
-    bounds: NDArray[np.int32],
-    voted: NDArray[np.int8],
-    weights: NDArray[np.float32],
-    nats: NDArray[np.float64],
-) -> None:
-    for k in range(load(bounds, row), load(bounds, row + 1)):
-        nats[voted[k]] += weights[k]
-
-
-@njit(cache=True, nogil=True)
-def _identify(
-    data: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    wanted: NDArray[np.bool_],
-    folding: NDArray[np.uint32],
-    letters: NDArray[np.int32],
-    keys: NDArray[np.uint64],
-    rows: NDArray[np.int32],
-    bounds: NDArray[np.int32],
-    voted: NDArray[np.int8],
-    weights: NDArray[np.float32],
-    only: NDArray[np.int8],
-    language_scripts: NDArray[np.uint8],
-    min_nats_a_word: NDArray[np.float64],
-    out: NDArray[np.int8],
-) -> None:
-    key_mask = np.uint64(len(keys) - 1)
-    seen = np.zeros(len(only), np.int64)
-    nats = np.zeros(len(language_scripts), np.float64)
-    hits = np.zeros(len(language_scripts), np.int64)
-    heads = np.empty(9, np.uint64)
-    # Words whose votes weren't counted yet: a word needs a letter and a separator.
-    waiting = np.empty(_MOST // 2 + 2, np.uint64)
-    for i in range(len(starts) - 1):
-        out[i] = UNDECIDED
-        if not wanted[i]:
-            continue
-        seen[:] = 0
-        nats[:] = 0.0
-        hits[:] = 0
-        words = 0
-        n_waiting = 0
-        pos = starts[i]
-        end = starts[i + 1]
-        limit = pos + _GLANCE
-        last = pos + _MOST
-        in_word = False
-        h = SEED
-        while True:
-            at_end = pos >= end
-            if not at_end:
-                if is_ascii_letter(load(data, pos)) and pos + WIDTH <= end:
-                    run = ascii_letters(data, pos)
-                    h = extend_ascii(h, data, pos, run, folding, heads)
-                    seen[_L_SCRIPT] += run
-                    in_word = True
-                    # Of ASCII only capitals vote (see `_tables`): those whose bit 0x20 is clear.
-                    if equal_bytes(data, pos, 0xDF, 0xDF) << np.uint64(64 - run) != 0:
-                        for k in range(pos, pos + run):
-                            cp = np.int64(load(data, k))
-                            if load(folding, cp) & _VOTES:
-                                _vote(load(letters, cp), bounds, voted, weights, nats)
-                    pos += run
-                    continue
-                cp, size = code_point(data, pos)
-                pos += size
-                entry: Any = np.int64(load(folding, cp))
-                kind = entry >> 29
-                seen[(entry >> 24) & 0x1F] += 1
-                if entry & _VOTES:
-                    _vote(load(letters, cp), bounds, voted, weights, nats)
-                if kind == _ONE_LETTER:
-                    h = (h ^ np.uint64(entry & 0xFFFF)) * PRIME
-                    in_word = True
-                    continue
-                if kind == _SEVERAL_LETTERS:  # as in tokens.py
-                    first = np.uint64((entry >> 16) & 0x7F)
-                    h = (h ^ first) * PRIME
-                    if entry & 0xFFFF >= 0x100:
-                        h = (h ^ first) * PRIME
-                    h = (h ^ np.uint64(entry & 0xFF)) * PRIME
-                    in_word = True
-                    continue
-                if kind == _SKIPPED:
-                    continue
-            if in_word:
-                in_word = False
-                store(waiting, n_waiting, mix(h))
-                n_waiting += 1
-                h = SEED
-            if at_end or pos >= limit:
-                # All words that wait at once: whether one is listed is a toss-up, and to guess it
-                # wrong costs the less the less waits behind it. The order of votes doesn't matter:
-                # a few thousand float32 add up in float64 without rounding.
-                words += n_waiting
-                listed = 0
-                for k in range(n_waiting):
-                    key = load(waiting, k)
-                    at = key & key_mask
-                    there = load(keys, at)
-                    while there != key and there != 0:
-                        at = (at + np.uint64(1)) & key_mask
-                        there = load(keys, at)
-                    store(waiting, listed, at)
-                    listed += there == key
-                n_waiting = 0
-                for k in range(listed):
-                    row = load(rows, load(waiting, k))
-                    for v in range(load(bounds, row), load(bounds, row + 1)):
-                        language = load(voted, v)
-                        nats[language] += load(weights, v)
-                        hits[language] += 1
-                demand = _CLEAR if limit - starts[i] == _GLANCE and not at_end else 1.0
-                found = _decide(
-                    seen, nats, hits, words, only, language_scripts, min_nats_a_word, demand
-                )
-                if found >= 0 or at_end or pos >= last:
-                    out[i] = found
-                    break
-                limit = starts[i] + (_STEP if demand > 1.0 else limit - starts[i] + _STEP)
 
 
 def identify(
@@ -418,23 +190,7 @@ def identify(
     out = np.empty(n, np.int8)
     if wanted is None:
         wanted = np.ones(n, np.bool_)
-    t = _tables()
-    _identify(
-        data,
-        text_starts,
-        wanted,
-        t.folding,
-        t.letters,
-        t.keys,
-        t.rows,
-        t.bounds,
-        t.voted,
-        t.weights,
-        t.only,
-        t.language_scripts,
-        _MIN_NATS_A_WORD,
-        out,
-    )
+    read_languages(data, text_starts, wanted, _tables(), out)
     return out
 
 

@@ -7,27 +7,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels.characters import code_point, extend_ascii
+from lowbg.kernels.compiler import part
+from lowbg.kernels.hashes import PRIME
 from lowbg.kernels.scanning import WIDTH, ascii_letters, equal_bytes
-from lowbg.text.tokens import PRIME, code_point, extend_ascii
 
 
-@njit(cache=False, nogil=True)
+@part
 def _letters(data: NDArray[np.uint8], at: int) -> int:
     return int(ascii_letters(data, at))
 
 
-@njit(cache=False, nogil=True)
+@part
 def _slashes(data: NDArray[np.uint8], at: int) -> int:
     return int(equal_bytes(data, at, 0, 47))
 
 
-@njit(cache=False, nogil=True)
+@part
 def _ws(data: NDArray[np.uint8], at: int) -> int:
     return int(equal_bytes(data, at, 32, 119))
 
 
-@njit(cache=False, nogil=True)
+@part
 def _extended(
     h: np.uint64, data: NDArray[np.uint8], at: int, n: int, table: NDArray[np.uint32]
 ) -> np.uint64:
@@ -35,7 +36,7 @@ def _extended(
     return np.uint64(extend_ascii(h, data, at, n, table, heads))
 
 
-@njit(cache=False, nogil=True)
+@part
 def _character(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
     cp, size = code_point(data, at)
     return cp, size

@@ -9,29 +9,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels.compiler import part
 from lowbg.kernels.vectors import load, lowest, ones, pointer, prefetch, store
 
 
-@njit(cache=False, nogil=True)
+@part
 def _looked_up(table: NDArray[np.uint32], data: NDArray[np.uint8], at: int) -> int:
     return int(load(table, load(data, at)))
 
 
-@njit(cache=False, nogil=True)
+@part
 def _stored(array: NDArray[np.int32], at: int, value: int) -> None:
     prefetch(array, at)
     store(array, at, value)
 
 
-@njit(cache=False, nogil=True)
+@part
 def _pointed(array: NDArray[np.int32], at: int) -> tuple[Any, Any]:
     first = pointer(array)
     first[at] += 1
     return first[at], load(first, at)
 
 
-@njit(cache=False, nogil=True)
+@part
 def _bits(bits: np.uint64) -> tuple[Any, Any, Any, Any]:
     half = np.uint32(bits) | np.uint32(1 << 31)
     return lowest(bits), ones(bits), lowest(half), ones(half)

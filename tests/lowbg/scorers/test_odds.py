@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lowbg.kernels.characters import LATIN
+from lowbg.kernels.hashes import extend
+from lowbg.kernels.tables import build
 from lowbg.models import ModelFile, open_model, save_arrays
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases.odds import create_odds
-from lowbg.text.characters import LATIN
 from lowbg.text.ngrams import MAX_ORDER, WINDOW
-from lowbg.text.tables import build
-from lowbg.text.tokens import extend, tokenize
+from lowbg.text.tokens import tokenize
 
 CODES = ("en", "de")
 WEIGHTS = {

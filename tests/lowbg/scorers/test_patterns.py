@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowbg.errors import ModelError
+from lowbg.kernels.phrases import find_urls
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases import Phrases, patterns
-from lowbg.scorers.phrases.matching import find_urls
 from lowbg.scorers.phrases.patterns import (
     COMMON,
     Hits,

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from lowbg.jobs.train.kneser_ney import LmConfig, count_levels, estimate, make_table
+from lowbg.kernels.characters import LATIN
 from lowbg.models import ModelFile, open_model, save_arrays
 from lowbg.scorers.base import Documents
 from lowbg.scorers.perplexity import Perplexity, create
-from lowbg.text.characters import LATIN
 from lowbg.text.tokens import tokenize
 
 TEXT = (

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.plain_words import fold, hash_of
 
+from lowbg.kernels.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER
+from lowbg.kernels.languages import decide
 from lowbg.text import languages
-from lowbg.text.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER
 from lowbg.text.languages import CODES, detect, identify, normalise
 from lowbg.text.tokens import text_buffer, tokenize
 
@@ -134,7 +135,7 @@ def script_of(cp: int) -> int:
 
 
 def plain_identify(text: str) -> int:
-    """The rules of `lowbg.text.languages`, character by character; what suffices is `_decide`'s."""
+    """The rules of `lowbg.text.languages`, character by character; what suffices is `decide`'s."""
     t = languages._tables()
     seen = np.zeros(len(t.only), np.int64)
     nats = np.zeros(len(CODES))
@@ -172,10 +173,7 @@ def plain_identify(text: str) -> int:
             word = ""
         if char is None or at >= limit:
             demand = 8.0 if limit == 512 and char is not None else 1.0
-            found = languages._decide(
-                seen, nats, hits, words, t.only, t.language_scripts,
-                languages._MIN_NATS_A_WORD, demand,
-            )  # fmt: skip
+            found = int(decide(seen, nats, hits, words, t.only, t.language_scripts, demand))
             if found >= 0 or char is None or at >= 4096:
                 return found
             limit = 1024 if demand > 1.0 else limit + 1024

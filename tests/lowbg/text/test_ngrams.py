@@ -14,10 +14,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lowbg.kernels.hashes import extend
+from lowbg.kernels.tables import BUCKET, build, probe
 from lowbg.models import ModelFile
-from lowbg.text.ngrams import BEGIN, MAX_ORDER, WINDOW, LanguageTables, NgramFigures, NgramTables
-from lowbg.text.tables import BUCKET, build, probe
-from lowbg.text.tokens import Tokens, extend
+from lowbg.text.ngrams import (
+    BEGIN,
+    MAX_ORDER,
+    WINDOW,
+    LanguageTables,
+    NgramFigures,
+    NgramTables,
+    read_ngrams,
+)
+from lowbg.text.tokens import Tokens
 
 STEPS = {
     "log_p_step": -0.0713,
@@ -156,7 +165,7 @@ def check(case: Case, slots: tuple[int, int], orders: tuple[int, int]) -> None:
     language = LanguageTables.of({k: v for k, v in arrays.items() if v is not None}, metadata)
     n = len(case.tokens)
     figures = NgramFigures.empty(n)
-    language.read(case.tokens, case.rng.permutation(np.arange(1, n)), figures)
+    read_ngrams(language, case.tokens, case.rng.permutation(np.arange(1, n)), figures)
     lm, odds = tables
     for i in range(n):
         expected = [0] * (2 + MAX_ORDER)
@@ -211,8 +220,8 @@ def test_a_batch_in_several_languages() -> None:
     expected = NgramFigures.empty(5)
     for code, documents in {"aa": [1, 4], "bb": [0]}.items():
         own = LanguageTables.of(files[code].arrays, files[code].metadata)
-        own.read(case.tokens, np.array(documents), expected)
-    for name in NgramFigures.__slots__:
+        read_ngrams(own, case.tokens, np.array(documents), expected)
+    for name in NgramFigures._fields:
         np.testing.assert_array_equal(getattr(figures, name), getattr(expected, name))
     assert figures.odds_sums.any()
 

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.plain_words import MASK, fold, hash_of
 
+from lowbg.kernels import characters as k
+from lowbg.kernels.hashes import extend, mix
 from lowbg.text import characters as c
-from lowbg.text.tokens import COUNTS, Tokens, extend, mix, text_buffer, tokenize
+from lowbg.text.tokens import COUNTS, Tokens, text_buffer, tokenize
 
 
 @dataclass
@@ -36,7 +38,7 @@ def reference(text: str, folding: int) -> Expected:
     for char in text:
         chars.append((at, *fold(char, folding)))
         at += len(char.encode())
-    chars.append((at, c.SPACE, ""))
+    chars.append((at, k.SPACE, ""))
     word, word_at, letters = "", 0, 0
     apostrophe = candidate = False
     before = ""  # "word", "number", "stop" or anything else
@@ -60,9 +62,9 @@ def reference(text: str, folding: int) -> Expected:
     for at, cls, folded in chars:
         if at < skip_to:
             continue
-        if cls == c.IGNORE:
+        if cls == k.IGNORE:
             continue
-        if cls in (c.LETTER, c.EXPAND):
+        if cls in (k.LETTER, k.EXPAND):
             if not word:
                 word_at, letters, candidate = at, 0, False
             elif apostrophe:
@@ -71,7 +73,7 @@ def reference(text: str, folding: int) -> Expected:
             word += folded
             letters += len(folded)
             continue
-        if cls == c.APOSTROPHE and word and not apostrophe:
+        if cls == k.APOSTROPHE and word and not apostrophe:
             apostrophe = True
             continue
         if word:
@@ -79,7 +81,7 @@ def reference(text: str, folding: int) -> Expected:
             is_url = len(rest) > 2 and (
                 rest.startswith(b"://") or (rest[:1] == b"." and word == "www")
             )
-            if is_url and cls != c.SPACE:
+            if is_url and cls != k.SPACE:
                 skip_to = at
                 while skip_to < len(raw) and raw[skip_to] > 32 and raw[skip_to] < 128:
                     if raw[skip_to : skip_to + 1] in (b'"', b"'", b")", b"<", b">", b"]"):
@@ -89,38 +91,38 @@ def reference(text: str, folding: int) -> Expected:
                 continue
             add(word, word_at, letters, len(word.encode()))
             word, apostrophe, before = "", False, "word"
-        if cls == c.SPACE:
+        if cls == k.SPACE:
             if candidate:
                 close()
             candidate, before = False, ""
             continue
-        if cls == c.IDEOGRAPH:
+        if cls == k.IDEOGRAPH:
             add(folded, at, 1, 3)
             out.counts["ideographs"] += 1
             candidate, before, letters = False, "word", 2
             continue
-        out.counts["digits" if cls == c.DIGIT else "symbols"] += 1
-        if cls == c.TERMINATOR:
+        out.counts["digits" if cls == k.DIGIT else "symbols"] += 1
+        if cls == k.TERMINATOR:
             ends_word = before == "word" and letters > 1
             if raw[at : at + 1] != b"." or ends_word or before == "stop":
                 candidate = True
             before = "stop" if candidate else ""
-        elif cls == c.STOP:
+        elif cls == k.STOP:
             close()
             candidate, before = False, ""
-        elif cls == c.DIGIT:
+        elif cls == k.DIGIT:
             candidate, before = False, "number"
-        elif cls not in (c.CLOSER, c.APOSTROPHE):
+        elif cls not in (k.CLOSER, k.APOSTROPHE):
             candidate, before = False, ""
     close()
     return out
 
 
-def words_of(text: str, folding: int = c.LATIN) -> list[str]:
+def words_of(text: str, folding: int = k.LATIN) -> list[str]:
     return reference(text, folding).words
 
 
-def tokens_of(texts: list[str], folding: int = c.LATIN) -> Tokens:
+def tokens_of(texts: list[str], folding: int = k.LATIN) -> Tokens:
     return tokenize(pa.array(texts, pa.large_string()), np.full(len(texts), folding, np.uint8))
 
 
@@ -226,18 +228,18 @@ def test_what_the_fast_paths_take_for_granted() -> None:
     for folding, table in enumerate(c.folding_tables()):
         cls, folded = table >> 24, table & 0xFFFF
         letters = [ord(letter) for letter in string.ascii_letters]
-        assert np.flatnonzero(cls[:0x80] == c.LETTER).tolist() == sorted(letters)
-        if folding != c.CYRILLIC:
+        assert np.flatnonzero(cls[:0x80] == k.LETTER).tolist() == sorted(letters)
+        if folding != k.CYRILLIC:
             assert (folded[letters] < 0x80).all()
-        assert set(cls[[ord(" "), ord("\n")]]) == {c.SPACE}
-        assert set(cls[[ord(","), ord(";")]]) == {c.OTHER}
-        assert cls[ord(".")] == c.TERMINATOR
-        assert set(cls[[ord("'"), 0x2019]]) == {c.APOSTROPHE}
+        assert set(cls[[ord(" "), ord("\n")]]) == {k.SPACE}
+        assert set(cls[[ord(","), ord(";")]]) == {k.OTHER}
+        assert cls[ord(".")] == k.TERMINATOR
+        assert set(cls[[ord("'"), 0x2019]]) == {k.APOSTROPHE}
         # Ideographs, two of which make a word each, have three bytes.
-        assert not (cls[:0x800] == c.IDEOGRAPH).any()
+        assert not (cls[:0x800] == k.IDEOGRAPH).any()
         # `code_point` makes one symbol of the private area; the loop of ideographs doesn't.
-        assert not np.isin(cls[0xE000:0xF900], (c.IDEOGRAPH, c.STOP)).any()
-        assert cls[0xF8FF] == c.OTHER
+        assert not np.isin(cls[0xE000:0xF900], (k.IDEOGRAPH, k.STOP)).any()
+        assert cls[0xF8FF] == k.OTHER
 
 
 def test_more_words_than_most_text_has() -> None:
@@ -245,7 +247,7 @@ def test_more_words_than_most_text_has() -> None:
     for dense in ("a b " * 300, "a中" * 300, "ab. " * 300, "ab! c? " * 200):
         texts = ["plain words here " * 40, dense, "", dense * 3, "the end. " * 5, "x"]
         for some in (texts, texts[1:2], texts[3:], texts * 4):
-            assert_same(tokens_of(some), some, [c.LATIN] * len(some))
+            assert_same(tokens_of(some), some, [k.LATIN] * len(some))
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=6), st.data())
@@ -254,7 +256,7 @@ def test_slices_are_honoured(texts: list[str], data: st.DataObject) -> None:
     first = data.draw(st.integers(0, len(texts)))
     length = data.draw(st.integers(0, len(texts) - first))
     part = pa.array(texts, pa.large_string()).slice(first, length)
-    foldings = [c.LATIN] * length
+    foldings = [k.LATIN] * length
     assert_same(
         tokenize(part, np.array(foldings, np.uint8)), texts[first : first + length], foldings
     )
@@ -269,7 +271,7 @@ def test_no_rows_and_small_strings() -> None:
 def test_longest_possible_output_fits() -> None:
     for text in ("a " * 5000 + "a", "a中" * 5000, "𠀀" * 100, "a'a'" * 500, "a" * 3, "é."):
         texts = [text] * 3
-        assert_same(tokens_of(texts), texts, [c.LATIN] * 3)
+        assert_same(tokens_of(texts), texts, [k.LATIN] * 3)
 
 
 LATIN_SENTENCES = (
@@ -284,7 +286,7 @@ def several(folding: int, sentences: tuple[str, ...]) -> st.SearchStrategy[tuple
     return st.tuples(st.just(folding), some)
 
 
-@given(st.one_of(several(c.LATIN, LATIN_SENTENCES), several(c.CYRILLIC, CYRILLIC_SENTENCES)))
+@given(st.one_of(several(k.LATIN, LATIN_SENTENCES), several(k.CYRILLIC, CYRILLIC_SENTENCES)))
 @settings(max_examples=60, deadline=None)
 def test_layout_and_encoding_leave_words_alone(given_text: tuple[int, list[str]]) -> None:
     folding, parts = given_text
@@ -321,9 +323,9 @@ def test_white_space_leaves_sentences_alone(change: str) -> None:
 def test_look_alikes_read_as_the_language_has_them() -> None:
     assert words_of("реаcе аnd ѕсорe") == ["peace", "and", "scope"]
     assert words_of("𝐛𝐨𝐥𝐝 ｗｉｄｅ ⓒⓘⓡⓒⓛⓔ") == ["bold", "wide", "circle"]
-    assert words_of("мoлoкo", c.CYRILLIC) == words_of("молоко", c.CYRILLIC)
-    assert words_of("漢語", c.CHINESE) == words_of("汉语", c.CHINESE)
-    assert words_of("漢語", c.PLAIN) != words_of("汉语", c.PLAIN)
+    assert words_of("мoлoкo", k.CYRILLIC) == words_of("молоко", k.CYRILLIC)
+    assert words_of("漢語", k.CHINESE) == words_of("汉语", k.CHINESE)
+    assert words_of("漢語", k.PLAIN) != words_of("汉语", k.PLAIN)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,21 @@
 """The wanted values of JSON lines, straight from a block of bytes into Arrow arrays.
 
-Two compiled passes over a block, and no Python object a record: the first (`json_grammar.scan`)
-finds the plain lines and notes where their wanted values stand; the second (`_unescape`) copies one
+Two compiled passes over a block, and no Python object a record: the first (`json_lines.scan`)
+finds the plain lines and notes where their wanted values stand; the second (`unescape`) copies one
 column's values into its Arrow buffer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
-from lowbg.formats.jsonl.grammar import (
+from lowbg.kernels.json_bytes import LINE_END, WIDTH
+from lowbg.kernels.json_lines import (
     BOOLEAN,
     CONTAINER,
     FLOAT,
@@ -26,14 +26,10 @@ from lowbg.formats.jsonl.grammar import (
     STRING,
     Bytes,
     Places,
-    Pointer,
     count_ends,
-    escaped,
     scan,
+    unescape,
 )
-from lowbg.formats.jsonl.vectors import BACKSLASH, LINE_END, WIDTH, backslashes, copy
-from lowbg.kernels import njit
-from lowbg.kernels.vectors import lowest, pointer
 from lowbg.records import Metadata
 
 MAX_BYTES = (1 << 31) - 1
@@ -44,57 +40,10 @@ def _kinds(*kinds: int) -> int:
     return sum(1 << kind for kind in kinds)
 
 
-# What a column keeps, and what is null in it: `json_grammar.KEEPS` and `NULLS`.
+# What a column keeps, and what is null in it: `json_lines.KEEPS` and `NULLS`.
 _TEXT = (_kinds(STRING), 0)
 _METADATA = (_kinds(STRING, INTEGER), _kinds(FLOAT, BOOLEAN, NULL, CONTAINER))
 _OTHER = (_kinds(STRING, INTEGER, BOOLEAN), _kinds(NULL))
-
-
-@njit(cache=True, nogil=True)
-def _put(out: Pointer, to: int, character: int) -> Any:
-    """Writes a character in UTF-8; the place behind it."""
-    if character < 0x80:
-        out[to] = character
-        return to + 1
-    if character < 0x800:
-        out[to] = 0xC0 | character >> 6
-        out[to + 1] = 0x80 | character & 0x3F
-        return to + 2
-    if character < 0x10000:
-        out[to] = 0xE0 | character >> 12
-        out[to + 1] = 0x80 | character >> 6 & 0x3F
-        out[to + 2] = 0x80 | character & 0x3F
-        return to + 3
-    out[to] = 0xF0 | character >> 18
-    out[to + 1] = 0x80 | character >> 12 & 0x3F
-    out[to + 2] = 0x80 | character >> 6 & 0x3F
-    out[to + 3] = 0x80 | character & 0x3F
-    return to + 4
-
-
-@njit(cache=True, nogil=True)
-def _unescape(block: Bytes, begins: Places, ends: Places, values: Bytes, offsets: Places) -> None:
-    """Writes the values of these spans to `values`, end to end, and the n + 1 `offsets` of them.
-
-    `values` holds the sum of the spans and `WIDTH` bytes; an escape is never shorter than what it
-    stands for.
-    """
-    data = pointer(block)
-    out = pointer(values)
-    to = 0
-    for i in range(len(begins)):
-        offsets[i] = to
-        at, end = begins[i], ends[i]
-        while at < end:
-            copy(out, to, data, at)
-            found = backslashes(data, at)
-            step = min(lowest(found) if found else WIDTH, end - at)
-            at += step
-            to += step
-            while at < end and data[at] == BACKSLASH:
-                character, at = escaped(data, at)
-                to = _put(out, to, character)
-    offsets[len(begins)] = to
 
 
 def _text(data: Bytes, begins: Places, ends: Places) -> pa.LargeStringArray:
@@ -123,7 +72,7 @@ def _values(data: Bytes, begins: Places, ends: Places) -> tuple[Places, pa.Buffe
     """The n + 1 offsets of the values of these spans, and their bytes end to end."""
     out = np.empty(int((ends - begins).sum()) + WIDTH, np.uint8)
     offsets = np.empty(len(begins) + 1, np.int64)
-    _unescape(data, begins, ends, out, offsets)
+    unescape(data, begins, ends, out, offsets)
     return offsets, pa.py_buffer(out).slice(0, int(offsets[-1]))
 
 

@@ -24,9 +24,9 @@ from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputErro
 from lowbg.formats.base import Format, Reader
 from lowbg.formats.jsonl import FORMAT
 from lowbg.formats.jsonl.fields import FieldScanner, Lines
-from lowbg.formats.jsonl.grammar import count_ends
 from lowbg.formats.jsonl.objects import BOM, Parsed, Refused, parse
-from lowbg.formats.jsonl.vectors import LINE_END, PADDING
+from lowbg.kernels.json_bytes import LINE_END, PADDING
+from lowbg.kernels.json_lines import count_ends
 from lowbg.records import Batch, BytesPayload, Metadata, Position, Rejected, RejectReason
 from lowbg.storage.compression import SNIFF_BYTES, InputStream, open_input, sniff
 from lowbg.storage.decompression import STEP_BYTES

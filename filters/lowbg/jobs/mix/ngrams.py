@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.kernels.hashes import GOLDEN, MIX_1
 from lowbg.storage.files import naming
-from lowbg.text.tokens import GOLDEN, MIX_1, Tokens
+from lowbg.text.tokens import Tokens
 
 BITS: Final = 22
 BUCKETS: Final = 1 << BITS

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
-from lowbg.text.tokens import MIX_1, MIX_2
+from lowbg.kernels import selection
+from lowbg.kernels.hashes import MIX_1, MIX_2
 
 BLOCK: Final = 4 << 20
 """How many documents are sorted at once."""
@@ -108,7 +108,7 @@ def select(
         order = np.argsort(ranks, kind="stable")
         counts = np.zeros(len(order), np.uint8)
         left = int(
-            _take(
+            selection.take(
                 order,
                 np.concatenate([chunk.units for _, chunk in found]),
                 np.concatenate([chunk.sources for _, chunk in found]),
@@ -171,26 +171,3 @@ def _within(shard: Candidates, low: int, high: int) -> tuple[NDArray[np.int64], 
         np.concatenate([part.sources for part in parts]),
         np.concatenate([part.wanted for part in parts]),
     )
-
-
-@njit(cache=True, nogil=True)
-def _take(
-    order: NDArray[np.int64],
-    units: NDArray[np.int64],
-    sources: NDArray[np.int64],
-    wanted: NDArray[np.int64],
-    left_by_source: NDArray[np.int64],
-    left: int,
-    counts: NDArray[np.uint8],
-) -> int:
-    for i in order:
-        size = units[i]
-        if size <= 0:
-            continue
-        source = sources[i]
-        times = min(wanted[i], left // size, left_by_source[source] // size)
-        if times > 0:
-            counts[i] = times
-            left -= times * size
-            left_by_source[source] -= times * size
-    return left

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.jobs.train.regression import Floats
-from lowbg.kernels import njit
+from lowbg.kernels.ngram_lists import list_levels
+from lowbg.kernels.tables import build, holds
 from lowbg.text.ngrams import BEGIN
-from lowbg.text.tables import build, probe
-from lowbg.text.tokens import extend
 
 LEVELS = 255
 """Steps of a stored log-probability or back-off."""
@@ -47,48 +46,6 @@ class Level:
     count: NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
-def _collect(
-    words: NDArray[np.uint64],
-    sentences: NDArray[np.int32],
-    order: int,
-    begin: np.uint64,
-    out: NDArray[np.uint64],
-) -> int:
-    """Hash, context, suffix and left-extended n-gram of every n-gram of `order` words.
-
-    They go to the rows of `out`; 0 stands for no left extension, at the sentence start.
-    A sentence is read with one sentence start before it; n-grams end at a word of the sentence.
-    """
-    n = 0
-    at = 0
-    for length in sentences:
-        for t in range(length):
-            first = t - order + 1
-            if first < -1:
-                continue
-            whole = np.uint64(0)
-            suffix = np.uint64(0)
-            context = np.uint64(0)
-            for u in range(first, t + 1):
-                word = begin if u < 0 else words[at + u]
-                if u == t:
-                    context = whole
-                whole = word if u == first else extend(whole, word)
-                if u > first:
-                    suffix = word if u == first + 1 else extend(suffix, word)
-            left = np.uint64(0)
-            if first >= 0:
-                left = extend(begin if first == 0 else words[at + first - 1], whole)
-            out[0, n] = whole
-            out[1, n] = context
-            out[2, n] = suffix
-            out[3, n] = left
-            n += 1
-        at += length
-    return n
-
-
 def count_levels(
     words: NDArray[np.uint64], sentences: NDArray[np.int32], config: LmConfig
 ) -> list[Level]:
@@ -97,7 +54,7 @@ def count_levels(
     below: NDArray[np.uint64] = np.empty(0, np.uint64)
     for order in range(1, config.order + 1):
         out = np.empty((4, len(words)), np.uint64)
-        n = _collect(words, sentences, order, BEGIN, out)
+        n = list_levels(words, sentences, order, BEGIN, out)
         unique, at, inverse, count = np.unique(
             out[0, :n], return_index=True, return_inverse=True, return_counts=True
         )
@@ -206,7 +163,7 @@ def make_table(model: Model, config: LmConfig) -> LmTable:
     ranks = (np.arange(len(order)) & 0xFFFF).astype(np.uint16)
     table, _ = build(hashes[order], ranks, config.slots)
     placed = np.zeros(len(hashes), bool)
-    placed[order] = _placed(table, hashes[order], ranks)
+    placed[order] = holds(table, hashes[order], ranks)
     stored = [placed[a:b] for a, b in pairwise(ends)]
     begin_backoff, backoffs, log_unknown = _renormalise(model, stored)
     log_p = np.concatenate(model.log_probability)
@@ -233,16 +190,6 @@ def make_table(model: Model, config: LmConfig) -> LmTable:
             "words": len(model.levels[0].hashes),
         },
     )
-
-
-@njit(cache=True, nogil=True)
-def _placed(
-    table: NDArray[np.uint32], hashes: NDArray[np.uint64], ranks: NDArray[np.uint16]
-) -> NDArray[np.bool_]:
-    out = np.zeros(len(hashes), np.bool_)
-    for i in range(len(hashes)):
-        out[i] = probe(table, hashes[i]) == np.int64(ranks[i])
-    return out
 
 
 def _renormalise(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lowbg.jobs.train.regression import Floats, Sparse, fit_logistic
 from lowbg.jobs.train.windows import Vocabulary
-from lowbg.text.tables import build
+from lowbg.kernels.tables import build
 
 STEPS = 127
 """A weight is stored as a whole number of steps from −127 to 127, plus 128."""

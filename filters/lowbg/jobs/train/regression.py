@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels.sparse import times, transposed_times
 
 Floats = NDArray[np.float64]
 
@@ -28,11 +28,11 @@ class Sparse:
 
     def times(self, vector: Floats) -> Floats:
         """The product with a vector of `width` entries."""
-        return _times(self.starts, self.columns, vector) * self.scale
+        return times(self.starts, self.columns, vector) * self.scale
 
     def transposed_times(self, vector: Floats) -> Floats:
         """The product of the transposed matrix with a vector of one entry a row."""
-        return _transposed_times(self.starts, self.columns, vector * self.scale, self.width)
+        return transposed_times(self.starts, self.columns, vector * self.scale, self.width)
 
     def rows(self, chosen: NDArray[np.int64]) -> Sparse:
         """The matrix of some rows."""
@@ -40,28 +40,6 @@ class Sparse:
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         at = np.arange(starts[-1]) + np.repeat(self.starts[chosen] - starts[:-1], lengths)
         return Sparse(starts, self.columns[at], self.scale[chosen], self.width)
-
-
-@njit(cache=True, nogil=True)
-def _times(starts: NDArray[np.int64], columns: NDArray[np.int32], vector: Floats) -> Floats:
-    out = np.zeros(len(starts) - 1)
-    for i in range(len(starts) - 1):
-        total = 0.0
-        for k in range(starts[i], starts[i + 1]):
-            total += vector[columns[k]]
-        out[i] = total
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _transposed_times(
-    starts: NDArray[np.int64], columns: NDArray[np.int32], vector: Floats, width: int
-) -> Floats:
-    out = np.zeros(width)
-    for i in range(len(starts) - 1):
-        for k in range(starts[i], starts[i + 1]):
-            out[columns[k]] += vector[i]
-    return out
 
 
 def minimise(

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.jobs.train.regression import Sparse
-from lowbg.kernels import njit
+from lowbg.kernels.ngram_lists import hash_windows
 from lowbg.text.ngrams import WINDOW
-from lowbg.text.tokens import extend
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +57,6 @@ def cut(word_starts: NDArray[np.int64], min_words: int, max_windows: int) -> Win
     return Windows(document[chosen], first[chosen], end[chosen])
 
 
-@njit(cache=True, nogil=True)
-def _hashes(
-    words: NDArray[np.uint64],
-    first: NDArray[np.int64],
-    end: NDArray[np.int64],
-    order: int,
-    out: NDArray[np.uint64],
-    window: NDArray[np.int32],
-) -> int:
-    n = 0
-    for i in range(len(first)):
-        for t in range(first[i] + order - 1, end[i]):
-            h = words[t - order + 1]
-            for u in range(t - order + 2, t + 1):
-                h = extend(h, words[u])
-            out[n] = h
-            window[n] = i
-            n += 1
-    return n
-
-
 def count_ngrams(
     words: NDArray[np.uint64], windows: Windows, max_order: int, min_windows: int
 ) -> tuple[Vocabulary, Sparse]:
@@ -89,7 +67,7 @@ def count_ngrams(
         room = int(windows.words.sum())
         out = np.empty(room, np.uint64)
         window = np.empty(room, np.int32)
-        n = _hashes(words, windows.first, windows.end, order, out, window)
+        n = hash_windows(words, windows.first, windows.end, order, out, window)
         unique, inverse = np.unique(out[:n], return_inverse=True)
         pairs = np.unique(window[:n].astype(np.int64) * len(unique) + inverse)
         row, column = pairs // max(len(unique), 1), pairs % max(len(unique), 1)

@@ -20,12 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels.ngram_lists import list_ngrams
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Documents
-from lowbg.text.ngrams import WINDOW, NgramTables
-from lowbg.text.tables import find
-from lowbg.text.tokens import extend
+from lowbg.text.ngrams import NgramTables
 
 
 class Contribution(NamedTuple):
@@ -43,39 +41,6 @@ class Contribution(NamedTuple):
     def nats(self) -> float:
         """What the n-gram adds to the sum that `phrase_log_odds` is a mean of."""
         return (self.naive_bayes + self.logistic) / 2
-
-
-@njit(cache=True, nogil=True)
-def _listed(
-    words: NDArray[np.uint64],
-    table: NDArray[np.uint32],
-    order: int,
-    at_word: NDArray[np.int64],
-    length: NDArray[np.int64],
-    payloads: NDArray[np.int64],
-) -> int:
-    """Lists what the log-odds add up for one document: word, n-gram length, payload."""
-    n = len(words)
-    found = 0
-    if n == 0:
-        return 0
-    windows = (n + WINDOW - 1) // WINDOW
-    size = (n + windows - 1) // windows
-    stamps = np.zeros(len(table), np.int32)
-    for t in range(n):
-        window = t // size
-        for o in range(min(order, t - window * size + 1)):
-            h = words[t - o]
-            for u in range(t - o + 1, t + 1):
-                h = extend(h, words[u])
-            at = find(table, h)
-            if at >= 0 and stamps[at] != window + 1:
-                stamps[at] = window + 1
-                at_word[found] = t - o
-                length[found] = o + 1
-                payloads[found] = table[at] & np.uint32(0xFFFF)
-                found += 1
-    return found
 
 
 class Odds:
@@ -125,7 +90,9 @@ class Odds:
         at = np.empty(room, np.int64)
         length = np.empty(room, np.int64)
         payloads = np.empty(room, np.int64)
-        found = _listed(words, self._files[code].arrays["odds_slots"], order, at, length, payloads)
+        found = list_ngrams(
+            words, self._files[code].arrays["odds_slots"], order, at, length, payloads
+        )
         scales = self._scales(code)
         nb = ((payloads[:found] >> 8) - 128) * float(scales[0])
         steps = (payloads[:found] & 0xFF) - 128

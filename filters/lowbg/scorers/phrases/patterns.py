@@ -22,16 +22,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.errors import ModelError
+from lowbg.kernels.phrases import MAX_WORDS, Tables, choose, find, find_urls
+from lowbg.kernels.words import word_ends
 from lowbg.scorers.base import Documents
-from lowbg.scorers.phrases.matching import (
-    MAX_WORDS,
-    Tables,
-    choose,
-    compile_variants,
-    find,
-    find_urls,
-    word_ends,
-)
+from lowbg.scorers.phrases.matching import compile_variants
 from lowbg.storage.files import file_digest
 from lowbg.text.characters import FOLDINGS, folding_of, folding_tables
 from lowbg.text.tokens import Tokens, tokenize
@@ -214,22 +208,9 @@ class Matcher:
     def _matches(
         self, tokens: Tokens, foldings: NDArray[np.uint8], groups: NDArray[np.int64]
     ) -> Hits:
-        t = self._tables
         out = np.empty((len(tokens.words) // 16 + 256, 4), np.int64)
         while True:
-            found = find(
-                tokens.words,
-                tokens.word_starts,
-                groups,
-                t.salts,
-                t.singles,
-                t.pairs,
-                t.keys,
-                t.ends,
-                t.bounds,
-                t.patterns,
-                out,
-            )
+            found = find(tokens.words, tokens.word_starts, groups, self._tables, out)
             if found <= len(out):
                 break
             out = np.empty((found, 4), np.int64)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from lowbg.config import FieldNames
 from lowbg.formats.jsonl.fields import FieldScanner, Lines
-from lowbg.formats.jsonl.grammar import MAX_DEPTH, MAX_ID_DIGITS, MAX_NUMBER
 from lowbg.formats.jsonl.objects import parse
 from lowbg.formats.jsonl.reader import JsonlReader
-from lowbg.formats.jsonl.vectors import PADDING
+from lowbg.kernels.json_bytes import PADDING
+from lowbg.kernels.json_lines import MAX_DEPTH, MAX_ID_DIGITS, MAX_NUMBER
 from lowbg.records import Batch, BytesPayload, Metadata
 
 PLAIN_NAMES = FieldNames()

@@ -22,6 +22,7 @@ from lowbg.jobs.mix.selection import (
     select,
     shard_key,
 )
+from lowbg.kernels import selection as kernels
 
 FLOORS = st.fractions(0, 1, max_denominator=1_000)
 UNITS = st.integers(-1, 20) | st.integers(1_000, 10**12)
@@ -131,13 +132,13 @@ def test_documents_that_cannot_be_taken_are_not_sorted(monkeypatch: pytest.Monke
     """There may be any number of them, with one rank: more than a block of memory."""
     many = Listed([2**64 - 1] * 1_000 + [5], [0] * 1_000 + [3], [0] * 1_001, [1] * 1_001)
     sorted_at_once: list[int] = []
-    original = selection._take
+    original = kernels.take
 
     def counting(order: NDArray[np.int64], *rest: Any) -> int:
         sorted_at_once.append(len(order))
         return int(original(order, *rest))
 
-    monkeypatch.setattr(selection, "_take", counting)
+    monkeypatch.setattr(kernels, "take", counting)
     taken = empty([many])
     assert select([many], taken, 10, np.full(1, UNLIMITED, np.int64)) == 7
     assert sorted_at_once == [1]

@@ -16,11 +16,11 @@ from lowbg.jobs.train.log_odds import OddsConfig, Sample
 from lowbg.jobs.train.regression import Sparse, fit_logistic
 from lowbg.jobs.train.train import TrainConfig, gather, train
 from lowbg.jobs.train.windows import Vocabulary, count_ngrams, cut
+from lowbg.kernels.characters import LATIN
+from lowbg.kernels.tables import probe
 from lowbg.models import open_model, save_arrays
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases.odds import create_odds
-from lowbg.text.characters import LATIN
-from lowbg.text.tables import probe
 from lowbg.text.tokens import tokenize
 
 HUMAN = [

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Setup:
     def __call__(self):
-        from lowbg.text.tokens import _tokenize  # Where that loads it, nothing has been shared.
-        return Worker(bool(_tokenize.overloads), "lowbg.jobs.filter" in sys.modules)
+        from lowbg.kernels.words import read_words  # Where that loads it, nothing has been shared.
+        return Worker(bool(read_words.overloads), "lowbg.jobs.filter" in sys.modules)
 
 @dataclass
 class Worker:

@@ -12,13 +12,16 @@ own over at most `WINDOW` words, whose arrays stay in the first-level cache:
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
-from lowbg.text.ngrams.lookup import (
+from lowbg.kernels.arrays import Rows
+from lowbg.kernels.compiler import kernel, part
+from lowbg.kernels.hashes import extend
+from lowbg.kernels.ngram_lookups import (
     AHEAD,
     HIT,
     HIT_BIT,
@@ -30,8 +33,7 @@ from lowbg.text.ngrams.lookup import (
     hash_ngrams,
     look_up,
 )
-from lowbg.text.tables import BUCKET, bucket_of, fetch_ahead, match_four
-from lowbg.text.tokens import extend
+from lowbg.kernels.tables import BUCKET, bucket_of, fetch_ahead, match_four, paired
 
 BEGIN = np.uint64(0x5DEECE66D1B7A3C9)
 """Stands for the sentence start in the hash of an n-gram."""
@@ -47,7 +49,75 @@ log-perplexities and squared deviations from it."""
 _ONE, _SIX = np.uint64(1), np.uint64(6)
 
 
-@njit(cache=True, nogil=True)
+class NgramFigures(NamedTuple):
+    """What a batch's n-grams say of every document.
+
+    `log_likelihoods` (float64, nats) under the language model, 0 without one; `spreads` (float64)
+    is the standard deviation of the sentences' mean log-perplexities, NaN below two sentences and
+    without a language model. `odds_sums` (int64, documents × 2) adds up the log-odds' payload
+    bytes over the distinct n-grams of each window: with s = b − 128, the sum of s of the upper
+    byte and of s·|s| of the lower one. `known` (int32, documents × `MAX_ORDER`) counts those
+    n-grams by their length.
+    """
+
+    log_likelihoods: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    odds_sums: Rows[np.int64]
+    known: Rows[np.int32]
+
+    @classmethod
+    def empty(cls, n: int) -> NgramFigures:
+        """Those of `n` documents without tables."""
+        return cls(
+            log_likelihoods=np.zeros(n),
+            spreads=np.full(n, np.nan),
+            odds_sums=np.zeros((n, 2), np.int64),
+            known=np.zeros((n, MAX_ORDER), np.int32),
+        )
+
+
+class LanguageTables(NamedTuple):
+    """The tables of one language, laid for `read`.
+
+    `pairs` is `tables.paired` of the language model's table and the log-odds'; `odds_buckets` the
+    buckets of the latter. The orders are those of the n-grams stored, 0 without a table.
+    `log_ps` and `backoffs` (258) are what a payload byte of the language model stands for, in
+    nats; at `NOTHING` what holds where nothing is stored, at `BEGIN_WEIGHT` the back-off weight
+    of a sentence's begin.
+    """
+
+    pairs: NDArray[np.uint32]
+    odds_buckets: int
+    lm_order: int
+    odds_order: int
+    log_ps: NDArray[np.float64]
+    backoffs: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Mapping[str, Any]]
+    ) -> LanguageTables:
+        """The tables among a model file's `arrays`, as its `metadata` describes them."""
+        lm_slots, odds_slots = arrays.get("lm_slots"), arrays.get("odds_slots")
+        byte = np.arange(256)
+        log_ps, backoffs = np.zeros(258), np.zeros(258)
+        if lm_slots is not None:
+            lm = metadata["lm"]
+            log_ps[:256] = byte * lm["log_p_step"]
+            log_ps[NOTHING] = lm["log_unknown"]
+            backoffs[:256] = byte * lm["backoff_step"] + lm["backoff_low"]
+            backoffs[BEGIN_WEIGHT] = lm["begin_backoff"]
+        return cls(
+            pairs=paired(lm_slots, odds_slots),
+            odds_buckets=len(odds_slots) // BUCKET if odds_slots is not None else 1,
+            lm_order=metadata["lm"]["order"] if lm_slots is not None else 0,
+            odds_order=metadata["odds"]["order"] if odds_slots is not None else 0,
+            log_ps=log_ps,
+            backoffs=backoffs,
+        )
+
+
+@part
 def _take_distinct(
     entries: NDArray[np.uint64], seen: NDArray[np.uint64], distinct: NDArray[np.uint64]
 ) -> int:
@@ -67,7 +137,7 @@ def _take_distinct(
     return int(n)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_distinct(
     distinct: NDArray[np.uint64],
     seen: NDArray[np.uint64],
@@ -93,7 +163,7 @@ def _add_distinct(
         known[k] += count
 
 
-@njit(cache=True, nogil=True)
+@part
 def _begin_sentences(
     words: NDArray[np.uint64],
     first: int,
@@ -136,12 +206,13 @@ def _begin_sentences(
             bucket_at = bucket_of(pairs, h) << np.uint64(3)
             own = entries[(t - first) * order : (t - first + 1) * order]
             own[t - at + 1] = entry_of(pairs, bucket_at, match_four(pairs, bucket_at, h))
-            own[t - at + 2 :] = 0
+            for k in range(t - at + 2, order):
+                own[k] = 0
         at += sentences[s]
         s += 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _add_words(
     n: int,
     sentences: NDArray[np.int32],
@@ -165,7 +236,8 @@ def _add_words(
     at = np.uint64(0)
     while n > 0:
         if taken == 0:
-            weights[:] = 0.0
+            for k in range(len(weights)):
+                weights[k] = 0.0
             weights[0] = backoffs[BEGIN_WEIGHT]
             sums[_SENTENCE] = 0.0
         now = min(n, sentences[s] - taken)
@@ -199,25 +271,20 @@ def _add_words(
     return s, taken
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read(
     words: NDArray[np.uint64],
     word_starts: NDArray[np.int64],
     sentences: NDArray[np.int32],
     sentence_starts: NDArray[np.int64],
     documents: NDArray[np.int64],
-    pairs: NDArray[np.uint32],
-    odds_buckets: int,
-    lm_order: int,
-    odds_order: int,
-    log_ps: NDArray[np.float64],
-    backoffs: NDArray[np.float64],
-    log_likelihoods: NDArray[np.float64],
-    spreads: NDArray[np.float64],
-    odds_sums: NDArray[np.int64],
-    known: NDArray[np.int32],
+    tables: LanguageTables,
+    figures: NgramFigures,
 ) -> None:
     """Fills in what `NgramFigures` says of `documents`, all in the language of the tables."""
+    pairs, odds_buckets = tables.pairs, tables.odds_buckets
+    lm_order, odds_order = tables.lm_order, tables.odds_order
+    log_ps, backoffs = tables.log_ps, tables.backoffs
     order = max(lm_order, odds_order)
     odds_mask = np.uint64(odds_buckets - 1)
     hashes = np.empty(order * (WINDOW + order) + AHEAD, np.uint64)
@@ -234,7 +301,8 @@ def read(
             continue
         windows = (len(own) + WINDOW - 1) // WINDOW
         size = (len(own) + windows - 1) // windows
-        sums[:] = 0.0
+        for k in range(len(sums)):
+            sums[k] = 0.0
         s: Any = np.int64(0)
         taken: Any = np.int64(0)
         for first in range(0, len(own), size):
@@ -247,7 +315,7 @@ def read(
                 pairs, odds_mask, hashes, back, n, lm_entries, odds_entries, lm_order, odds_order
             )
             m = _take_distinct(odds_entries[: n * odds_order], seen, distinct)
-            _add_distinct(distinct[:m], seen, odds_sums[i], known[i])
+            _add_distinct(distinct[:m], seen, figures.odds_sums[i], figures.known[i])
             if lm_order:
                 _begin_sentences(
                     own, first, last, own_sentences[s:], first - taken, pairs, lm_order,
@@ -257,6 +325,6 @@ def read(
                     n, own_sentences, s, taken, lm_entries, lm_order, log_ps, backoffs,
                     weights, sums,
                 )  # fmt: skip
-        log_likelihoods[i] = sums[_TOTAL]
+        figures.log_likelihoods[i] = sums[_TOTAL]
         if lm_order and len(own_sentences) > 1:
-            spreads[i] = math.sqrt(sums[_SQUARES] / len(own_sentences))
+            figures.spreads[i] = math.sqrt(sums[_SQUARES] / len(own_sentences))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
 
-from lowbg.text.tables import (
+from lowbg.kernels.tables import (
     BUCKET,
     bucket_of,
     build,

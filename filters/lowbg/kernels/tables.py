@@ -1,6 +1,6 @@
 """Hash tables of n-grams: 16 bits of fingerprint and two bytes of payload a slot.
 
-An n-gram is known by its 64-bit hash alone (`tokens.extend`). A look-up touches one bucket of
+An n-gram is known by its 64-bit hash alone (`hashes.extend`). A look-up touches one bucket of
 four slots; an n-gram that isn't in the table is taken for one that is about once in 8,000
 look-ups.
 
@@ -20,7 +20,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
+from lowbg.kernels.compiler import inlined, seldom
 from lowbg.kernels.vectors import address, bits_of, every, lowest, prefetch, vector_at
 
 BUCKET = 4
@@ -30,7 +30,7 @@ _FINGERPRINT_SHIFT = np.uint64(48)
 _ONE = np.uint32(1)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def find(slots: NDArray[np.uint32], h: np.uint64) -> Any:
     """The place of the slot that holds the hash `h`, or −1 where none does."""
     fingerprint = np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE
@@ -42,14 +42,14 @@ def find(slots: NDArray[np.uint32], h: np.uint64) -> Any:
     return -1
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def probe(slots: NDArray[np.uint32], h: np.uint64) -> Any:
     """The two payload bytes stored under the hash `h`, or −1 where there are none."""
     at = find(slots, h)
     return np.int64(slots[at] & np.uint32(0xFFFF)) if at >= 0 else -1
 
 
-@njit(cache=True, nogil=True)
+@seldom
 def _fill(
     slots: NDArray[np.uint32], hashes: NDArray[np.uint64], payloads: NDArray[np.uint16]
 ) -> int:
@@ -137,31 +137,42 @@ _compare_four: Any = _comparison(4)
 _compare_eight: Any = _comparison(8)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def bucket_of(pairs: NDArray[np.uint32], h: np.uint64) -> Any:
     """Which bucket of a table made by `paired` would hold the hash `h`."""
     return h & np.uint64(len(pairs) // 8 - 1)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def fetch_ahead(pairs: NDArray[np.uint32], h: np.uint64) -> None:
     """Asks for the cache line of the bucket that would hold the hash `h`."""
     prefetch(pairs, bucket_of(pairs, h) << np.uint64(3))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def match_four(pairs: NDArray[np.uint32], at: np.uint64, h: np.uint64) -> Any:
     """Which of the four slots from `at` on hold the hash `h`: bit k stands for slot `at` + k."""
     return _compare_four(pairs, at, np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def match_eight(pairs: NDArray[np.uint32], at: np.uint64, h: np.uint64) -> Any:
     """`match_four` of both tables at once: eight slots, eight bits."""
     return _compare_eight(pairs, at, np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def lowest_match(matches: np.uint64) -> Any:
     """The slot, 0 … 3, of the lowest of four match bits; 3 where there is none."""
     return np.uint64(lowest(matches | np.uint64(8)))
+
+
+@seldom
+def holds(
+    table: NDArray[np.uint32], hashes: NDArray[np.uint64], ranks: NDArray[np.uint16]
+) -> NDArray[np.bool_]:
+    """Which of the hashes are in the table with their payload."""
+    out = np.zeros(len(hashes), np.bool_)
+    for i in range(len(hashes)):
+        out[i] = probe(table, hashes[i]) == np.int64(ranks[i])
+    return out

@@ -13,23 +13,25 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.formats.jsonl.vectors import (
+from lowbg.kernels.arrays import Pointer, Rows, Text
+from lowbg.kernels.compiler import inlined, kernel, part
+from lowbg.kernels.json_bytes import (
     BACKSLASH,
     LINE_END,
     QUOTE,
     WIDTH,
+    backslashes,
+    copy,
     line_ends,
     not_ascii,
     special,
     wrong_utf8,
 )
-from lowbg.kernels import njit
 from lowbg.kernels.vectors import lowest, ones, pointer
 
 Bytes: TypeAlias = NDArray[np.uint8]
+Table: TypeAlias = Rows[np.int64]
 Places: TypeAlias = NDArray[np.int64]
-Pointer: TypeAlias = Any
-"""An address, from `vectors.pointer`; indexed like an array."""
 
 MAX_DEPTH = 64
 """The deepest nesting of a plain line: a bit each in a word (orjson's limit is 1,024)."""
@@ -68,7 +70,7 @@ for _digit in b"0123456789abcdefABCDEF":
 # valid in none of them, so that none leaves its line.
 
 
-@njit(cache=True, nogil=True)
+@part
 def _line_end(data: Pointer, at: int) -> Any:
     """The place of the next line end."""
     found = line_ends(data, at)
@@ -78,21 +80,21 @@ def _line_end(data: Pointer, at: int) -> Any:
     return at + lowest(found)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _behind_space(data: Pointer, at: int) -> Any:
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
+@part
 def _hex4(data: Pointer, at: int) -> Any:
     """The number that four hexadecimal digits spell; negative where one is none."""
     high = _HEX[data[at]] << 12 | _HEX[data[at + 1]] << 8
     return np.int64(high | _HEX[data[at + 2]] << 4 | _HEX[data[at + 3]])
 
 
-@njit(cache=True, nogil=True)
+@part
 def escaped(data: Pointer, at: int) -> Any:
     """The character that the escape at `at` stands for, and the place behind it.
 
@@ -116,7 +118,7 @@ def escaped(data: Pointer, at: int) -> Any:
     return 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00), at + 12
 
 
-@njit(cache=True, nogil=True)
+@part
 def _string_end(data: Pointer, at: int) -> Any:
     """The place of the quote that ends the string whose first character is at `at`."""
     while True:
@@ -136,14 +138,14 @@ def _string_end(data: Pointer, at: int) -> Any:
                 return -1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _behind_digits(data: Pointer, at: int) -> Any:
     while _ZERO <= data[at] <= _NINE:
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
+@part
 def _number(data: Pointer, at: int) -> Any:
     """The kind of the number at `at`, and the place behind it."""
     begin = at
@@ -176,7 +178,7 @@ def _number(data: Pointer, at: int) -> Any:
     return kind, at
 
 
-@njit(cache=True, nogil=True)
+@part
 def _four(data: Pointer, at: int) -> Any:
     """Four bytes as a number, the first one lowest."""
     return (
@@ -187,7 +189,7 @@ def _four(data: Pointer, at: int) -> Any:
     )
 
 
-@njit(cache=True, nogil=True)
+@part
 def _scalar(data: Pointer, at: int) -> Any:
     """The kind of a value that is neither object nor list, where it begins, ends, and is passed."""
     c = data[at]
@@ -209,7 +211,7 @@ def _scalar(data: Pointer, at: int) -> Any:
     return kind, at, stop, stop
 
 
-@njit(cache=True, nogil=True)
+@part
 def _is_utf8(data: Pointer, at: int, end: int) -> Any:
     """Whether the object in `data[at:end]`, which a line end follows, is valid UTF-8.
 
@@ -230,7 +232,7 @@ def _is_utf8(data: Pointer, at: int, end: int) -> Any:
     return True
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _child(data: Pointer, begin: int, end: int, node: int, tree: Places, keys: Pointer) -> Any:
     """The node below `node` whose key is `data[begin:end]`; `NO_COLUMN` where none is wanted.
 
@@ -250,7 +252,7 @@ def _child(data: Pointer, begin: int, end: int, node: int, tree: Places, keys: P
     return NO_COLUMN
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _is_plain(
     data: Pointer,
     at: int,
@@ -344,8 +346,8 @@ def _is_plain(
         at = _behind_space(data, at)
 
 
-@njit(cache=True, nogil=True)
-def count_ends(block: Bytes, size: int) -> Any:
+@kernel
+def count_ends(block: Text, size: int) -> Any:
     """How many line ends there are in `block[:size]`, which has `WIDTH` bytes more."""
     data = pointer(block)
     count = 0
@@ -357,18 +359,18 @@ def count_ends(block: Bytes, size: int) -> Any:
     return count + ones(rest)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan(
-    block: Bytes,
-    tree: Places,
-    keys: Bytes,
-    rules: Places,
+    block: Text,
+    tree: Table,
+    keys: Text,
+    rules: Table,
     max_line: int,
     seen: Places,
     lines: Places,
     plain: NDArray[np.bool_],
-    begins: Places,
-    ends: Places,
+    begins: Table,
+    ends: Table,
 ) -> Any:
     """Finds the lines, which of them are plain, and the wanted values of these; says how many.
 
@@ -395,3 +397,50 @@ def scan(
         row += is_plain
         at = end + 1
     return row
+
+
+@part
+def _put(out: Pointer, to: int, character: int) -> Any:
+    """Writes a character in UTF-8; the place behind it."""
+    if character < 0x80:
+        out[to] = character
+        return to + 1
+    if character < 0x800:
+        out[to] = 0xC0 | character >> 6
+        out[to + 1] = 0x80 | character & 0x3F
+        return to + 2
+    if character < 0x10000:
+        out[to] = 0xE0 | character >> 12
+        out[to + 1] = 0x80 | character >> 6 & 0x3F
+        out[to + 2] = 0x80 | character & 0x3F
+        return to + 3
+    out[to] = 0xF0 | character >> 18
+    out[to + 1] = 0x80 | character >> 12 & 0x3F
+    out[to + 2] = 0x80 | character >> 6 & 0x3F
+    out[to + 3] = 0x80 | character & 0x3F
+    return to + 4
+
+
+@kernel
+def unescape(block: Text, begins: Places, ends: Places, values: Bytes, offsets: Places) -> None:
+    """Writes the values of these spans to `values`, end to end, and the n + 1 `offsets` of them.
+
+    `values` holds the sum of the spans and `WIDTH` bytes; an escape is never shorter than what it
+    stands for.
+    """
+    data = pointer(block)
+    out = pointer(values)
+    to = 0
+    for i in range(len(begins)):
+        offsets[i] = to
+        at, end = begins[i], ends[i]
+        while at < end:
+            copy(out, to, data, at)
+            found = backslashes(data, at)
+            step = min(lowest(found) if found else WIDTH, end - at)
+            at += step
+            to += step
+            while at < end and data[at] == BACKSLASH:
+                character, at = escaped(data, at)
+                to = _put(out, to, character)
+    offsets[len(begins)] = to

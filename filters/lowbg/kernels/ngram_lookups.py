@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels import njit
-from lowbg.text.tables import bucket_of, fetch_ahead, lowest_match, match_eight, match_four
-from lowbg.text.tokens import extend
+from lowbg.kernels.compiler import inlined, part
+from lowbg.kernels.hashes import extend
+from lowbg.kernels.tables import bucket_of, fetch_ahead, lowest_match, match_eight, match_four
 
 MAX_ORDER = 4
 """Longest n-gram that a table may hold."""
@@ -28,14 +28,15 @@ HIT_BIT, LENGTH_BIT, PLACE_BIT = np.uint64(16), np.uint64(17), np.uint64(19)
 HIT = np.uint64(1 << 16)
 
 
-@njit(cache=True, nogil=True)
+@part
 def hash_ngrams(words: NDArray[np.uint64], order: int, hashes: NDArray[np.uint64]) -> None:
     """Fills `hashes`, `order` rows of one a word: row k has the n-grams of k + 1 words.
 
     They stand at their last words. The first k of row k mean nothing.
     """
     n = len(words)
-    hashes[:n] = words
+    for t in range(n):
+        hashes[t] = words[t]
     for k in range(1, order):
         shorter = hashes[(k - 1) * n : k * n]
         longer = hashes[k * n : (k + 1) * n]
@@ -43,14 +44,14 @@ def hash_ngrams(words: NDArray[np.uint64], order: int, hashes: NDArray[np.uint64
             longer[t + 1] = extend(shorter[t], words[t + 1])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def entry_of(pairs: NDArray[np.uint32], at: np.uint64, matches: np.uint64) -> Any:
     """Payload and `HIT` of an n-gram whose `matches` are among the four slots from `at` on."""
     slot = np.uint64(pairs[at + lowest_match(matches)])
     return slot & np.uint64(0xFFFF) | np.uint64(matches != np.uint64(0)) << HIT_BIT
 
 
-@njit(cache=True, nogil=True)
+@part
 def _look_up_both(
     pairs: NDArray[np.uint32],
     odds_mask: np.uint64,
@@ -85,7 +86,7 @@ def _look_up_both(
         odds_at += odds_order
 
 
-@njit(cache=True, nogil=True)
+@part
 def _look_up_half(
     pairs: NDArray[np.uint32],
     half: np.uint64,
@@ -109,7 +110,7 @@ def _look_up_half(
         entry_at += order
 
 
-@njit(cache=True, nogil=True)
+@part
 def look_up(
     pairs: NDArray[np.uint32],
     odds_mask: np.uint64,
@@ -141,4 +142,5 @@ def look_up(
             _look_up_half(pairs, np.uint64(0), everywhere, own, lm_entries, lm_stride, k)
     # The log-odds' n-grams don't reach back over the window's begin.
     for t in range(min(odds_order - 1, n)):
-        odds_entries[t * odds_order + t + 1 : (t + 1) * odds_order] = 0
+        for at in range(t * odds_order + t + 1, (t + 1) * odds_order):
+            odds_entries[at] = 0
