@@ -417,10 +417,14 @@ main()
 def test_without_the_extra_only_such_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "Some words."}\n')
     command = [sys.executable, "-c", WITHOUT, "filter", str(tmp_path), "-o"]
-    ended = subprocess.run([*command, str(tmp_path / "one"), "-q"], capture_output=True, check=False)
+    ended = subprocess.run(
+        [*command, str(tmp_path / "one"), "-q"], capture_output=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     (tmp_path / "b.wet").write_bytes(wet(PAGES))
     (tmp_path / "one").rename(tmp_path.parent / f"{tmp_path.name}-one")
-    ended = subprocess.run([*command, str(tmp_path / "two"), "-q"], capture_output=True, check=False)
+    ended = subprocess.run(
+        [*command, str(tmp_path / "two"), "-q"], capture_output=True, check=False
+    )
     assert ended.returncode == 2
     assert b"pip install 'lowbg[warc]'" in ended.stderr
