@@ -26,6 +26,7 @@ def lines(path: Path) -> Iterator[bytes]:
         yield from stream.read(1 << 30).splitlines(keepends=True)
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_and_the_ai_share_follows_the_truth(tmp_path: Path) -> None:
     out = tmp_path / "out"
     shards = tuple(discover([str(DATA / "crawl")], output=out))

@@ -16,6 +16,8 @@ import yaml
 from examples.make_sample import ai_documents, human_documents
 from tests.pages import DOCS, ROOT, blocks, read
 
+pytestmark = pytest.mark.slow
+
 PAGE = read(DOCS / "commands" / "gate.md")
 
 

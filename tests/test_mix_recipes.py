@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.pages import DOCS, recipe_commands
+
+pytestmark = pytest.mark.slow
 
 PROSE = "We walked across the river on the stones, and the dogs ran ahead of us. " * 8
 

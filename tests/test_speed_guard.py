@@ -27,6 +27,8 @@ from lowbg.runs.engine import Engine
 from lowbg.runs.shard import run_shard
 from lowbg.runs.sinks import DirectorySinks
 
+pytestmark = pytest.mark.slow
+
 LEAST_RATIO = 0.35
 CONTENT_BYTES = 6_000_000
 

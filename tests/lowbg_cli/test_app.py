@@ -98,6 +98,7 @@ def test_help_shows_every_option_once_under_its_heading(name: str, run: Run) -> 
     assert headings.count("Options") <= 12, "what everyone needs is a short list"
 
 
+@pytest.mark.slow
 def test_help_loads_nothing_heavy() -> None:
     code = f"""
 import sys
@@ -201,6 +202,7 @@ def shard(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_closed_stdout_is_no_defect(start: Start, shard: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for args in (
@@ -215,6 +217,7 @@ def test_a_closed_stdout_is_no_defect(start: Start, shard: Path, tmp_path: Path)
     assert (out / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "descriptor", "message"),
     [

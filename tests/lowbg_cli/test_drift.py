@@ -168,6 +168,7 @@ def test_odd_history_is_refused_before_the_work(run: Run, base: Path, tmp_path: 
     assert "history.jsonl:1" in got.stderr
 
 
+@pytest.mark.slow
 def test_standard_input_is_a_corpus(
     crawls: dict[str, Path], base: Path, run: Run, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:

@@ -95,6 +95,7 @@ NAMESPACE = ["--mount"] if ROOT else ["--mount", "--map-root-user"]
 needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting isn't permitted here")
 
 
+@pytest.mark.slow
 @needs_mount
 @pytest.mark.parametrize("command", ["filter", "score"])
 def test_a_full_disk(command: str, run: Run, source: Path, tmp_path: Path) -> None:
@@ -225,6 +226,7 @@ def test_a_read_error(
     assert run("verify", out).exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_input_that_vanishes_after_it_was_found(
     workers: str, run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -262,6 +264,7 @@ needs_rights = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_rights
 def test_an_input_without_the_right_to_read_it(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -274,6 +277,7 @@ def test_an_input_without_the_right_to_read_it(source: Path, tmp_path: Path) -> 
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}
 
 
+@pytest.mark.slow
 @needs_rights
 @pytest.mark.parametrize("locked", ["out", "out/.lowbg"])
 def test_an_output_without_the_right_to_write_it(locked: str, source: Path, tmp_path: Path) -> None:
@@ -303,6 +307,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_every_worker(run: Run, source: Path, tmp_path: Path) -> None:
     """As one does that takes all memory: the kernel kills its worker, again and again."""
     script, out = tmp_path / "killer.py", tmp_path / "out"
@@ -318,6 +323,7 @@ def test_a_shard_that_kills_every_worker(run: Run, source: Path, tmp_path: Path)
     assert kept(out) == undisturbed(run, source, tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("where", ["--ai-to", "--quarantine-to", "stdout"])
 def test_a_device_that_takes_nothing(where: str, start: Start, tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_too_small_a_sample_is_undecided_and_says_so(
     assert sure.exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_policy_s_limits_can_be_overridden(run: Run, mixed: Path, policy: Path) -> None:
     args = ("gate", mixed, "--policy", policy, "-q")
     assert run(*args, "--max-ai-share", "0.9").exit_code == 1
@@ -166,6 +167,7 @@ def test_a_cut_input_ends_with_3(run: Run, mixed: Path) -> None:
     assert "ERROR" in result.stdout
 
 
+@pytest.mark.slow
 def test_an_input_that_cannot_be_read_does_not_pass(run: Run, clean: Path, tmp_path: Path) -> None:
     """AI text under another field's name is none that the other rules could see."""
     unread = [{"body": document["text"]} for document in ai_documents()]
@@ -304,6 +306,7 @@ def test_only_a_whole_and_honest_report_is_judged(run: Run, finished: Path) -> N
     assert "didn't finish" in unfinished.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_left_is_no_defect(start: Start, mixed: Path) -> None:
     process = start("gate", mixed, "--max-ai-share", "0.1", "--json", "-")
     assert process.stdout is not None

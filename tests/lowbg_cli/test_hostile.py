@@ -54,6 +54,7 @@ def lines_of(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True) if path.exists() else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "kept"),
     [
@@ -99,6 +100,7 @@ def peak_mb(shard: Path, out: Path) -> float:
     return usage.ru_maxrss / 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["gz", "zst"])
 def test_a_bomb_and_a_line_without_end_stay_out_of_memory(codec: str, tmp_path: Path) -> None:
     """400 MB in a few kilobytes; benchmarks/memory measures a line of 1 GB."""
@@ -112,6 +114,7 @@ def test_a_bomb_and_a_line_without_end_stay_out_of_memory(codec: str, tmp_path: 
     assert peak_mb(bomb, tmp_path / "bomb") < before + 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -151,6 +154,7 @@ def test_a_hostile_name_stays_inside_and_steers_nothing(
     assert not CONTROL.search(resumed.stderr)
 
 
+@pytest.mark.slow
 def test_data_steers_neither_terminal_nor_page(run: Run, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -70,6 +70,7 @@ def same_as_at_once(run: Run, inputs: Path, out: Path, once: Path) -> None:
         assert run("verify", directory).exit_code == 0
 
 
+@pytest.mark.slow
 def test_night_after_night(run: Run, tmp_path: Path) -> None:
     incoming, out = tmp_path / "incoming", tmp_path / "out"
     args = ("filter", incoming, "-o", out, "--incremental")
@@ -122,6 +123,7 @@ def test_what_is_new_alone_is_read_and_judged(
     assert opened == ["b.jsonl"]
 
 
+@pytest.mark.slow
 def test_inputs_may_be_taken_away(run: Run, tmp_path: Path) -> None:
     incoming, out = tmp_path / "incoming", tmp_path / "out"
     args = ("filter", incoming, "-o", out, "--incremental", "-q")
@@ -136,6 +138,7 @@ def test_inputs_may_be_taken_away(run: Run, tmp_path: Path) -> None:
     same_as_at_once(run, everything, out, tmp_path / "once")
 
 
+@pytest.mark.slow
 def test_a_changed_input_is_an_error_that_names_it(run: Run, tmp_path: Path) -> None:
     incoming, out = tmp_path / "incoming", tmp_path / "out"
     changed = add(incoming, "a.jsonl")
@@ -162,6 +165,7 @@ def test_a_changed_input_is_an_error_that_names_it(run: Run, tmp_path: Path) -> 
     assert run(*args).exit_code == 0
 
 
+@pytest.mark.slow
 def test_nothing_stays_of_an_input_that_cannot_be_done_again(run: Run, tmp_path: Path) -> None:
     incoming, out = tmp_path / "incoming", tmp_path / "out"
     args = ("filter", incoming, "-o", out, "--incremental", "-q", "--changed", "redo")
@@ -210,6 +214,7 @@ def test_a_relative_path_is_the_same_file_elsewhere(
     assert again.exit_code == 0
 
 
+@pytest.mark.slow
 def test_the_same_relative_path_elsewhere_is_another_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +296,7 @@ def test_what_cannot_be_known_again_is_refused(run: Run, tmp_path: Path) -> None
     assert "--incremental: only with -o DIR" in in_a_pipe.stderr
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_but_for_the_gate(run: Run, tmp_path: Path) -> None:
     incoming, out, policy = tmp_path / "in", tmp_path / "out", tmp_path / "p.toml"
     add(incoming, "a.jsonl")
@@ -308,6 +314,7 @@ def test_other_settings_are_refused_but_for_the_gate(run: Run, tmp_path: Path) -
     assert "target_fpr was 0.01, is 0.02" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_plain_run_can_be_added_to(run: Run, tmp_path: Path) -> None:
     incoming, out = tmp_path / "in", tmp_path / "out"
     add(incoming, "a.jsonl")
@@ -319,6 +326,7 @@ def test_a_plain_run_can_be_added_to(run: Run, tmp_path: Path) -> None:
     same_as_at_once(run, incoming, out, tmp_path / "once")
 
 
+@pytest.mark.slow
 def test_a_glob_may_match_nothing_but_a_folder_must_be_there(run: Run, tmp_path: Path) -> None:
     incoming = tmp_path / "in"
     incoming.mkdir()
@@ -360,6 +368,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", ["in a shard", "before its names", "before the report", "before the manifest"]
 )
@@ -387,6 +396,7 @@ def test_a_killed_night_is_made_good_by_the_next(where: str, run: Run, tmp_path:
     same_as_at_once(run, incoming, out, tmp_path / "once")
 
 
+@pytest.mark.slow
 def test_a_file_that_was_still_growing_when_the_run_was_killed(run: Run, tmp_path: Path) -> None:
     incoming, out = tmp_path / "in", tmp_path / "out"
     add(incoming, "a.jsonl", 100)
@@ -403,6 +413,7 @@ def test_a_file_that_was_still_growing_when_the_run_was_killed(run: Run, tmp_pat
     same_as_at_once(run, incoming, out, tmp_path / "once")
 
 
+@pytest.mark.slow
 def test_the_reserve_gets_what_a_killed_run_did_not_bring(run: Run, tmp_path: Path) -> None:
     incoming, out, reserve = (tmp_path / name for name in ("incoming", "out", "reserve"))
     add(incoming, "a.jsonl")

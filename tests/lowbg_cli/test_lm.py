@@ -43,6 +43,7 @@ def test_options_become_settings() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -84,6 +85,7 @@ def test_without_the_extra_the_message_names_it_and_the_command(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_without_lm(shard: Path, tmp_path: Path) -> None:
     arguments = ["filter", str(shard), "-o", str(tmp_path / "out")]
     code = (

@@ -26,6 +26,8 @@ from lowbg.runs.inputs import discover
 from lowbg.runs.stopping import STOP
 from lowbg.scorers.lm.store import locate
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 

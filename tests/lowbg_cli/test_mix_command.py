@@ -203,6 +203,7 @@ def test_what_provenance_refuses(
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_reserve_is_filled_read_and_emptied_by_name(
     run: Run, human: Path, synthetic: Path, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ SMALL_BATCHES = ("--batch-bytes", "4096")
 MANY = lines(*HUMAN)
 
 
+@pytest.mark.slow
 def test_stdout_is_data_alone(run: Run, shard: Path, tmp_path: Path) -> None:
     ai, report = tmp_path / "ai.jsonl.zst", tmp_path / "r.json"
     result = run("filter", "-", "--ai-to", ai, "--report", report, stdin=shard.read_bytes())
@@ -82,6 +83,7 @@ def test_score_to_stdout(run: Run, shard: Path) -> None:
     assert {"id", "perplexity", "ai_score", "verdict"} <= set(rows[0])
 
 
+@pytest.mark.slow
 def test_stdout_that_is_an_input_is_refused(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(lines(HUMAN[0]))
@@ -93,6 +95,7 @@ def test_stdout_that_is_an_input_is_refused(start: Start, tmp_path: Path) -> Non
     assert path.read_bytes() == lines(HUMAN[0])
 
 
+@pytest.mark.slow
 def test_stdin_into_a_directory(start: Start, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start("filter", "-", "-o", out, "-q", stdin=subprocess.PIPE)
@@ -102,6 +105,7 @@ def test_stdin_into_a_directory(start: Start, tmp_path: Path) -> None:
     assert b"".join(sorted(kept)).count(b"\n") == len(HUMAN)
 
 
+@pytest.mark.slow
 def test_a_broken_pipe_is_quiet(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(MANY)
@@ -127,6 +131,7 @@ def feed(fifo: Path) -> int:
     return end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
 )
@@ -146,6 +151,7 @@ def test_a_signal_ends_a_pipe(number: int, code: int, start: Start, tmp_path: Pa
     assert sorted(tmp_path.iterdir()) == [fifo]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_workers_and_leaves_nothing_half_written(start: Start, tmp_path: Path) -> None:
     fifos = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
     for fifo in fifos:
@@ -168,6 +174,7 @@ def test_ctrl_c_ends_workers_and_leaves_nothing_half_written(start: Start, tmp_p
     assert left == {".lowbg/lock", ".lowbg/workers", ".lowbg/run.json"}
 
 
+@pytest.mark.slow
 def test_a_broken_pipe_is_quiet_in_text_too(start: Start, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -201,6 +208,7 @@ def test_parquet_is_refused_before_a_line_is_out(run: Run, shard: Path, tmp_path
     assert not ai.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="the system has no /dev/fd")
 def test_what_a_shell_substitutes_is_read_whatever_the_workers(
     start: Start, tmp_path: Path

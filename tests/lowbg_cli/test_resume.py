@@ -123,6 +123,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_at_a_checkpoint(
     number: int, code: int, run: Run, source: Path, tmp_path: Path
@@ -195,6 +196,7 @@ def test_a_read_error_is_retried_on_request(
     assert kept(tmp_path / "one") == kept(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_only_its_shard_and_resumes(
     source: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -253,6 +255,7 @@ def run_workers(
     )
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_but_time(run: Run, source: Path, tmp_path: Path) -> None:
     args = ("filter", source, "-o", tmp_path / "out", *EVERY_BATCH)
     ended = run_workers(tmp_path / "s.py", "worker", signal.SIGKILL, *args)
@@ -264,6 +267,7 @@ def test_a_killed_worker_costs_nothing_but_time(run: Run, source: Path, tmp_path
     assert kept(tmp_path / "out") == kept(tmp_path / "one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_workers_end_with_their_run(
     number: int, code: int, run: Run, source: Path, tmp_path: Path

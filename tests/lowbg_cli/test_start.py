@@ -50,6 +50,7 @@ def modules(*args: object) -> set[str]:
     return set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["filter", "score"])
 def test_lines_need_no_parquet_and_kept_kernels_no_compiler(
     command: str, lines: Path, tmp_path: Path
@@ -60,12 +61,14 @@ def test_lines_need_no_parquet_and_kept_kernels_no_compiler(
     assert not found & {*COMPILING, *PARQUET, *UNASKED}
 
 
+@pytest.mark.slow
 def test_with_two_workers_the_run_itself_loads_no_kernels(lines: Path, tmp_path: Path) -> None:
     (lines.parent / "b.jsonl").write_bytes(lines.read_bytes())
     found = modules("filter", lines.parent, "-o", tmp_path / "out", "-q", "--workers", "2")
     assert not found & {*COMPILING, "numba.np.arrayobj"}
 
 
+@pytest.mark.slow
 def test_workers_started_afresh_import_nothing_from_the_current_folder(
     lines: Path, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_new_file_is_not_judged(tmp_path: Path) -> None:
     assert len(judge(tmp_path, Policy())) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("floor", FLOORS.floors, ids=lambda floor: floor.name)
 def test_the_shipped_models_hold_their_floors(judged: Judgements, floor: floors.Floor) -> None:
     found = floor.measure(judged)

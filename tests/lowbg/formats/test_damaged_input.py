@@ -154,6 +154,7 @@ def test_kept_lines_survive_every_codec(codec: str, named: str, tmp_path: Path) 
     assert outcome.complete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["gzip", "zstd", "bz2", "xz"])
 def test_whole_records_of_a_cut_stream_are_kept_and_the_rest_is_named(
     codec: str, tmp_path: Path

@@ -152,6 +152,7 @@ def killed(turn: int, *args: object) -> bool:
     return ended.returncode != 0
 
 
+@pytest.mark.slow
 def test_a_killed_append_leaves_a_valid_reserve(tmp_path: Path) -> None:
     root = tmp_path / "reserve"
     files = [write(tmp_path / str(i), [f"text {i}"])[0] for i in range(4)]

@@ -117,6 +117,7 @@ def run(package: Path, before: str = "", **environment: str) -> tuple[int, int, 
 
 
 @pytest.mark.parametrize("moved", MOVED.values(), ids=MOVED)
+@pytest.mark.slow
 def test_a_kernel_is_compiled_again_when_what_it_is_made_of_changes(
     small: Path, moved: str
 ) -> None:

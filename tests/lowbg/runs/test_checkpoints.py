@@ -179,6 +179,7 @@ def test_a_stopped_shard_goes_on_to_the_same_bytes(
         assert verify(out) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("annotate", [False, True])
 @pytest.mark.parametrize("ending", [".zst", ".parquet"])
 def test_a_killed_shard_goes_on_from_its_checkpoint(
@@ -459,6 +460,7 @@ def test_a_vanished_input_is_said_and_its_outputs_stay(source: Path, tmp_path: P
     assert json.loads((out / "manifest.json").read_bytes())["totals"]["records"] == 60
 
 
+@pytest.mark.slow
 def test_a_damaged_input_is_finished_and_a_failed_output_is_not(
     source: Path, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def resumed(path: Path, codec: str, state: StreamState, rest: bytes) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("codec", "size"), [("none", 3), ("gzip", 11), ("zstd", 11), ("bz2", 11)])
 def test_beyond_what_is_kept_in_memory_the_stored_bytes_are_read_back(
     codec: str, size: int, tmp_path: Path

@@ -23,6 +23,7 @@ def values(*documents: list[int]) -> list[float]:
     return [float(value) for value in result]
 
 
+@pytest.mark.slow
 @given(st.lists(LENGTHS, max_size=5))
 @settings(deadline=None)
 def test_is_the_definition(documents: list[list[int]]) -> None:

@@ -45,6 +45,7 @@ def scored(path: Path, *texts: str) -> list[tuple[float | None, float | None]]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_only_the_right_keys_find_it(scheme: str, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")

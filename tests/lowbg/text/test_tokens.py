@@ -182,6 +182,7 @@ PROSE = st.lists(st.tuples(LETTERS_IN_A_ROW, GAPS), max_size=20).map(
 TEXTS = st.lists(PIECES, max_size=25).map("".join).filter(lambda t: t.isprintable() or t)
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(st.lists(st.tuples(st.one_of(TEXTS, PROSE), st.integers(0, 3)), max_size=5))
 def test_matches_the_plain_tokenizer(documents: list[tuple[str, int]]) -> None:

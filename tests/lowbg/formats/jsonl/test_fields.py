@@ -252,6 +252,7 @@ def test_paths_through_objects_are_plain() -> None:
     assert not plain(line.replace(b'"id"', b'"a":1,"id"'), fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [*range(70), 255, 256, 257, 1000])
 @pytest.mark.parametrize("unit", ["a", "é", "€", "😀", "\n", '"', "\\u0430", "\\ud83d\\ude00"])
 def test_strings_of_every_length_around_a_vector(length: int, unit: str) -> None:
@@ -380,6 +381,7 @@ def mutate(data: bytes, random: Random) -> bytes:
     return data
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(random=st.randoms(use_true_random=False), names=st.sampled_from(NAMES))
 def test_the_scanner_reads_as_orjson_does(random: Random, names: FieldNames) -> None:

@@ -59,6 +59,7 @@ def texts(evidence: Evidence) -> dict[str, list[int]]:
     return evidence.statistics.hosts.to_dict()
 
 
+@pytest.mark.slow
 def test_everything_is_counted_and_nothing_written(data: Path) -> None:
     before = sorted(data.parent.rglob("*"))
     evidence = scan(job(data))
@@ -137,6 +138,7 @@ def test_the_same_seed_draws_the_same_documents(data: Path) -> None:
     assert not same(once, scan_sample(job(data), 40, 4))
 
 
+@pytest.mark.slow
 def test_workers_draw_the_same_documents(data: Path) -> None:
     one = job(data)
     two = GateJob(one.shards, one.config, 2, ExecutorName.PROCESSES, "data")

@@ -83,6 +83,7 @@ def content(out: Path) -> dict[str, bytes]:
 SIZES = st.lists(st.lists(st.integers(0, 30) | st.just(3_000), max_size=8), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -135,6 +136,7 @@ def test_edges(tmp_path: Path) -> None:
     assert outcome.share == 0
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bytes(tmp_path: Path) -> None:
     h = write(tmp_path / "h", [[20] * 30, [3] * 50])
     s = write(tmp_path / "s", [list(range(1, 60)), list(range(1, 40)), [7] * 40])
@@ -281,6 +283,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_mix_goes_on_and_comes_to_the_same(tmp_path: Path) -> None:
     h, s = write(tmp_path / "h", [[20] * 40]), write(tmp_path / "s", [list(range(1, 80))])
     mixed(h, s, tmp_path / "whole", Mix())

@@ -55,6 +55,7 @@ def test_every_task_ends_once(executor: Executor) -> None:
     assert isinstance(ends[3].error, KeyError)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_only_its_own_task() -> None:
     tasks = ["a", "die", "b", "c"]
     ends = sorted(ProcessExecutor(2).run(Setup(), tasks, None), key=lambda end: end.index)
@@ -81,6 +82,7 @@ def test_what_dies_while_workers_start_costs_nothing(
     assert not dead
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_and_threads_and_any_batch_size_give_the_same_bytes(
     tmp_path: Path,
 ) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from lowbg.runs.executors import server
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
 
 SCRIPT = """

@@ -29,6 +29,8 @@ from lowbg.scorers.lm.models import (  # noqa: E402
 from lowbg.scorers.lm.reduction import _CompiledReduction, reduce_logits  # noqa: E402
 from lowbg.scorers.lm.store import ModelFolder  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 CONTEXT = 64
 TEXTS = ["", "x", "Два слова", *(prose(i, 1 + i % 9) for i in range(12)), prose(99, 40)]

@@ -12,6 +12,7 @@ from lowbg.scorers.lm.packing import cut, plan
 LENGTHS = st.lists(st.integers(0, 200), max_size=20)
 
 
+@pytest.mark.slow
 @given(LENGTHS, st.integers(2, 64))
 def test_every_token_but_the_first_is_judged_once(lengths: list[int], context: int) -> None:
     windows = cut(lengths, context)
