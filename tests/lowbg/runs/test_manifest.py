@@ -18,7 +18,7 @@ from lowbg.report.results import RunInfo, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs import manifest
 from lowbg.runs.manifest import Finding, verify, write_manifest
-from lowbg.storage.files import WrittenFile
+from lowbg.storage.files import WrittenFile, file_digest
 
 INFO = RunInfo(
     version="0.1.0", command="lowbg filter in -o out", started="a", finished="b", seconds=1.0,
@@ -198,11 +198,10 @@ def test_paths_outside_are_never_opened(
     (root.parent / "secret").write_text("x")
     rewrite(root, lambda content: content["files"][0].update(path=path))
     opened: list[str] = []
-    real = manifest.file_digest
 
     def digest(path: Path) -> str:
         opened.append(str(path))
-        return real(path)
+        return file_digest(path)
 
     monkeypatch.setattr(manifest, "file_digest", digest)
     found = verify(root)
