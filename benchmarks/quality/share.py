@@ -171,7 +171,7 @@ class Draw:
         got = ShareEstimator(self.statistics, constants).language(LANGUAGE)
         # Trusted documents are in the estimate as human ones: back to the mixed ones alone.
         scale = (self.documents + self.trusted) / self.documents
-        values = [got[name] * scale for name in ("estimate", "low", "high")]
+        values = [getattr(got, name) * scale for name in ("estimate", "low", "high")]
         adjusted = max(0.0, (self.raw - self.alarm_rate) / (1.0 - self.alarm_rate))
         return np.array([self.truth, *values, self.raw, adjusted, self.trusted, self.documents])
 

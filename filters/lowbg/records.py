@@ -8,27 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.errors import ProblemKind
 
-class RejectReason(StrEnum):
-    """Why a record cannot be read and goes to quarantine."""
-
-    INVALID_JSON = "invalid_json"
-    INVALID_UTF8 = "invalid_utf8"
-    NOT_AN_OBJECT = "not_an_object"
-    MISSING_TEXT = "missing_text"
-    NULL_TEXT = "null_text"
-    TEXT_NOT_STRING = "text_not_string"
-    TOO_LARGE = "too_large"
-    CUT = "cut"
-    UNREADABLE = "unreadable"
-    MALFORMED = "malformed"
+RejectReason: TypeAlias = ProblemKind
+"""Why a record goes to quarantine: the kinds that are `of_records`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +154,7 @@ class Batch:
         return len(self.records)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a reader stands between two batches: what it needs to go on from there.
 
     `record` records, `line` − 1 lines and `offset` decompressed bytes lie behind it. `hinted`

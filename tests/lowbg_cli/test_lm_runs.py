@@ -23,6 +23,7 @@ from lowbg.decision.policy import load_policy
 from lowbg.errors import StoppedError
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.runs.inputs import discover
+from lowbg.runs.progress import Observer
 from lowbg.runs.stopping import STOP
 from lowbg.scorers.lm.store import locate
 
@@ -243,13 +244,13 @@ def test_an_interrupted_run_goes_on(shard: Path, model: Path, tmp_path: Path) ->
 
     try:
         with pytest.raises(StoppedError):
-            filter_shards(job("cut", Existing.REFUSE), stop)
+            filter_shards(job("cut", Existing.REFUSE), Observer(stop))
     finally:
         STOP.reset()
     assert 0 < seen[-1] < 200
     outcome = filter_shards(job("cut", Existing.RESUME))
     whole, cut = (report_of(tmp_path / name) for name in ("whole", "cut"))
-    assert outcome.report["counters"]["second_look"] == whole["counters"]["second_look"]
+    assert outcome.report.counters.second_look == whole["counters"]["second_look"]
     assert cut["second_look"]["seconds"] > 0
     for path in (tmp_path / "whole").glob("*/a.jsonl"):
         assert path.read_bytes() == (tmp_path / "cut" / path.parent.name / "a.jsonl").read_bytes()

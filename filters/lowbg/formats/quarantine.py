@@ -6,10 +6,10 @@ import base64
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
+from msgspec.structs import replace
 
 from lowbg.formats.jsonl.writer import JsonlWriter
 from lowbg.records import Rejected

@@ -19,24 +19,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 import lowbg
-from lowbg.config import OUTCOMES, FieldNames, RunConfig
+from lowbg.config import FieldNames, RunConfig
 from lowbg.decision.provenance import ProvenanceJudge
 from lowbg.errors import ConfigError, InputError
 from lowbg.formats import CODEC_ENDINGS, open_reader
 from lowbg.formats.base import Output, Reader, Writer
 from lowbg.records import Batch
 from lowbg.runs import manifest
-from lowbg.storage.files import file_digest, naming, replace_file, sync_directory
+from lowbg.runs.manifest import Input, ListedFile, Manifest, ReserveNote, listed, totals_of
+from lowbg.storage.files import WrittenFile, file_digest, naming, replace_file, sync_directory
 from lowbg.storage.locks import run_lock
-
-KEY: Final = "reserve"
-"""The manifest's entry that says that it is a reserve's."""
 
 PACK_DOCUMENTS: Final = 250_000
 """Most documents in a pack: what is kept in memory of one is their names."""
@@ -64,8 +63,8 @@ def check(root: Path, config: RunConfig) -> None:
     _check_policy(config)
     _check_directory(root)
     content = manifest.read(root)
-    if content is not None and content["inputs"]:
-        _check_field(root, content[KEY]["text_field"], config)
+    if content is not None and content.reserve is not UNSET and content.inputs:
+        _check_field(root, content.reserve.text_field, config)
 
 
 def _check_policy(config: RunConfig) -> None:
@@ -82,7 +81,7 @@ def _check_directory(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is a file; a reserve is a directory")
     content = manifest.read(root)
-    if content is not None and KEY not in content:
+    if content is not None and content.reserve is UNSET:
         raise ConfigError(f"{root}: holds a run of lowbg, not a reserve; choose another")
     if content is None and root.is_dir():
         # What a first append that was killed leaves.
@@ -169,9 +168,9 @@ def remove(root: Path, names: Sequence[str]) -> int:
 class _Pack:
     """A pack as the manifest has it: its file, its names' file, where it came from and when."""
 
-    file: dict[str, Any]
-    names: dict[str, Any]
-    entry: dict[str, Any]
+    file: ListedFile
+    names: ListedFile
+    entry: Input
     rows: NDArray[np.uint8] = field(repr=False)
     _heads: NDArray[np.uint64] | None = field(default=None, repr=False)
 
@@ -205,17 +204,17 @@ class _Store:
 
     def _read(self) -> None:
         content = manifest.read(self.root)
-        if content is None:
+        if content is None or content.reserve is UNSET:
             return
-        self.removed = set(content[KEY]["removed"])
-        self.text_field = content[KEY]["text_field"]
-        files = {file["path"]: file for file in content["files"]}
-        for entry in content["inputs"]:
-            file, names = files[entry["path"]], files[entry["names"]]
-            path = self.root / names["path"]
+        self.removed = set(content.reserve.removed)
+        self.text_field = content.reserve.text_field
+        files = {file.path: file for file in content.files}
+        for entry in content.inputs:
+            path = self.root / str(entry.names)
             try:
+                file, names = files[str(entry.path)], files[str(entry.names)]
                 rows = np.memmap(path, np.uint8, "r").reshape(-1, _NAME_BYTES)
-            except (OSError, ValueError) as error:
+            except (OSError, KeyError, ValueError) as error:
                 raise ConfigError(
                     f"{path}: the reserve is damaged ({error}); lowbg verify {self.root} says more"
                 ) from error
@@ -232,22 +231,21 @@ class _Store:
         """Puts a manifest of the packs in place."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         inputs = [pack.entry for pack in self.packs]
-        totals = {name: sum(entry[name] for entry in inputs) for name in ("records", *OUTCOMES)}
         manifest.write(
             self.root,
-            {
-                "version": lowbg.__version__,
-                "written": now,
-                KEY: {"removed": sorted(self.removed), "text_field": self.text_field},
-                "totals": totals,
-                "inputs": inputs,
-                "files": [file for pack in self.packs for file in (pack.file, pack.names)],
-            },
+            Manifest(
+                version=lowbg.__version__,
+                written=now,
+                reserve=ReserveNote(removed=sorted(self.removed), text_field=self.text_field),
+                totals=totals_of(inputs),
+                inputs=inputs,
+                files=[file for pack in self.packs for file in (pack.file, pack.names)],
+            ),
         )
 
     def sweep(self) -> None:
         """Removes what the manifest doesn't list: of appends that were killed, or removed."""
-        listed = {path["path"] for pack in self.packs for path in (pack.file, pack.names)}
+        listed = {file.path for pack in self.packs for file in (pack.file, pack.names)}
         for folder in ("packs", "names"):
             for path in (self.root / folder).glob("*"):
                 if path.relative_to(self.root).as_posix() not in listed:
@@ -267,28 +265,27 @@ class _Store:
             unfinished.replace(path)
             sync_directory(path.parent)
         data = b"".join(sorted(names))
-        listed = self.root / "names" / f"{digest}.sha256"
-        replace_file(listed, data)
-        pack, of_names = (p.relative_to(self.root).as_posix() for p in (path, listed))
-        entry = {
-            "shard": pack,
-            "source": source,
-            "path": pack,
-            "names": of_names,
-            "complete": True,
-            "records": len(names),
-            **dict.fromkeys(OUTCOMES, 0),
-            "human": len(names),
-            "added": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        }
-        file = {
-            "kind": "human", "path": pack, "shard": pack, "records": len(names), "bytes": size,
-            "sha256": digest,
-        }  # fmt: skip
-        index = {
-            "kind": "names", "path": of_names, "shard": None, "records": None, "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }  # fmt: skip
+        index_path = self.root / "names" / f"{digest}.sha256"
+        replace_file(index_path, data)
+        pack, of_names = (p.relative_to(self.root).as_posix() for p in (path, index_path))
+        entry = Input(
+            shard=pack,
+            source=source,
+            path=pack,
+            names=of_names,
+            complete=True,
+            records=len(names),
+            human=len(names),
+            ai=0,
+            unscored=0,
+            quarantined=0,
+            added=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        )
+        file = listed(WrittenFile(pack, len(names), size, digest), "human", pack)
+        index = ListedFile(
+            kind="names", path=of_names, shard=None, records=None, bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+        )  # fmt: skip
         rows = np.frombuffer(data, np.uint8).reshape(-1, _NAME_BYTES)
         self.packs.append(_Pack(file, index, entry, rows))
 
@@ -381,7 +378,7 @@ def _writer(root: Path, reader: Reader) -> Writer:
 
 def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
     """Adds a pack of what is left of `pack` without the removed documents, if anything is."""
-    path = store.root / pack.file["path"]
+    path = store.root / pack.file.path
     reader = open_reader(path, config, str(path))
     writer = _writer(store.root, reader)
     names: list[bytes] = []
@@ -397,7 +394,7 @@ def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
             raise InputError(f"{path}: isn't what its names say. Nothing was removed.")
         if names:
             written = writer.commit()
-            store.adopt(store.root / written.path, names, pack.entry["source"])
+            store.adopt(store.root / written.path, names, pack.entry.source)
     finally:
         writer.abort()
         reader.close()

@@ -1,31 +1,31 @@
-"""From shard results to a report: a plain-JSON structure, versioned as `lowbg.report/1`.
+"""From shard results to a report.
 
-A report holds, beside `schema`, one entry a section (`sections/`, whose `collect` functions say
-what is in them): `totals`, `problems`, `estimate`, `years`, `languages`, `hosts`, `phrases`,
-`histograms`, `unscored`, `rejected`, `conservation`, `throughput`, `shards`, `inputs`, `outputs`
-and `runs`; and `counters`, the exact sums that they are made of (`Statistics.to_dict`, hosts cut
-to the largest `HOSTS_KEPT`), from which reports are merged. Shares are numbers from 0 to 1, null
-where there is nothing to share; intervals are [low, high] at 95 %. `report.schema.json` beside
-this file describes it for machines. Within version 1, keys are added and never change meaning.
+A report holds, beside its schema, one entry a section (`sections/`, whose structs say what is in
+them), and `counters`, the exact sums that they are made of (hosts cut to the largest `HOSTS_KEPT`),
+from which reports are merged. Within version 1, keys are added and never change meaning: what a
+report has and this version doesn't know is passed over. `report.schema.json` beside this file
+describes it for machines; `benchmarks/report_schema.py` makes it of the structs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final
 
-from lowbg import __version__
-from lowbg.config import OUTCOMES, as_dict
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from lowbg.errors import FormatError
 from lowbg.report.estimate import share, wilson
-from lowbg.report.results import RunInfo, ShardResult
+from lowbg.report.results import ByVerdict, RunInfo, ShardResult, ShardRow
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import Material
+from lowbg.report.sections.base import Material, Own, Section
 from lowbg.report.sections.hosts import largest_hosts
-from lowbg.report.statistics import MEASURES, Statistics, largest_host_languages
-
-Report = dict[str, Any]
-"""Plain JSON values, as the docstring of `lowbg.report.collect` says."""
+from lowbg.report.sections.runs import SECTION as RUNS
+from lowbg.report.sections.shards import SECTION as SHARDS
+from lowbg.report.statistics import Counters, Statistics, largest_host_languages
+from lowbg.storage.typed import SCHEMA_KEY, FileType, Open, indented
 
 SCHEMA: Final = "lowbg.report/1"
 HOSTS_KEPT: Final = 1_000
@@ -33,10 +33,58 @@ HOST_LANGUAGES_KEPT: Final = 300
 """Hosts (by language) that a report's counters keep apart; a merge of reports knows no others."""
 
 
+class Report(Open, frozen=True, kw_only=True):
+    """The report of a run of lowbg, or of several as one.
+
+    Shares are 0 to 1, null where there is nothing to share; intervals are [low, high] at 95 %. Keys
+    may be added within version 1.
+    """
+
+    counters: Counters
+
+    def __getitem__(self, section: Section[Own]) -> Own:
+        """A section's data."""
+        data: Own = getattr(self, section.key)
+        return data
+
+
+@functools.cache
+def report_type(*, whole: bool) -> type[Report]:
+    """The struct of a report with all sections; `whole`: none may be lacking.
+
+    A stored report may lack those that there were none of when it was written.
+    """
+    needed = [section for section in sections() if whole or section in (RUNS, SHARDS)]
+    fields: list[Any] = [
+        (s.key, Annotated[s.type, msgspec.Meta(description=f"{s.title}.")])
+        if s in needed
+        else (s.key, s.type | UnsetType, UNSET)
+        for s in sections()
+    ]
+    made: type[Any] = msgspec.defstruct(
+        "Report", fields, bases=(Report,), namespace={"__doc__": Report.__doc__},
+        module=__name__, frozen=True, kw_only=True, tag=SCHEMA, tag_field=SCHEMA_KEY,
+    )  # fmt: skip
+    return made
+
+
+@functools.cache
+def report_file() -> FileType[Report]:
+    """How a report is stored: JSON, keys sorted, two spaces."""
+    return FileType(
+        report_type(whole=False), "a lowbg report", FormatError,
+        "Give the report.json of a finished run, or run the job again", indented, _writers,
+    )  # fmt: skip
+
+
+def _writers(plain: Any) -> Iterable[Any]:
+    return [run["version"] for run in plain["runs"]]
+
+
 def collect(
     info: RunInfo,
     shards: Sequence[ShardResult],
-    earlier_runs: Sequence[Mapping[str, Any]] = (),
+    earlier_runs: Sequence[RunInfo] = (),
 ) -> Report:
     """The report of a run; its shards stay in their order.
 
@@ -46,103 +94,90 @@ def collect(
     statistics = Statistics()
     for shard in shards:
         statistics.merge(shard.statistics)
-    rows = [_shard_row(shard) for shard in shards]
-    run = {
-        **as_dict(info),
-        "records": sum(shard.records - shard.earlier_records for shard in shards),
-        "text_bytes": sum(shard.text_bytes - shard.earlier_text_bytes for shard in shards),
-    }
-    return _build(Material([*earlier_runs, run], rows, statistics))
+    run = msgspec.structs.replace(
+        info,
+        records=sum(shard.records - shard.earlier_records for shard in shards),
+        text_bytes=sum(shard.text_bytes - shard.earlier_text_bytes for shard in shards),
+    )
+    return _build(Material([*earlier_runs, run], [_shard_row(s) for s in shards], statistics))
 
 
-def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Report:
+def merge_reports(reports: Sequence[Report]) -> Report:
     """One report of several finished runs: counters added up, shards and runs one after another.
 
-    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)". Raises
-    `FormatError` where something isn't a report of this version.
+    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)".
     """
     statistics = Statistics()
-    runs: list[Mapping[str, Any]] = []
-    shards: list[Mapping[str, Any]] = []
-    for i, report in enumerate(reports):
-        check(report, f"report {i + 1} of {len(reports)}")
-        statistics.merge(Statistics.from_dict(report["counters"]))
-        runs += report["runs"]
-        shards += report["shards"]
+    for report in reports:
+        statistics.merge(Statistics.from_plain(report.counters))
+    runs = [run for report in reports for run in report[RUNS]]
+    shards = [shard for report in reports for shard in report[SHARDS]]
     return _build(Material(runs, shards, statistics))
 
 
-def check(report: object, name: str) -> Report:
-    """The report, if it is one that this version reads; raises `FormatError` if not.
+def decode(data: bytes, name: str) -> Report:
+    """A stored report. Raises `FormatError` for anything that this version doesn't read.
 
     Sections that it lacks, since there were none of them when it was written, are made of its
-    counters; where these lack something, too, the version that wrote it is named.
+    counters.
     """
-    if not isinstance(report, dict) or not isinstance(report.get("schema"), str):
-        raise FormatError(f"{name}: not a lowbg report. Give the report.json of a finished run.")
-    if report["schema"] != SCHEMA:
+    report = report_file().decode(data, name)
+    counters = report.counters
+    # Documents were trusted by their dates before rules of provenance were counted.
+    if counters.rules is UNSET and any(counts[0] for counts in counters.trust.values()):
+        writers = ", ".join(sorted({run.version for run in report[RUNS]}))
         raise FormatError(
-            f"{name}: a report of the form {report['schema']!r}; this version reads {SCHEMA}. "
-            "Use the version of lowbg that wrote it, or run the job again."
+            f"{name}: counters.rules: missing; lowbg {writers} wrote it. Read it with that, or run "
+            "the job again."
         )
-    missing = [key for key in ("counters", "runs", "shards") if key not in report]
-    if missing:
-        raise FormatError(f"{name}: {', '.join(missing)} missing; the report is damaged.")
     try:
-        uncounted = Statistics.uncounted(report["counters"])
-        if uncounted:
-            writers = sorted({str(run["version"]) for run in report["runs"]})
-            raise FormatError(
-                f"{name}: it lacks counts that lowbg {__version__} needs ({', '.join(uncounted)}); "
-                f"lowbg {', '.join(writers)} wrote it. Read it with that, or run the job again."
-            )
-        statistics = Statistics.from_dict(report["counters"])
-        material = Material(report["runs"], report["shards"], statistics)
-        later = [section for section in sections() if section.key not in report]
-        return {**report, **{section.key: section.collect(material) for section in later}}
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise FormatError(f"{name}: its counters are damaged ({error!r}).") from error
+        statistics = Statistics.from_plain(counters)
+    except ValueError as error:
+        raise FormatError(f"{name}: counters.{error}. Run the job again.") from error
+    runs, shards = report[RUNS], report[SHARDS]
+    material = Material(runs, shards, statistics)
+    lacking = [section for section in sections() if report[section] is UNSET]
+    added = {section.key: section.collect(material) for section in lacking}
+    return msgspec.structs.replace(report, **added)
 
 
 def _build(material: Material) -> Report:
-    report: Report = {"schema": SCHEMA}
-    for section in sections():
-        report[section.key] = section.collect(material)
     hosts = largest_hosts(material.statistics.hosts, HOSTS_KEPT)
     scored = largest_host_languages(material.statistics.host_languages, HOST_LANGUAGES_KEPT)
-    report["counters"] = {
-        **material.statistics.to_dict(),
-        "hosts": hosts.to_dict(),
-        "host_languages": scored.to_dict(),
-    }
-    return report
+    return report_type(whole=False)(
+        **{section.key: section.collect(material) for section in sections()},
+        counters=msgspec.structs.replace(
+            material.statistics.to_plain(), hosts=hosts.to_dict(), host_languages=scored.to_dict()
+        ),
+    )
 
 
-def _shard_row(shard: ShardResult) -> dict[str, Any]:
+def _shard_row(shard: ShardResult) -> ShardRow:
     """A row of the section "shards": all that is known of a shard but what was found in it."""
-    measured = shard.statistics.measured()
-    documents = shard.statistics.documents()
-    scored = documents["human"] + documents["ai"]
-    return {
-        "shard": shard.shard,
-        "source": shard.source,
-        "format": shard.format,
-        "compression": shard.compression,
-        "complete": shard.complete,
-        "records": shard.records,
-        **{name: {v: measured[v][name] for v in OUTCOMES} for name in MEASURES},
-        "ai_share_of_scored": share(documents["ai"], scored),
-        "ai_share_of_scored_interval": wilson(documents["ai"], scored),
-        "balanced": shard.records == sum(documents.values()),
-        "read_bytes": shard.read_bytes,
-        "text_bytes": shard.text_bytes,
-        "lenient": shard.lenient,
-        "blank": shard.blank,
-        "seconds": shard.seconds,
-        "cpu_seconds": shard.cpu_seconds,
-        "lm_seconds": shard.lm_seconds,
-        "input_sha256": shard.input_sha256,
-        "seen_fields": list(shard.seen_fields),
-        "outputs": [as_dict(output) for output in shard.outputs],
-        "problems": [as_dict(problem) for problem in shard.problems],
-    }
+    documents, sizes, words = (ByVerdict(*row) for row in shard.statistics.totals.T.tolist())
+    scored = documents.human + documents.ai
+    return ShardRow(
+        shard=shard.shard,
+        source=shard.source,
+        format=shard.format,
+        compression=shard.compression,
+        complete=shard.complete,
+        records=shard.records,
+        documents=documents,
+        bytes=sizes,
+        words=words,
+        ai_share_of_scored=share(documents.ai, scored),
+        ai_share_of_scored_interval=wilson(documents.ai, scored),
+        balanced=shard.records == sum(msgspec.structs.astuple(documents)),
+        read_bytes=shard.read_bytes,
+        text_bytes=shard.text_bytes,
+        lenient=shard.lenient,
+        blank=shard.blank,
+        seconds=shard.seconds,
+        cpu_seconds=shard.cpu_seconds,
+        lm_seconds=shard.lm_seconds,
+        input_sha256=shard.input_sha256,
+        seen_fields=list(shard.seen_fields),
+        outputs=list(shard.outputs),
+        problems=list(shard.problems),
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,8 @@ class CountTable:
 
     def update(self, values: dict[str, list[int]]) -> None:
         """Adds what `to_dict` returned. Raises `ValueError` where it is of another width."""
+        if odd := [name for name, row in values.items() if len(row) != self.width]:
+            raise ValueError(f"{odd[0]}: {len(values[odd[0]])} counts; expected {self.width}")
         if values:
             self._add(list(values), np.array(list(values.values()), np.int64), None)
 
@@ -128,7 +130,7 @@ class Bins:
     name: str
     title: str
     edges: tuple[float, ...]
-    scale: str = "linear"
+    scale: Literal["linear", "log"] = "linear"
 
     def count(
         self, values: NDArray[np.floating[Any]], groups: NDArray[np.int64], n_groups: int

@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.report.mixture import CHOSEN, Constants, ShareFit, fit_share
 from lowbg.report.statistics import SCORE_BINS, TRUST_COUNTS, Statistics
+from lowbg.storage.typed import Count, Open, Share
 
 MIN_TRUSTED: Final = 299
 """Fewest trusted documents that tell a rate: with none of 299 called AI, a rate of 1 % or more is
@@ -58,6 +59,36 @@ def wilson(part: float, whole: float) -> list[float] | None:
     low = (centre - spread) / scale if part else 0.0
     high = (centre + spread) / scale if part < whole else 1.0
     return [max(0.0, low), min(1.0, high)]
+
+
+class Basis(Open, frozen=True):
+    """What an estimate knows of a stratum; `recall` is null where there is too little AI text."""
+
+    trusted_documents: Count
+    called_ai: Count
+    false_positive_rate: Share
+    recall: Share | None
+
+
+class Estimate(Open, frozen=True, kw_only=True, omit_defaults=True):
+    """The share of AI text among scored documents with its 95 % interval, `low` to `high`.
+
+    `raw` is what the verdicts alone say. `estimate` is null where there is none: `reason` says why.
+    `basis` is by stratum.
+    """
+
+    estimate: Share | None
+    raw: Share | None
+    low: Share | None = None
+    high: Share | None = None
+    reason: str | None = None
+    basis: dict[str, Basis] | None = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval; all from 0 to 1 where there is no estimate."""
+        low, high = self.low, self.high
+        return 0.0 if low is None else low, 1.0 if high is None else high
 
 
 @dataclass(slots=True)
@@ -106,21 +137,21 @@ class ShareEstimator:
             self._hosts.setdefault(host, {})[language, host] = cell
         self._fits: dict[tuple[str, bytes], ShareFit] = {}
 
-    def overall(self) -> dict[str, Any]:
+    def overall(self) -> Estimate:
         """The estimate of everything; languages with few trusted documents share one stratum."""
         return self._estimate(self._cells, pool=True)
 
-    def language(self, language: str) -> dict[str, Any]:
+    def language(self, language: str) -> Estimate:
         """The estimate of a language, from its own trusted documents or none."""
         cells = {key: cell for key, cell in self._cells.items() if key[0] == language}
         return self._estimate(cells, pool=False)
 
-    def year(self, year: str) -> dict[str, Any]:
+    def year(self, year: str) -> Estimate:
         """The estimate of a year, from the trusted documents of its languages in all years."""
         cells = {key: cell for key, cell in self._cells.items() if key[1] == year}
         return self._estimate(cells, pool=True)
 
-    def host(self, host: str) -> dict[str, Any]:
+    def host(self, host: str) -> Estimate:
         """The estimate of a host, from the trusted documents of its languages on all hosts.
 
         None with fewer than `MIN_HOST` documents. Of hosts of many shards it knows the documents
@@ -132,10 +163,10 @@ class ShareEstimator:
             total = scored + sum(cell["trusted_scored"] for cell in cells.values())
             raw = share(sum(cell["ai"] for cell in cells.values()), total)
             reason = f"{scored} scored documents not human by date, {MIN_HOST} are needed"
-            return {"estimate": None, "reason": reason, "raw": raw}
+            return Estimate(estimate=None, reason=reason, raw=raw)
         return self._estimate(cells, pool=True)
 
-    def _estimate(self, cells: Mapping[tuple[str, str], _Cell], *, pool: bool) -> dict[str, Any]:
+    def _estimate(self, cells: Mapping[tuple[str, str], _Cell], *, pool: bool) -> Estimate:
         strata: dict[str, _Cell] = {}
         for key in sorted(cells):
             strata.setdefault(self._stratum(key[0], pool=pool), _Cell()).add(cells[key])
@@ -144,14 +175,17 @@ class ShareEstimator:
         needed = {name: cell for name, cell in strata.items() if cell["scored"]}
         lacking = [n for n in sorted(needed) if self._known[n]["trusted_scored"] < MIN_TRUSTED]
         if raw is None or lacking:
-            return {"estimate": None, "reason": self._reason(raw, lacking), "raw": raw}
+            return Estimate(estimate=None, reason=self._reason(raw, lacking), raw=raw)
         fits = {name: self._fit(name, cell) for name, cell in sorted(needed.items())}
         weights = {name: cell["scored"] / total for name, cell in needed.items()}
-        return {
-            **_combined(weights, fits, self._constants.hidden),
-            "raw": raw,
-            "basis": {name: self._basis(name, needed[name], fit) for name, fit in fits.items()},
-        }
+        estimate, low, high = _combined(weights, fits, self._constants.hidden)
+        return Estimate(
+            estimate=estimate,
+            raw=raw,
+            low=low,
+            high=high,
+            basis={name: self._basis(name, needed[name], fit) for name, fit in fits.items()},
+        )
 
     def _fit(self, stratum: str, cell: _Cell) -> ShareFit:
         mixed = cell.scores[1]
@@ -166,18 +200,13 @@ class ShareEstimator:
                 self._fits[key] = nothing
         return self._fits[key]
 
-    def _basis(self, stratum: str, cell: _Cell, fit: ShareFit) -> dict[str, Any]:
+    def _basis(self, stratum: str, cell: _Cell, fit: ShareFit) -> Basis:
         known = self._known[stratum]
         rate, recall = known.false_positive_rate, None
         if fit.share >= _MIN_SHARE:
             found = cell["ai"] / cell["scored"] - rate * (1.0 - fit.share)
             recall = min(1.0, max(0.0, found / fit.share))
-        return {
-            "trusted_documents": known["trusted_scored"],
-            "called_ai": known["trusted_called_ai"],
-            "false_positive_rate": rate,
-            "recall": recall,
-        }
+        return Basis(known["trusted_scored"], known["trusted_called_ai"], rate, recall)
 
     def _stratum(self, language: str, *, pool: bool) -> str:
         """Whose trusted documents a language's documents are compared with."""
@@ -198,18 +227,15 @@ class ShareEstimator:
 
 def _combined(
     weights: Mapping[str, float], fits: Mapping[str, ShareFit], hidden: float
-) -> dict[str, float]:
-    """The weighted sum of independent shares; trusted documents weigh as shares of 0.
+) -> tuple[float, float, float]:
+    """The weighted sum of independent shares, with its interval.
 
-    The distances of its ends are the root of the sum of squares of the parts' distances: Zou &
-    Donner 2008, "Construction of confidence limits about effect measures".
+    Trusted documents weigh as shares of 0. The distances of its ends are the root of the sum of
+    squares of the parts' distances: Zou & Donner 2008, "Construction of confidence limits about
+    effect measures".
     """
     estimate = sum(weights[name] * fit.share for name, fit in fits.items())
     below = sum((weights[name] * (fit.share - fit.low)) ** 2 for name, fit in fits.items())
     above = sum((weights[name] * (fit.high - fit.share)) ** 2 for name, fit in fits.items())
     high = min(sum(weights.values()), (estimate + sqrt(above)) / (1.0 - hidden))
-    return {
-        "estimate": estimate,
-        "low": max(0.0, estimate - sqrt(below)),
-        "high": max(estimate, min(1.0, high)),
-    }
+    return estimate, max(0.0, estimate - sqrt(below)), max(estimate, min(1.0, high))

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowbg.amounts import bytes_text, count_text, share_text
 from lowbg.config import VERDICTS
-from lowbg.report.render_json import write_whole
+from lowbg.report.collect import Report
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import Histogram, bytes_text, count_text, share_text, visible
+from lowbg.report.sections.base import Histogram, visible
+from lowbg.storage.files import write_whole
 
 if TYPE_CHECKING:
     import jinja2
 
 
-def render_html(report: Mapping[str, Any]) -> str:
+def render_html(report: Report) -> str:
     """The page; what comes from the data is escaped, and its control characters written out."""
-    shown = [(section.title, section.blocks(report[section.key])) for section in sections()]
+    shown = [(section.title, section.blocks(report[section])) for section in sections()]
     return render_page("report.html.j2", report=report, sections=shown)
 
 
@@ -27,7 +29,7 @@ def render_page(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
-def write_html(report: Mapping[str, Any], path: Path) -> None:
+def write_html(report: Report, path: Path) -> None:
     """Writes the page atomically. Raises `OutputError` where the system refuses."""
     write_whole(path, render_html(report).encode("utf-8"))
 

@@ -1,51 +1,26 @@
-"""A report as JSON: keys sorted, two spaces, written whole or not at all."""
+"""A report as JSON, written whole or not at all; and its JSON Schema."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import orjson
 
-from lowbg.errors import FormatError, InputError
-from lowbg.report.collect import Report, check
-from lowbg.storage.files import AtomicFile
+from lowbg.errors import InputError, cause
+from lowbg.report.collect import SCHEMA, Report, decode, report_file, report_type
+from lowbg.storage.files import write_whole
 
 
-def render_json(report: Mapping[str, Any]) -> bytes:
+def render_json(report: Report) -> bytes:
     """The report as UTF-8, ending in a line end."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-    try:
-        return orjson.dumps(report, option=options)
-    except TypeError:
-        # A file name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
-        return orjson.dumps(_encodable(report), option=options)
+    return report_file().encode(report)
 
 
-def _encodable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, Mapping):
-        return {_encodable(key): _encodable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encodable(item) for item in value]
-    return value
-
-
-def write_json(report: Mapping[str, Any], path: Path) -> None:
+def write_json(report: Report, path: Path) -> None:
     """Writes the report atomically. Raises `OutputError` where the system refuses."""
     write_whole(path, render_json(report))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that appears only when it is whole and on the disk."""
-    file = AtomicFile(path)
-    try:
-        file.write(data)
-        file.commit()
-    finally:
-        file.abort()
 
 
 def read_json(path: Path) -> Report:
@@ -53,9 +28,19 @@ def read_json(path: Path) -> Report:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        report = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise FormatError(f"{path}: invalid JSON ({error}). Run the job again.") from error
-    return check(report, str(path))
+        raise InputError(f"{path}: cannot be read ({cause(error)})") from error
+    return decode(data, str(path))
+
+
+def json_schema() -> bytes:
+    """The JSON Schema of the reports that this version writes, made of the sections' structs."""
+    (own,), parts = msgspec.json.schema_components([report_type(whole=True)])
+    for part in parts.values():
+        part["description"] = inspect.cleandoc(part["description"])
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **parts.pop(own["$ref"].rpartition("/")[2]),
+        "title": SCHEMA,
+        "$defs": parts,
+    }
+    return orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

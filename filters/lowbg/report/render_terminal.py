@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
-from typing import IO, Any
+from typing import IO
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lowbg.amounts import bytes_text, count_text, counted, duration_text, share_text
+from lowbg.report.collect import Report
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import (
-    BarLine,
-    Line,
-    bytes_text,
-    count_text,
-    counted,
-    share_text,
-    visible,
-)
+from lowbg.report.sections.base import BarLine, Line, visible
+from lowbg.report.sections.runs import SECTION as RUNS
+from lowbg.report.sections.shards import SECTION as SHARDS
+from lowbg.report.sections.throughput import SECTION as THROUGHPUT
+from lowbg.report.sections.totals import SECTION as TOTALS
 
 _STYLES = {
     "human": "blue",
@@ -35,7 +33,7 @@ _BAR_COLUMNS = 24
 
 
 def render_terminal(
-    report: Mapping[str, Any],
+    report: Report,
     stream: IO[str],
     *,
     width: int | None = None,
@@ -65,7 +63,7 @@ def render_terminal(
         line
         for section in sections()
         if section.key not in leave_out
-        for line in section.lines(report[section.key])
+        for line in section.lines(report[section])
     ]
     for kind, group in groupby(lines, type):
         if kind is BarLine:
@@ -77,34 +75,24 @@ def render_terminal(
             )
 
 
-def _headline(report: Mapping[str, Any]) -> list[str]:
-    speed, shards = report["throughput"], report["shards"]
+def _headline(report: Report) -> list[str]:
+    speed = report[THROUGHPUT]
     parts = [
-        "lowbg " + ", ".join(sorted({run["version"] for run in report["runs"]})),
-        counted(len(shards), "shard"),
-        counted(report["totals"]["records"], "record"),
+        "lowbg " + ", ".join(sorted({run.version for run in report[RUNS]})),
+        counted(len(report[SHARDS]), "shard"),
+        counted(report[TOTALS].records, "record"),
     ]
-    total = speed["text_bytes"]
-    done = speed.get("done_text_bytes", total)  # Reports of before have none.
+    total, done = speed.text_bytes, speed.done
     if not done < total:
         size = bytes_text(done)
     elif done:
         size = f"{bytes_text(done)} of {bytes_text(total)}"
     else:
         return [*parts, f"{bytes_text(total)}, done before"]
-    parts.append(f"{size} in {_duration(speed['seconds'])}")
-    if speed["mb_per_second"] is not None:
-        parts.append(f"{speed['mb_per_second']:,.1f} MB/s")
+    parts.append(f"{size} in {duration_text(speed.seconds, tenths=True)}")
+    if speed.mb_per_second is not None:
+        parts.append(f"{speed.mb_per_second:,.1f} MB/s")
     return parts
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
-    )
 
 
 def _bars(lines: Sequence[BarLine], plain: bool, width: int) -> RenderableType:

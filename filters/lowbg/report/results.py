@@ -1,31 +1,34 @@
 """What a run leaves behind as values: one `ShardResult` a shard, merged into a `RunResult`.
 
-Everything here pickles (workers send it home) and turns into plain JSON values.
+Everything here pickles (workers send it home) and is a part of files (`storage.typed`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from lowbg.errors import ProblemKind
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
+from lowbg.storage.typed import Closed, Count, Interval, Open, Seconds, Share
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Closed, frozen=True):
     """Something that went wrong with a shard as a whole, or a kind of record in it.
 
-    `kind` is a `RejectReason` value, or "cut", "format", "output", "vanished" …; `count` is how
-    many records it concerns (0: the shard as a whole); `message` is the first one's, located.
+    `count` is how many records it concerns (0: the shard as a whole); `message` is the first one's,
+    located.
     """
 
-    kind: str
+    kind: ProblemKind
     message: str
-    count: int
+    count: Count
 
 
-@dataclass(frozen=True, slots=True)
-class ShardResult:
+class ShardResult(Closed, frozen=True, eq=False):
     """What became of one shard.
 
     `complete` is false when the input could not be read to its end or an output not written.
@@ -55,29 +58,80 @@ class ShardResult:
     input_sha256: str | None = None
     seen_fields: tuple[str, ...] = ()
     lm_seconds: float = 0.0
-    earlier_records: int = field(default=0, compare=False)
-    earlier_text_bytes: int = field(default=0, compare=False)
+    earlier_records: int = 0
+    earlier_text_bytes: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ShardResult):
+            return NotImplemented
+        own, others = (
+            msgspec.structs.replace(result, earlier_records=0, earlier_text_bytes=0)
+            for result in (self, other)
+        )
+        return msgspec.structs.astuple(own) == msgspec.structs.astuple(others)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True, slots=True)
-class RunInfo:
+class ByVerdict(Open, frozen=True):
+    """Documents, bytes or words by what became of them."""
+
+    human: Count
+    ai: Count
+    unscored: Count
+    quarantined: Count
+
+
+class ShardRow(Open, frozen=True, kw_only=True):
+    """All that a report tells of a shard but what was found in it; otherwise as `ShardResult`."""
+
+    shard: str
+    source: str
+    format: str
+    compression: str
+    complete: bool
+    records: Count
+    documents: ByVerdict
+    bytes: ByVerdict
+    words: ByVerdict
+    ai_share_of_scored: Share | None
+    ai_share_of_scored_interval: Interval | None
+    balanced: bool
+    read_bytes: Count
+    text_bytes: Count
+    lenient: Count
+    blank: Count
+    seconds: Seconds
+    cpu_seconds: Seconds
+    lm_seconds: Seconds = 0.0
+    input_sha256: str | None
+    seen_fields: list[str]
+    outputs: list[WrittenFile]
+    problems: list[Problem]
+
+
+class RunInfo(Open, frozen=True):
     """What the report says of the run itself.
 
     `started` and `finished` are UTC in ISO 8601; `configuration` and `policy` are plain JSON
-    values; `models` and `scorers` map names to SHA-256 and versions.
+    values; `models` and `scorers` map names to SHA-256 and versions. `records` and `text_bytes` are
+    what the run dealt with itself, and not what an earlier one had done; a report that has runs of
+    older versions doesn't say it of them.
     """
 
     version: str
     command: str
     started: str
     finished: str
-    seconds: float
-    workers: int
+    seconds: Seconds
+    workers: Count
     executor: str
-    configuration: dict[str, object]
-    policy: dict[str, object]
+    configuration: dict[str, Any]
+    policy: dict[str, Any]
     policy_sha256: str
     models: dict[str, str]
-    scorers: dict[str, int]
-    machine: dict[str, str] = field(default_factory=dict)
+    scorers: dict[str, Count]
+    machine: dict[str, str] = msgspec.field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    records: Count | UnsetType = UNSET
+    text_bytes: Count | UnsetType = UNSET

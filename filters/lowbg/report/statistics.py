@@ -14,12 +14,14 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from lowbg.arrays import filled, is_known, to_numpy
 from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
 from lowbg.report.counting import Bins, CountTable, linear_bins, log_bins
+from lowbg.storage.typed import Count, Open, from_plain
 from lowbg.text.origins import NO_HOST, Coded, hosts, years
 
 MEASURES: Final = ("documents", "bytes", "words")
@@ -52,12 +54,6 @@ HISTOGRAMS: Final[tuple[Bins, ...]] = (
     log_bins("words", "Words in a document", 1.0, 1_000_000.0, 36),
 )
 """The quantities that are counted by bins; a feature is added here and nowhere else."""
-
-_FIELDS: Final = ("languages", "years", "hosts", "trust", "trust_scores", "host_languages",
-                  "phrases", "phrase_categories", "artifacts", "rejected", "unscored", "rules",
-                  "values", "second_look")  # fmt: skip
-_LATER: Final = ("second_look", "rules", "values")
-"""Those that a report may lack: it was written before there was anything for them to count."""
 
 _VERDICT_DOCUMENTS: Final = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 
@@ -94,6 +90,39 @@ class StatisticsBatch:
 
     def __len__(self) -> int:
         return len(self.verdicts)
+
+
+Counts = dict[str, list[Count]]
+
+
+class Counters(Open, frozen=True, kw_only=True):
+    """The exact sums that a report is made of, from which reports are merged.
+
+    Rows by name, or arrays, as `Statistics` describes them. Those that may be absent had nothing to
+    count when the version that wrote the file was made.
+    """
+
+    totals: list[list[Count]]
+    languages: Counts
+    years: Counts
+    hosts: Counts
+    trust: Counts
+    trust_scores: Counts
+    host_languages: Counts
+    phrases: Counts
+    phrase_categories: Counts
+    artifacts: Counts
+    rejected: Counts
+    unscored: Counts
+    rules: Counts | UnsetType = UNSET
+    values: Counts | UnsetType = UNSET
+    second_look: Counts | UnsetType = UNSET
+    histograms: dict[str, list[list[Count]]]
+
+
+_FIELDS: Final = tuple(
+    name for name in Counters.__struct_fields__ if name not in ("totals", "histograms")
+)
 
 
 class Statistics:
@@ -236,42 +265,46 @@ class Statistics:
         for name, counts in other.histograms.items():
             self.histograms[name] += counts
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; equal statistics give equal values, names sorted."""
-        return {
-            "totals": self.totals.tolist(),
+    def to_plain(self) -> Counters:
+        """What is counted as a part of a file; names sorted, so that equals are equal there."""
+        return Counters(
+            totals=self.totals.tolist(),
             **{name: getattr(self, name).to_dict() for name in _FIELDS},
-            "histograms": {name: counts.tolist() for name, counts in self.histograms.items()},
-        }
+            histograms={name: counts.tolist() for name, counts in self.histograms.items()},
+        )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Statistics:
-        """What `to_dict` returned. Raises `ValueError` or `KeyError` where it is something else."""
+    def from_plain(cls, plain: Any) -> Statistics:
+        """What `to_plain` returned, or plain JSON values of it.
+
+        Raises `ValueError` that says where they are something else.
+        """
+        counters = plain if isinstance(plain, Counters) else from_plain(plain, Counters)
         new = cls()
-        new.totals += np.array(values["totals"], np.int64)
+        _add_exactly(new.totals, counters.totals, "totals")
         for name in _FIELDS:
-            getattr(new, name).update(values.get(name, {}) if name in _LATER else values[name])
-        for name, counts in values["histograms"].items():
-            new.histograms[name] += np.array(counts, np.int64)
+            table, counts = getattr(new, name), getattr(counters, name)
+            if counts is not UNSET:
+                table.update(counts)
+        for name, rows in counters.histograms.items():
+            _add_exactly(new.histograms[name], rows, f"histograms.{name}")
         return new
 
-    @staticmethod
-    def uncounted(values: Mapping[str, Any]) -> list[str]:
-        """What `values`, once returned by `to_dict`, lack though there was something to count.
-
-        Documents were trusted by their dates before `rules` counted them.
-        """
-        trusted = any(counts[0] for counts in values.get("trust", {}).values())
-        may_lack = {*_LATER} - ({"rules"} if trusted else set())
-        return [name for name in _FIELDS if name not in values and name not in may_lack]
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Statistics) and self.to_dict() == other.to_dict()
+        return isinstance(other, Statistics) and self.to_plain() == other.to_plain()
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Statistics({self.documents()})"
+
+
+def _add_exactly(sums: NDArray[np.int64], rows: list[list[int]], name: str) -> None:
+    """Adds rows to sums of the same shape. Raises `ValueError` where it is another."""
+    added = np.array(rows, np.int64)
+    if added.shape != sums.shape:
+        raise ValueError(f"{name}: of the shape {added.shape}; expected {sums.shape}")
+    sums += added
 
 
 def largest_host_languages(table: CountTable, n: int) -> CountTable:

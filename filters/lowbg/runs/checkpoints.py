@@ -10,42 +10,35 @@ each output was safe by then. Every file is replaced at once or not at all.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from lowbg.config import Durability
-from lowbg.errors import CheckpointError, OutputError
+import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from lowbg.config import Durability, ScoreFormat
+from lowbg.errors import CheckpointError, OutputError, ProblemKind
 from lowbg.records import Position
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.inputs import InputState, Shard
-from lowbg.storage.files import (
-    Part,
-    PartState,
-    WrittenFile,
-    file_digest,
-    naming,
-    replace_file,
-    sync_directory,
-)
+from lowbg.storage.files import Part, PartState, file_digest, naming, replace_file, sync_directory
+from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType
 
 FOLDER: Final = ".lowbg"
 SCHEMA: Final = "lowbg.checkpoint/1"
-
-_LASTING_PROBLEMS: Final = ("cutstream", "format")
+_STARTS_OVER: Final = "Its shard starts over"
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct, forbid_unknown_fields=True):
     """What a shard's loop counts beside the statistics; problems by kind."""
 
     records: int = 0
@@ -57,9 +50,9 @@ class Tally:
     ai: int = 0
     quarantined: int = 0
     lm_seconds: float = 0.0
-    problems: dict[str, Problem] = field(default_factory=dict)
+    problems: dict[ProblemKind, Problem] = msgspec.field(default_factory=dict)
 
-    def add_problem(self, kind: str, message: str, count: int) -> None:
+    def add_problem(self, kind: ProblemKind, message: str, count: int) -> None:
         """Counts a problem; the first message of a kind is kept."""
         known = self.problems.get(kind)
         if known is None:
@@ -68,17 +61,70 @@ class Tally:
             self.problems[kind] = Problem(kind, known.message, known.count + count)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Closed, frozen=True, kw_only=True, tag=SCHEMA, tag_field=SCHEMA_KEY):
     """A shard between two batches; `turn` counts its checkpoints, `parts` are by output."""
 
+    shard: str
+    input: InputState
     turn: int
     position: Position
     tally: Tally
     statistics: Statistics
-    parts: Mapping[str, PartState]
+    parts: dict[str, PartState]
     seconds: float
     cpu_seconds: float
+
+
+CHECKPOINT: Final[FileType[Checkpoint]] = FileType(
+    Checkpoint, "a checkpoint", CheckpointError, _STARTS_OVER
+)
+
+
+class _Sealed(Closed, frozen=True, tag=SCHEMA, tag_field=SCHEMA_KEY):
+    """A shard whose outputs are whole: where each part is to lie, and what came of it."""
+
+    input: InputState
+    parts: dict[str, str]
+    result: ShardResult
+
+
+SEALED: Final[FileType[_Sealed]] = FileType(
+    _Sealed, "the result of a shard", CheckpointError, _STARTS_OVER
+)
+
+
+class RunRecord(Closed, frozen=True, kw_only=True, tag="lowbg.run/1", tag_field=SCHEMA_KEY):
+    """Which run a directory holds: all that decides what its outputs are, and its inputs.
+
+    `inputs` and `places` (where each was) are by shard; `targets` are outputs outside of the
+    command's folders. Records of before have neither of these two. `format` is that of scores.
+    """
+
+    command: str
+    format: ScoreFormat | UnsetType = UNSET
+    version: str
+    configuration: dict[str, Any]
+    models: dict[str, str]
+    scorers: dict[str, int]
+    inputs: dict[str, InputState] | UnsetType = UNSET
+    places: dict[str, str] | UnsetType = UNSET
+    targets: list[str] | UnsetType = UNSET
+
+
+class MixRecord(Closed, frozen=True, kw_only=True, tag="lowbg.mix/1", tag_field=SCHEMA_KEY):
+    """Which mix a directory holds."""
+
+    command: str
+    version: str
+    mix: dict[str, Any]
+    configuration: dict[str, Any]
+    inputs: dict[str, InputState]
+
+
+AnyRecord: TypeAlias = RunRecord | MixRecord
+RECORD: Final[FileType[AnyRecord]] = FileType(
+    AnyRecord, "the record of a run", OutputError, "--overwrite starts again"
+)
 
 
 class Journal:
@@ -90,7 +136,7 @@ class Journal:
         self._durability = durability
         self._key = key_of(shard.name)
         self.folder = root / FOLDER / "parts" / self._key
-        self._input = InputState.of(shard)
+        self.input = InputState.of(shard)
         self._saved_at = time.monotonic()
         self._saved_bytes = 0
 
@@ -98,18 +144,13 @@ class Journal:
         """The checkpoint of an earlier run; null where there is none that can be used."""
         path = self.folder / "checkpoint.json"
         try:
-            values = json.loads(path.read_bytes())
-        except FileNotFoundError:
+            checkpoint = CHECKPOINT.read_if_there(path)
+        except CheckpointError as error:
+            _log.warning("%s", error)
             return None
-        except (OSError, ValueError) as error:
-            _log.warning("%s: cannot be used (%s); the shard starts over", path, error)
+        if checkpoint is None:
             return None
-        try:
-            checkpoint = _checkpoint(values, self.shard.name)
-        except (KeyError, TypeError, ValueError, CheckpointError) as error:
-            _log.warning("%s: cannot be used (%r); the shard starts over", path, error)
-            return None
-        if values.get("input") != asdict(self._input):
+        if checkpoint.shard != self.shard.name or checkpoint.input != self.input:
             _log.warning("%s: of another input; the shard starts over", path)
             return None
         self._saved_bytes = checkpoint.tally.text_bytes
@@ -128,14 +169,7 @@ class Journal:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Notes a checkpoint, whose outputs are safe."""
-        values = {
-            "schema": SCHEMA,
-            "shard": self.shard.name,
-            "input": asdict(self._input),
-            **asdict(replace(checkpoint, statistics=None)),  # type: ignore[arg-type]
-            "statistics": checkpoint.statistics.to_dict(),
-        }
-        replace_file(self.folder / "checkpoint.json", encode(values))
+        replace_file(self.folder / "checkpoint.json", CHECKPOINT.encode(checkpoint))
         self._saved_at = time.monotonic()
         self._saved_bytes = checkpoint.tally.text_bytes
 
@@ -147,30 +181,19 @@ class Journal:
         """
         if self._durability.digests:
             result = replace(result, input_sha256=input_digest(self.shard))
-        lasting = all(p.count or is_lasting(p.kind) for p in result.problems)
+        lasting = all(p.count or p.kind.lasting for p in result.problems)
         if not result.outputs or not lasting:
             return result
-        values = {
-            "schema": SCHEMA,
-            "input": asdict(self._input),
-            "parts": dict(parts),
-            "result": result_to_dict(result),
-        }
         path = self.root / FOLDER / "shards" / f"{self._key}.json"
         with naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, encode(values))
+        replace_file(path, SEALED.encode(_Sealed(self.input, dict(parts), result)))
         return result
 
     def discard(self) -> None:
         """Removes the parts: they were published, or are of no use."""
         with naming(self.folder), suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
-
-
-def is_lasting(kind: str) -> bool:
-    """Whether a problem is of the input's bytes: reading them again gives the same."""
-    return kind in _LASTING_PROBLEMS
 
 
 def key_of(name: str) -> str:
@@ -187,15 +210,13 @@ def load_results(root: Path) -> dict[str, tuple[ShardResult, InputState]]:
     found: dict[str, tuple[ShardResult, InputState]] = {}
     for path in sorted((root / FOLDER / "shards").glob("*.json")):
         try:
-            values = json.loads(path.read_bytes())
-            result = result_from_dict(values["result"])
-            state = InputState(**values["input"])
-            parts = dict(values["parts"])
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            _log.warning("%s: cannot be used (%r); its shard starts over", path, error)
+            sealed = SEALED.read(path)
+        except CheckpointError as error:
+            _log.warning("%s", error)
             continue
-        if _publish(root, key_of(result.shard), parts, result):
-            found[result.shard] = (result, state)
+        result = sealed.result
+        if _publish(root, key_of(result.shard), sealed.parts, result):
+            found[result.shard] = (result, sealed.input)
         else:
             _log.warning("%s: its outputs are not what they were; it starts over", result.shard)
             forget(root, result.shard)
@@ -231,49 +252,6 @@ def _publish(root: Path, key: str, parts: Mapping[str, str], result: ShardResult
     return True
 
 
-def _checkpoint(values: dict[str, Any], shard: str) -> Checkpoint:
-    if values["schema"] != SCHEMA or values["shard"] != shard:
-        raise CheckpointError("of another form or shard")
-    position = dict(values["position"])
-    position["fields"] = tuple(position["fields"])
-    position["damaged"] = tuple(position["damaged"])
-    tally = dict(values["tally"])
-    tally["problems"] = {kind: Problem(**p) for kind, p in tally["problems"].items()}
-    return Checkpoint(
-        turn=int(values["turn"]),
-        position=Position(**position),
-        tally=Tally(**tally),
-        statistics=Statistics.from_dict(values["statistics"]),
-        parts={name: PartState(**state) for name, state in values["parts"].items()},
-        seconds=float(values["seconds"]),
-        cpu_seconds=float(values["cpu_seconds"]),
-    )
-
-
-def result_to_dict(result: ShardResult) -> dict[str, Any]:
-    """A shard's result as plain JSON values."""
-    values = asdict(replace(result, statistics=None))  # type: ignore[arg-type]
-    return {**values, "statistics": result.statistics.to_dict()}
-
-
-def result_from_dict(values: Mapping[str, Any]) -> ShardResult:
-    """What `result_to_dict` returned."""
-    return ShardResult(
-        **{
-            **values,
-            "statistics": Statistics.from_dict(values["statistics"]),
-            "outputs": tuple(WrittenFile(**file) for file in values["outputs"]),
-            "problems": tuple(Problem(**problem) for problem in values["problems"]),
-            "seen_fields": tuple(values["seen_fields"]),
-        }
-    )
-
-
-def encode(values: object) -> bytes:
-    """JSON in ASCII, so that names and messages with lone surrogates come back."""
-    return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
-
-
 def input_digest(shard: Shard) -> str | None:
     """SHA-256 (hex) of a local input's stored bytes; null where it can't be read again."""
     try:
@@ -283,21 +261,14 @@ def input_digest(shard: Shard) -> str | None:
         return None
 
 
-def write_record(root: Path, values: Mapping[str, Any]) -> None:
+def write_record(root: Path, record: AnyRecord) -> None:
     """Writes `run.json`."""
     path = root / FOLDER / "run.json"
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, encode(values))
+    replace_file(path, RECORD.encode(record))
 
 
-def read_record(root: Path) -> dict[str, Any] | None:
+def read_record(root: Path) -> AnyRecord | None:
     """`run.json`; null where there is none. Raises `OutputError` when it is damaged."""
-    path = root / FOLDER / "run.json"
-    try:
-        values = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: damaged ({error}); --overwrite starts again") from error
-    return values if isinstance(values, dict) else None
+    return RECORD.read_if_there(root / FOLDER / "run.json")

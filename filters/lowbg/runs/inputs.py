@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from lowbg.errors import ConfigError
 from lowbg.formats import described_endings, has_known_ending
+from lowbg.storage.typed import Closed
 
 STDIN = "-"
 
@@ -47,8 +48,7 @@ class Shard:
         return "://" in self.path or Path(self.path).is_file()
 
 
-@dataclass(frozen=True, slots=True)
-class InputState:
+class InputState(Closed, frozen=True):
     """What tells that an input is still the same: stored size in bytes, and time of change.
 
     The time is null for what isn't a local file.

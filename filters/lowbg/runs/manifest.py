@@ -1,9 +1,6 @@
 """The manifest of an output directory: every file that a run wrote, and whether it is still so.
 
-`manifest.json` (schema `lowbg.manifest/1`) is written last: a directory that has one is whole. It
-holds `files` (path, kind, shard, records, bytes, sha256), `inputs` with what became of their
-records, `totals`, the configuration, policy, models and version, and `content_sha256`, the digest
-of all of that, so that an edited manifest shows.
+`manifest.json` is written last: a directory that has one is whole.
 """
 
 from __future__ import annotations
@@ -11,19 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from lowbg.config import OUTCOMES, as_dict
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
 from lowbg.errors import ConfigError, LowbgError, OutputError, cause
 from lowbg.formats import count_records
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.storage.compression import open_input
-from lowbg.storage.files import AtomicFile, file_digest
+from lowbg.storage.files import WrittenFile, file_digest, write_whole
+from lowbg.storage.typed import SCHEMA_KEY, Closed, Count, FileType, to_plain
 
-SCHEMA: Final = "lowbg.manifest/1"
 NAME: Final = "manifest.json"
 EXEMPT: Final = (".lowbg", NAME)
 """What may lie in an output directory without being in its manifest."""
@@ -31,6 +30,95 @@ EXEMPT: Final = (".lowbg", NAME)
 _KINDS: Final = ("human", "ai", "unscored", "synthetic", "quarantine")
 
 FindingKind = Literal["missing", "changed", "extra", "count", "manifest"]
+
+
+class Totals(Closed, frozen=True, kw_only=True):
+    """Records, and what became of them."""
+
+    records: Count
+    human: Count
+    ai: Count
+    unscored: Count
+    quarantined: Count
+
+
+class Input(Totals, frozen=True, kw_only=True):
+    """An input and what became of its records; `sha256` is that of the input, where asked for.
+
+    A reserve's are its packs: `path` is the pack's, `names` that of its names, `added` says when.
+    """
+
+    shard: str
+    source: str
+    complete: bool
+    format: str | UnsetType = UNSET
+    compression: str | UnsetType = UNSET
+    read_bytes: Count | UnsetType = UNSET
+    sha256: str | UnsetType | None = UNSET
+    path: str | UnsetType = UNSET
+    names: str | UnsetType = UNSET
+    added: str | UnsetType = UNSET
+
+
+class ListedFile(Closed, frozen=True, kw_only=True):
+    """A file of a directory; shard and records are null where it holds no records of one."""
+
+    kind: str
+    path: str
+    shard: str | None
+    records: Count | None
+    bytes: Count
+    sha256: str
+
+
+class ReserveNote(Closed, frozen=True, kw_only=True):
+    """Of a reserve: names of documents that aren't to come back, and the field of its texts."""
+
+    removed: list[str]
+    text_field: str
+
+
+class Manifest(Closed, frozen=True, kw_only=True, tag="lowbg.manifest/1", tag_field=SCHEMA_KEY):
+    """What a directory holds, and how it was made; `mix` says what a mix is made of.
+
+    A reserve's has `reserve` and the time when it was `written`, in place of what is of a run.
+    `content_sha256` is the digest of all else, so that an edited manifest shows.
+    """
+
+    version: str
+    totals: Totals
+    inputs: list[Input]
+    files: list[ListedFile]
+    command: str | UnsetType = UNSET
+    started: str | UnsetType = UNSET
+    finished: str | UnsetType = UNSET
+    configuration: dict[str, Any] | UnsetType = UNSET
+    policy: dict[str, Any] | UnsetType = UNSET
+    policy_sha256: str | UnsetType = UNSET
+    models: dict[str, str] | UnsetType = UNSET
+    scorers: dict[str, int] | UnsetType = UNSET
+    mix: Any = UNSET
+    reserve: ReserveNote | UnsetType = UNSET
+    written: str | UnsetType = UNSET
+    content_sha256: str | UnsetType = UNSET
+
+
+def _encode(plain: Any) -> bytes:
+    """JSON in UTF-8; in ASCII where a file name isn't valid Unicode, so that it comes back."""
+    text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        return (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode("ascii")
+
+
+MANIFEST: Final[FileType[Manifest]] = FileType(
+    Manifest,
+    "a lowbg manifest",
+    ConfigError,
+    "The run didn't finish, or this isn't an output directory of lowbg, or the file was changed",
+    _encode,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,71 +135,78 @@ def write_manifest(
     info: RunInfo,
     shards: Sequence[ShardResult],
     extra_files: Sequence[str] = (),
-    more: Mapping[str, Any] | None = None,
+    mix: Any = UNSET,
 ) -> None:
     """Writes `manifest.json` atomically; call it when everything else is in place.
 
-    `extra_files` are paths below `root` that belong to no shard, such as the report; `more` is
-    written beside the rest, as plain JSON values. Raises
+    `extra_files` are paths below `root` that belong to no shard, such as the report. Raises
     `OutputError` where one of them can't be read or the manifest not written.
     """
-    content = {
-        **(more or {}),
-        "version": info.version,
-        "command": info.command,
-        "started": info.started,
-        "finished": info.finished,
-        "configuration": as_dict(info.configuration),
-        "policy": as_dict(info.policy),
-        "policy_sha256": info.policy_sha256,
-        "models": dict(info.models),
-        "scorers": dict(info.scorers),
-        "totals": _totals(shards),
-        "inputs": [_input(shard) for shard in shards],
-        "files": [
-            *(
-                {"kind": _kind(file.path), "shard": shard.shard, **as_dict(file)}
-                for shard in shards
-                for file in shard.outputs
-            ),
-            *(_extra_file(root, path) for path in extra_files),
-        ],
-    }
-    write(root, content)
+    inputs = [_input(shard) for shard in shards]
+    write(
+        root,
+        Manifest(
+            version=info.version,
+            command=info.command,
+            started=info.started,
+            finished=info.finished,
+            configuration=info.configuration,
+            policy=info.policy,
+            policy_sha256=info.policy_sha256,
+            models=info.models,
+            scorers=info.scorers,
+            totals=totals_of(inputs),
+            inputs=inputs,
+            files=[
+                *(listed(file, _kind(file.path), s.shard) for s in shards for file in s.outputs),
+                *(_extra_file(root, path) for path in extra_files),
+            ],
+            mix=mix,
+        ),
+    )
 
 
-def write(root: Path, content: Mapping[str, Any]) -> None:
-    """Writes a manifest of `content` atomically; schema and digest are added."""
-    whole = {**content, "schema": SCHEMA}
-    whole["content_sha256"] = _content_digest(whole)
-    file = AtomicFile(root / NAME)
-    try:
-        file.write(_encode(whole, indent=2))
-        file.commit()
-    finally:
-        file.abort()
+def write(root: Path, manifest: Manifest) -> None:
+    """Writes a manifest atomically; its digest is added."""
+    whole = replace(manifest, content_sha256=_content_digest(manifest))
+    write_whole(root / NAME, MANIFEST.encode(whole))
 
 
-def _totals(shards: Sequence[ShardResult]) -> dict[str, int]:
-    counted = [shard.statistics.documents() for shard in shards]
-    return {
-        "records": sum(shard.records for shard in shards),
-        **{verdict: sum(documents[verdict] for documents in counted) for verdict in OUTCOMES},
-    }
+def totals_of(inputs: Sequence[Input]) -> Totals:
+    """The sums over all inputs."""
+    return Totals(
+        records=sum(each.records for each in inputs),
+        human=sum(each.human for each in inputs),
+        ai=sum(each.ai for each in inputs),
+        unscored=sum(each.unscored for each in inputs),
+        quarantined=sum(each.quarantined for each in inputs),
+    )
 
 
-def _input(shard: ShardResult) -> dict[str, Any]:
-    return {
-        "source": shard.source,
-        "shard": shard.shard,
-        "format": shard.format,
-        "compression": shard.compression,
-        "read_bytes": shard.read_bytes,
-        "sha256": shard.input_sha256,
-        "complete": shard.complete,
-        "records": shard.records,
-        **shard.statistics.documents(),
-    }
+def listed(file: WrittenFile, kind: str, shard: str) -> ListedFile:
+    """The entry of a shard's output."""
+    return ListedFile(
+        kind=kind, path=file.path, shard=shard, records=file.records, bytes=file.bytes,
+        sha256=file.sha256,
+    )  # fmt: skip
+
+
+def _input(shard: ShardResult) -> Input:
+    documents = shard.statistics.documents()
+    return Input(
+        source=shard.source,
+        shard=shard.shard,
+        format=shard.format,
+        compression=shard.compression,
+        read_bytes=shard.read_bytes,
+        sha256=shard.input_sha256,
+        complete=shard.complete,
+        records=shard.records,
+        human=documents["human"],
+        ai=documents["ai"],
+        unscored=documents["unscored"],
+        quarantined=documents["quarantined"],
+    )
 
 
 def _kind(path: str) -> str:
@@ -119,30 +214,18 @@ def _kind(path: str) -> str:
     return top if top in _KINDS else "other"
 
 
-def _extra_file(root: Path, path: str) -> dict[str, Any]:
+def _extra_file(root: Path, path: str) -> ListedFile:
     try:
         size, digest = (root / path).stat().st_size, file_digest(root / path)
     except OSError as error:
         message = f"{root / path}: cannot be read for the manifest ({error.strerror})"
         raise OutputError(message) from error
-    return {
-        "kind": "report", "path": path, "shard": None, "records": None, "bytes": size,
-        "sha256": digest,
-    }  # fmt: skip
+    return ListedFile(kind="report", path=path, shard=None, records=None, bytes=size, sha256=digest)
 
 
-def _encode(content: object, indent: int | None) -> bytes:
-    """JSON in UTF-8; in ASCII where a file name isn't valid Unicode, so that it comes back."""
-    text = json.dumps(content, indent=indent, sort_keys=True, ensure_ascii=False) + "\n"
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        return (json.dumps(content, indent=indent, sort_keys=True) + "\n").encode("ascii")
-
-
-def _content_digest(content: dict[str, Any]) -> str:
-    rest = {key: value for key, value in content.items() if key != "content_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
+def _content_digest(manifest: Manifest) -> str:
+    plain = to_plain(replace(manifest, content_sha256=UNSET))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def verify(root: Path, deep: bool = True) -> list[Finding]:
@@ -156,8 +239,8 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
     if content is None:
         return findings
     known: set[str] = set()
-    for file in content["files"]:
-        path = file["path"]
+    for file in content.files:
+        path = file.path
         if path in known:
             findings.append(Finding("manifest", path, f"{path}: listed twice in {NAME}"))
             continue
@@ -174,16 +257,16 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
 def listed_files(root: Path) -> list[Path]:
     """The files that the manifest of `root` lists and that lie below it; none without one."""
     content, _ = _load(root)
-    listed = [] if content is None else content["files"]
-    return [root / file["path"] for file in listed if inside(root, file["path"])]
+    files = [] if content is None else content.files
+    return [root / file.path for file in files if inside(root, file.path)]
 
 
-def _is_unfinished(content: Mapping[str, Any], path: str) -> bool:
+def _is_unfinished(content: Manifest, path: str) -> bool:
     """Whether a file that isn't listed is what a killed append to a reserve left: no part of it."""
-    return "reserve" in content and path.startswith(("packs/", "names/"))
+    return content.reserve is not UNSET and path.startswith(("packs/", "names/"))
 
 
-def read(root: Path) -> dict[str, Any] | None:
+def read(root: Path) -> Manifest | None:
     """The manifest of `root`; null without one. Raises `ConfigError` where it can't be used."""
     if not (root / NAME).exists():
         return None
@@ -200,9 +283,9 @@ def listed_of_kind(root: Path, kinds: Sequence[str]) -> list[Path]:
     """
     content = read(root)
     paths = [
-        root / file["path"]
-        for file in (content or {"files": []})["files"]
-        if file["kind"] in kinds and inside(root, file["path"])
+        root / file.path
+        for file in (content.files if content is not None else ())
+        if file.kind in kinds and inside(root, file.path)
     ]
     for path in paths:
         if not path.is_file():
@@ -210,59 +293,18 @@ def listed_of_kind(root: Path, kinds: Sequence[str]) -> list[Path]:
     return paths
 
 
-def _load(root: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
+def _load(root: Path) -> tuple[Manifest | None, list[Finding]]:
     """The manifest, or what is wrong with it."""
     path = root / NAME
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return None, [
-            Finding(
-                "manifest",
-                NAME,
-                f"{path}: cannot be read ({error.strerror}). The run didn't finish, or this isn't "
-                "an output directory of lowbg.",
-            )
-        ]
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        return None, [Finding("manifest", NAME, f"{path}: damaged ({error})")]
-    fault = _fault(content)
-    if fault:
-        return None, [Finding("manifest", NAME, f"{path}: {fault}")]
-    if content.get("content_sha256") != _content_digest(content):
+        content = MANIFEST.read(path)
+    except ConfigError as error:
+        return None, [Finding("manifest", NAME, str(error))]
+    if content.content_sha256 != _content_digest(content):
         return content, [
             Finding("manifest", NAME, f"{path}: was changed after the run; don't trust its figures")
         ]
     return content, []
-
-
-def _fault(content: object) -> str | None:
-    """Why this can't be used as a manifest; null when it can."""
-    if not isinstance(content, dict) or not isinstance(content.get("schema"), str):
-        return "not a lowbg manifest"
-    if content["schema"] != SCHEMA:
-        return f"of the form {content['schema']!r}; this version reads {SCHEMA}"
-    files, inputs, totals = (content.get(key) for key in ("files", "inputs", "totals"))
-    if not isinstance(files, list) or not isinstance(inputs, list) or not isinstance(totals, dict):
-        return "damaged (files, inputs or totals missing)"
-    for file in files:
-        if not (
-            isinstance(file, dict)
-            and isinstance(file.get("path"), str)
-            and isinstance(file.get("kind"), str)
-            and isinstance(file.get("shard", 0), (str, type(None)))
-            and isinstance(file.get("records", ""), (int, type(None)))
-            and isinstance(file.get("bytes"), int)
-            and isinstance(file.get("sha256"), str)
-        ):
-            return f"damaged (entry of files: {json.dumps(file)[:200]})"
-    counts = ("records", *OUTCOMES)
-    for row in (*inputs, totals):
-        if not (isinstance(row, dict) and all(isinstance(row.get(name), int) for name in counts)):
-            return f"damaged (counts: {json.dumps(row)[:200]})"
-    return None
 
 
 def inside(root: Path, path: str) -> bool:
@@ -273,8 +315,8 @@ def inside(root: Path, path: str) -> bool:
     return (root / path).resolve().is_relative_to(root.resolve())
 
 
-def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
-    name = file["path"]
+def _check_file(root: Path, file: ListedFile, deep: bool) -> list[Finding]:
+    name = file.path
     if not inside(root, name):
         message = f"{name!r} points outside the directory; it wasn't opened"
         return [Finding("manifest", name, message)]
@@ -283,20 +325,20 @@ def _check_file(root: Path, file: dict[str, Any], deep: bool) -> list[Finding]:
         return [Finding("missing", name, f"{name}: missing")]
     try:
         size = path.stat().st_size
-        if size != file["bytes"]:
-            message = f"{name}: {size:,} bytes; the run wrote {file['bytes']:,}"
+        if size != file.bytes:
+            message = f"{name}: {size:,} bytes; the run wrote {file.bytes:,}"
             return [Finding("changed", name, message)]
         if not deep:
             return []
-        if file_digest(path) != file["sha256"]:
+        if file_digest(path) != file.sha256:
             return [Finding("changed", name, f"{name}: its SHA-256 isn't the one that was written")]
-        if file["records"] is None:
+        if file.records is None:
             return []
-        records = _count_records(path, file["kind"])
+        records = _count_records(path, file.kind)
     except (OSError, LowbgError, ValueError) as error:
         return [Finding("changed", name, f"{name}: cannot be read ({cause(error)})")]
-    if records != file["records"]:
-        message = f"{name}: holds {records:,} records; {NAME} says {file['records']:,}"
+    if records != file.records:
+        message = f"{name}: holds {records:,} records; {NAME} says {file.records:,}"
         return [Finding("count", name, message)]
     return []
 
@@ -335,27 +377,28 @@ def _files_below(root: Path) -> Iterator[str]:
     return iter(sorted(found))
 
 
-def _check_sums(content: dict[str, Any]) -> list[Finding]:
+def _check_sums(content: Manifest) -> list[Finding]:
     """Records in = records out, for every shard and in all, as the manifest has them."""
     findings = []
     written: dict[str, int] = {}
-    for file in content["files"]:
-        if file["shard"] is not None and file["records"] is not None:
-            written[file["shard"]] = written.get(file["shard"], 0) + file["records"]
-    for shard in content["inputs"]:
-        name = str(shard.get("shard"))
-        out = sum(shard[verdict] for verdict in OUTCOMES)
-        if shard["records"] != out:
-            message = f"{name}: {shard['records']:,} records in, {out:,} judged or in quarantine"
+    for file in content.files:
+        if file.shard is not None and file.records is not None:
+            written[file.shard] = written.get(file.shard, 0) + file.records
+    for shard in content.inputs:
+        name = shard.shard
+        out = shard.human + shard.ai + shard.unscored + shard.quarantined
+        if shard.records != out:
+            message = f"{name}: {shard.records:,} records in, {out:,} judged or in quarantine"
             findings.append(Finding("count", name, message))
         # Of a shard whose outputs could not be written there are no files.
-        lost = shard.get("complete") is False and name not in written
-        if not lost and written.get(name, 0) != shard["records"]:
-            message = f"{name}: {shard['records']:,} records in, {written.get(name, 0):,} in files"
+        lost = not shard.complete and name not in written
+        if not lost and written.get(name, 0) != shard.records:
+            message = f"{name}: {shard.records:,} records in, {written.get(name, 0):,} in files"
             findings.append(Finding("count", name, message))
-    for count in ("records", *OUTCOMES):
-        total = sum(shard[count] for shard in content["inputs"])
-        if content["totals"][count] != total:
-            message = f"total of {count}: {content['totals'][count]:,}; the shards have {total:,}"
+    sums = totals_of(content.inputs)
+    for count in Totals.__struct_fields__:
+        said, total = getattr(content.totals, count), getattr(sums, count)
+        if said != total:
+            message = f"total of {count}: {said:,}; the shards have {total:,}"
             findings.append(Finding("count", NAME, message))
     return findings

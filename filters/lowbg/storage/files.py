@@ -11,25 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowbg.errors import OutputError
+from lowbg.storage.typed import Closed, Count
 
 _READ_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
+class WrittenFile(Closed, frozen=True):
     """A finished output file: its path relative to the output directory, and what it holds.
 
     `bytes` is the size on disk; `sha256` is the hex digest of the bytes on disk.
     """
 
     path: str
-    records: int
-    bytes: int
+    records: Count
+    bytes: Count
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class PartState:
+class PartState(Closed, frozen=True):
     """How far an unfinished output is, as a checkpoint notes it.
 
     `stored` bytes of its part file, with this `sha256`, are safe; there are `records` records. For
@@ -186,6 +185,16 @@ def _temporary_name(name: str) -> str:
     room = 255 - 1 - len(suffix)
     short = os.fsdecode(os.fsencode(name)[:room]) if len(os.fsencode(name)) > room else name
     return f".{short}{suffix}"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file that appears only when it is whole and on the disk."""
+    file = AtomicFile(path)
+    try:
+        file.write(data)
+        file.commit()
+    finally:
+        file.abort()
 
 
 def file_digest(path: Path) -> str:

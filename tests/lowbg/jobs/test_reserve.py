@@ -12,7 +12,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +28,7 @@ from lowbg.jobs.mix.inputs import find
 from lowbg.jobs.reserve import Reserved, append, remove
 from lowbg.records import BytesPayload
 from lowbg.runs.inputs import discover
-from lowbg.runs.manifest import verify
+from lowbg.runs.manifest import Input, ListedFile, Manifest, totals_of, verify
 from lowbg.storage.locks import run_lock
 
 CONFIG = RunConfig(policy=Policy(trust_before=dt.date(2022, 11, 30)))
@@ -262,18 +261,21 @@ def test_one_append_at_a_time(tmp_path: Path) -> None:
 def test_names_with_equal_heads_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
+    named = ListedFile(kind="", path="", shard=None, records=None, bytes=0, sha256="")
+    entry = Input(
+        shard="", source="", complete=True, records=0, human=0, ai=0, unscored=0, quarantined=0
+    )
     rows = np.zeros((3, 32), np.uint8)
     rows[:, 31] = [1, 2, 3]
-    pack = reserve._Pack({}, {}, {}, rows[:2])
+    pack = reserve._Pack(named, named, entry, rows[:2])
     assert pack.holds(rows).tolist() == [True, True, False]
 
 
 def test_a_run_of_lowbg_is_no_reserve(tmp_path: Path) -> None:
     from lowbg.runs import manifest
 
-    content: dict[str, Any] = {"files": [], "inputs": []}
-    counts = ("records", "human", "ai", "unscored", "quarantined")
-    manifest.write(tmp_path, {**content, "totals": dict.fromkeys(counts, 0)})
+    run = Manifest(version="0.1.0", totals=totals_of([]), inputs=[], files=[])
+    manifest.write(tmp_path, run)
     with pytest.raises(ConfigError, match="not a reserve"):
         append(tmp_path, [], CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

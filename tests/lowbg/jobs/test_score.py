@@ -15,10 +15,10 @@ import pytest
 from lowbg import schema
 from lowbg.config import ExecutorName, Existing, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
-from lowbg.jobs.score import ScoreJob, score_shards, score_stream
+from lowbg.jobs.score import ScoreJob, ScoreStreamJob, score_shards, score_stream
 from lowbg.runs.inputs import discover
+from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
-from lowbg.runs.run import Outcome
 
 PROSE = topics["exceptions"]
 TEXTS = [
@@ -69,7 +69,7 @@ def test_parquet_and_stream_hold_the_same_rows_as_jsonl(source: Path, tmp_path: 
     run(source, tmp_path / "jsonl", ScoreFormat.JSONL)
     run(source, tmp_path / "parquet", ScoreFormat.PARQUET)
     stream = io.BytesIO()
-    score_stream(discover([str(source)]), None, stream, RunConfig())
+    score_stream(ScoreStreamJob(tuple(discover([str(source)])), RunConfig(), out=stream))
 
     rows = [
         json.loads(line)

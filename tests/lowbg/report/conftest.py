@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from lowbg.errors import ProblemKind
 from lowbg.report import Report, collect
 from lowbg.report.results import Problem, RunInfo, ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
@@ -89,7 +89,7 @@ def build() -> Callable[..., Report]:
     def make(
         *shards: ShardResult,
         policy_sha256: str = "cc" * 32,
-        earlier_runs: Sequence[Mapping[str, Any]] = (),
+        earlier_runs: Sequence[RunInfo] = (),
     ) -> Report:
         return collect(make_info(policy_sha256), shards or [make_shard()], earlier_runs)
 
@@ -114,5 +114,5 @@ def evil_report(build: Callable[..., Report]) -> Report:
     counted.phrases.add([f"refusal:{EVIL}"], np.array([[0, 9, 0]]))
     counted.artifacts.add([EVIL], np.array([[0, 9, 0]]))
     counted.add_quarantined(EVIL, 1, 10)
-    problem = Problem("missing_text", f"{EVIL}: no text\nnext", 1)
+    problem = Problem(ProblemKind.MISSING_TEXT, f"{EVIL}: no text\nnext", 1)
     return build(make_shard(EVIL, counted, (problem,), (EVIL,)))

@@ -4,19 +4,22 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from lowbg.errors import FormatError, InputError, OutputError
 from lowbg.report import Report, read_json, render_html, render_json, write_html, write_json
+from lowbg.report.estimate import Basis, Estimate
 from lowbg.report.render_terminal import render_terminal
 from lowbg.report.results import ShardResult
+from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
+from lowbg.storage.typed import to_plain
 
 Build = Callable[..., Report]
 ACTIVE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
@@ -51,7 +54,7 @@ def test_json_is_sorted_and_comes_back(build: Build, tmp_path: Path) -> None:
     path = tmp_path / "out" / "report.json"
     write_json(report, path)
     text = path.read_text("utf-8")
-    assert text == json.dumps(report, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert text == json.dumps(to_plain(report), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     assert read_json(path) == report
     assert [entry.name for entry in path.parent.iterdir()] == ["report.json"]
 
@@ -154,13 +157,9 @@ def test_terminal_counts_one_in_the_singular(
 
 
 def test_terminal_counts_a_pooled_document_once(build: Build) -> None:
-    estimate = {
-        "estimate": 0.1,
-        "low": 0.05,
-        "high": 0.2,
-        "basis": {"(pooled)": {"trusted_documents": 700}, "en": {"trusted_documents": 400}},
-    }
-    text = terminal({**build(), "estimate": estimate})
+    basis = {"(pooled)": Basis(700, 7, 0.01, None), "en": Basis(400, 4, 0.01, None)}
+    estimate = Estimate(estimate=0.1, raw=0.1, low=0.05, high=0.2, basis=basis)
+    text = terminal(replace(build(), estimate=estimate))
     assert "against 700 scored documents that are human by date" in text
 
 
@@ -171,8 +170,8 @@ def test_terminal_keeps_to_its_width(evil_report: Report, width: int) -> None:
 
 
 def test_terminal_sends_nothing_from_data(evil_report: Report) -> None:
-    evil_report["runs"][0]["version"] = "\x1b[2J"
-    text = terminal(evil_report)
+    run = replace(evil_report[RUNS][0], version="\x1b[2J")
+    text = terminal(replace(evil_report, runs=[run]))
     assert "\\x1b[2J" in text
     assert not ACTIVE.search(text)
     assert "\\x1b[31m" in text

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,12 +23,12 @@ from lowbg.config import Durability, ExecutorName, Existing, Policy, RunConfig, 
 from lowbg.errors import ConfigError, StoppedError
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.report.results import ShardResult
-from lowbg.runs import checkpoints
-from lowbg.runs.checkpoints import Journal, key_of, load_results, result_from_dict, result_to_dict
+from lowbg.report.sections.throughput import SECTION as THROUGHPUT
+from lowbg.runs.checkpoints import Journal, key_of, load_results
 from lowbg.runs.inputs import discover
+from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
-from lowbg.runs.run import Outcome
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.stopping import STOP
 from lowbg.storage import compression
 
@@ -116,7 +117,7 @@ def run(
         durability=durability or Durability(bytes=8000),
         retries=retries,
     )
-    return filter_shards(job, on_progress)
+    return filter_shards(job, Observer(on_progress))
 
 
 def at(count: int, action: Callable[[], None]) -> OnProgress:
@@ -173,9 +174,9 @@ def test_a_stopped_shard_goes_on_to_the_same_bytes(
         assert outputs(out) == {}
         resumed = run(source, out, Existing.RESUME).shards[0]
         assert outputs(out) == outputs(whole)
-        assert replace(resumed, seconds=0, cpu_seconds=0) == replace(
-            expected, seconds=0, cpu_seconds=0
-        )
+        assert msgspec.structs.replace(
+            resumed, seconds=0, cpu_seconds=0
+        ) == msgspec.structs.replace(expected, seconds=0, cpu_seconds=0)
         assert verify(out) == []
 
 
@@ -253,7 +254,7 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(source: Path, tmp_path
     run(source, whole)
     every = Durability(seconds=1e9, bytes=30_000)
     with pytest.raises(Killed):
-        run(source, out, on_progress=at(8, kill), durability=every)
+        run(source, out, on_progress=at(9, kill), durability=every)
     part = next((out / ".lowbg" / "parts").glob("*/ai"))
     state = json.loads((part.parent / "checkpoint.json").read_bytes())["parts"]["ai"]
     assert part.stat().st_size > state["stored"] > 0
@@ -304,8 +305,8 @@ def test_finished_shards_are_not_read_again(source: Path, tmp_path: Path) -> Non
     assert (second.resumed, len(second.shards)) == (3, 4)
     assert second.shards[:3] == first.shards
     assert verify(out) == []
-    speed = second.report["throughput"]
-    assert (speed["done_records"], speed["records"]) == (20, 110)
+    speed = second.report[THROUGHPUT]
+    assert (speed.done_records, speed.records) == (20, 110)
 
 
 def test_a_shard_s_part_before_its_checkpoint_is_not_this_run_s_speed(
@@ -325,11 +326,11 @@ def test_a_shard_s_part_before_its_checkpoint_is_not_this_run_s_speed(
     STOP.reset()
     before = seen[-1].records
     resumed = run(source, out, Existing.RESUME)
-    speed = resumed.report["throughput"]
+    speed = resumed.report[THROUGHPUT]
     assert 0 < before < 70
-    assert speed["done_records"] == 70 - before
+    assert speed.done_records == 70 - before
     (shard,) = resumed.shards
-    assert speed["done_text_bytes"] == shard.text_bytes - shard.earlier_text_bytes
+    assert speed.done_text_bytes == shard.text_bytes - shard.earlier_text_bytes
     assert 0 < shard.earlier_text_bytes < shard.text_bytes
 
 
@@ -485,9 +486,8 @@ def test_a_damaged_input_is_finished_and_a_failed_output_is_not(
 def test_a_result_survives_as_json(source: Path, tmp_path: Path) -> None:
     (source / "a\udcff\u202e.jsonl").write_bytes(lines(30) + b"{\n")
     result = run(source, tmp_path / "out").shards[0]
-    text = checkpoints.encode(result_to_dict(result))
-    assert result_from_dict(json.loads(text)) == result
-    assert list(load_results(tmp_path / "out")) == [result.shard]
+    loaded = load_results(tmp_path / "out")
+    assert {name: found for name, (found, _) in loaded.items()} == {result.shard: result}
 
 
 def test_a_journal_without_anything_is_empty(source: Path, tmp_path: Path) -> None:

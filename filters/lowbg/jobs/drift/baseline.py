@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import orjson
-from numpy.typing import NDArray
 
 import lowbg
 from lowbg.errors import ConfigError
@@ -20,22 +16,20 @@ from lowbg.jobs.drift.holdout import HoldOut
 from lowbg.jobs.drift.measure import REPLICATES
 from lowbg.jobs.drift.profile import Distribution, Figure, Profile
 from lowbg.jobs.drift.settings import Size
-from lowbg.report.render_json import render_json, write_whole
 from lowbg.runs.engine import Engine, policy_digest
+from lowbg.storage.files import write_whole
+from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType, indented
 
-SCHEMA: Final = "lowbg-drift-baseline/1"
 
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(Closed, frozen=True):
     """What a profile depends on beside the corpus: two compare only where all of it is the same.
 
     `models` are SHA-256 by name, `scorers` versions by name.
     """
 
     version: str
-    models: Mapping[str, str]
-    scorers: Mapping[str, int]
+    models: dict[str, str]
+    scorers: dict[str, int]
     policy_sha256: str
     replicates: int = REPLICATES
 
@@ -86,35 +80,66 @@ class Baseline:
     sha256: str = ""
 
 
+class _Counted(Closed, frozen=True):
+    """A `Distribution`."""
+
+    names: tuple[str, ...]
+    counts: list[int]
+    noise: float
+
+
+class _HeldOut(Closed, frozen=True):
+    """A `HoldOut`; hashes are little-endian 64-bit integers."""
+
+    words: bytes
+    starts: list[int]
+    openings: bytes
+    log_likelihoods: list[float]
+    training_error: float
+
+
+class _Stored(
+    Closed, frozen=True, kw_only=True, tag="lowbg-drift-baseline/1", tag_field=SCHEMA_KEY
+):
+    """A baseline without its digest; `documents_seen` is how many there were to draw from."""
+
+    made: str
+    inputs: tuple[str, ...]
+    conditions: Conditions
+    sample: Size
+    documents_seen: int
+    figures: dict[str, Figure]
+    tail_from: float | None
+    distributions: dict[str, _Counted]
+    holdout: _HeldOut | None
+
+
+BASELINE: Final[FileType[_Stored]] = FileType(
+    _Stored, "a drift baseline", ConfigError,
+    "Make one with lowbg drift baseline INPUT -o FILE", indented,
+    lambda plain: [plain["conditions"]["version"]],
+)  # fmt: skip
+
+
 def write_baseline(
     path: Path, profile: Profile, conditions: Conditions, inputs: tuple[str, ...]
 ) -> None:
     """Writes the file whole or not at all. Raises `OutputError` where the system refuses."""
-    value = {
-        "schema": SCHEMA,
-        "made": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "inputs": list(inputs),
-        "conditions": asdict(conditions),
-        "sample": asdict(profile.size),
-        "documents_seen": profile.seen,
-        "figures": figures_json(profile),
-        "tail_from": profile.tail_from,
-        "distributions": {
-            name: {
-                "names": list(d.names),
-                "counts": [int(count) for count in d.counts],
-                "noise": d.noise,
-            }
+    stored = _Stored(
+        made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        inputs=inputs,
+        conditions=conditions,
+        sample=profile.size,
+        documents_seen=profile.seen,
+        figures=dict(profile.figures),
+        tail_from=profile.tail_from,
+        distributions={
+            name: _Counted(d.names, d.counts.astype(np.int64).tolist(), d.noise)
             for name, d in profile.distributions.items()
         },
-        "holdout": None if profile.holdout is None else _holdout_json(profile.holdout),
-    }
-    write_whole(path, render_json(value))
-
-
-def figures_json(profile: Profile) -> dict[str, dict[str, float | None]]:
-    """Every figure with its interval, as plain JSON values."""
-    return {name: asdict(figure) for name, figure in profile.figures.items()}
+        holdout=None if profile.holdout is None else _packed(profile.holdout),
+    )
+    write_whole(path, BASELINE.encode(stored))
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -122,59 +147,41 @@ def read_baseline(path: Path) -> Baseline:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}; lowbg drift baseline INPUT -o FILE makes one"
-        ) from error
-    try:
-        value = orjson.loads(data)
-        found = value["schema"] if isinstance(value, dict) else None
-        if found != SCHEMA:
-            raise ConfigError(f"{path}: not a drift baseline that this version reads ({SCHEMA})")
-        profile = Profile(
-            size=Size(**value["sample"]),
-            seen=int(value["documents_seen"]),
-            figures={name: Figure(**figure) for name, figure in value["figures"].items()},
-            distributions={
-                name: Distribution(
-                    tuple(d["names"]), np.array(d["counts"], np.float64), float(d["noise"])
-                )
-                for name, d in value["distributions"].items()
-            },
-            holdout=None if value["holdout"] is None else _read_holdout(value["holdout"]),
-            tail_from=value["tail_from"],
-        )
-        conditions = Conditions(**value["conditions"])
-        inputs = tuple(str(given) for given in value["inputs"])
-        digest = hashlib.sha256(data).hexdigest()
-        return Baseline(profile, conditions, str(value["made"]), inputs, digest)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path}: not a drift baseline, or a damaged one ({error!r})") from error
+        raise ConfigError(f"{path}: {error.strerror}. {BASELINE.advice}") from error
+    stored = BASELINE.decode(data, str(path))
+    profile = Profile(
+        size=stored.sample,
+        seen=stored.documents_seen,
+        figures=stored.figures,
+        distributions={
+            name: Distribution(d.names, np.array(d.counts, np.float64), d.noise)
+            for name, d in stored.distributions.items()
+        },
+        holdout=None if stored.holdout is None else _unpacked(stored.holdout, path),
+        tail_from=stored.tail_from,
+    )
+    digest = hashlib.sha256(data).hexdigest()
+    return Baseline(profile, stored.conditions, stored.made, stored.inputs, digest)
 
 
-def _holdout_json(holdout: HoldOut) -> dict[str, Any]:
-    return {
-        "words": _packed(holdout.words),
-        "starts": holdout.starts.tolist(),
-        "openings": _packed(holdout.openings),
-        "log_likelihoods": holdout.log_likelihoods.tolist(),
-        "training_error": holdout.training_error,
-    }
+def _packed(holdout: HoldOut) -> _HeldOut:
+    return _HeldOut(
+        words=holdout.words.astype("<u8").tobytes(),
+        starts=holdout.starts.tolist(),
+        openings=holdout.openings.astype("<u8").tobytes(),
+        log_likelihoods=holdout.log_likelihoods.tolist(),
+        training_error=holdout.training_error,
+    )
 
 
-def _read_holdout(value: Mapping[str, Any]) -> HoldOut:
-    words, openings = _unpacked(value["words"]), _unpacked(value["openings"])
-    starts = np.array(value["starts"], np.int64)
-    log_likelihoods = np.array(value["log_likelihoods"], np.float64)
+def _unpacked(stored: _HeldOut, path: Path) -> HoldOut:
+    starts = np.array(stored.starts, np.int64)
+    log_likelihoods = np.array(stored.log_likelihoods, np.float64)
     documents = len(starts) - 1
-    if starts[-1] != len(words) or {len(log_likelihoods), len(openings)} != {documents}:
-        raise ValueError("its hold-out doesn't add up")
-    return HoldOut(words, starts, openings, log_likelihoods, float(value["training_error"]))
-
-
-def _packed(hashes: NDArray[np.uint64]) -> str:
-    """Hashes as little-endian 64-bit integers in base64."""
-    return base64.b64encode(hashes.astype("<u8").tobytes()).decode("ascii")
-
-
-def _unpacked(text: str) -> NDArray[np.uint64]:
-    return np.frombuffer(base64.b64decode(text, validate=True), "<u8").astype(np.uint64)
+    sizes = (len(stored.words), len(stored.openings), len(log_likelihoods))
+    if documents < 0 or sizes != (8 * starts[-1], 8 * documents, documents):
+        raise ConfigError(f"{path}: holdout: damaged, its parts don't add up. {BASELINE.advice}")
+    words, openings = (
+        np.frombuffer(data, "<u8").astype(np.uint64) for data in (stored.words, stored.openings)
+    )
+    return HoldOut(words, starts, openings, log_likelihoods, stored.training_error)

@@ -7,7 +7,6 @@ passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import exp, log, sqrt
 from typing import Literal
 
@@ -18,13 +17,13 @@ from lowbg.jobs.drift.baseline import Baseline, Conditions
 from lowbg.jobs.drift.measure import Measured
 from lowbg.jobs.drift.profile import DISTRIBUTIONS, FIGURES, FigureKind, Profile, Z
 from lowbg.jobs.drift.settings import FALLING, Limits
+from lowbg.storage.typed import Closed
 
 Form = Literal["percent", "points", "number", "distance"]
 """How a change is stated: relative, of a share, in the figure's unit, or a distance 0 … 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Closed, frozen=True):
     """A figure's change since the baseline with its 95 % interval.
 
     `change`, `low` and `high` are relative (0.1 is 10 % more) in the form "percent", differences in

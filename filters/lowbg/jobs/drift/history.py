@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
+import msgspec
 
 from lowbg.errors import ConfigError, OutputError
 from lowbg.jobs.drift.check import Change
+from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType, line
 
-SCHEMA: Final = "lowbg-drift-check/1"
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Closed, frozen=True, kw_only=True, tag="lowbg-drift-check/1", tag_field=SCHEMA_KEY):
     """One comparison with a baseline.
 
     `label` names it on an axis: when it was made, or a training iteration. `made` is UTC in
     ISO 8601; `baseline` is the SHA-256 of what it was compared with, `inputs` what was given.
-    `documents` were there to draw from. `incomplete` says that some input broke off.
+    `documents` were there to draw from. `incomplete` says that some input broke off. The file
+    names the `alerts` as well.
     """
 
     label: str
@@ -30,21 +28,26 @@ class Check:
     inputs: tuple[str, ...]
     documents: int
     incomplete: bool
+    alert_names: tuple[str, ...] = msgspec.field(default=(), name="alerts")
     changes: tuple[Change, ...]
+
+    def __post_init__(self) -> None:
+        names = tuple(change.name for change in self.alerts)
+        msgspec.structs.force_setattr(self, "alert_names", names)
 
     @property
     def alerts(self) -> tuple[Change, ...]:
         """The changes beyond their limits."""
         return tuple(change for change in self.changes if change.alert)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The check as plain JSON values."""
-        return {
-            "schema": SCHEMA,
-            **{f.name: getattr(self, f.name) for f in fields(self) if f.name != "changes"},
-            "alerts": [change.name for change in self.alerts],
-            "changes": [asdict(change) for change in self.changes],
-        }
+
+CHECK: Final[FileType[Check]] = FileType(
+    Check,
+    "a line of a drift history",
+    ConfigError,
+    "Take it out, or give --history another file",
+    line,
+)
 
 
 def append(path: Path, check: Check) -> None:
@@ -52,10 +55,9 @@ def append(path: Path, check: Check) -> None:
 
     Raises `OutputError` where the system refuses.
     """
-    line = orjson.dumps(check.as_dict(), option=orjson.OPT_APPEND_NEWLINE)
     try:
         with path.open("ab") as file:
-            file.write(line)
+            file.write(CHECK.encode(check))
     except OSError as error:
         raise OutputError(f"{path}: cannot be appended to ({error.strerror})") from error
 
@@ -71,25 +73,7 @@ def read_history(path: Path) -> list[Check]:
         return []
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    checks = []
-    for number, line in enumerate(lines, 1):
-        try:
-            checks.append(_check_of(orjson.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(
-                f"{path}:{number}: not a line of a drift history ({error!r}). Take it out, or give "
-                "--history another file."
-            ) from error
-    return checks
-
-
-def _check_of(value: Mapping[str, Any]) -> Check:
-    if value["schema"] != SCHEMA:
-        raise ValueError(f"schema {value['schema']!r}")
-    known = {f.name: value[f.name] for f in fields(Check)}
-    known["inputs"] = tuple(known["inputs"])
-    known["changes"] = tuple(Change(**change) for change in known["changes"])
-    return Check(**known)
+    return [CHECK.decode(data, f"{path}:{number}") for number, data in enumerate(lines, 1)]
 
 
 def of_baseline(history: Sequence[Check], baseline: str) -> list[Check]:

@@ -20,6 +20,7 @@ from typing import Final, Literal
 from lowbg.jobs.drift.diversity import Floats
 from lowbg.jobs.drift.holdout import HoldOut
 from lowbg.jobs.drift.settings import Size
+from lowbg.storage.typed import Closed
 
 Z: Final = 1.959963984540054
 """Standard errors on either side of an estimate that make a 95 % interval."""
@@ -68,8 +69,7 @@ DISTRIBUTIONS: Final = ("words", "sentence_lengths", "languages", "hosts")
 """What Jensen–Shannon distances are taken of: shares of words, sentences and documents."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Closed, frozen=True):
     """An estimate with its 95 % interval; `error` is the standard error, of ln value for a ratio.
 
     `value` is null where the sample has nothing to measure: no document of a language with tables.

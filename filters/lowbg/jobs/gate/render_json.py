@@ -6,32 +6,49 @@ from typing import Any, Final
 
 import lowbg
 from lowbg.config import Policy, as_dict
-from lowbg.jobs.gate.findings import GateResult
+from lowbg.errors import FormatError
+from lowbg.jobs.gate.evidence import Sample
+from lowbg.jobs.gate.findings import Finding, GateResult, Status
 from lowbg.jobs.gate.texts import summary
-from lowbg.report import render_json as encode
 from lowbg.runs.engine import policy_digest
+from lowbg.storage.typed import SCHEMA_KEY, Count, FileType, Open, indented
 
-SCHEMA: Final = "lowbg.gate/1"
+
+class GateReport(Open, frozen=True, kw_only=True, tag="lowbg.gate/1", tag_field=SCHEMA_KEY):
+    """Status, summary and findings of a gate, with the policy that it judged by."""
+
+    version: str
+    subject: str
+    status: Status
+    summary: str
+    records: Count
+    scored: Count
+    left_out: tuple[str, ...]
+    sample: Sample | None
+    findings: tuple[Finding, ...]
+    policy: dict[str, Any]
+    policy_sha256: str
 
 
-def gate_report(result: GateResult, policy: Policy) -> dict[str, Any]:
-    """Status, summary and findings, with the policy, as plain JSON values."""
-    return {
-        "schema": SCHEMA,
-        "version": lowbg.__version__,
-        "subject": result.subject,
-        "status": result.status.value,
-        "summary": summary(result),
-        "records": result.records,
-        "scored": result.scored,
-        "left_out": list(result.left_out),
-        "sample": as_dict(result.sample),
-        "findings": [as_dict(finding) for finding in result.findings],
-        "policy": as_dict(policy),
-        "policy_sha256": policy_digest(policy),
-    }
+GATE_REPORT: Final[FileType[GateReport]] = FileType(
+    GateReport, "the result of a gate", FormatError, "Run the gate again", indented
+)
 
 
 def render_json(result: GateResult, policy: Policy) -> bytes:
-    """The same as UTF-8, ending in a line end."""
-    return encode(gate_report(result, policy))
+    """A gate's result as UTF-8, ending in a line end."""
+    return GATE_REPORT.encode(
+        GateReport(
+            version=lowbg.__version__,
+            subject=result.subject,
+            status=result.status,
+            summary=summary(result),
+            records=result.records,
+            scored=result.scored,
+            left_out=result.left_out,
+            sample=result.sample,
+            findings=result.findings,
+            policy=as_dict(policy),
+            policy_sha256=policy_digest(policy),
+        )
+    )

@@ -12,7 +12,10 @@ from typing import Any, Final
 from lowbg.config import Gate, GateGroup, Policy, as_dict
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
-from lowbg.report import merge_reports, read_json
+from lowbg.report import Report, merge_reports, read_json
+from lowbg.report.results import ShardRow
+from lowbg.report.sections.runs import SECTION as RUNS
+from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.report.statistics import Statistics
 from lowbg.runs import manifest
 from lowbg.storage.files import file_digest
@@ -83,7 +86,7 @@ def _checked(directory: Path) -> Path:
             f"{directory}: the run there didn't finish (no {manifest.NAME}); "
             "finish it with --resume, or judge the data itself"
         )
-    written = {file["path"]: file["sha256"] for file in content["files"]}.get(REPORT)
+    written = {file.path: file.sha256 for file in content.files}.get(REPORT)
     if written is None:
         raise ConfigError(
             f"{directory}: what made it writes no report; judge its data, such as "
@@ -108,31 +111,28 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
         _check_decision(path, report, policy)
     report = reports[0] if len(reports) == 1 else merge_reports(reports)
     _check_counts(report, policy.gate)
-    shards = report["shards"]
+    shards = report[SHARDS]
     return Evidence(
         subject=subject,
-        statistics=Statistics.from_dict(report["counters"]),
-        records=sum(shard["records"] for shard in shards),
+        statistics=Statistics.from_plain(report.counters),
+        records=sum(shard.records for shard in shards),
         shards=tuple(_part(shard) for shard in shards),
-        broken=tuple(_broken(shard) for shard in shards if not shard["complete"]),
+        broken=tuple(_broken(shard) for shard in shards if not shard.complete),
         unreadable=tuple(
-            _part(shard)
-            for shard in shards
-            if 0 < shard["records"] == shard["documents"]["quarantined"]
+            _part(shard) for shard in shards if 0 < shard.records == shard.documents.quarantined
         ),
-        left_out=tuple(dict.fromkeys(path for run in report["runs"] for path in run["skipped"])),
+        left_out=tuple(dict.fromkeys(path for run in report[RUNS] for path in run.skipped)),
     )
 
 
-def _part(shard: Mapping[str, Any]) -> Part:
-    documents = shard["documents"]
-    return Part(shard["shard"], documents["human"], documents["ai"], shard["source"])
+def _part(shard: ShardRow) -> Part:
+    return Part(shard.shard, shard.documents.human, shard.documents.ai, shard.source)
 
 
-def _check_counts(report: Mapping[str, Any], gate: Gate) -> None:
+def _check_counts(report: Report, gate: Gate) -> None:
     if GateGroup.SOURCE not in gate.max_ai_share_by:
         return
-    sources = [shard["source"] for shard in report["shards"]]
+    sources = [shard.source for shard in report[SHARDS]]
     named = " ".join(sources[:3]) + (" …" if len(sources) > 3 else "")
     raise ConfigError(
         f"gate.max_ai_share_by.source: a report doesn't count by {gate.source_field!r}; judge the "
@@ -140,11 +140,11 @@ def _check_counts(report: Mapping[str, Any], gate: Gate) -> None:
     )
 
 
-def _check_decision(path: Path, report: Mapping[str, Any], policy: Policy) -> None:
+def _check_decision(path: Path, report: Report, policy: Policy) -> None:
     """The verdicts in the report must be those that the policy would give."""
     wanted = _decision(as_dict(replace(policy, gate=Gate())))
-    for run in report["runs"]:
-        made = _decision(run["policy"])
+    for run in report[RUNS]:
+        made = _decision(run.policy)
         changed = [
             f"{name} was {_spelled(made.get(name))}, is {_spelled(value)}"
             for name, value in wanted.items()
@@ -172,6 +172,6 @@ def _spelled(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
-def _broken(shard: Mapping[str, Any]) -> str:
-    messages = [p["message"] for p in shard["problems"] if not p["count"]]
-    return "; ".join(messages) or f"{shard['shard']}: not read whole"
+def _broken(shard: ShardRow) -> str:
+    messages = [p.message for p in shard.problems if not p.count]
+    return "; ".join(messages) or f"{shard.shard}: not read whole"

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.amounts import count_text, share_text
 from lowbg.config import Gate, GateGroup, GateStatistic
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
 from lowbg.jobs.gate.findings import Finding, GateResult, Place, Status
 from lowbg.report.counting import CountTable
-from lowbg.report.estimate import ShareEstimator, share, wilson
-from lowbg.report.sections.base import count_text, share_text
+from lowbg.report.estimate import Estimate, ShareEstimator, share, wilson
 from lowbg.report.statistics import MEASURES
 from lowbg.scorers.phrases.patterns import categories
 from lowbg.text.origins import NO_HOST
@@ -175,7 +175,7 @@ def _whole_size(part: Part, evidence: Evidence) -> float:
     return part.scored if sample is None else part.scored * sample.documents / sample.size
 
 
-def _estimate(estimator: ShareEstimator, group: GateGroup, part: Part) -> dict[str, Any] | None:
+def _estimate(estimator: ShareEstimator, group: GateGroup, part: Part) -> Estimate | None:
     if group is GateGroup.LANGUAGE:
         return estimator.language(part.name)
     if group is GateGroup.YEAR:
@@ -201,7 +201,7 @@ def _share_finding(
     rule: str,
     limit: float,
     part: Part,
-    estimate: dict[str, Any] | None,
+    estimate: Estimate | None,
     places: tuple[Place, ...],
 ) -> Finding:
     """A part's AI share against its limit, by the statistic that the gate asks for."""
@@ -209,11 +209,11 @@ def _share_finding(
     interval: Interval | None = wilson(part.ai, part.scored)
     statistic, lacking = GateStatistic.RAW, ""
     if gate.statistic is not GateStatistic.RAW and estimate is not None:
-        if estimate["estimate"] is not None:
+        if estimate.estimate is not None:
             statistic = GateStatistic.ESTIMATE
-            value, interval = estimate["estimate"], (estimate["low"], estimate["high"])
+            value, interval = estimate.estimate, estimate.interval
         elif gate.statistic is GateStatistic.ESTIMATE:
-            lacking = f"there is no estimate: {estimate['reason']}"
+            lacking = f"there is no estimate: {estimate.reason}"
     if value is None or interval is None:
         lacking = "no document was scored"
     status, reason = Status.UNDECIDED, lacking

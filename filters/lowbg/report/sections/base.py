@@ -10,25 +10,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_type_hints
 
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from lowbg.report.estimate import ShareEstimator, share, wilson
+from lowbg.amounts import share_text
+from lowbg.report.counting import CountTable
+from lowbg.report.estimate import Estimate, ShareEstimator, share, wilson
+from lowbg.report.results import RunInfo, ShardRow
 from lowbg.report.statistics import MEASURES, Statistics
+from lowbg.storage.typed import Count, Interval, Open, Share
+
+Own = TypeVar("Own")
+"""The type of a section's data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What sections are made of: the runs, their shards, and everything counted in them.
+    """What sections are made of: the runs, their shards, and the sum of all that these counted."""
 
-    `runs` are `RunInfo`s and `shards` rows of the section "shards", both as plain JSON values.
-    `statistics` is the sum over all shards.
-    """
-
-    runs: Sequence[Mapping[str, Any]]
-    shards: Sequence[Mapping[str, Any]]
+    runs: Sequence[RunInfo]
+    shards: Sequence[ShardRow]
     statistics: Statistics
 
 
@@ -133,59 +137,118 @@ def no_lines(_: Any) -> Sequence[Line | BarLine]:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class Section(Generic[Own]):
     """One section. Sections are shown by `order`; `key` is its place in the JSON.
 
-    `collect` returns plain JSON values; `blocks` and `lines` get them back, maybe years later from
-    a stored report.
+    `collect` returns its data, whose form is what its annotation says: structs derived from
+    `typed.Open`, and lists of them. `blocks` and `lines` get them back, maybe years later from a
+    stored report.
     """
 
     order: int
     key: str
     title: str
-    collect: Callable[[Material], Any]
-    blocks: Callable[[Any], Sequence[Block]]
-    lines: Callable[[Any], Sequence[Line | BarLine]] = no_lines
+    collect: Callable[[Material], Own]
+    blocks: Callable[[Own], Sequence[Block]]
+    lines: Callable[[Own], Sequence[Line | BarLine]] = no_lines
+
+    @property
+    def type(self) -> Any:
+        """The type of its data."""
+        return get_type_hints(self.collect, include_extras=True)["return"]
 
 
-def counted_row(name: str, counts: NDArray[np.int64]) -> dict[str, Any]:
-    """A row of a table by verdict and measure, as plain JSON values with its AI shares."""
-    values = counts.reshape(-1, len(MEASURES)).tolist()
-    human, ai, unscored = (dict(zip(MEASURES, row, strict=True)) for row in values)
-    scored = human["documents"] + ai["documents"]
-    documents = scored + unscored["documents"]
-    return {
-        "name": name,
-        **{measure: human[measure] + ai[measure] + unscored[measure] for measure in MEASURES},
-        "human": human,
-        "ai": ai,
-        "unscored": unscored,
-        "ai_share_of_scored": share(ai["documents"], scored),
-        "ai_share_of_scored_interval": wilson(ai["documents"], scored),
-        "ai_share_of_documents": share(ai["documents"], documents),
-    }
+class Measures(Open, frozen=True):
+    """How many documents, how many stored bytes, how many words."""
+
+    documents: Count
+    bytes: Count
+    words: Count
 
 
-def interval_cell(row: Mapping[str, Any]) -> Any:
+class CountedRow(Open, frozen=True, kw_only=True, omit_defaults=True):
+    """The documents of a language, year, host … by verdict; estimated, where it is asked for."""
+
+    name: str
+    documents: Count
+    bytes: Count
+    words: Count
+    human: Measures
+    ai: Measures
+    unscored: Measures
+    ai_share_of_scored: Share | None
+    ai_share_of_scored_interval: Interval | None
+    ai_share_of_documents: Share | None
+    estimate: Estimate | None = None
+
+
+class FoundRow(Open, frozen=True):
+    """How many documents something was found in, by verdict."""
+
+    name: str
+    documents: Count
+    human: Count
+    ai: Count
+    unscored: Count
+
+
+def counted_row(
+    name: str, counts: NDArray[np.int64], estimate: Estimate | None = None
+) -> CountedRow:
+    """A row of counts by verdict and measure, with its AI shares."""
+    human, ai, unscored = (Measures(*row) for row in counts.reshape(-1, len(MEASURES)).tolist())
+    scored = human.documents + ai.documents
+    documents, size, words = counts.reshape(-1, len(MEASURES)).sum(axis=0).tolist()
+    return CountedRow(
+        name=name,
+        documents=documents,
+        bytes=size,
+        words=words,
+        human=human,
+        ai=ai,
+        unscored=unscored,
+        ai_share_of_scored=share(ai.documents, scored),
+        ai_share_of_scored_interval=wilson(ai.documents, scored),
+        ai_share_of_documents=share(ai.documents, documents),
+        estimate=estimate,
+    )
+
+
+def found_rows(table: CountTable) -> list[FoundRow]:
+    """Documents by name and verdict, the most frequent first; what isn't named apart last."""
+    rows = [FoundRow(name, sum(row), *row) for name, row in table.to_dict().items()]
+    return sorted(rows, key=lambda row: (row.name == table.other, -row.documents, row.name))
+
+
+def found_table(heading: str, rows: Sequence[FoundRow], more: int = 0) -> Table:
+    """A table of what was found; `more` rows are left out."""
+    columns = (
+        Column(heading, "code"),
+        *(Column(title, "count") for title in ("Documents", "Human", "AI", "Unscored")),
+    )
+    return Table(columns, [astuple(row) for row in rows], more=more)
+
+
+def interval_cell(row: CountedRow | ShardRow) -> Any:
     """The AI share of a row with its interval, for a share column."""
-    if row["ai_share_of_scored"] is None:
+    if row.ai_share_of_scored is None:
         return None
-    return (row["ai_share_of_scored"], *row["ai_share_of_scored_interval"])
+    return (row.ai_share_of_scored, *(row.ai_share_of_scored_interval or ()))
 
 
-def estimate_cell(row: Mapping[str, Any]) -> Any:
+def estimate_cell(row: CountedRow) -> Any:
     """The estimated AI share of a row with its interval, or why there is none."""
-    estimate = row.get("estimate")
+    estimate = row.estimate
     if estimate is None:
         return None
-    if estimate["estimate"] is None:
-        return estimate["reason"].partition(";")[0]
-    return estimate["estimate"], estimate["low"], estimate["high"]
+    if estimate.estimate is None:
+        return str(estimate.reason).partition(";")[0]
+    return estimate.estimate, estimate.low, estimate.high
 
 
-def counted_table(heading: str, rows: Sequence[Mapping[str, Any]], kind: ColumnKind) -> Table:
+def counted_table(heading: str, rows: Sequence[CountedRow], kind: ColumnKind) -> Table:
     """A table of rows made by `counted_row`; their estimates, where one of them has one."""
-    estimated = any((row.get("estimate") or {}).get("estimate") is not None for row in rows)
+    estimated = any(row.estimate and row.estimate.estimate is not None for row in rows)
     return Table(
         (
             Column(heading, kind),
@@ -198,11 +261,11 @@ def counted_table(heading: str, rows: Sequence[Mapping[str, Any]], kind: ColumnK
         ),
         [
             (
-                row["name"],
-                row["documents"],
-                row["human"]["documents"],
-                row["ai"]["documents"],
-                row["unscored"]["documents"],
+                row.name,
+                row.documents,
+                row.human.documents,
+                row.ai.documents,
+                row.unscored.documents,
                 interval_cell(row),
                 *([estimate_cell(row)] if estimated else []),
             )
@@ -215,9 +278,9 @@ def grouped_section(
     order: int,
     key: str,
     title: str,
-    rows: Callable[[Material, ShareEstimator], Sequence[dict[str, Any]]],
-    in_terminal: Callable[[Sequence[Any]], Sequence[Any]],
-) -> Section:
+    rows: Callable[[Material, ShareEstimator], Sequence[CountedRow]],
+    in_terminal: Callable[[Sequence[CountedRow]], Sequence[CountedRow]],
+) -> Section[list[CountedRow]]:
     """A section of rows by language, year, … : a table, and a terminal line of a few AI shares.
 
     `key` is a plural such as "years". `rows` gives the rows in their order, each made by
@@ -225,47 +288,18 @@ def grouped_section(
     """
     singular = key.removesuffix("s")
 
-    def collect(material: Material) -> list[dict[str, Any]]:
+    def collect(material: Material) -> list[CountedRow]:
         return [*rows(material, ShareEstimator(material.statistics))]
 
-    def blocks(own: Any) -> Sequence[Block]:
+    def blocks(own: list[CountedRow]) -> Sequence[Block]:
         return (counted_table(singular.capitalize(), own, "text"),)
 
-    def lines(own: Any) -> Sequence[Line]:
+    def lines(own: list[CountedRow]) -> Sequence[Line]:
         shown = in_terminal(own)
-        items = [f"{row['name']} {share_text(row['ai_share_of_scored'])}" for row in shown]
+        items = [f"{row.name} {share_text(row.ai_share_of_scored)}" for row in shown]
         return (Line(f"by {singular}", items),) if items else ()
 
     return Section(order, key, title, collect, blocks, lines)
-
-
-def count_text(value: int) -> str:
-    """1234567 → 1,234,567."""
-    return f"{value:,}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun: `1 record`, `2,000 records`."""
-    return f"{count_text(count)} {noun}{'s' * (count != 1)}"
-
-
-def share_text(value: float | None) -> str:
-    """0.1234 → 12.3 %; small shares keep two digits; a dash for null."""
-    if value is None:
-        return "–"
-    percent = 100 * value
-    if 0 < percent < 0.01:
-        return "<0.01 %"
-    return f"{percent:.2f} %" if 0 < percent < 1 else f"{percent:.1f} %"
-
-
-def bytes_text(value: float) -> str:
-    """Bytes in decimal units: 1500000 → 1.5 MB."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} PB"
 
 
 # C0 and C1 controls, line separators, and what reorders text: none of it may act in a report.

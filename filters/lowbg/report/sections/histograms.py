@@ -3,41 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
-from lowbg.config import VERDICTS
 from lowbg.report.sections.base import Block, Histogram, Material, Note, Section
 from lowbg.report.statistics import HISTOGRAMS
+from lowbg.storage.typed import Count, Open
 
 
-def _collect(material: Material) -> dict[str, Any]:
+class Binned(Open, frozen=True):
+    """Documents of a verdict below the first edge, in each bin, and above the last edge."""
+
+    below: Count
+    counts: list[Count]
+    above: Count
+
+
+class Distribution(Open, frozen=True):
+    """Documents by bins of a feature; `edges` has one entry more than there are bins."""
+
+    title: str
+    scale: Literal["linear", "log"]
+    edges: list[float]
+    human: Binned
+    ai: Binned
+    unscored: Binned
+
+
+def _collect(material: Material) -> dict[str, Distribution]:
     histograms = {}
     for bins in HISTOGRAMS:
         counts = material.statistics.histograms[bins.name].tolist()
-        histograms[bins.name] = {
-            "title": bins.title,
-            "scale": bins.scale,
-            "edges": list(bins.edges),
-            **{
-                verdict: {"below": row[0], "counts": row[1:-1], "above": row[-1]}
-                for verdict, row in zip(VERDICTS, counts, strict=True)
-            },
-        }
+        human, ai, unscored = (Binned(row[0], row[1:-1], row[-1]) for row in counts)
+        edges = list(bins.edges)
+        histograms[bins.name] = Distribution(bins.title, bins.scale, edges, human, ai, unscored)
     return histograms
 
 
-def _blocks(histograms: Any) -> Sequence[Block]:
+def _blocks(histograms: dict[str, Distribution]) -> Sequence[Block]:
     blocks = []
     for histogram in histograms.values():
-        series = {verdict: histogram[verdict]["counts"] for verdict in VERDICTS}
-        below = sum(histogram[verdict]["below"] for verdict in VERDICTS)
-        above = sum(histogram[verdict]["above"] for verdict in VERDICTS)
+        each = {"human": histogram.human, "ai": histogram.ai, "unscored": histogram.unscored}
+        series = {verdict: binned.counts for verdict, binned in each.items()}
+        below = sum(binned.below for binned in each.values())
+        above = sum(binned.above for binned in each.values())
         if below or above or any(map(any, series.values())):
             blocks.append(
                 Histogram(
-                    histogram["title"],
-                    histogram["edges"],
-                    histogram["scale"],
+                    histogram.title,
+                    histogram.edges,
+                    histogram.scale,
                     series,
                     below,
                     above,

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lowbg.report.estimate import ShareEstimator
-from lowbg.report.sections.base import Material, counted_row, grouped_section
+from lowbg.report.sections.base import CountedRow, Material, counted_row, grouped_section
 
 _IN_TERMINAL = 12
 
 
-def _rows(material: Material, estimator: ShareEstimator) -> Sequence[dict[str, Any]]:
+def _rows(material: Material, estimator: ShareEstimator) -> Sequence[CountedRow]:
     table = material.statistics.languages
     rows = [
-        {**counted_row(name, counts), "estimate": estimator.language(name)}
+        counted_row(name, counts, estimator.language(name))
         for name, counts in zip(table.names, table.counts, strict=True)
     ]
-    return sorted(rows, key=lambda row: (-row["documents"], row["name"]))
+    return sorted(rows, key=lambda row: (-row.documents, row.name))
 
 
-def _in_terminal(rows: Sequence[Any]) -> Sequence[Any]:
+def _in_terminal(rows: Sequence[CountedRow]) -> Sequence[CountedRow]:
     return rows[:_IN_TERMINAL]
 
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+
+from msgspec.structs import astuple
 
 from lowbg.report.sections.base import Block, Column, Material, Note, Section, Table
+from lowbg.storage.typed import Count, Open
 
 
-def _collect(material: Material) -> list[dict[str, Any]]:
-    rows = [
-        {"reason": name, "records": records, "bytes": size}
-        for name, (records, size) in material.statistics.rejected.to_dict().items()
-    ]
-    return sorted(rows, key=lambda row: (-row["records"], row["reason"]))
+class RejectedRow(Open, frozen=True):
+    """How many records could not be read for a reason, and their stored bytes."""
+
+    reason: str
+    records: Count
+    bytes: Count
 
 
-def _blocks(reasons: Any) -> Sequence[Block]:
+def _collect(material: Material) -> list[RejectedRow]:
+    found = material.statistics.rejected.to_dict().items()
+    rows = [RejectedRow(reason, *counts) for reason, counts in found]
+    return sorted(rows, key=lambda row: (-row.records, row.reason))
+
+
+def _blocks(reasons: list[RejectedRow]) -> Sequence[Block]:
     if not reasons:
         return (Note("No record was rejected.", "good"),)
     columns = (Column("Reason"), Column("Records", "count"), Column("Bytes", "bytes"))
-    return (Table(columns, [(r["reason"], r["records"], r["bytes"]) for r in reasons]),)
+    return (Table(columns, [astuple(row) for row in reasons]),)
 
 
 SECTION = Section(100, "rejected", "In quarantine", _collect, _blocks)

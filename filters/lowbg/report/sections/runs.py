@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
+from lowbg.report.results import RunInfo
 from lowbg.report.sections.base import Block, Code, Column, Facts, Material, Section, Table
 
 _SHOWN = 20
 
 
-def _collect(material: Material) -> list[dict[str, Any]]:
-    return [dict(run) for run in material.runs]
+def _collect(material: Material) -> list[RunInfo]:
+    return list(material.runs)
 
 
-def _blocks(runs: Any) -> Sequence[Block]:
+def _blocks(runs: list[RunInfo]) -> Sequence[Block]:
     blocks: list[Block] = []
     for run in runs[:_SHOWN]:
-        machine = ", ".join(f"{name} {value}" for name, value in run["machine"].items())
+        machine = ", ".join(f"{name} {value}" for name, value in run.machine.items())
         blocks.append(
             Facts(
                 [
-                    ("Version", f"lowbg {run['version']}"),
-                    ("Command", run["command"]),
-                    ("Started", run["started"]),
-                    ("Finished", run["finished"]),
-                    ("Workers", f"{run['workers']} ({run['executor']})"),
+                    ("Version", f"lowbg {run.version}"),
+                    ("Command", run.command),
+                    ("Started", run.started),
+                    ("Finished", run.finished),
+                    ("Workers", f"{run.workers} ({run.executor})"),
                     ("Machine", machine),
-                    ("Policy SHA-256", run["policy_sha256"]),
+                    ("Policy SHA-256", run.policy_sha256),
                 ]
             )
         )
-        models = [(name, digest) for name, digest in run["models"].items()]
-        scorers = [(name, f"version {version}") for name, version in run["scorers"].items()]
+        models = [(name, digest) for name, digest in run.models.items()]
+        scorers = [(name, f"version {version}") for name, version in run.scorers.items()]
         columns = (Column("Scorer or model"), Column("Version or SHA-256", "code"))
         blocks.append(Table(columns, scorers + models))
-        text = json.dumps(run["configuration"], indent=2, ensure_ascii=False, sort_keys=True)
+        text = json.dumps(run.configuration, indent=2, ensure_ascii=False, sort_keys=True)
         blocks.append(Code("Configuration", text))
     return blocks
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from lowbg.config import OUTCOMES
+from msgspec.structs import astuple
+
+from lowbg.report.results import ShardRow
 from lowbg.report.sections.base import Block, Column, Material, Section, Table, interval_cell
 
 _SHOWN = 200
 
 
-def _collect(material: Material) -> list[dict[str, Any]]:
-    return [dict(shard) for shard in material.shards]
+def _collect(material: Material) -> list[ShardRow]:
+    return list(material.shards)
 
 
-def _blocks(shards: Any) -> Sequence[Block]:
+def _blocks(shards: list[ShardRow]) -> Sequence[Block]:
     columns = (
         Column("Shard", "code"),
         Column("Records", "count"),
-        *(Column(verdict.capitalize(), "count") for verdict in OUTCOMES[:2]),
+        Column("Human", "count"),
+        Column("Ai", "count"),
         Column("Unscored", "count"),
         Column("Quarant.", "count"),
         Column("AI share of scored", "share"),
@@ -27,11 +29,11 @@ def _blocks(shards: Any) -> Sequence[Block]:
     )
     rows = [
         (
-            shard["shard"],
-            shard["records"],
-            *(shard["documents"][verdict] for verdict in OUTCOMES),
+            shard.shard,
+            shard.records,
+            *astuple(shard.documents),
             interval_cell(shard),
-            "yes" if shard["complete"] else "NO",
+            "yes" if shard.complete else "NO",
         )
         for shard in shards[:_SHOWN]
     ]

@@ -3,62 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from lowbg.amounts import share_text
 from lowbg.config import OUTCOMES
 from lowbg.report.estimate import share, wilson
-from lowbg.report.sections.base import (
-    BarLine,
-    Block,
-    Column,
-    Line,
-    Material,
-    Section,
-    Stack,
-    Table,
-    share_text,
-)
-from lowbg.report.statistics import MEASURES
+from lowbg.report.sections.base import BarLine, Block, Column, Line, Material, Section, Stack, Table
+from lowbg.storage.typed import Count, Interval, Open, Share
 
 
-def _collect(material: Material) -> dict[str, Any]:
-    measured = material.statistics.measured()
-    whole = {name: sum(measured[verdict][name] for verdict in OUTCOMES) for name in MEASURES}
-    totals: dict[str, Any] = {
-        "records": sum(shard["records"] for shard in material.shards),
-        **whole,
-    }
-    for verdict in OUTCOMES:
-        totals[verdict] = {
-            **measured[verdict],
-            **{
-                f"share_of_{name}": share(measured[verdict][name], whole[name]) for name in MEASURES
-            },
-        }
-    for name in MEASURES:
-        ai, scored = measured["ai"][name], measured["ai"][name] + measured["human"][name]
-        of_scored = "ai_share_of_scored" if name == "documents" else f"ai_share_of_scored_{name}"
-        totals[of_scored] = share(ai, scored)
-        totals[f"ai_share_of_{name}"] = share(ai, whole[name])
-    # Bytes and words come in documents, so only documents have a binomial interval.
-    ai, human = measured["ai"]["documents"], measured["human"]["documents"]
-    totals["ai_share_of_scored_interval"] = wilson(ai, ai + human)
-    totals["ai_share_of_documents_interval"] = wilson(ai, whole["documents"])
-    return totals
+class VerdictTotals(Open, frozen=True):
+    """What became human, AI …: documents, stored bytes, words, and their shares of the whole."""
+
+    documents: Count
+    bytes: Count
+    words: Count
+    share_of_documents: Share | None
+    share_of_bytes: Share | None
+    share_of_words: Share | None
 
 
-def _blocks(totals: Any) -> Sequence[Block]:
+class Totals(Open, frozen=True, kw_only=True):
+    """Records in all shards, and what became of them. Scored are human and AI documents.
+
+    Bytes and words come in documents, so that only documents have a binomial interval.
+    """
+
+    records: Count
+    documents: Count
+    bytes: Count
+    words: Count
+    human: VerdictTotals
+    ai: VerdictTotals
+    unscored: VerdictTotals
+    quarantined: VerdictTotals
+    ai_share_of_scored: Share | None
+    ai_share_of_scored_bytes: Share | None
+    ai_share_of_scored_words: Share | None
+    ai_share_of_documents: Share | None
+    ai_share_of_bytes: Share | None
+    ai_share_of_words: Share | None
+    ai_share_of_scored_interval: Interval | None
+    ai_share_of_documents_interval: Interval | None
+
+
+def _collect(material: Material) -> Totals:
+    counts = material.statistics.totals
+    whole = counts.sum(axis=0).tolist()
+
+    def of(verdict: str) -> VerdictTotals:
+        row = counts[OUTCOMES.index(verdict)].tolist()
+        return VerdictTotals(*row, *map(share, row, whole))
+
+    human, ai = of("human"), of("ai")
+    scored = human.documents + ai.documents
+    return Totals(
+        records=sum(shard.records for shard in material.shards),
+        documents=whole[0],
+        bytes=whole[1],
+        words=whole[2],
+        human=human,
+        ai=ai,
+        unscored=of("unscored"),
+        quarantined=of("quarantined"),
+        ai_share_of_scored=share(ai.documents, scored),
+        ai_share_of_scored_bytes=share(ai.bytes, human.bytes + ai.bytes),
+        ai_share_of_scored_words=share(ai.words, human.words + ai.words),
+        ai_share_of_documents=ai.share_of_documents,
+        ai_share_of_bytes=ai.share_of_bytes,
+        ai_share_of_words=ai.share_of_words,
+        ai_share_of_scored_interval=wilson(ai.documents, scored),
+        ai_share_of_documents_interval=wilson(ai.documents, whole[0]),
+    )
+
+
+def _by_verdict(totals: Totals) -> list[tuple[str, VerdictTotals]]:
+    return [(verdict, getattr(totals, verdict)) for verdict in OUTCOMES]
+
+
+def _blocks(totals: Totals) -> Sequence[Block]:
     rows = [
         (
             verdict,
-            totals[verdict]["documents"],
-            totals[verdict]["share_of_documents"],
-            totals[verdict]["bytes"],
-            totals[verdict]["share_of_bytes"],
-            totals[verdict]["words"],
-            totals[verdict]["share_of_words"],
+            of.documents,
+            of.share_of_documents,
+            of.bytes,
+            of.share_of_bytes,
+            of.words,
+            of.share_of_words,
         )
-        for verdict in OUTCOMES
+        for verdict, of in _by_verdict(totals)
     ]
     columns = (
         Column("Verdict"),
@@ -70,26 +103,21 @@ def _blocks(totals: Any) -> Sequence[Block]:
         Column("Share", "percent"),
     )
     return (
-        Stack([(verdict, verdict, totals[verdict]["documents"]) for verdict in OUTCOMES]),
+        Stack([(verdict, verdict, of.documents) for verdict, of in _by_verdict(totals)]),
         Table(columns, rows),
     )
 
 
-def _lines(totals: Any) -> Sequence[Line | BarLine]:
+def _lines(totals: Totals) -> Sequence[Line | BarLine]:
     bars = [
-        BarLine(
-            verdict,
-            totals[verdict]["documents"],
-            totals[verdict]["share_of_documents"],
-            verdict,
-        )
-        for verdict in OUTCOMES
+        BarLine(verdict, of.documents, of.share_of_documents, verdict)
+        for verdict, of in _by_verdict(totals)
     ]
-    interval = totals["ai_share_of_scored_interval"]
+    interval = totals.ai_share_of_scored_interval
     if interval is None:
         return (*bars, Line("AI share", ["no document was scored"]))
     items = [
-        f"{share_text(totals['ai_share_of_scored'])} of scored documents",
+        f"{share_text(totals.ai_share_of_scored)} of scored documents",
         f"95 %: {share_text(interval[0])} – {share_text(interval[1])}",
     ]
     return (*bars, Line("AI share", items, "strong"))

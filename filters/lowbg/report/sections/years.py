@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lowbg.report.estimate import ShareEstimator
-from lowbg.report.sections.base import Material, counted_row, grouped_section
+from lowbg.report.sections.base import CountedRow, Material, counted_row, grouped_section
 from lowbg.text.origins import UNKNOWN_YEAR
 
 _IN_TERMINAL = 12
 
 
-def _rows(material: Material, estimator: ShareEstimator) -> Sequence[dict[str, Any]]:
+def _rows(material: Material, estimator: ShareEstimator) -> Sequence[CountedRow]:
     table = material.statistics.years
     rows = [
-        {**counted_row(name, counts), "estimate": estimator.year(name)}
+        counted_row(name, counts, estimator.year(name))
         for name, counts in zip(table.names, table.counts, strict=True)
     ]
-    return sorted(rows, key=lambda row: (row["name"] == UNKNOWN_YEAR, row["name"]))
+    return sorted(rows, key=lambda row: (row.name == UNKNOWN_YEAR, row.name))
 
 
-def _in_terminal(rows: Sequence[Any]) -> Sequence[Any]:
-    return [row for row in rows if row["name"] != UNKNOWN_YEAR][-_IN_TERMINAL:]
+def _in_terminal(rows: Sequence[CountedRow]) -> Sequence[CountedRow]:
+    return [row for row in rows if row.name != UNKNOWN_YEAR][-_IN_TERMINAL:]
 
 
 SECTION = grouped_section(40, "years", "AI share by year", _rows, _in_terminal)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
@@ -96,12 +97,12 @@ def test_only_like_compares_with_like(
     baseline = read_baseline(path)
     require_alike(baseline, conditions, "base.json")
     others = {
-        "version: ": dataclasses.replace(conditions, version="99.0"),
-        "model en: ": dataclasses.replace(conditions, models={**conditions.models, "en": "0" * 64}),
-        "model xx: none, 1": dataclasses.replace(
+        "version: ": structs.replace(conditions, version="99.0"),
+        "model en: ": structs.replace(conditions, models={**conditions.models, "en": "0" * 64}),
+        "model xx: none, 1": structs.replace(
             conditions, models={**conditions.models, "xx": "1" * 64}
         ),
-        "scorer perplexity: 1, 2": dataclasses.replace(
+        "scorer perplexity: 1, 2": structs.replace(
             conditions, scorers={**conditions.scorers, "perplexity": 2}
         ),
         "policy: ": conditions_of(Engine(Policy(target_fpr=0.05))),

@@ -19,7 +19,10 @@ def check(label: str, rise: float = 0.0, baseline: str = "b") -> Check:
         ),
         Change("perplexity", "perplexity", "percent", None, None, None, None, None, None, False),
     )
-    return Check(label, "2026-01-01T00:00:00+00:00", baseline, ("crawl/",), 100, False, changes)
+    return Check(
+        label=label, made="2026-01-01T00:00:00+00:00", baseline=baseline, inputs=("crawl/",),
+        documents=100, incomplete=False, changes=changes,
+    )  # fmt: skip
 
 
 def test_history_gives_back_what_was_appended(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
 from lowbg.jobs.gate.findings import Finding, Status
 from lowbg.jobs.gate.rules import at_least, at_most, check_gate, documents_needed, judge
-from lowbg.report.estimate import wilson
+from lowbg.report.estimate import Estimate, wilson
 
 MakeEvidence = Callable[..., Evidence]
 PASS, UNDECIDED, FAIL, ERROR = Status
@@ -73,7 +73,7 @@ def test_the_ai_share(
 
 def test_an_estimate_is_judged_where_there_is_one(evidence: MakeEvidence) -> None:
     made = evidence(900, 100)
-    estimate = {"estimate": 0.2, "low": 0.15, "high": 0.3, "raw": 0.1}
+    estimate = Estimate(estimate=0.2, low=0.15, high=0.3, raw=0.1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lowbg.jobs.gate.rules.ShareEstimator.overall", lambda self: estimate)
         for statistic, limit, status in [

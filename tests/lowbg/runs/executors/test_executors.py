@@ -21,7 +21,7 @@ from lowbg.runs.executors.base import Executor
 from lowbg.runs.executors.processes import ProcessExecutor
 from lowbg.runs.executors.serial import SerialExecutor
 from lowbg.runs.inputs import discover
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.progress import OnProgress, Progress
 
 
 @dataclass(frozen=True)
