@@ -128,7 +128,8 @@ class Detector:
     def _score(self, table: pa.Table, fields: FieldNames) -> pa.Table:
         import pyarrow as pa
 
-        from lowbg.formats.parquet.columns import column_at, metadata_of, text_of
+        from lowbg.formats.parquet.columns import column_at, metadata_of
+        from lowbg.formats.texts import text_of
         from lowbg.jobs.score import as_rows, document_columns
 
         engine = self._loaded()

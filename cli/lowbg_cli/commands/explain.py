@@ -68,6 +68,8 @@ def explain_command(
     config = options.resolve()
     text, own_language = _read(choice, config)
 
+    from lowbg.detector import Detector
+
     detector = Detector(config.policy)
     explanation = detector.explain(text, language=choice.language or own_language)
     if as_json:

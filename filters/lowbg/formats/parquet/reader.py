@@ -23,10 +23,9 @@ from lowbg.formats.parquet.columns import (
     check_text_column,
     column_at,
     metadata_of,
-    text_of,
-    utf8_lengths,
 )
 from lowbg.formats.parquet.layout import ParquetLayout
+from lowbg.formats.texts import text_of, utf8_lengths
 from lowbg.records import (
     Batch,
     Position,
