@@ -86,7 +86,7 @@ class Compression(StrEnum):
 class ScoreFormat(StrEnum):
     """How scores are written.
 
-    JSONL and PARQUET: one row a document, `schema.SCORE_COLUMNS`. DOLMA: dolma's attributes side
+    JSONL and PARQUET: one row a document, `schema.Columns.row`. DOLMA: dolma's attributes side
     files, line by line beside the documents, below `attributes/lowbg/`.
     """
 
@@ -301,6 +301,13 @@ class KenlmSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WatermarkSettings:
+    """Where the keys of the user's own watermark are: the path of a file."""
+
+    keys: str
+
+
+@dataclass(frozen=True, slots=True)
 class Extras:
     """What the optional scorers need; one that is null doesn't run.
 
@@ -314,9 +321,18 @@ class Extras:
     )
 
     @property
-    def any(self) -> bool:
-        """Whether an optional scorer runs."""
-        return self != Extras()
+    def by_scorer(self) -> Mapping[str, LmSettings | KenlmSettings | WatermarkSettings | None]:
+        """The settings by scorer, null where it isn't asked for.
+
+        With two LMs `binoculars` has both scorers' columns.
+        """
+        pair = self.lm is not None and self.lm.performer is not None
+        return {
+            "causal_lm": None if pair else self.lm,
+            "binoculars": self.lm if pair else None,
+            "kenlm": self.kenlm,
+            "watermark": None if self.watermark is None else WatermarkSettings(self.watermark),
+        }
 
 
 @dataclass(frozen=True, slots=True)

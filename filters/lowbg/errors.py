@@ -10,6 +10,7 @@
     ├── CheckpointError        a checkpoint is no use any more: its shard starts over
     ├── StoppedError           a run was asked to stop, and did so at a checkpoint (exit 128 + n)
     ├── ModelError             a model file is missing, cut, or not the one that was pinned
+    ├── ScorerError            a scorer failed, or its columns aren't what it declares (exit 3)
     └── ConservationError      records in ≠ human + ai + unscored + quarantined: a defect of lowbg
 
 A message says what happened, where, and what to do about it.
@@ -137,6 +138,10 @@ class StoppedError(LowbgError):
 
 class ModelError(LowbgError):
     """A model file is missing, cut, of the wrong shape or not the one that was pinned."""
+
+
+class ScorerError(LowbgError):
+    """A scorer failed, or gave columns that aren't what it declares; its author has to know."""
 
 
 class ConservationError(LowbgError):

@@ -257,11 +257,12 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         second_look=second_look_counts(judged),
         origin=judged.known,
         counted=judged.counted,
+        bins=judged.declared.bins,
     )
 
 
 def second_look_counts(judged: Judged) -> dict[str, int]:
-    """What a causal LM did with a batch, as `Statistics.second_look` counts it."""
+    """What slow scorers did with a batch, as `Statistics.second_look` counts it."""
     second = judged.second
     if second is None:
         return {}
