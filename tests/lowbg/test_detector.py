@@ -20,15 +20,16 @@ from lowbg import detector as module
 from lowbg.errors import ConfigError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-HUMAN = "We walked down to the harbour after the rain, and nobody had much to say about it. " * 9
-TEXTS = [
-    HUMAN,
-    (EXAMPLES / "ai_styled.txt").read_text(encoding="utf-8"),
-    "Short.",
-    "",
-    None,
-    "雨。",
-]
+AI = (EXAMPLES / "ai_styled.txt").read_text(encoding="utf-8")
+HUMAN = """Got to the yard at half six because Dad wanted the hull scraped before the tide came
+back. It was perishing. Pete had the radio on, some phone-in about bin collections, and every few
+minutes he shouted at it. We found two rotten planks where Mum had said there would be rotten
+planks, so nobody told her. Lunch was a pasty each, mine burnt. By three my hands were blue and the
+scraper had gone over the side; Pete says it went by itself. We never did get the port side done.
+On the way home the van made that noise again, the one like a hen in a bucket, and Dad turned the
+radio up so that he did not have to hear it. Tomorrow is Sunday, so it will rain.
+"""
+TEXTS = [HUMAN, AI, "Short.", "", None, "雨。"]
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +202,8 @@ def test_what_is_no_text_is_refused(detector: lowbg.Detector, texts: Any, says: 
     ids=["a list", "no text", "numbers"],
 )
 def test_what_is_no_table_is_refused(detector: lowbg.Detector, table: Any, says: str) -> None:
-    with pytest.raises(ConfigError, match=says) as caught:
+    with pytest.raises(ConfigError, match=says):
         detector.score_table(table)
-    assert "--" not in str(caught.value)
 
 
 def test_a_policy_that_is_none_is_refused(tmp_path: Path) -> None:
