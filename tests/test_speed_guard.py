@@ -21,11 +21,11 @@ import orjson
 import pytest
 import zstandard
 
-from lowbg.config import Policy, RunConfig
-from lowbg.formats import open_reader
+from lowbg.config import Durability, Policy, RunConfig
+from lowbg.jobs.filter import FilterTask
 from lowbg.runs.engine import Engine
+from lowbg.runs.inputs import Shard
 from lowbg.runs.shard import run_shard
-from lowbg.runs.sinks import DirectorySinks
 
 pytestmark = pytest.mark.slow
 
@@ -74,15 +74,11 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 def test_filtering_costs_at_most_a_few_times_a_copy(shard: Path, tmp_path: Path) -> None:
     engine = Engine(Policy()).setup()
     engine.warm_up()
-    config = RunConfig()
 
     def filter_it() -> None:
         result = run_shard(
-            shard.name,
-            str(shard),
-            lambda: open_reader(str(shard), config, shard.name),
-            lambda reader, _: DirectorySinks(shard.name, tmp_path, reader, config, lambda _: None),
-            engine,
+            Shard(str(shard), shard.name, 0),
+            FilterTask(RunConfig(), tmp_path, Durability(), engine),
         )
         assert result.complete
         assert result.text_bytes > CONTENT_BYTES

@@ -23,7 +23,7 @@ from lowbg.formats import open_reader
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine
 from lowbg.runs.shard import statistics_batch
-from lowbg.runs.sinks import DirectorySinks
+from lowbg.runs.sinks import Place, RoutedFiles
 from lowbg.scorers.base import Documents
 from lowbg.storage.compression import open_input
 from lowbg.text import languages
@@ -60,9 +60,7 @@ def one_pass(shards: list[str], engine: Engine) -> tuple[dict[str, float], int]:
         for shard in shards:
             config = RunConfig()
             reader = open_reader(shard, config, Path(shard).name)
-            sinks = DirectorySinks(
-                Path(shard).name, Path(folder), reader, config, lambda name: None
-            )
+            sinks = RoutedFiles(Path(folder), Place(Path(shard).name), reader, config)
             batches = iter(reader)
             while True:
                 with clock.stage("read"):

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from lowbg.settings import Heading, setting
 from lowbg_cli import terminal
 from lowbg_cli.exits import ExitCode
 
 if TYPE_CHECKING:
     from lowbg.report import Report
     from lowbg.report.results import Problem, ShardResult
-    from lowbg.runs.run import Outcome
+    from lowbg.runs.job import Outcome
 
 MESSAGES_A_KIND = 5
 """More of one kind of problem are only counted: they are in the report."""
@@ -27,9 +28,18 @@ _FIELDS_NAMED = 20
 class Judgement:
     """How an outcome is told and judged."""
 
-    quiet: bool
-    strict: bool
-    fail_above: float | None = None
+    quiet: bool = setting("Nothing on stderr but errors.", False, flags="--quiet -q")
+    fail_above: float | None = setting(
+        "Exit 1 when the AI share of the scored documents is higher (0 to 1).",
+        None,
+        unit="SHARE",
+        heading=Heading.EXIT,
+        least=0.0,
+        most=1.0,
+    )
+    strict: bool = setting(
+        "Exit 3 also when any record was quarantined.", False, heading=Heading.EXIT
+    )
 
     def end(self, outcome: Outcome, report: str | None) -> ExitCode:
         """Summary and problems on stderr; the exit code. `report` is where all of it is stored."""
@@ -97,11 +107,19 @@ def tell_problems(
         terminal.error(f"no record could be read. {_why_none(of_records)}")
 
 
+def tell_broken(shards: Sequence[ShardResult]) -> bool:
+    """Says which shards could not be read to their end; whether there are any."""
+    broken = [problem for shard in shards for problem in shard.problems if not problem.count]
+    for problem in broken:
+        terminal.error(problem.message)
+    return bool(broken)
+
+
 def _why_none(problems: Sequence[Problem]) -> str:
     """What to do about an input of which no record could be read."""
-    from lowbg.records import RejectReason
+    from lowbg.errors import ProblemKind
 
-    if all(problem.kind == RejectReason.TOO_LARGE for problem in problems):
+    if all(problem.kind == ProblemKind.TOO_LARGE for problem in problems):
         return "All are larger than --max-record-bytes allows."
     return "Is the input JSONL, an object a line, or Parquet, and does --text-field name the text?"
 
@@ -136,7 +154,8 @@ def _messages(problems: Sequence[Problem], report: str | None) -> list[str]:
 
 def text_field_hint(shards: Sequence[ShardResult]) -> str:
     """What to do when no record at all has the text field; empty where some have."""
-    missing = sum(p.count for shard in shards for p in shard.problems if p.kind == "missing_text")
+    problems = [problem for shard in shards for problem in shard.problems]
+    missing = sum(p.count for p in problems if p.kind == "missing_text")
     if not missing or missing != sum(shard.records for shard in shards):
         return ""
     fields = sorted({field for shard in shards for field in shard.seen_fields})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lowbg.amounts import bytes_text, counted
 from lowbg.config import Existing, RunConfig, as_dict
+from lowbg.settings import leaves
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
@@ -21,9 +23,9 @@ def check_existing(output: Path, existing: Existing) -> None:
     # The library's check makes a directory that is missing.
     if output.exists():
         from lowbg.jobs.filter import LAYOUT
-        from lowbg.runs.directory import check_output
+        from lowbg.runs.directory import OutputDirectory
 
-        check_output(output, existing, LAYOUT)
+        OutputDirectory(output, LAYOUT).check(existing)
 
 
 def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[Shard]) -> None:
@@ -31,14 +33,14 @@ def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[
 
     A local shard's format is told by its first bytes; remote ones and stdin aren't touched.
     """
-    rows = [*((key, value) for key, value in where.items()), *_flat("", as_dict(config))]
+    rows = [*((key, value) for key, value in where.items()), *leaves(as_dict(config))]
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         print(terminal.printable(f"{key:<{width}}  {_spelled(value)}".rstrip()))
     total = sum(shard.size for shard in shards)
-    print(f"\n{terminal.plural(len(shards), 'shard')}, {terminal.size(total)}")
+    print(f"\n{counted(len(shards), 'shard')}, {bytes_text(total, three_digits=True)}")
     for shard in shards:
-        size = terminal.size(shard.size) if shard.size or _is_local(shard) else "?"
+        size = bytes_text(shard.size, three_digits=True) if shard.size or _is_local(shard) else "?"
         name = f"{shard.name}  ({shard.path})"
         print(terminal.printable(f"  {size:>8}  {guess_format(shard):<14}  {name}"))
 
@@ -59,15 +61,6 @@ def guess_format(shard: Shard) -> str:
 
 def _is_local(shard: Shard) -> bool:
     return shard.path != "-" and "://" not in shard.path
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted names with their values."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
-    else:
-        yield prefix, value
 
 
 def _spelled(value: object) -> str:

@@ -12,11 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from lowbg.amounts import bytes_text, duration_text
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
-    from lowbg.runs.shard import OnProgress, Progress
+    from lowbg.runs.progress import Observer, Progress
 
 SECONDS_BETWEEN = 0.25
 """Between two refreshes; more often is restless, and costs bandwidth over ssh."""
@@ -47,8 +48,8 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
     What matters less is left out first: the counts, the total, the long bar.
     """
     room = width - 1
-    rate = f"{terminal.size(state.rate)}/s" if state.rate is not None else ""
-    done = terminal.size(state.consumed)
+    rate = f"{bytes_text(state.rate, three_digits=True)}/s" if state.rate is not None else ""
+    done = bytes_text(state.consumed, three_digits=True)
     counts = f"{state.records:,} records  {state.ai:,} AI"
     short = f"{state.ai:,} AI"
     if state.total is None:
@@ -59,9 +60,9 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
         left = ""
         if state.rate:
             rest = max(0, state.total - state.consumed)
-            left = f"{terminal.duration(rest / state.rate)} left"
+            left = f"{duration_text(rest / state.rate)} left"
         long, small = (_bar(share, cells, unicode=unicode) for cells in _BAR_WIDTHS)
-        of_total = f"{done} of {terminal.size(state.total)}"
+        of_total = f"{done} of {bytes_text(state.total, three_digits=True)}"
         choices = [
             [percent, long, of_total, rate, left, counts],
             [percent, small, of_total, rate, left, counts],
@@ -134,14 +135,16 @@ class ProgressLine:
 
 
 @contextmanager
-def progress_line(shards: Sequence[Shard], *, quiet: bool) -> Iterator[OnProgress | None]:
-    """What a run reports its progress to; null where nobody watches."""
+def progress_line(shards: Sequence[Shard], *, quiet: bool) -> Iterator[Observer]:
+    """What a run reports its progress to: a line, where somebody watches."""
+    from lowbg.runs.progress import NOBODY, Observer
+
     if quiet or not terminal.is_interactive() or os.environ.get("TERM") == "dumb":
-        yield None
+        yield NOBODY
         return
     line = ProgressLine(sys.stderr, total_size(shards))
     try:
-        yield line
+        yield Observer(line)
     finally:
         line.close()
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lowbg.config import Policy, RunConfig, Verdict
     from lowbg.jobs.explain import Explanation, explain
-    from lowbg.jobs.filter import FilterJob, filter_shards, filter_stream
+    from lowbg.jobs.filter import FilterJob, FilterStreamJob, filter_shards, filter_stream
     from lowbg.jobs.score import ScoreJob, score_shards
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard, discover
-    from lowbg.runs.run import Outcome
+    from lowbg.runs.job import Outcome
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,8 @@ _HOMES = {
     "Engine": "runs.engine",
     "Explanation": "jobs.explain",
     "FilterJob": "jobs.filter",
-    "Outcome": "runs.run",
+    "FilterStreamJob": "jobs.filter",
+    "Outcome": "runs.job",
     "Policy": "config",
     "RunConfig": "config",
     "ScoreJob": "jobs.score",
@@ -40,6 +41,7 @@ __all__ = [
     "Engine",
     "Explanation",
     "FilterJob",
+    "FilterStreamJob",
     "Outcome",
     "Policy",
     "RunConfig",

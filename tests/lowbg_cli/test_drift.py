@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer.main
 from examples.make_sample import ai_documents, human_documents
 from tests.pages import DOCS, blocks, read, recipe_commands
 from tests.pieces import pieces
 from typer.testing import Result
 
-from lowbg_cli.commands.drift import drift_app
+from lowbg_cli.commands.drift import DRIFT
 
 Run = Callable[..., Result]
 SMALL = ("--documents", 120, "--words", 6_000)
@@ -226,6 +225,7 @@ def test_the_page_s_recipes_run_as_written(
         assert (tmp_path / name).stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_the_page_s_cron_line_mails_when_it_alerts(
     crawls: dict[str, Path], base: Path, tmp_path: Path
 ) -> None:
@@ -263,5 +263,5 @@ def test_help_is_light_whole_and_fits_a_terminal(run: Run, name: str) -> None:
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert got.stderr.strip() == "set()"
     assert max(map(len, got.stdout.splitlines())) <= 100
-    for parameter in typer.main.get_group(drift_app).commands[name].params:
-        assert getattr(parameter, "help", None), parameter.name
+    for option in DRIFT.commands[name].options:
+        assert option.setting.help, option.name

@@ -118,7 +118,7 @@ def test_what_is_new_alone_is_read_and_judged(
         opened.append(Path(path).name)
         return open_reader(path, *rest)
 
-    monkeypatch.setattr("lowbg.runs.run.open_reader", noting)
+    monkeypatch.setattr("lowbg.runs.reading.open_reader", noting)
     assert run(*args, "--fail-above", "0.01").exit_code == 0
     assert opened == ["b.jsonl"]
 
@@ -340,8 +340,7 @@ def test_a_glob_may_match_nothing_but_a_folder_must_be_there(run: Run, tmp_path:
 KILLED = """
 import os, signal, sys
 import lowbg.runs.checkpoints as checkpoints
-import lowbg.runs.shard as pipeline
-import lowbg.runs.run as running
+import lowbg.runs.directory as directory
 
 def killing(module, name, after):
     original = getattr(module, name)
@@ -359,9 +358,9 @@ if where == "in a shard":
 elif where == "before its names":
     killing(checkpoints.Journal, "seal", True)
 elif where == "before the report":
-    killing(running, "write_json", False)
+    killing(directory, "write_json", False)
 elif where == "before the manifest":
-    killing(running, "write_manifest", False)
+    killing(directory, "write_manifest", False)
 sys.argv[0] = "lowbg"
 from lowbg_cli.app import main
 main()

@@ -23,6 +23,7 @@ from lowbg.decision.policy import load_policy
 from lowbg.errors import StoppedError
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.runs.inputs import discover
+from lowbg.runs.progress import Observer
 from lowbg.runs.stopping import STOP
 from lowbg.scorers.lm.store import locate
 
@@ -243,7 +244,7 @@ def test_an_interrupted_run_goes_on(shard: Path, model: Path, tmp_path: Path) ->
 
     try:
         with pytest.raises(StoppedError):
-            filter_shards(job("cut", Existing.REFUSE), stop)
+            filter_shards(job("cut", Existing.REFUSE), Observer(stop))
     finally:
         STOP.reset()
     assert 0 < seen[-1] < 200

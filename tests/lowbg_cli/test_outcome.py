@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from lowbg.errors import ProblemKind
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
-from lowbg.runs.run import Outcome
+from lowbg.runs.job import Outcome
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.outcome import exit_code, tell_problems, text_field_hint
 
@@ -31,8 +32,8 @@ def outcome(*shards: ShardResult) -> Outcome:
     return Outcome(no_report, shards)
 
 
-BROKEN = Problem("invalid_json", "a:1: invalid JSON. Record quarantined.", 3)
-CUT = Problem("cutstream", "b: ends early", 0)
+BROKEN = Problem(ProblemKind.INVALID_JSON, "a:1: invalid JSON. Record quarantined.", 3)
+CUT = Problem(ProblemKind.CUT_STREAM, "b: ends early", 0)
 
 
 def told(capsys: pytest.CaptureFixture[str], *shards: ShardResult, **how: bool) -> list[str]:
@@ -52,7 +53,7 @@ def test_shards_are_errors_records_are_warnings(capsys: pytest.CaptureFixture[st
 
 
 def test_at_most_five_of_a_kind(capsys: pytest.CaptureFixture[str]) -> None:
-    shards = [shard(f"s{i}", Problem("cutstream", f"s{i}: cut", 0)) for i in range(8)]
+    shards = [shard(f"s{i}", Problem(ProblemKind.CUT_STREAM, f"s{i}: cut", 0)) for i in range(8)]
     errors = told(capsys, *shards)
     assert len(errors) == 6
     assert errors[-1] == "lowbg: error: and 3 more (cutstream); see out/report.json"
@@ -65,7 +66,7 @@ def test_quiet_leaves_errors_alone(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_wrong_text_field_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    missing = Problem("missing_text", "a:1: no field 'text'. Record quarantined.", 10)
+    missing = Problem(ProblemKind.MISSING_TEXT, "a:1: no field 'text'. Record quarantined.", 10)
     wrong = shard("a", missing, fields="title body")
     assert text_field_hint([wrong]) == (
         "no record has the text field; the fields there are: body, title. "
@@ -103,9 +104,9 @@ def test_an_input_without_a_readable_record_is_no_success(
 
 
 def test_records_that_are_all_too_large(capsys: pytest.CaptureFixture[str]) -> None:
-    large = Problem("too_large", "a:1: above the limit. Record quarantined.", 10)
+    large = Problem(ProblemKind.TOO_LARGE, "a:1: above the limit. Record quarantined.", 10)
     assert told(capsys, shard("a", large))[-1] == (
         "lowbg: error: no record could be read. All are larger than --max-record-bytes allows."
     )
-    mixed = Problem("too_large", "a:1: above the limit. Record quarantined.", 7)
+    mixed = Problem(ProblemKind.TOO_LARGE, "a:1: above the limit. Record quarantined.", 7)
     assert "Is the input JSONL" in told(capsys, shard("a", mixed, BROKEN))[-1]

@@ -6,13 +6,14 @@ import time
 import pytest
 
 from lowbg.runs.inputs import Shard
+from lowbg.runs.progress import NOBODY
 from lowbg_cli.progress import ProgressLine, State, progress_line, render_line, total_size
 
 HALF = State(consumed=140_000_000, total=280_000_000, rate=84e6, records=1_234_567, ai=12_345)
 
 
 def report(shard: str, consumed: int, records: int, ai: int) -> object:
-    from lowbg.runs.shard import Progress
+    from lowbg.runs.progress import Progress
 
     return Progress(shard, consumed, records, ai)
 
@@ -70,8 +71,8 @@ def test_shards_add_up_and_refreshes_are_calm(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_no_line_where_nobody_watches() -> None:
-    with progress_line([], quiet=False) as on_progress:
-        assert on_progress is None
+    with progress_line([], quiet=False) as observer:
+        assert observer is NOBODY
 
 
 @pytest.mark.parametrize(

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
-import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
-from lowbg.config import RunConfig
 from lowbg.errors import CheckpointError, ConfigError, LockedError, OutputError
 from lowbg.formats.base import Reader
 from lowbg.formats.naming import output_name
-from lowbg.report import collect
 from lowbg.runs import manifest
 from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
-from lowbg.runs.engine import Engine
-from lowbg.runs.inputs import Shard
-from lowbg.runs.job import Job, Place, run_job
+from lowbg.runs.job import Job, Outcome, StreamJob
+from lowbg.runs.mapping import map_shards
+from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.routing import Route
-from lowbg.runs.run import OnShard, Outcome, reader_opener, run_info
-from lowbg.runs.shard import OnProgress, run_shard
-from lowbg.runs.sinks import DirectorySinks, StreamSinks
+from lowbg.runs.run import DirectoryTask, StreamRun, open_run
+from lowbg.runs.shard import run_shard
+from lowbg.runs.sinks import Place, RoutedFiles, StreamOutputs
 from lowbg.storage.files import replace_file
 from lowbg.storage.typed import FileType
 
@@ -53,29 +48,36 @@ class FilterJob(Job):
     reserve: Path | None = None
 
 
-def filter_shards(
-    job: FilterJob, on_progress: OnProgress | None = None, on_shard: OnShard | None = None
-) -> Outcome:
+def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
     """Runs the job; outputs, report and manifest are on disk when it returns.
 
-    Raises what `jobs.run_job` does.
+    Raises `ConfigError` when the output directory holds something that `job.existing` doesn't
+    allow for, `LockedError` when another run is at work there, and `StoppedError` when it was
+    asked to stop. A shard that fails doesn't stop the others: it is in the outcome.
     """
     if job.reserve is not None:
         _check_reserve(job.reserve, job)
-
-    def name_of(shard: str) -> str:
-        return output_name(shard, job.config.compression)
-
-    def keep(outcome: Outcome) -> Outcome:
-        if job.reserve is None:
-            return outcome
-        return replace(outcome, reserved=_append_to_reserve(job.reserve, job))
-
-    return run_job(job, LAYOUT, name_of, _open_sinks, on_progress, on_shard, keep)
+    task = FilterTask(job.config, job.output, job.durability)
+    with open_run(job, LAYOUT, task.name_of, observer) as run:
+        for ended in map_shards(task, run.waiting, job.crew, observer, run.engine):
+            run.add(ended)
+        outcome = run.finish()
+        if job.reserve is not None:
+            outcome = replace(outcome, reserved=_append_to_reserve(job.reserve, job))
+    return outcome
 
 
-def _open_sinks(place: Place, reader: Reader) -> DirectorySinks:
-    return DirectorySinks(place.shard, place.root, reader, place.config, place.part_of)
+@dataclass(frozen=True, slots=True)
+class FilterTask(DirectoryTask):
+    """What is done with a shard: every record goes where its verdict says."""
+
+    def name_of(self, shard: str) -> str:
+        """What a shard's outputs are called."""
+        return output_name(shard, self.config.compression)
+
+    def open_outputs(self, place: Place, reader: Reader) -> RoutedFiles:
+        """The shard's files."""
+        return RoutedFiles(self.output, place, reader, self.config)
 
 
 def _check_reserve(reserve: Path, job: FilterJob) -> None:
@@ -123,45 +125,38 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
     return reserved
 
 
-def filter_stream(
-    shards: Sequence[Shard],
-    stdin: BinaryIO | None,
-    human: BinaryIO,
-    ai: Path | None,
-    quarantine: Path | None,
-    config: RunConfig,
-    command: str = "",
-    on_progress: OnProgress | None = None,
-) -> Outcome:
-    """Filters shards, in their order, into one stream of human lines.
+@dataclass(frozen=True, slots=True)
+class FilterStreamJob(StreamJob):
+    """One run of `lowbg filter` as a part of a pipeline: human lines go to `human`.
 
     AI lines go to the file `ai`, compressed as its name says, or nowhere when it is null: the
-    caller must have been told to discard them. `BrokenPipeError` passes through.
+    caller must have been told to discard them. `quarantine` is a file, or null to count alone.
     """
-    engine = Engine(config.policy, config.extras)
-    engine.prepare()
-    engine.setup()
-    started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
-    sinks = StreamSinks(human, ai, quarantine, config)
-    results = []
+
+    human: BinaryIO = field(kw_only=True)
+    ai: Path | None = None
+    quarantine: Path | None = None
+
+
+def filter_stream(job: FilterStreamJob, observer: Observer = NOBODY) -> Outcome:
+    """Filters shards, in their order, into one stream. `BrokenPipeError` passes through."""
+    outputs = StreamOutputs(job.human, job.ai, job.quarantine, job.config)
+    run = _FilterStream(job, outputs)
     try:
-        for shard in shards:
-            opener = reader_opener(shard, stdin, config)
-            results.append(
-                run_shard(
-                    shard.name,
-                    shard.path,
-                    opener,
-                    lambda reader, _: sinks.taking(reader),
-                    engine,
-                    on_progress,
-                    threads=config.threads,
-                )
-            )
-        files = sinks.commit()
+        results = [run_shard(shard, run, observer.progress) for shard in job.shards]
+        files = outputs.commit()
     finally:
-        sinks.discard()
+        outputs.discard()
     if results and files:
         results[-1] = msgspec.structs.replace(results[-1], outputs=files)
-    info = run_info(engine, config, command, started, time.perf_counter() - clock, 1, "stream", ())
-    return Outcome(collect(info, results), tuple(results))
+    return run.outcome(results)
+
+
+class _FilterStream(StreamRun):
+    def __init__(self, job: FilterStreamJob, outputs: StreamOutputs) -> None:
+        super().__init__(job)
+        self._outputs = outputs
+
+    def open_outputs(self, place: Place, reader: Reader) -> StreamOutputs:
+        """The stream: it serves all shards of formats that it takes."""
+        return self._outputs.taking(reader)

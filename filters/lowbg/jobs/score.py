@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, Final, TypeAlias
+from pathlib import Path
+from typing import BinaryIO, Final
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
 from lowbg import schema
-from lowbg.arrays import float32_or_none
-from lowbg.config import VERDICTS, RunConfig, ScoreFormat
+from lowbg.config import VERDICTS, ScoreFormat
 from lowbg.errors import OutputError
 from lowbg.formats import table_format
-from lowbg.formats.base import Output, Reader, TableFormat, Writer
-from lowbg.formats.jsonl.rows import lines
+from lowbg.formats.base import Output, Reader, TableFormat
+from lowbg.formats.jsonl.rows import lines, python_values
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import stem
-from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
 from lowbg.records import Batch, Payload, Rejected
-from lowbg.report import collect
-from lowbg.runs.checkpoints import Checkpoint
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.engine import Engine, Judged
-from lowbg.runs.inputs import Shard
-from lowbg.runs.job import Job, Place, run_job
-from lowbg.runs.run import OnShard, Outcome, reader_opener, run_info
-from lowbg.runs.shard import OnProgress, run_shard
-from lowbg.runs.sinks import QUARANTINE, check_inside
-from lowbg.storage.files import PartState, WrittenFile
+from lowbg.runs.job import Job, Outcome, StreamJob
+from lowbg.runs.mapping import map_shards
+from lowbg.runs.progress import NOBODY, Observer
+from lowbg.runs.run import DirectoryTask, StreamRun, open_run
+from lowbg.runs.shard import run_shard
+from lowbg.runs.sinks import Place, ShardFiles, check_inside
+from lowbg.storage.files import WrittenFile
 
 ROWS: Final = "rows"
 
@@ -45,17 +41,30 @@ class ScoreJob(Job):
     format: ScoreFormat = ScoreFormat.JSONL
 
 
-def score_shards(
-    job: ScoreJob, on_progress: OnProgress | None = None, on_shard: OnShard | None = None
-) -> Outcome:
+def score_shards(job: ScoreJob, observer: Observer = NOBODY) -> Outcome:
     """Runs the job; rows, report and manifest are on disk when it returns.
 
-    Raises what `jobs.run_job` does.
+    Raises what `filter_shards` does.
     """
     target_of = partial(rows_path, job.format)
     layout = Layout("score", COMMON_ENTRIES, target_of, format=job.format)
-    open_sinks = partial(_open_sinks, job.format)
-    return run_job(job, layout, target_of, open_sinks, on_progress, on_shard)
+    task = ScoreTask(job.config, job.output, job.durability, format=job.format)
+    with open_run(job, layout, target_of, observer) as run:
+        for ended in map_shards(task, run.waiting, job.crew, observer, run.engine):
+            run.add(ended)
+        return run.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTask(DirectoryTask):
+    """What is done with a shard: every document becomes a row."""
+
+    format: ScoreFormat = ScoreFormat.JSONL
+
+    def open_outputs(self, place: Place, reader: Reader) -> RowFiles:
+        """The shard's rows and its quarantine."""
+        assert isinstance(self.judge, Engine)
+        return RowFiles(self.output, place, self.format, self.judge.columns)
 
 
 def rows_path(form: ScoreFormat, shard: str) -> str:
@@ -67,59 +76,30 @@ def rows_path(form: ScoreFormat, shard: str) -> str:
     return f"attributes/lowbg/{name}"
 
 
-def score_stream(
-    shards: Sequence[Shard],
-    stdin: BinaryIO | None,
-    out: BinaryIO,
-    config: RunConfig,
-    command: str = "",
-    on_progress: OnProgress | None = None,
-) -> Outcome:
-    """Scores shards, in their order, into one stream of JSON lines.
+@dataclass(frozen=True, slots=True)
+class ScoreStreamJob(StreamJob):
+    """One run of `lowbg score` into the stream `out`, as JSON lines."""
+
+    out: BinaryIO = field(kw_only=True)
+
+
+def score_stream(job: ScoreStreamJob, observer: Observer = NOBODY) -> Outcome:
+    """Scores shards, in their order.
 
     Records that cannot be read have no row; they are counted and named in the outcome.
     """
-    engine = Engine(config.policy, config.extras)
-    engine.prepare()
-    engine.setup()
-    started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
-    writer = StreamWriter(out)
-    results = []
-    for shard in shards:
-        opener = reader_opener(shard, stdin, config)
-        sinks = _RowStream(shard.name, writer)
-        results.append(
-            run_shard(shard.name, shard.path, opener, partial(_same, sinks), engine, on_progress)
-        )
-    info = run_info(engine, config, command, started, time.perf_counter() - clock, 1, "stream", ())
-    return Outcome(collect(info, results), tuple(results))
+    run = _ScoreStream(job)
+    return run.outcome([run_shard(shard, run, observer.progress) for shard in job.shards])
 
 
-def _same(sinks: _RowStream, reader: Reader, checkpoint: Checkpoint | None) -> _RowStream:
-    return sinks
+class _ScoreStream(StreamRun):
+    def __init__(self, job: ScoreStreamJob) -> None:
+        super().__init__(job)
+        self._writer = StreamWriter(job.out)
 
-
-def _open_sinks(form: ScoreFormat, place: Place, reader: Reader) -> _RowFiles:
-    root, target = place.root, place.root / rows_path(form, place.shard)
-    check_inside(root, target)
-    quarantine = quarantine_path(root, place.shard)
-    check_inside(root, quarantine)
-    rejected = QuarantineWriter(quarantine, root, place.part_of(QUARANTINE))
-    part = place.part_of(ROWS)
-    try:
-        if form is ScoreFormat.DOLMA:
-            return _RowFiles(place, JsonlWriter(target, root, "gzip", part), dolma_rows, rejected)
-        table = table_format(form.value)
-        output = Output(target, root, part=part)
-        writer = table.open_table(schema.score_schema(place.columns), output)
-        return _RowFiles(place, writer, partial(_rows, table), rejected)
-    except BaseException:
-        rejected.abort()
-        raise
-
-
-RowMaker: TypeAlias = Callable[[str, Batch, Judged], Payload]
-"""Turns a judged batch of a shard into rows to write."""
+    def open_outputs(self, place: Place, reader: Reader) -> _RowStream:
+        """The stream, for the rows of one shard."""
+        return _RowStream(place.shard, self._writer)
 
 
 class _RowStream:
@@ -151,82 +131,72 @@ class _RowStream:
         """Nothing: what was written is out."""
 
 
-class _RowFiles:
+class RowFiles(ShardFiles):
     """Every document of a shard becomes a row of its file; what could not be read has another."""
 
     def __init__(
-        self,
-        place: Place,
-        writer: Writer,
-        rows: RowMaker,
-        quarantine: QuarantineWriter,
+        self, root: Path, place: Place, form: ScoreFormat, columns: schema.Columns
     ) -> None:
+        super().__init__(root, place)
         self._shard = place.shard
-        self._writer = writer
-        self._rows = rows
-        self._quarantine = quarantine
+        self._table = None if form is ScoreFormat.DOLMA else table_format(form.value)
         before = place.checkpoint
         self._gaps = before.tally.blank + before.tally.quarantined if before is not None else 0
+        target, part = root / rows_path(form, place.shard), place.part(ROWS)
+        with self.opening():
+            check_inside(root, target)
+            if self._table is None:
+                self.writers[ROWS] = JsonlWriter(target, root, "gzip", part)
+            else:
+                output = Output(target, root, part=part)
+                self.writers[ROWS] = self._table.open_table(columns.schema, output)
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one row a document."""
         self._gaps += batch.blank
         keep = np.ones(len(batch), np.bool_)
-        self._writer.write(self._rows(self._shard, batch, judged), keep)
+        rows = (
+            dolma_rows(self._shard, batch, judged)
+            if self._table is None
+            else _rows(self._table, self._shard, batch, judged)
+        )
+        self.writers[ROWS].write(rows, keep)
         return len(batch)
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read."""
         self._gaps += sum(record.count for record in rejected)
-        self._quarantine.write(shard, rejected)
-
-    def checkpoint(self, turn: int) -> dict[str, PartState]:
-        """Makes what was written durable, and says by output how far it is."""
-        parts = {ROWS: self._writer.checkpoint(turn)}
-        quarantine = self._quarantine.checkpoint(turn)
-        return {**parts, QUARANTINE: quarantine} if quarantine is not None else parts
+        super().quarantine(shard, rejected)
 
     def end_shard(self) -> dict[str, WrittenFile]:
         """Finishes the shard's files; the quarantine only where it holds something."""
-        if self._rows is dolma_rows and self._gaps:
+        if self._table is None and self._gaps:
             raise OutputError(
                 f"{self._shard}: {self._gaps} of its lines are no readable records, and dolma "
                 "pairs attributes with documents line by line. Nothing of this shard was written; "
                 "take out those lines, or score it with --as jsonl."
             )
-        files = {ROWS: self._writer.finish()}
-        quarantine = self._quarantine.finish()
-        return {**files, QUARANTINE: quarantine} if quarantine is not None else files
-
-    def publish(self) -> None:
-        """Gives the shard's files their names."""
-        self._writer.publish()
-        self._quarantine.publish()
-
-    def abort(self) -> None:
-        """Removes what was not committed; parts stay."""
-        self._writer.abort()
-        self._quarantine.abort()
+        return super().end_shard()
 
 
 def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
-    """The rows of a judged batch: `schema.SCORE_COLUMNS`, then the optional ones that there are."""
+    """The rows of a judged batch, as its scorers declare them."""
     decisions = judged.decisions
     codes = pa.array([*judged.documents.language_codes], pa.string())
     language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
     known = judged.documents.languages >= 0
     own: dict[str, pa.Array] = {
-        "id": batch.metadata.id,
-        "shard": pa.array([shard] * len(batch), pa.string()),
-        "record": pa.array(batch.records, pa.int64()),
-        "language": codes.take(pa.array(language, pa.int64(), mask=~known)),
-        "words": pa.array(judged.documents.tokens.words_per_document, pa.int64()),
-        "ai_score": decisions.score,
-        "verdict": pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
-        "reasons": decisions.reasons_array(),
+        schema.ID.name: batch.metadata.id,
+        schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
+        schema.RECORD.name: pa.array(batch.records, pa.int64()),
+        schema.LANGUAGE.name: codes.take(pa.array(language, pa.int64(), mask=~known)),
+        schema.WORDS.name: pa.array(judged.documents.tokens.words_per_document, pa.int64()),
+        schema.AI_SCORE.name: decisions.score,
+        schema.VERDICT.name: pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
+        schema.REASONS.name: decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}
-    wanted = schema.score_schema(judged.columns)
+    wanted = judged.declared.schema
     return pa.RecordBatch.from_arrays(
         [columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted
     )
@@ -241,10 +211,12 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     """dolma attributes: `{id, attributes: {name: [[start, end, score]]}}`, in characters."""
     table = score_table(shard, batch, judged)
     lengths = [len(text) for text in batch.text.to_pylist()]
+    features = {column.name for column in (*judged.declared.features, schema.AI_SCORE)}
     numeric = [
-        (name, float32_or_none(table.column(name)))
-        for name in table.schema.names
-        if pa.types.is_float32(table.schema.field(name).type)
+        (column.name, python_values(table.column(column.name)))
+        for column in table.schema
+        if column.name in features
+        and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
     ]
     verdicts = table.column("verdict").to_pylist()
     rows = []

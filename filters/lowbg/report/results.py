@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from lowbg.errors import ProblemKind
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
 from lowbg.storage.typed import Closed, Count, Interval, Open, Seconds, Share
@@ -18,11 +19,11 @@ from lowbg.storage.typed import Closed, Count, Interval, Open, Seconds, Share
 class Problem(Closed, frozen=True):
     """Something that went wrong with a shard as a whole, or a kind of record in it.
 
-    `kind` is a `RejectReason` value, or "cut", "format", "output", "vanished" …; `count` is how
-    many records it concerns (0: the shard as a whole); `message` is the first one's, located.
+    `count` is how many records it concerns (0: the shard as a whole); `message` is the first one's,
+    located.
     """
 
-    kind: str
+    kind: ProblemKind
     message: str
     count: Count
 

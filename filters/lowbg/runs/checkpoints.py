@@ -23,7 +23,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from lowbg.config import Durability, ScoreFormat
-from lowbg.errors import CheckpointError, OutputError
+from lowbg.errors import CheckpointError, OutputError, ProblemKind
 from lowbg.records import Position
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
@@ -34,8 +34,6 @@ from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType
 FOLDER: Final = ".lowbg"
 SCHEMA: Final = "lowbg.checkpoint/1"
 _STARTS_OVER: Final = "Its shard starts over"
-
-_LASTING_PROBLEMS: Final = ("cutstream", "format")
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +50,9 @@ class Tally(msgspec.Struct, forbid_unknown_fields=True):
     ai: int = 0
     quarantined: int = 0
     lm_seconds: float = 0.0
-    problems: dict[str, Problem] = msgspec.field(default_factory=dict)
+    problems: dict[ProblemKind, Problem] = msgspec.field(default_factory=dict)
 
-    def add_problem(self, kind: str, message: str, count: int) -> None:
+    def add_problem(self, kind: ProblemKind, message: str, count: int) -> None:
         """Counts a problem; the first message of a kind is kept."""
         known = self.problems.get(kind)
         if known is None:
@@ -183,7 +181,7 @@ class Journal:
         """
         if self._durability.digests:
             result = replace(result, input_sha256=input_digest(self.shard))
-        lasting = all(p.count or is_lasting(p.kind) for p in result.problems)
+        lasting = all(p.count or p.kind.lasting for p in result.problems)
         if not result.outputs or not lasting:
             return result
         path = self.root / FOLDER / "shards" / f"{self._key}.json"
@@ -196,11 +194,6 @@ class Journal:
         """Removes the parts: they were published, or are of no use."""
         with naming(self.folder), suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
-
-
-def is_lasting(kind: str) -> bool:
-    """Whether a problem is of the input's bytes: reading them again gives the same."""
-    return kind in _LASTING_PROBLEMS
 
 
 def key_of(name: str) -> str:

@@ -1,4 +1,8 @@
-"""What lies in an output directory: whose it is, whether it may be written to, and clearing it."""
+"""An output directory: whose it is, what lies there, and putting a run's files in place.
+
+What is written there is written by one run at a time, under a lock. `report.json`, `report.html`
+and, last, the manifest are written when every shard's files are in place.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,24 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
+
+from msgspec import UNSET
 
 from lowbg.config import Existing, ScoreFormat
 from lowbg.errors import ConfigError, OutputError
+from lowbg.report import Report, write_html, write_json
+from lowbg.report.results import RunInfo, ShardResult
 from lowbg.runs import checkpoints
+from lowbg.runs.checkpoints import AnyRecord
+from lowbg.runs.inputs import Shard
 from lowbg.runs.manifest import NAME as MANIFEST
-from lowbg.runs.manifest import inside, listed_files
+from lowbg.runs.manifest import inside, listed_files, write_manifest
 from lowbg.storage.files import naming
+from lowbg.storage.locks import run_lock
 
 COMMON_ENTRIES: Final = ("quarantine", "report.json", "report.html", MANIFEST, checkpoints.FOLDER)
 """What every command makes at the top of an output directory."""
@@ -48,50 +60,149 @@ class Layout:
         return [self.target_of(name) for name in shards] if self.target_of is not None else []
 
 
-def check_output(output: Path, existing: Existing, layout: Layout) -> None:
-    """Makes the directory if it is missing.
+class OutputDirectory:
+    """The directory `path`, into which a command writes what `layout` says."""
 
-    Raises `ConfigError` when it cannot be used, holds files of others or a run of another command,
-    or holds a run and `existing` says to refuse it.
-    """
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"{output} is a file; -o takes a directory")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        present = sorted(entry.name for entry in output.iterdir())
-    except OSError as error:
-        raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
-    present = [name for name in present if not _LEFTOVER.fullmatch(name)]
-    _check_command(output, layout)
-    foreign = _foreign(output, present, layout)
-    if foreign:
-        some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
-        raise ConfigError(
-            f"{output} holds files that lowbg did not make ({some}). "
-            "Choose an empty directory for -o."
-        )
-    if _is_occupied(output, present) and existing is Existing.REFUSE:
-        what = "a run" if MANIFEST in present else "an unfinished run"
-        more = "--incremental to add what is new, " if layout.grows else ""
-        raise ConfigError(
-            f"{output} already holds {what}. Use --resume to go on with it, {more}--overwrite to "
-            "replace it, or choose another -o."
-        )
-    links = [name for name in present if (output / name).is_symlink()]
-    if links and existing in GOES_ON:
-        raise ConfigError(
-            f"{output / links[0]} is a symbolic link; lowbg doesn't write through it. "
-            "Choose another -o."
-        )
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path = path
+        self.layout = layout
+
+    def check(self, existing: Existing) -> None:
+        """Makes the directory if it is missing.
+
+        Raises `ConfigError` when it cannot be used, holds files of others or a run of another
+        command, or holds a run and `existing` says to refuse it.
+        """
+        output, layout = self.path, self.layout
+        if output.exists() and not output.is_dir():
+            raise ConfigError(f"{output} is a file; -o takes a directory")
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            present = sorted(entry.name for entry in output.iterdir())
+        except OSError as error:
+            raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
+        present = [name for name in present if not _LEFTOVER.fullmatch(name)]
+        self._check_command()
+        foreign = _foreign(output, present, layout)
+        if foreign:
+            some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
+            raise ConfigError(
+                f"{output} holds files that lowbg did not make ({some}). "
+                "Choose an empty directory for -o."
+            )
+        if _is_occupied(output, present) and existing is Existing.REFUSE:
+            what = "a run" if MANIFEST in present else "an unfinished run"
+            more = "--incremental to add what is new, " if layout.grows else ""
+            raise ConfigError(
+                f"{output} already holds {what}. Use --resume to go on with it, {more}--overwrite "
+                "to replace it, or choose another -o."
+            )
+        links = [name for name in present if (output / name).is_symlink()]
+        if links and existing in GOES_ON:
+            raise ConfigError(
+                f"{output / links[0]} is a symbolic link; lowbg doesn't write through it. "
+                "Choose another -o."
+            )
+
+    @contextmanager
+    def held(self, existing: Existing) -> Iterator[Self]:
+        """Checks the directory and holds its lock; files that killed runs left are removed.
+
+        Raises `ConfigError` as `check` does, `LockedError` when another run is at work there.
+        """
+        self.check(existing)
+        with run_lock(self.path):
+            self.check(existing)
+            self._remove_leftovers()
+            yield self
+
+    def record(self, existing: Existing) -> AnyRecord | None:
+        """What the run noted that is to be gone on with; null where there is none.
+
+        Raises `ConfigError` where there are outputs, but no notes to go on by.
+        """
+        found = checkpoints.read_record(self.path) if existing in GOES_ON else None
+        if found is None and existing in GOES_ON:
+            if _is_occupied(self.path, [entry.name for entry in self.path.iterdir()]):
+                raise ConfigError(
+                    f"{self.path} holds a run that notes nothing to go on with. "
+                    "Use --overwrite to replace it, or choose another -o."
+                )
+        return found
+
+    def begin(self, record: AnyRecord) -> None:
+        """Notes which run the directory holds from now on."""
+        checkpoints.write_record(self.path, record)
+        # A directory that has a manifest is whole: from now on this one isn't.
+        with naming(self.path / MANIFEST):
+            (self.path / MANIFEST).unlink(missing_ok=True)
+
+    def commit(
+        self,
+        info: RunInfo,
+        shards: Sequence[ShardResult],
+        report: Report | None = None,
+        mix: Any = UNSET,
+    ) -> None:
+        """Writes the report, if there is one, and the manifest: the directory is whole then.
+
+        `mix` says what a mix is made of. Raises `OutputError`.
+        """
+        reports = ["report.json", "report.html"] if report is not None else []
+        if report is not None:
+            write_json(report, self.path / reports[0])
+            write_html(report, self.path / reports[1])
+        write_manifest(self.path, info, shards, reports, mix=mix)
+
+    def clear(self) -> None:
+        """Removes what a run made, but for its locks. Raises `OutputError` where it can't."""
+        output = self.path
+        folder = output / checkpoints.FOLDER
+        noted = _noted(output)
+        entries = [name for name in self.layout.entries if name != checkpoints.FOLDER]
+        paths = [*noted, *(output / name for name in entries)]
+        if folder.is_dir():
+            paths += [entry for entry in folder.iterdir() if entry.name not in _LOCKS]
+        for path in paths:
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error
+        for path in noted:
+            _remove_empty(path.parent, output)
+
+    def _check_command(self) -> None:
+        try:
+            record = checkpoints.read_record(self.path)
+        except OutputError:
+            return  # Said where it is needed; --overwrite does without.
+        if record is not None and record.command != self.layout.command:
+            raise ConfigError(
+                f"{self.path} holds a run of lowbg {record.command}. Choose another -o."
+            )
+
+    def _remove_leftovers(self) -> None:
+        entries = [e for e in sorted(self.path.iterdir()) if e.name != checkpoints.FOLDER]
+        for path in (path for entry in entries for path in _files_at(entry)):
+            if _LEFTOVER.fullmatch(path.name):
+                with naming(path):
+                    path.unlink(missing_ok=True)
 
 
-def _check_command(output: Path, layout: Layout) -> None:
-    try:
-        record = checkpoints.read_record(output)
-    except OutputError:
-        return  # Said where it is needed; --overwrite does without.
-    if record is not None and record.command != layout.command:
-        raise ConfigError(f"{output} holds a run of lowbg {record.command}. Choose another -o.")
+def check_names(shards: Sequence[Shard], name_of: Callable[[str], str]) -> None:
+    """Raises `ConfigError` when two shards would be written under one name."""
+    taken: dict[str, str] = {}
+    for shard in shards:
+        name = name_of(shard.name)
+        if name in taken:
+            raise ConfigError(
+                f"{taken[name]} and {shard.name} would both be written as {name}. "
+                "Process them in runs of their own."
+            )
+        taken[name] = shard.name
 
 
 def _foreign(output: Path, present: Sequence[str], layout: Layout) -> list[str]:
@@ -132,43 +243,6 @@ def _is_occupied(output: Path, present: Sequence[str]) -> bool:
     # A run that was killed before it noted what it is leaves locks, and `run.json.new`.
     folder = output / checkpoints.FOLDER
     return any((folder / name).exists() for name in ("run.json", "shards", "parts"))
-
-
-def check_nothing_is_lost(output: Path) -> None:
-    """Raises `ConfigError` for a directory with outputs of a run that left no notes to go on by."""
-    if _is_occupied(output, [entry.name for entry in output.iterdir()]):
-        raise ConfigError(
-            f"{output} holds a run that notes nothing to go on with. "
-            "Use --overwrite to replace it, or choose another -o."
-        )
-
-
-def remove_leftovers(output: Path) -> None:
-    """Removes temporary files of runs that were killed."""
-    entries = [entry for entry in sorted(output.iterdir()) if entry.name != checkpoints.FOLDER]
-    for path in (path for entry in entries for path in _files_at(entry)):
-        if _LEFTOVER.fullmatch(path.name):
-            with naming(path):
-                path.unlink(missing_ok=True)
-
-
-def clear(output: Path, layout: Layout) -> None:
-    """Removes what a run made, but for its locks. Raises `OutputError` where it can't."""
-    folder = output / checkpoints.FOLDER
-    noted = _noted(output)
-    paths = [*noted, *(output / name for name in layout.entries if name != checkpoints.FOLDER)]
-    if folder.is_dir():
-        paths += [entry for entry in folder.iterdir() if entry.name not in _LOCKS]
-    for path in paths:
-        try:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error
-    for path in noted:
-        _remove_empty(path.parent, output)
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -1,30 +1,38 @@
-"""One run of a command over shards into a directory: what `filter` and `score` share.
-
-A directory's lock is held while anything is written there; what an earlier run left is taken stock
-of first; every shard has its journal, so that a run that ends early can be gone on with.
-"""
+"""What a run is asked to do, and what it came to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from lowbg.config import Changed, Durability, ExecutorName, Existing, RunConfig
-from lowbg.formats.base import Reader
-from lowbg.report import read_json
+from lowbg.report import Report
 from lowbg.report.results import ShardResult
-from lowbg.runs.checkpoints import Checkpoint, Journal
-from lowbg.runs.directory import Layout, check_output
-from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
-from lowbg.runs.resume import prepare_output
-from lowbg.runs.run import OnShard, Outcome, Run, check_names, reader_opener, run_shards
-from lowbg.runs.shard import OnProgress, Sinks, run_shard
-from lowbg.runs.sinks import PartOf
-from lowbg.storage.files import Part
-from lowbg.storage.locks import run_lock, share_of_worker
+from lowbg.runs.mapping import Workers
+
+if TYPE_CHECKING:
+    from lowbg.jobs.reserve import Reserved
+
+
+class Asked(Protocol):
+    """What a report says of every job: its configuration, its command line, what it left out."""
+
+    @property
+    def config(self) -> RunConfig:
+        """How the shards are read and judged."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """The command line; empty where there is none."""
+        ...
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Files that discovery passed over."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,103 +57,55 @@ class Job:
     skipped: tuple[str, ...] = ()
     changed: Changed = Changed.REFUSE
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a shard's outputs go: below `root`, from its `checkpoint` on if it has one.
-
-    `part_of` says where each of them is kept until it is whole; `columns` are those that optional
-    scorers add to score rows.
-    """
-
-    shard: str
-    root: Path
-    config: RunConfig
-    part_of: PartOf
-    checkpoint: Checkpoint | None
-    columns: tuple[str, ...]
-
-
-OpenPlace: TypeAlias = Callable[[Place, Reader], Sinks]
-"""Opens a shard's outputs; pickles, so that it can be sent to a fresh process."""
-
-
-def run_job(
-    job: Job,
-    layout: Layout,
-    name_of: Callable[[str], str],
-    open_place: OpenPlace,
-    on_progress: OnProgress | None,
-    on_shard: OnShard | None,
-    after: Callable[[Outcome], Outcome] = lambda outcome: outcome,
-) -> Outcome:
-    """Runs the job and returns its outcome; the report and the manifest are on disk then.
-
-    `name_of` is what a shard's output is called: two must not share a name; `after` is done with
-    the outcome while the directory is still locked. Raises `ConfigError` when the output directory
-    holds something that `job.existing` doesn't allow for, `LockedError` when another run is at work
-    there, and `StoppedError` when it was asked to stop. A shard that fails doesn't stop the others:
-    it is in the outcome.
-    """
-    check_names(job.shards, name_of)
-    engine = Engine(job.config.policy, job.config.extras)
-    engine.prepare()
-    check_output(job.output, job.existing, layout)
-    with run_lock(job.output):
-        earlier = prepare_output(
-            job.output, job.existing, job.config, engine, job.shards, layout,
-            digests=job.durability.digests, changed=job.changed,
-        )  # fmt: skip
-        if earlier.nothing_new:
-            report = read_json(job.output / "report.json")
-            return after(Outcome(report, (), len(earlier.reported or ()), earlier.notes))
-        run = Run(
-            job.shards, job.output, job.config, job.workers, job.executor, job.command,
-            job.skipped, earlier, job.retries,
-        )  # fmt: skip
-        setup = _Setup(job.config, job.output, job.durability, open_place)
-        return after(run_shards(run, setup, on_progress, on_shard))
+    @property
+    def crew(self) -> Workers:
+        """Who does it."""
+        return Workers(self.workers, self.executor, self.retries)
 
 
 @dataclass(frozen=True, slots=True)
-class _Setup:
-    """Makes a worker; pickles, so that it can be sent to a fresh process."""
+class StreamJob:
+    """What one run is to do: `shards`, in their order, into one stream.
 
+    `stdin` is what the shard "-" reads, by default this process's own.
+    """
+
+    shards: tuple[Shard, ...]
     config: RunConfig
-    output: Path
-    durability: Durability
-    open_place: OpenPlace
-
-    def __call__(self) -> _Worker:
-        share_of_worker(self.output)
-        return _Worker(Engine(self.config.policy, self.config.extras).setup(), self)
+    stdin: BinaryIO | None = None
+    command: str = ""
+    skipped: tuple[str, ...] = ()
 
 
-class _Worker:
-    def __init__(self, engine: Engine, setup: _Setup) -> None:
-        self._engine = engine
-        self._setup = setup
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to: its report, and every shard's result in the shards' order.
 
-    def __call__(self, task: Shard, on_progress: OnProgress | None) -> ShardResult:
-        setup = self._setup
-        # What can't be read again can't be gone on with either.
-        columns = tuple(self._engine.cascade.columns)
-        journal = Journal(setup.output, task, setup.durability) if task.resumable else None
+    `resumed` of them an earlier run had finished; `notes` is what there is to say of that. Of an
+    incremental run `shards` are those that are new, and `resumed` counts the others.
+    `reserved`: what was added to the reserve, where there is one.
+    """
 
-        def sinks(reader: Reader, checkpoint: Checkpoint | None) -> Sinks:
-            def part_of(name: str) -> Part | None:
-                return journal.part(name, checkpoint) if journal is not None else None
+    report: Report
+    shards: tuple[ShardResult, ...]
+    resumed: int = 0
+    notes: tuple[str, ...] = ()
+    reserved: Reserved | None = None
 
-            place = Place(task.name, setup.output, setup.config, part_of, checkpoint, columns)
-            return setup.open_place(place, reader)
+    @property
+    def complete(self) -> bool:
+        """Whether every input was read to its end and every output written."""
+        return all(shard.complete for shard in self.shards)
 
-        return run_shard(
-            task.name,
-            task.path,
-            reader_opener(task, None, setup.config),
-            sinks,
-            self._engine,
-            on_progress,
-            journal,
-            setup.config.threads,
-        )
+    @property
+    def quarantined(self) -> int:
+        """Records that could not be read."""
+        return sum(shard.statistics.documents()["quarantined"] for shard in self.shards)
+
+    @property
+    def ai_share(self) -> float:
+        """AI documents over scored documents (human and AI); 0 where none was scored."""
+        totals = [shard.statistics.documents() for shard in self.shards]
+        ai = sum(t["ai"] for t in totals)
+        scored = ai + sum(t["human"] for t in totals)
+        return ai / scored if scored else 0.0

@@ -31,9 +31,10 @@ a kernel takes for its part of a batch: it would wait as long again to say that 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A batch, what is known of its documents (null where it has none), and the place behind it.
+    """A batch, what is known of its documents, and the place behind it.
 
-    `position` is where a later run goes on once this batch is written.
+    `judged` is null where the batch has no documents, or nothing judges. `position` is where a
+    later run goes on once this batch is written.
     """
 
     batch: Batch
@@ -41,8 +42,10 @@ class Step:
     position: Position
 
 
-def judged_in_order(reader: Reader, engine: Judge, threads: int) -> Generator[Step, None, None]:
-    """Every batch of the shard with its judgement; close it before the reader.
+def judged_in_order(
+    reader: Reader, engine: Judge | None, threads: int
+) -> Generator[Step, None, None]:
+    """Every batch of the shard with its judgement, if any; close it before the reader.
 
     Raises what reading or judging raises, after the batches before it.
     """
@@ -67,14 +70,16 @@ def _frequent_switches() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _judge(engine: Judge, batch: Batch) -> Judged | None:
-    return engine.judge(batch.text, batch.metadata) if len(batch) else None
+def _judge(engine: Judge | None, batch: Batch) -> Judged | None:
+    if engine is None or not len(batch):
+        return None
+    return engine.judge(batch.text, batch.metadata)
 
 
 _Ahead: TypeAlias = tuple[Batch, "Future[Judged | None]", Position]
 
 
-def _overlapping(reader: Reader, engine: Judge, threads: int) -> Generator[Step, None, None]:
+def _overlapping(reader: Reader, engine: Judge | None, threads: int) -> Generator[Step, None, None]:
     # Those that are judged at once, one with the reader and one with the caller are under way; the
     # bound keeps memory flat.
     ahead: queue.Queue[_Ahead | BaseException | None] = queue.Queue(threads - 1)

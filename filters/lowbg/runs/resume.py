@@ -21,16 +21,10 @@ from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import RunRecord, input_digest, key_of
-from lowbg.runs.directory import (
-    GOES_ON,
-    Layout,
-    check_nothing_is_lost,
-    check_output,
-    clear,
-    remove_leftovers,
-)
+from lowbg.runs.directory import Layout, OutputDirectory
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
+from lowbg.runs.job import Job
 from lowbg.runs.manifest import NAME as MANIFEST
 from lowbg.storage.files import naming
 from lowbg.storage.typed import to_plain
@@ -57,57 +51,32 @@ class Earlier:
     nothing_new: bool = False
 
 
-def prepare_output(
-    output: Path,
-    existing: Existing,
-    config: RunConfig,
-    engine: Engine,
-    shards: Sequence[Shard],
-    layout: Layout,
-    *,
-    digests: bool = False,
-    changed: Changed = Changed.REFUSE,
-) -> Earlier:
+def take_stock(directory: OutputDirectory, job: Job, engine: Engine) -> Earlier:
     """Clears the directory or takes stock of it, and notes which run it holds from now on.
 
     Call it under the run's lock. Raises `ConfigError` when an earlier run cannot be gone on with:
-    it says what changed. `digests` compares finished inputs by SHA-256; `changed` is what an
-    incremental run does about those that are others now.
+    it says what changed.
     """
-    check_output(output, existing, layout)
-    remove_leftovers(output)
+    inputs = {shard.name: InputState.of(shard) for shard in job.shards}
+    new = identity(job.config, engine, directory.layout)
     earlier = Earlier()
-    inputs = {shard.name: InputState.of(shard) for shard in shards}
-    old: RunRecord | None = None
-    if existing in GOES_ON:
-        found = checkpoints.read_record(output)
-        if found is None:
-            check_nothing_is_lost(output)
-        old = found if isinstance(found, RunRecord) else None
-    new = identity(config, engine, layout)
-    if old is not None:
-        stock = _Stock(output, old, shards, inputs, digests=digests)
-        stock.take(new)
-        if existing is Existing.RESUME:
-            earlier = stock.to_resume()
-        else:
-            earlier = stock.to_add_to(changed)
-            if earlier.nothing_new:
-                return earlier
+    found = directory.record(job.existing)
+    old = found if isinstance(found, RunRecord) else None
+    if old is None:
+        directory.clear()
     else:
-        clear(output, layout)
+        stock = _Stock(job, old, inputs)
+        stock.take(new)
+        earlier = stock.to_resume() if job.existing is Existing.RESUME else stock.to_add_to()
+        if earlier.nothing_new:
+            return earlier
     gone = {result.shard for result in earlier.vanished}
     kept = {name: state for name, state in _noted(old, "inputs").items() if name in gone}
     places = {name: place for name, place in _noted(old, "places").items() if name in gone}
-    places.update((shard.name, _place(shard.path)) for shard in shards)
+    places.update((shard.name, _place(shard.path)) for shard in job.shards)
     noted = {**kept, **inputs}
-    checkpoints.write_record(
-        output,
-        msgspec.structs.replace(new, inputs=noted, places=places, targets=layout.targets([*noted])),
-    )
-    # A directory that has a manifest is whole: from now on this one isn't.
-    with naming(output / MANIFEST):
-        (output / MANIFEST).unlink(missing_ok=True)
+    targets = directory.layout.targets([*noted])
+    directory.begin(msgspec.structs.replace(new, inputs=noted, places=places, targets=targets))
     return earlier
 
 
@@ -137,29 +106,20 @@ def identity(config: RunConfig, engine: Engine, layout: Layout) -> RunRecord:
 class _Stock:
     """What an earlier run left in the directory, against the inputs that there are now."""
 
-    def __init__(
-        self,
-        output: Path,
-        old: RunRecord,
-        shards: Sequence[Shard],
-        inputs: Mapping[str, InputState],
-        *,
-        digests: bool,
-    ) -> None:
-        self._output = output
+    def __init__(self, job: Job, old: RunRecord, inputs: Mapping[str, InputState]) -> None:
+        self._output = job.output
         self._old = old
-        self._shards = {shard.name: shard for shard in shards}
+        self._shards = {shard.name: shard for shard in job.shards}
         self._inputs = inputs
-        self._digests = digests
+        self._digests = job.durability.digests
+        self._when_changed = job.changed
         self._finished: dict[str, tuple[ShardResult, InputState]] = {}
         self._before: dict[str, InputState] = _noted(old, "inputs")
 
     def take(self, new: RunRecord) -> None:
         """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
         old = msgspec.structs.replace(self._old, inputs=UNSET, places=UNSET, targets=UNSET)
-        changed = list(differences(to_plain(old), to_plain(new)))
-        if changed:
-            raise _refusal(self._output, changed)
+        refuse_changes(self._output, [*differences(to_plain(old), to_plain(new))])
         self._finished = checkpoints.load_results(self._output)
 
     def to_resume(self) -> Earlier:
@@ -171,8 +131,7 @@ class _Stock:
                 changed.append(
                     _changed_input(self._shards[name], self._before[name], self._inputs[name])
                 )
-        if changed:
-            raise _refusal(self._output, changed)
+        refuse_changes(self._output, changed)
         gone = self._forget_gone()
         notes = []
         if gone:
@@ -183,28 +142,28 @@ class _Stock:
             )
         return self._earlier(gone, notes)
 
-    def to_add_to(self, changed: Changed) -> Earlier:
-        """What to add to. Raises `ConfigError` as `changed` says, and for names that clash.
+    def to_add_to(self) -> Earlier:
+        """What to add to. Raises `ConfigError` as the job says, and for names that clash.
 
         An input that was begun and is another now starts over: nothing of it was published.
         """
         self._check_names()
         others = self._changed()
-        if others and changed is Changed.REFUSE:
+        if others and self._when_changed is Changed.REFUSE:
             raise ConfigError(
                 f"changed after they were processed: {_some(list(others.values()))}. Give new data "
                 "names of their own; or use --changed redo to process these again, --changed keep "
                 "to leave what came of them"
             )
         notes = []
-        if others and changed is Changed.REDO:
+        if others and self._when_changed is Changed.REDO:
             # Without these a directory isn't whole, and one with a manifest is.
             with naming(self._output / MANIFEST):
                 (self._output / MANIFEST).unlink(missing_ok=True)
             for name in others:
                 self._undo(name)
         if others:
-            did = "processed again" if changed is Changed.REDO else "left as they were"
+            did = "processed again" if self._when_changed is Changed.REDO else "left as they were"
             notes.append(f"{_some(list(others.values()))}: {did}")
         gone = self._forget_gone()
         lost = [name for name in gone if name not in self._finished]
@@ -333,11 +292,13 @@ def _changed_input(shard: Shard, then: InputState, now: InputState) -> str:
     return f"{shard.path} was written to"
 
 
-def _refusal(output: Path, changed: Sequence[str]) -> ConfigError:
-    return ConfigError(
-        f"{output} holds a run that can't be gone on with, since it would come out mixed: "
-        f"{_some(changed)}. Use --overwrite to start again, or choose another -o."
-    )
+def refuse_changes(output: Path, changed: Sequence[str]) -> None:
+    """Raises `ConfigError` where anything changed since the run that the directory holds."""
+    if changed:
+        raise ConfigError(
+            f"{output} holds a run that can't be gone on with, since it would come out mixed: "
+            f"{_some(changed)}. Use --overwrite to start again, or choose another -o."
+        )
 
 
 def _some(names: Sequence[str]) -> str:

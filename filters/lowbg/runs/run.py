@@ -1,157 +1,149 @@
-"""What the commands that work on shards have in common: workers, results, report, manifest."""
+"""A run into a directory: what `filter` and `score` share around the map over their shards."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import Self
 
 import lowbg
-from lowbg.config import ExecutorName, RunConfig, as_dict
-from lowbg.errors import ConfigError, OutputError
-from lowbg.formats import open_reader
+from lowbg.config import Durability, RunConfig, as_dict
+from lowbg.errors import OutputError
 from lowbg.formats.base import Reader
-from lowbg.report import Report, collect, write_html, write_json
-from lowbg.report.results import Problem, RunInfo, ShardResult
-from lowbg.report.statistics import Statistics
-from lowbg.runs.checkpoints import is_lasting
-from lowbg.runs.engine import Engine, policy_digest
-from lowbg.runs.executors import server
-from lowbg.runs.executors.base import Executor, Finished, Result, Worker
-from lowbg.runs.executors.processes import ProcessExecutor
-from lowbg.runs.executors.serial import SerialExecutor
+from lowbg.report import collect, read_json
+from lowbg.report.results import RunInfo, ShardResult
+from lowbg.runs.checkpoints import Journal
+from lowbg.runs.directory import Layout, OutputDirectory, check_names
+from lowbg.runs.engine import Engine, Judge, policy_digest
 from lowbg.runs.inputs import Shard
+from lowbg.runs.job import Asked, Job, Outcome, StreamJob
 from lowbg.runs.machine import available_cores
-from lowbg.runs.manifest import write_manifest
-from lowbg.runs.resume import Earlier
-from lowbg.runs.shard import OnProgress
-
-if TYPE_CHECKING:
-    from lowbg.jobs.reserve import Reserved
+from lowbg.runs.mapping import Ended, Workers, failed_shard
+from lowbg.runs.progress import Observer, OnProgress
+from lowbg.runs.reading import Source
+from lowbg.runs.resume import Earlier, take_stock
+from lowbg.runs.shard import Outputs, run_shard
+from lowbg.runs.sinks import Place
+from lowbg.storage.locks import share_of_worker
 
 _FAILURES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run over shards into a directory.
+class DirectoryTask:
+    """What is done with each shard of a run into the directory `output`; `open_outputs` says where.
 
-    `workers` processes are used where there is more than one shard; `command` is the command
-    line for the report; `skipped` names files that discovery passed over. What `earlier` has
-    finished isn't done again; a shard that fails is tried `retries` times more.
+    A worker judges with `judge`, which `start` loads.
     """
 
-    shards: tuple[Shard, ...]
-    output: Path
     config: RunConfig
-    workers: int
-    executor: ExecutorName
-    command: str
-    skipped: tuple[str, ...]
-    earlier: Earlier = field(default_factory=Earlier)
-    retries: int = 0
+    output: Path
+    durability: Durability
+    loaded: Judge | None = None
+
+    @property
+    def judge(self) -> Judge:
+        """What says of documents what they are."""
+        assert self.loaded is not None
+        return self.loaded
+
+    def start(self) -> Self:
+        """The task in a worker, with its judge and a share of the directory's lock."""
+        share_of_worker(self.output)
+        return replace(self, loaded=self.load())
+
+    def __call__(self, shard: Shard, on_progress: OnProgress | None) -> ShardResult:
+        """Does a shard, from its checkpoint on if it has one."""
+        # What can't be read again can't be gone on with either.
+        journal = Journal(self.output, shard, self.durability) if shard.resumable else None
+        return run_shard(shard, self, on_progress, journal)
+
+    def load(self) -> Judge:
+        """What judges, ready to do so."""
+        return Engine(self.config.policy, self.config.extras).setup()
+
+    def source(self, shard: Shard) -> Source:
+        """How a shard is read."""
+        return Source(shard, self.config)
+
+    def open_outputs(self, place: Place, reader: Reader) -> Outputs:
+        """Opens where a shard's records go."""
+        raise NotImplementedError
 
 
-OnShard: TypeAlias = Callable[[ShardResult], None]
-"""Is told of every shard that ends; of one that is tried again, of each time."""
+@contextmanager
+def open_run(
+    job: Job, layout: Layout, name_of: Callable[[str], str], observer: Observer
+) -> Iterator[DirectoryRun]:
+    """The job's run, while its directory is locked, with what an earlier run left there.
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run came to: its report, and every shard's result in the shards' order.
-
-    `resumed` of them an earlier run had finished; `notes` is what there is to say of that. Of an
-    incremental run `shards` are those that are new, and `resumed` counts the others.
-    `reserved`: what was added to the reserve, where there is one.
+    `name_of` is what a shard's output is called: two must not share a name. Raises `ConfigError`
+    when the output directory holds something that `job.existing` doesn't allow for, and
+    `LockedError` when another run is at work there.
     """
-
-    report: Report
-    shards: tuple[ShardResult, ...]
-    resumed: int = 0
-    notes: tuple[str, ...] = ()
-    reserved: Reserved | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every input was read to its end and every output written."""
-        return all(shard.complete for shard in self.shards)
-
-    @property
-    def quarantined(self) -> int:
-        """Records that could not be read."""
-        return sum(shard.statistics.documents()["quarantined"] for shard in self.shards)
-
-    @property
-    def ai_share(self) -> float:
-        """AI documents over scored documents (human and AI); 0 where none was scored."""
-        totals = [shard.statistics.documents() for shard in self.shards]
-        ai = sum(t["ai"] for t in totals)
-        scored = ai + sum(t["human"] for t in totals)
-        return ai / scored if scored else 0.0
-
-
-def run_shards(
-    run: Run,
-    setup: Callable[[], Worker[Shard, ShardResult]],
-    on_progress: OnProgress | None,
-    on_shard: OnShard | None = None,
-) -> Outcome:
-    """Maps the shards over workers, then writes report and manifest into the output directory.
-
-    A shard that fails doesn't stop the others: it is in the outcome. Results, report and files
-    are the same at any number of workers, but for the times.
-    """
-    engine = Engine(run.config.policy, run.config.extras)
+    check_names(job.shards, name_of)
+    engine = Engine(job.config.policy, job.config.extras)
     engine.prepare()
-    started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
-    results = dict(run.earlier.finished)
-    waiting = [shard for shard in run.shards if shard.name not in results]
-    executor, workers = choose_executor(
-        ExecutorName.SERIAL if own_streams(waiting) else run.executor, run.workers, len(waiting)
-    )
-    if workers > 1 and not server.is_started():
-        engine.warm_up()
-    for _ in range(1 + run.retries):
-        ordered = largest_first(waiting)
-        with closing(executor.run(setup, ordered, on_progress)) as ends:
-            for end in ends:
-                shard = ordered[end.index]
-                result = end.result or failed_shard(shard, end.error)
-                results[shard.name] = result
-                if on_shard is not None:
-                    on_shard(result)
-        waiting = [shard for shard in waiting if _may_be_retried(shard, results[shard.name])]
-        if not waiting:
-            break
-    shards = [results[shard.name] for shard in run.shards]
-    info = run_info(
-        engine, run.config, run.command, started, time.perf_counter() - clock, workers,
-        executor_name(executor), run.skipped,
-    )  # fmt: skip
-    whole = [*shards, *run.earlier.vanished]
-    report = collect(info, whole, run.earlier.runs)
-    try:
-        write_json(report, run.output / "report.json")
-        write_html(report, run.output / "report.html")
-        write_manifest(run.output, info, whole, ["report.json", "report.html"])
-    except OutputError as error:
-        # What the report would have said: on a full disk shards fail first.
-        raise OutputError("; ".join([str(error), *_failures(shards)])) from error
-    silent = engine.cascade.why_silent(engine.policy)
-    notes = run.earlier.notes
-    if silent is not None:
-        notes = (*notes, f"the LM changed no verdict: {silent}")
-    reported = run.earlier.reported
-    if reported is None:
-        return Outcome(report, tuple(shards), len(run.earlier.finished), notes)
-    new = tuple(shard for shard in shards if shard.shard not in reported)
-    return Outcome(report, new, len(reported), notes)
+    with OutputDirectory(job.output, layout).held(job.existing) as directory:
+        yield DirectoryRun(job, directory, engine, take_stock(directory, job, engine), observer)
+
+
+class DirectoryRun:
+    """A run under way: `waiting` are the shards to do; every end is added; `finish` ends it."""
+
+    def __init__(
+        self,
+        job: Job,
+        directory: OutputDirectory,
+        engine: Engine,
+        earlier: Earlier,
+        observer: Observer,
+    ) -> None:
+        self.engine = engine
+        self._job = job
+        self._directory = directory
+        self._earlier = earlier
+        self._observer = observer
+        self._clock = RunClock()
+        self._results = dict(earlier.finished)
+        self.waiting = tuple(s for s in job.shards if s.name not in earlier.finished)
+
+    def add(self, ended: Ended[ShardResult]) -> None:
+        """Takes a shard's end; of one that is tried again the last counts."""
+        result = ended.result or failed_shard(ended.shard, ended.error)
+        self._results[result.shard] = result
+        if self._observer.shard is not None:
+            self._observer.shard(result)
+
+    def finish(self) -> Outcome:
+        """Writes report and manifest; what the run came to."""
+        job, earlier = self._job, self._earlier
+        if earlier.nothing_new:
+            report = read_json(job.output / "report.json")
+            return Outcome(report, (), len(earlier.reported or ()), earlier.notes)
+        shards = [self._results[shard.name] for shard in job.shards]
+        info = self._clock.info(job, self.engine, job.crew.settled(self.waiting))
+        whole = [*shards, *earlier.vanished]
+        report = collect(info, whole, self.engine.columns.bins, earlier.runs)
+        try:
+            self._directory.commit(info, whole, report)
+        except OutputError as error:
+            # What the report would have said: on a full disk shards fail first.
+            raise OutputError("; ".join([str(error), *_failures(shards)])) from error
+        silent = self.engine.cascade.why_silent(self.engine.policy)
+        notes = earlier.notes
+        if silent is not None:
+            notes = (*notes, f"the LM changed no verdict: {silent}")
+        if earlier.reported is None:
+            return Outcome(report, tuple(shards), len(earlier.finished), notes)
+        new = tuple(shard for shard in shards if shard.shard not in earlier.reported)
+        return Outcome(report, new, len(earlier.reported), notes)
 
 
 def _failures(shards: Sequence[ShardResult]) -> list[str]:
@@ -161,107 +153,62 @@ def _failures(shards: Sequence[ShardResult]) -> list[str]:
     return messages[:_FAILURES_NAMED] + ([f"and {more:,} more"] if more > 0 else [])
 
 
-def _may_be_retried(shard: Shard, result: ShardResult) -> bool:
-    """Whether another try may end better: not where the input's bytes themselves are damaged."""
-    failed = [p for p in result.problems if not p.count and not is_lasting(p.kind)]
-    return not result.complete and bool(failed) and shard.resumable
+class StreamRun:
+    """A run into one stream, in this process; `open_outputs` says what becomes of a shard."""
+
+    def __init__(self, job: StreamJob) -> None:
+        engine = Engine(job.config.policy, job.config.extras)
+        engine.prepare()
+        self.judge = engine.setup()
+        self._job = job
+        self._clock = RunClock()
+
+    def source(self, shard: Shard) -> Source:
+        """How a shard is read."""
+        return Source(shard, self._job.config, self._job.stdin)
+
+    def open_outputs(self, place: Place, reader: Reader) -> Outputs:
+        """Opens where a shard's records go."""
+        raise NotImplementedError
+
+    def outcome(self, results: Sequence[ShardResult]) -> Outcome:
+        """What the run came to."""
+        info = self._clock.info(self._job, self.judge, None)
+        return Outcome(collect(info, results, self.judge.columns.bins), tuple(results))
 
 
-def reader_opener(shard: Shard, stdin: BinaryIO | None, config: RunConfig) -> Callable[[], Reader]:
-    """Opens the shard's reader when called; "-" reads `stdin`, by default this process's own."""
-    if shard.path != "-":
-        return lambda: open_reader(shard.path, config, shard.name)
-    return lambda: open_reader(stdin or sys.stdin.buffer, config, shard.name)
+class RunClock:
+    """When a run started; what a report says of the run once it is over."""
 
+    def __init__(self) -> None:
+        self._started, self._clock = dt.datetime.now(dt.UTC), time.perf_counter()
 
-def check_names(shards: Sequence[Shard], output_of: Callable[[str], str]) -> None:
-    """Raises `ConfigError` when two shards would be written under one name."""
-    taken: dict[str, str] = {}
-    for shard in shards:
-        name = output_of(shard.name)
-        if name in taken:
-            raise ConfigError(
-                f"{taken[name]} and {shard.name} would both be written as {name}. "
-                "Process them in runs of their own."
-            )
-        taken[name] = shard.name
+    def info(self, job: Asked, engine: Engine | None, workers: Workers | None) -> RunInfo:
+        """What the report says.
 
-
-def largest_first(shards: Sequence[Shard]) -> tuple[Shard, ...]:
-    """The shards in the order in which they are handed out: the last one to end is a small one."""
-    return tuple(sorted(shards, key=lambda shard: (-shard.size, shard.name)))
-
-
-def own_streams(shards: Sequence[Shard]) -> bool:
-    """Whether a shard is standard input or what a shell's <(…) stands for: no worker has it."""
-    return any(shard.path.startswith(("-", "/dev/fd/", "/proc/self/")) for shard in shards)
-
-
-def choose_executor(name: ExecutorName, workers: int, shards: int) -> tuple[Executor, int]:
-    """The executor and how many workers it really uses."""
-    workers = max(1, min(workers, shards))
-    if name is ExecutorName.SERIAL or workers == 1:
-        return SerialExecutor(), 1
-    return ProcessExecutor(workers), workers
-
-
-def executor_name(executor: Executor) -> str:
-    """The executor's public name."""
-    return "serial" if isinstance(executor, SerialExecutor) else "processes"
-
-
-def failed_shard(shard: Shard, error: BaseException | None) -> ShardResult:
-    """The result of a shard whose worker died or gave up: nothing of it was put in place."""
-    message = f"{shard.name}: {error}. Nothing of this shard was written."
-    return ShardResult(
-        shard=shard.name, source=shard.path, format="unknown", compression="unknown", records=0,
-        complete=False, statistics=Statistics(), outputs=(),
-        problems=(Problem("worker", message, 0),), read_bytes=0, text_bytes=0, lenient=0, blank=0,
-        seconds=0.0, cpu_seconds=0.0,
-    )  # fmt: skip
-
-
-def run_info(
-    engine: Engine,
-    config: RunConfig,
-    command: str,
-    started: dt.datetime,
-    seconds: float,
-    workers: int,
-    executor: str,
-    skipped: Sequence[str],
-) -> RunInfo:
-    """What the report says of the run."""
-    finished = started + dt.timedelta(seconds=seconds)
-    return RunInfo(
-        version=lowbg.__version__,
-        command=command,
-        started=started.isoformat(timespec="seconds"),
-        finished=finished.isoformat(timespec="seconds"),
-        seconds=seconds,
-        workers=workers,
-        executor=executor,
-        configuration=as_dict(config),
-        policy=as_dict(config.policy),
-        policy_sha256=policy_digest(config.policy),
-        models=engine.model_digests(),
-        scorers=engine.scorer_versions(),
-        machine={
-            "python": platform.python_version(),
-            "system": sys.platform,
-            "processor": platform.machine(),
-            "cores": str(available_cores()),
-        },
-        skipped=tuple(skipped),
-    )
-
-
-@contextlib.contextmanager
-def closing(ends: Iterator[Finished[Result]]) -> Iterator[Iterator[Finished[Result]]]:
-    """Ends the executor when its caller is interrupted."""
-    try:
-        yield ends
-    finally:
-        close: Callable[[], None] | None = getattr(ends, "close", None)
-        if close is not None:
-            close()
+        `engine` is null where nothing was judged, `workers` where there is one stream.
+        """
+        seconds = time.perf_counter() - self._clock
+        finished = self._started + dt.timedelta(seconds=seconds)
+        policy = job.config.policy
+        return RunInfo(
+            version=lowbg.__version__,
+            command=job.command,
+            started=self._started.isoformat(timespec="seconds"),
+            finished=finished.isoformat(timespec="seconds"),
+            seconds=seconds,
+            workers=workers.count if workers is not None else 1,
+            executor=workers.executor.value if workers is not None else "stream",
+            configuration=as_dict(job.config),
+            policy=as_dict(policy),
+            policy_sha256=policy_digest(policy),
+            models=engine.model_digests() if engine is not None else {},
+            scorers=engine.scorer_versions() if engine is not None else {},
+            machine={
+                "python": platform.python_version(),
+                "system": sys.platform,
+                "processor": platform.machine(),
+                "cores": str(available_cores()),
+            },
+            skipped=job.skipped,
+        )

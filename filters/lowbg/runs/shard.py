@@ -8,53 +8,39 @@ records out, or `ConservationError` is raised and nothing is put under a final n
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lowbg.config import OUTCOMES, VERDICTS, Verdict
+from lowbg.config import OUTCOMES, VERDICTS
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
     FormatError,
     InputError,
-    LowbgError,
     OutputError,
     StoppedError,
 )
 from lowbg.formats.base import Reader
-from lowbg.records import Batch, Position, Rejected
+from lowbg.records import Batch, Payload, Position, Rejected
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
 from lowbg.runs.cascade import SENT_NAMES
-from lowbg.runs.checkpoints import Checkpoint, Journal, Tally, is_lasting
+from lowbg.runs.checkpoints import Checkpoint, Journal, Tally
 from lowbg.runs.engine import Judge, Judged
-from lowbg.runs.overlap import Step, judged_in_order
+from lowbg.runs.inputs import Shard
+from lowbg.runs.overlap import Step
+from lowbg.runs.progress import OnProgress
+from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.sinks import Place
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import PartState, WrittenFile
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a shard is: stored bytes read so far, and records seen by verdict."""
-
-    shard: str
-    consumed: int
-    records: int
-    ai: int
-    done: bool = False
-
-
-OnProgress = Callable[[Progress], None]
-
-
-class Sinks(Protocol):
+class Outputs(Protocol):
     """Where a shard's records go; made per shard, or once for a whole stream."""
 
     def write(self, batch: Batch, judged: Judged) -> int:
@@ -79,49 +65,63 @@ class Sinks(Protocol):
 
 
 @runtime_checkable
-class ResumableSinks(Sinks, Protocol):
-    """Sinks that a later run can go on with: files of a shard's own, not a stream."""
+class ResumableOutputs(Outputs, Protocol):
+    """Outputs that a later run can go on with: files of a shard's own, not a stream."""
 
     def checkpoint(self, turn: int) -> dict[str, PartState]:
         """Makes what was written durable, and says by output how far it is."""
         ...
 
 
-OpenSinks = Callable[[Reader, Checkpoint | None], Sinks]
-"""Opens where a shard's records go, at the point where a checkpoint left them."""
+@runtime_checkable
+class CopyingOutputs(Outputs, Protocol):
+    """Outputs that hold records as they were stored, in the input's own format."""
+
+    def pass_on(self, payload: Payload) -> None:
+        """Appends what a batch without documents holds for every output."""
+        ...
+
+
+class ShardTask(Protocol):
+    """What a command makes of a shard's records."""
+
+    @property
+    def judge(self) -> Judge:
+        """What says of documents what they are."""
+        ...
+
+    def source(self, shard: Shard) -> Source:
+        """How the shard is read."""
+        ...
+
+    def open_outputs(self, place: Place, reader: Reader) -> Outputs:
+        """Opens where the shard's records go, at the point where a checkpoint left them."""
+        ...
 
 
 def run_shard(
-    name: str,
-    source: str,
-    open_reader: Callable[[], Reader],
-    open_sinks: OpenSinks,
-    engine: Judge,
+    shard: Shard,
+    task: ShardTask,
     on_progress: OnProgress | None = None,
     journal: Journal | None = None,
-    threads: int = 1,
 ) -> ShardResult:
     """Processes one shard and says what became of it; problems of its data don't raise.
 
-    With more `threads` batches are judged while others are written; that never changes a result.
     With a `journal` it goes on from the shard's checkpoint, makes new ones, and ends at a batch's
     end when `stopping.STOP` is asked: then it raises `StoppedError`. `ConfigError`,
     `ConservationError` and `BrokenPipeError` are raised, too.
     """
     if journal is None:
-        run = _ShardRun(name, source, engine, threads, on_progress, None)
-        return run.run(open_reader, open_sinks)
+        return _ShardRun(shard, task, on_progress).run()
     with STOP.watched():
         checkpoint = journal.load()
         if checkpoint is not None:
             try:
-                resumed = _ShardRun(name, source, engine, threads, on_progress, journal, checkpoint)
-                return resumed.run(open_reader, open_sinks)
+                return _ShardRun(shard, task, on_progress, journal, checkpoint).run()
             except CheckpointError as error:
                 _log.warning("%s; the shard starts over", error)
         journal.discard()
-        fresh = _ShardRun(name, source, engine, threads, on_progress, journal)
-        return fresh.run(open_reader, open_sinks)
+        return _ShardRun(shard, task, on_progress, journal).run()
 
 
 class _ShardRun:
@@ -129,108 +129,110 @@ class _ShardRun:
 
     def __init__(
         self,
-        name: str,
-        source: str,
-        engine: Judge,
-        threads: int,
+        shard: Shard,
+        task: ShardTask,
         on_progress: OnProgress | None,
-        journal: Journal | None,
+        journal: Journal | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self._name = name
-        self._source = source
-        self._engine = engine
-        self._threads = threads
-        self._on_progress = on_progress
+        self._shard = shard
+        self._task = task
         self._journal = journal
         self._checkpoint = checkpoint
-        self._tally = checkpoint.tally if checkpoint else Tally()
-        self._statistics = checkpoint.statistics if checkpoint else Statistics()
-        self._earlier = self._tally.records, self._tally.text_bytes
-        self._started, self._cpu_started = time.perf_counter(), time.process_time()
-        if checkpoint is not None:
-            self._started -= checkpoint.seconds
-            self._cpu_started -= checkpoint.cpu_seconds
+        self._reading = ShardReading(
+            task.source(shard), task.judge, on_progress, checkpoint=checkpoint
+        )
+        self._tally, self._statistics = self._reading.tally, self._reading.statistics
         self._turn = checkpoint.turn if checkpoint else 0
         self._kept = checkpoint is not None
-        self._complete = True
-        self._outputs: dict[str, WrittenFile] = {}
 
-    def run(self, open_reader: Callable[[], Reader], open_sinks: OpenSinks) -> ShardResult:
+    def run(self) -> ShardResult:
         """Reads, judges and writes to the end; see `run_shard`."""
-        reader: Reader | None = None
-        sinks: Sinks | None = None
-        try:
+        with self._reading:
+            outputs: Outputs | None = None
             try:
-                reader = open_reader()
-                sinks = self._open(reader, open_sinks)
-                self._read(reader, sinks)
-                _check_conservation(self._name, self._tally, self._statistics)
-                self._outputs = sinks.end_shard()
-                _check_outputs(self._name, self._tally, self._outputs.values())
-                result = self._result(reader)
-                if self._journal is not None:
-                    paths = {part: file.path for part, file in self._outputs.items()}
-                    result = self._journal.seal(result, paths)
-                    self._kept = True  # Should a name be refused: a later run can give it.
-                sinks.publish()
-                self._kept = False
+                outputs = self._open()
+                self._read(outputs)
+                return self._put_in_place(outputs)
             except (InputError, OutputError) as error:
-                self._fail(error)
-                self._outputs = {}
-                result = self._result(reader)
-        except CheckpointError:
-            self._kept = False
-            raise
-        finally:
-            if sinks is not None:
-                sinks.abort()
-            if reader is not None:
-                reader.close()
-            if self._journal is not None and not self._kept:
-                self._journal.discard()
-        self._report(done=True)
-        return result
+                self._reading.fail(error)
+                return self._reading.result()
+            except CheckpointError:
+                self._kept = False
+                raise
+            finally:
+                if outputs is not None:
+                    outputs.abort()
+                if self._journal is not None and not self._kept:
+                    self._journal.discard()
 
-    def _open(self, reader: Reader, open_sinks: OpenSinks) -> Sinks:
-        if self._checkpoint is None:
-            return open_sinks(reader, None)
-        reader.start_at(self._checkpoint.position)
+    def _open(self) -> Outputs:
+        reader = self._reading.reader
+        if reader is None:
+            assert self._reading.broken is not None
+            raise self._reading.broken
+        place = Place(self._shard.name, self._journal, self._checkpoint)
         try:
-            return open_sinks(reader, self._checkpoint)
+            return self._task.open_outputs(place, reader)
         except (FormatError, OutputError) as error:
+            if self._checkpoint is None:
+                raise
             raise CheckpointError(str(error)) from error
 
-    def _read(self, reader: Reader, sinks: Sinks) -> None:
+    def _read(self, outputs: Outputs) -> None:
         """Every batch; an input that breaks off is noted, and what came before it stays.
 
         Raises `InputError` where reading failed, of an input that can be read again.
         """
         behind: Position | None = None
-        try:
-            with closing(judged_in_order(reader, self._engine, self._threads)) as steps:
-                for step in steps:
-                    _run_batch(self._name, step, sinks, self._statistics, self._tally)
-                    self._report(done=False)
-                    behind = step.position
-                    # Before the next batch is made, this one has to be gone.
-                    del step
-                    if self._journal is not None and isinstance(sinks, ResumableSinks):
-                        if STOP.asked or self._journal.due(self._tally.text_bytes):
-                            self._save(self._journal, behind, sinks)
-                        if STOP.asked:
-                            raise StoppedError(f"{self._name}: stopped after {self._tally.records}")
-        except InputError as error:
-            if self._journal is None or is_lasting(_kind(error)):
-                self._fail(error)
-                return
-            # Another run may read on from here: nothing of this one gets a name.
-            if behind is not None and isinstance(sinks, ResumableSinks):
-                self._save(self._journal, behind, sinks)
-            raise
+        for step in self._reading:
+            self._take(step, outputs)
+            behind = step.position
+            # Before the next batch is made, this one has to be gone.
+            del step
+            if self._journal is not None and isinstance(outputs, ResumableOutputs):
+                stop = STOP.asked  # Once: what is asked for later is noticed after the next batch.
+                if stop or self._journal.due(self._tally.text_bytes):
+                    self._save(self._journal, behind, outputs)
+                if stop:
+                    raise StoppedError(f"{self._shard.name}: stopped after {self._tally.records}")
+        broken = self._reading.broken
+        if broken is None or self._journal is None or broken.problem.lasting:
+            return
+        # Another run may read on from here: nothing of this one gets a name.
+        if behind is not None and isinstance(outputs, ResumableOutputs):
+            self._save(self._journal, behind, outputs)
+        raise broken
 
-    def _save(self, journal: Journal, position: Position, sinks: ResumableSinks) -> None:
+    def _take(self, step: Step, outputs: Outputs) -> None:
+        batch, judged = step.batch, step.judged
+        if judged is not None:
+            self._statistics.add(statistics_batch(batch, judged))
+        if batch.rejected:
+            outputs.quarantine(self._shard.name, batch.rejected)
+        if judged is not None:
+            self._tally.routed += outputs.write(batch, judged)
+        elif isinstance(outputs, CopyingOutputs):
+            outputs.pass_on(batch.payload)
+
+    def _put_in_place(self, outputs: Outputs) -> ShardResult:
+        """Finishes the outputs, notes the result, and gives the outputs their names."""
+        name = self._shard.name
+        _check_conservation(name, self._tally, self._statistics)
+        files = outputs.end_shard()
+        _check_outputs(name, self._tally, files.values())
+        result = self._reading.result([*files.values()])
+        if self._journal is not None:
+            paths = {part: file.path for part, file in files.items()}
+            result = self._journal.seal(result, paths)
+            self._kept = True  # Should a name be refused: a later run can give it.
+        outputs.publish()
+        self._kept = False
+        return result
+
+    def _save(self, journal: Journal, position: Position, outputs: ResumableOutputs) -> None:
         self._turn += 1
+        seconds, cpu_seconds = self._reading.seconds
         journal.save(
             Checkpoint(
                 shard=journal.shard.name,
@@ -239,78 +241,12 @@ class _ShardRun:
                 position=position,
                 tally=self._tally,
                 statistics=self._statistics,
-                parts=sinks.checkpoint(self._turn),
-                seconds=time.perf_counter() - self._started,
-                cpu_seconds=time.process_time() - self._cpu_started,
+                parts=outputs.checkpoint(self._turn),
+                seconds=seconds,
+                cpu_seconds=cpu_seconds,
             )
         )
         self._kept = True
-
-    def _fail(self, error: LowbgError) -> None:
-        self._complete = False
-        self._tally.add_problem(_kind(error), str(error), 0)
-
-    def _report(self, *, done: bool) -> None:
-        if self._on_progress is not None:
-            tally = self._tally
-            self._on_progress(
-                Progress(self._name, tally.consumed, tally.records, tally.ai, done=done)
-            )
-
-    def _result(self, reader: Reader | None) -> ShardResult:
-        tally = self._tally
-        earlier_records, earlier_text_bytes = self._earlier
-        return ShardResult(
-            shard=self._name,
-            source=self._source,
-            format=reader.format.name if reader is not None else "unknown",
-            compression=reader.compression if reader is not None else "unknown",
-            records=tally.records,
-            complete=self._complete,
-            statistics=self._statistics.shortened(),
-            outputs=tuple(self._outputs.values()),
-            problems=tuple(tally.problems.values()),
-            read_bytes=tally.consumed,
-            text_bytes=tally.text_bytes,
-            lenient=tally.lenient,
-            blank=tally.blank,
-            seconds=time.perf_counter() - self._started,
-            cpu_seconds=time.process_time() - self._cpu_started,
-            seen_fields=tuple(sorted(reader.seen_fields)) if reader is not None else (),
-            lm_seconds=tally.lm_seconds,
-            earlier_records=earlier_records,
-            earlier_text_bytes=earlier_text_bytes,
-        )
-
-
-def _run_batch(
-    name: str,
-    step: Step,
-    sinks: Sinks,
-    statistics: Statistics,
-    tally: Tally,
-) -> None:
-    batch, judged = step.batch, step.judged
-    tally.consumed = batch.consumed
-    tally.lenient += batch.lenient
-    tally.blank += batch.blank
-    for rejected in batch.rejected:
-        tally.records += rejected.count
-        tally.quarantined += rejected.count
-        tally.text_bytes += len(rejected.raw)
-        tally.add_problem(rejected.reason.value, rejected.message, rejected.count)
-        statistics.add_quarantined(rejected.reason.value, rejected.count, len(rejected.raw))
-    if batch.rejected:
-        sinks.quarantine(name, batch.rejected)
-    if judged is None:
-        return
-    tally.routed += sinks.write(batch, judged)
-    tally.records += len(batch)
-    tally.text_bytes += int(batch.sizes.sum())
-    tally.ai += int((judged.decisions.verdicts == Verdict.AI.code).sum())
-    if judged.second is not None:
-        tally.lm_seconds += judged.second.seconds
-    statistics.add(statistics_batch(batch, judged))
 
 
 def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
@@ -332,11 +268,12 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         second_look=second_look_counts(judged),
         origin=judged.known,
         counted=judged.counted,
+        bins=judged.declared.bins,
     )
 
 
 def second_look_counts(judged: Judged) -> dict[str, int]:
-    """What a causal LM did with a batch, as `Statistics.second_look` counts it."""
+    """What slow scorers did with a batch, as `Statistics.second_look` counts it."""
     second = judged.second
     if second is None:
         return {}
@@ -350,10 +287,6 @@ def second_look_counts(judged: Judged) -> dict[str, int]:
         change = f"{VERDICTS[second.before[i]]}_to_{VERDICTS[after[i]]}"
         counts[change] = counts.get(change, 0) + 1
     return {name: count for name, count in counts.items() if count}
-
-
-def _kind(error: Exception) -> str:
-    return type(error).__name__.removesuffix("Error").lower()
 
 
 def _check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final
 
+import numpy as np
 import pyarrow as pa
 
 from lowbg.config import VERDICTS, RunConfig, Unscored
@@ -16,50 +18,51 @@ from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import codec_of, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
-from lowbg.records import Batch, Rejected
+from lowbg.records import Batch, Payload, Rejected
+from lowbg.runs.checkpoints import Checkpoint, Journal
 from lowbg.runs.engine import Judged
 from lowbg.runs.routing import Route, masks, routes
 from lowbg.storage.files import Part, PartState, WrittenFile
 
 QUARANTINE: Final = "quarantine"
 
-PartOf: TypeAlias = Callable[[str], Part | None]
-"""Where each output of a shard is kept until it is whole, by its folder's name; null where
-nothing of an unfinished shard is kept."""
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a shard's outputs are opened for: the shard's name, and what an earlier run left.
 
-class DirectorySinks:
-    """`human/`, `ai/` (and `unscored/`) with the shard's own name below, and its quarantine.
-
-    Every route gets its file, empty or not, so that the output trees mirror the input tree.
+    `journal` is null where nothing of an unfinished shard is kept.
     """
 
-    def __init__(
-        self, name: str, root: Path, reader: Reader, config: RunConfig, part_of: PartOf
-    ) -> None:
-        self._config = config
-        self._writers: dict[Route, Writer] = {}
-        target = quarantine_path(root, name)
-        self._quarantine = QuarantineWriter(target, root, part_of(QUARANTINE))
+    shard: str
+    journal: Journal | None = None
+    checkpoint: Checkpoint | None = None
+
+    def part(self, name: str) -> Part | None:
+        """Where the output `name` is kept until it is whole."""
+        return None if self.journal is None else self.journal.part(name, self.checkpoint)
+
+
+class ShardFiles:
+    """A shard's own files below `root`: a writer by part, and a quarantine if there must be one.
+
+    Whoever derives from it opens `writers`, within `opening`, and writes.
+    """
+
+    def __init__(self, root: Path, place: Place) -> None:
+        target = quarantine_path(root, place.shard)
+        check_inside(root, target)
+        self.writers: dict[str, Writer] = {}
+        self._quarantine = QuarantineWriter(target, root, place.part(QUARANTINE))
+
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """Lets go of what was opened where the rest can't be."""
         try:
-            for route in routes(config.policy.unscored):
-                check_inside(root, root / route / name)
-                part = part_of(route.value)
-                self._writers[route] = open_writer(f"{route}/{name}", root, reader, config, part)
-            check_inside(root, target)
+            yield
         except BaseException:
             self.abort()
             raise
-
-    def write(self, batch: Batch, judged: Judged) -> int:
-        """Appends every document to the file of its route."""
-        annotations = _annotations(judged) if self._config.annotate else None
-        taken = 0
-        kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
-        for route, keep in kept.items():
-            self._writers[route].write(batch.payload, keep, annotations)
-            taken += int(keep.sum())
-        return taken
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read to the shard's quarantine file."""
@@ -67,27 +70,57 @@ class DirectorySinks:
 
     def checkpoint(self, turn: int) -> dict[str, PartState]:
         """Makes what was written durable, and says by output how far it is."""
-        parts = {route.value: writer.checkpoint(turn) for route, writer in self._writers.items()}
+        parts = {name: writer.checkpoint(turn) for name, writer in self.writers.items()}
         quarantine = self._quarantine.checkpoint(turn)
         return {**parts, QUARANTINE: quarantine} if quarantine is not None else parts
 
     def end_shard(self) -> dict[str, WrittenFile]:
         """Finishes every file; the quarantine file only where it holds something."""
-        files = {route.value: writer.finish() for route, writer in self._writers.items()}
+        files = {name: writer.finish() for name, writer in self.writers.items()}
         quarantine = self._quarantine.finish()
         return {**files, QUARANTINE: quarantine} if quarantine is not None else files
 
     def publish(self) -> None:
         """Gives every file its name."""
-        for writer in self._writers.values():
+        for writer in self.writers.values():
             writer.publish()
         self._quarantine.publish()
 
     def abort(self) -> None:
         """Removes what was not committed; parts stay."""
-        for writer in self._writers.values():
+        for writer in self.writers.values():
             writer.abort()
         self._quarantine.abort()
+
+
+class RoutedFiles(ShardFiles):
+    """`human/`, `ai/` (and `unscored/`) with the shard's own name below, and its quarantine.
+
+    Every route gets its file, empty or not, so that the output trees mirror the input tree.
+    """
+
+    def __init__(self, root: Path, place: Place, reader: Reader, config: RunConfig) -> None:
+        super().__init__(root, place)
+        self._config = config
+        with self.opening():
+            for route in routes(config.policy.unscored):
+                name, part = f"{route}/{place.shard}", place.part(route.value)
+                self.writers[route.value] = open_writer(name, root, reader, config, part)
+
+    def write(self, batch: Batch, judged: Judged) -> int:
+        """Appends every document to the file of its route."""
+        annotations = _annotations(judged) if self._config.annotate else None
+        taken = 0
+        kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
+        for route, keep in kept.items():
+            self.writers[route.value].write(batch.payload, keep, annotations)
+            taken += int(keep.sum())
+        return taken
+
+    def pass_on(self, payload: Payload) -> None:
+        """Appends what is no document to every file."""
+        for writer in self.writers.values():
+            writer.write(payload, np.zeros(0, np.bool_))
 
 
 def check_inside(root: Path, path: Path) -> None:
@@ -101,6 +134,7 @@ def open_writer(
     name: str, root: Path, reader: Reader, config: RunConfig, part: Part | None
 ) -> Writer:
     """The writer of `root`/`name` for what `reader` reads, in its format."""
+    check_inside(root, root / name)
     if reader.format.wrapped:
         name = output_name(name, config.compression)
     codec = codec_of(config.compression, reader.compression)
@@ -108,7 +142,7 @@ def open_writer(
     return reader.format.open_writer(reader, output)
 
 
-class StreamSinks:
+class StreamOutputs:
     """Human lines to a stream; AI lines to a file or nowhere; the rest of the files on request.
 
     One object serves all shards of a run. `ai` may be null only where the caller was told to
@@ -133,8 +167,8 @@ class StreamSinks:
         if quarantine is not None:
             self._quarantine = QuarantineWriter(quarantine, quarantine.parent)
 
-    def taking(self, reader: Reader) -> StreamSinks:
-        """These sinks, for what `reader` reads. Raises `ConfigError` where no stream takes it."""
+    def taking(self, reader: Reader) -> StreamOutputs:
+        """These outputs, for what `reader` reads. Raises `ConfigError` where no stream takes it."""
         if not reader.format.takes_stream:
             raise ConfigError(
                 f"a stream takes lines only, and this input is {reader.format.title}. "

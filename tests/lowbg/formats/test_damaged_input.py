@@ -20,10 +20,10 @@ import zstandard
 
 from lowbg.config import Compression, ExecutorName, Existing, RunConfig
 from lowbg.errors import ConfigError
-from lowbg.jobs.filter import FilterJob, filter_shards, filter_stream
+from lowbg.jobs.filter import FilterJob, FilterStreamJob, filter_shards, filter_stream
 from lowbg.runs.inputs import discover
+from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
-from lowbg.runs.run import Outcome
 
 # People wrote it, and it is on every machine.
 PROSE = topics["exceptions"]
@@ -345,7 +345,7 @@ def test_several_inputs_in_one_stream_join_cleanly(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_bytes(mark + GOOD[2])
     stream = io.BytesIO()
     shards = discover([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")])
-    filter_stream(shards, None, stream, None, None, RunConfig())
+    filter_stream(FilterStreamJob(tuple(shards), RunConfig(), human=stream))
     assert stream.getvalue() == mark + b"".join(GOOD)
 
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from lowbg.errors import FormatError
+from lowbg.errors import FormatError, ProblemKind
 from lowbg.report import Report, merge_reports, render_html, render_json
 from lowbg.report.collect import decode
 from lowbg.report.render_json import json_schema
@@ -187,7 +187,7 @@ def test_merging_different_policies_is_a_problem(build: Build) -> None:
 
 
 def test_missing_text_names_the_fields_that_there_are(made: Made, shard: MakeShard) -> None:
-    problem = Problem("missing_text", "a:1: no field 'text'", 3)
+    problem = Problem(ProblemKind.MISSING_TEXT, "a:1: no field 'text'", 3)
     report = made(shard(problems=(problem,), seen_fields=("body", "id")))
     assert "body, id" in report["problems"][0]["advice"]
     assert "--text-field" in report["problems"][0]["advice"]

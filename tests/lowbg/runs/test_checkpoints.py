@@ -26,9 +26,9 @@ from lowbg.report.results import ShardResult
 from lowbg.report.sections.throughput import SECTION as THROUGHPUT
 from lowbg.runs.checkpoints import Journal, key_of, load_results
 from lowbg.runs.inputs import discover
+from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
-from lowbg.runs.run import Outcome
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.stopping import STOP
 from lowbg.storage import compression
 
@@ -117,7 +117,7 @@ def run(
         durability=durability or Durability(bytes=8000),
         retries=retries,
     )
-    return filter_shards(job, on_progress)
+    return filter_shards(job, Observer(on_progress))
 
 
 def at(count: int, action: Callable[[], None]) -> OnProgress:
@@ -158,6 +158,7 @@ def batches_of(source: Path, out: Path) -> tuple[int, ShardResult]:
     return len(seen), outcome.shards[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", COMPRESS)
 def test_a_stopped_shard_goes_on_to_the_same_bytes(
     ending: str, source: Path, tmp_path: Path
@@ -254,7 +255,7 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(source: Path, tmp_path
     run(source, whole)
     every = Durability(seconds=1e9, bytes=30_000)
     with pytest.raises(Killed):
-        run(source, out, on_progress=at(8, kill), durability=every)
+        run(source, out, on_progress=at(9, kill), durability=every)
     part = next((out / ".lowbg" / "parts").glob("*/ai"))
     state = json.loads((part.parent / "checkpoint.json").read_bytes())["parts"]["ai"]
     assert part.stat().st_size > state["stored"] > 0

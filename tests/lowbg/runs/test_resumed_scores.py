@@ -17,9 +17,9 @@ from lowbg.errors import ConfigError, LockedError
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.jobs.score import ScoreJob, score_shards
 from lowbg.runs.inputs import discover
+from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
-from lowbg.runs.run import Outcome
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.storage.locks import run_lock
 
 PROSE = topics["exceptions"]
@@ -56,7 +56,7 @@ def run(
         tuple(discover([str(source)], output=out)), out, CONFIG, executor=ExecutorName.SERIAL,
         existing=existing, durability=Durability(bytes=40_000), format=form,
     )  # fmt: skip
-    return score_shards(job, on_progress)
+    return score_shards(job, Observer(on_progress))
 
 
 def killed_after(batches: int) -> OnProgress:

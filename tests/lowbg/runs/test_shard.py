@@ -9,15 +9,19 @@ import pytest
 
 from lowbg.config import Policy, RunConfig
 from lowbg.errors import ConservationError
-from lowbg.formats import open_reader
+from lowbg.formats.base import Reader
 from lowbg.records import Batch, Rejected
 from lowbg.report.results import ShardResult
 from lowbg.runs.engine import Engine, Judged
-from lowbg.runs.shard import Progress, run_shard
+from lowbg.runs.inputs import Shard
+from lowbg.runs.progress import Progress
+from lowbg.runs.reading import Source
+from lowbg.runs.shard import run_shard
+from lowbg.runs.sinks import Place
 from lowbg.storage.files import WrittenFile
 
 
-class CountingSinks:
+class Counting:
     """Takes what it is given, less `lost` records, and says that it wrote less `unwritten`."""
 
     def __init__(self, lost: int = 0, unwritten: int = 0) -> None:
@@ -42,16 +46,22 @@ class CountingSinks:
         self.aborted = True
 
 
-def run(path: Path, sinks: CountingSinks, seen: list[Progress]) -> ShardResult:
-    config = RunConfig(batch_bytes=64)
-    return run_shard(
-        "a.jsonl",
-        str(path),
-        lambda: open_reader(str(path), config, "a.jsonl"),
-        lambda reader, checkpoint: sinks,
-        Engine(Policy()).setup(),
-        seen.append,
-    )
+class Task:
+    """Puts every record into the outputs that it is given."""
+
+    def __init__(self, outputs: Counting) -> None:
+        self.judge = Engine(Policy()).setup()
+        self.outputs = outputs
+
+    def source(self, shard: Shard) -> Source:
+        return Source(shard, RunConfig(batch_bytes=64))
+
+    def open_outputs(self, place: Place, reader: Reader) -> Counting:
+        return self.outputs
+
+
+def run(path: Path, outputs: Counting, seen: list[Progress]) -> ShardResult:
+    return run_shard(Shard(str(path), "a.jsonl", 0), Task(outputs), seen.append)
 
 
 @pytest.fixture
@@ -62,7 +72,7 @@ def shard(tmp_path: Path) -> Path:
 
 
 def test_every_record_is_counted_once(shard: Path) -> None:
-    sinks, seen = CountingSinks(), list[Progress]()
+    sinks, seen = Counting(), list[Progress]()
     result = run(shard, sinks, seen)
     assert result.records == 10
     assert result.statistics.documents() == {"human": 0, "ai": 0, "unscored": 9, "quarantined": 1}
@@ -73,8 +83,8 @@ def test_every_record_is_counted_once(shard: Path) -> None:
     assert sinks.aborted
 
 
-@pytest.mark.parametrize("sinks", [CountingSinks(lost=1), CountingSinks(unwritten=1)])
-def test_a_lost_record_is_noticed(shard: Path, sinks: CountingSinks) -> None:
+@pytest.mark.parametrize("sinks", [Counting(lost=1), Counting(unwritten=1)])
+def test_a_lost_record_is_noticed(shard: Path, sinks: Counting) -> None:
     with pytest.raises(ConservationError, match=r"a\.jsonl: 10 records in"):
         run(shard, sinks, [])
     assert sinks.aborted

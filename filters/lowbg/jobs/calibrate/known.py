@@ -19,10 +19,11 @@ from lowbg.decision import lm
 from lowbg.decision.provenance import trusted_by_date
 from lowbg.errors import ConfigError
 from lowbg.records import Batch
+from lowbg.report.results import ShardResult
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
-from lowbg.runs.run import reader_opener
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.progress import NOBODY, Observer
+from lowbg.runs.reading import ShardReading, Source, refuse_broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Known:
     Those that are not `is_human` are AI by their label, or not dated before the cut-off.
     `score` is `ai_score`; `called_ai` the verdict by score alone under the engine's policy;
     `stratum` is null without a field for it. `unscored` and `repeated` count human documents left
-    out, `unlabelled` and `unread` records. `lm` is there where the engine has a causal LM.
+    out, `unlabelled` documents. `shards` says what became of each, in their order. `lm` is there
+    where the engine has a causal LM.
     """
 
     language: NDArray[np.str_]
@@ -82,8 +84,13 @@ class Known:
     unscored: int = 0
     repeated: int = 0
     unlabelled: int = 0
-    unread: int = 0
     lm: LmKnown | None = None
+    shards: tuple[ShardResult, ...] = ()
+
+    @property
+    def unread(self) -> int:
+        """Records that could not be read."""
+        return sum(shard.statistics.documents()["quarantined"] for shard in self.shards)
 
 
 @dataclass(slots=True)
@@ -94,10 +101,9 @@ class _Gathered:
     feature: str | None = None
     seen: set[bytes] = field(default_factory=set)
     counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("unscored", "repeated", "unlabelled", "unread"), 0)
+        default_factory=lambda: dict.fromkeys(("unscored", "repeated", "unlabelled"), 0)
     )
     documents: int = 0
-    called: int = 0
 
 
 def read_known(
@@ -106,29 +112,30 @@ def read_known(
     by: KnownBy,
     engine: Engine,
     stdin: BinaryIO | None = None,
-    on_progress: OnProgress | None = None,
+    observer: Observer = NOBODY,
 ) -> Known:
-    """Scores every document of the shards. Raises `ConfigError` where none is known to be human."""
-    # The readers give label and stratum in the places of id and URL, which nothing here needs:
-    # dotted paths, Parquet and JSONL work for them as for any field.
-    names = replace(config.fields, id=by.label_field or "", url=by.stratum_field or "")
-    reading = replace(config, fields=names)
+    """Scores every document of the shards; what came before damage counts.
+
+    Raises `ConfigError` where none is known to be human, or `InputError` where that is because a
+    shard breaks off.
+    """
+    wanted = [name for name in (by.label_field, by.stratum_field) if name is not None]
+    fields = replace(config.fields, others=(*config.fields.others, *wanted))
+    config = replace(config, fields=fields)
     gathered = _Gathered()
     human = 0
+    results = []
     for shard in shards:
-        reader = reader_opener(shard, stdin, reading)()
-        try:
-            for batch in reader:
-                human += _add(gathered, batch, by, engine)
-                if on_progress is not None:
-                    on_progress(
-                        Progress(shard.name, batch.consumed, gathered.documents, gathered.called)
-                    )
-        finally:
-            reader.close()
+        source = Source(shard, config, stdin)
+        with ShardReading(source, engine, observer.progress) as reading:
+            for step in reading:
+                if step.judged is not None:
+                    human += _add(gathered, step.batch, step.judged, by)
+        results.append(reading.result())
     if not human:
+        refuse_broken(results)
         raise ConfigError(_nothing(by, config.fields.date, gathered.documents))
-    return _whole(gathered, by)
+    return replace(_whole(gathered, by), shards=tuple(results))
 
 
 def _nothing(by: KnownBy, date_field: str, documents: int) -> str:
@@ -143,18 +150,17 @@ def _nothing(by: KnownBy, date_field: str, documents: int) -> str:
     )
 
 
-def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
+def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
     """Adds a batch; how many of its documents are known to be human."""
     counts = gathered.counts
-    counts["unread"] += sum(rejected.count for rejected in batch.rejected)
-    judged = engine.judge(batch.text, batch.metadata)
     scores = judged.decisions.score
     scored = is_known(scores)
     labelled = np.ones(len(batch), np.bool_)
     if by.before is not None:
         human = trusted_by_date(batch.metadata, by.before, len(batch))
     else:
-        labels = batch.metadata.id
+        assert by.label_field is not None
+        labels = batch.metadata.others[by.label_field]
         labelled = is_known(labels)
         wanted = by.label_human.lower()
         human = np.array([str(v).lower() == wanted for v in labels.to_pylist()], np.bool_)
@@ -178,11 +184,12 @@ def _add(gathered: _Gathered, batch: Batch, by: KnownBy, engine: Engine) -> int:
     if evidence is not None:
         columns["evidence"] = evidence
     if by.stratum_field is not None:
-        columns["stratum"] = np.array(batch.metadata.url.fill_null("").to_pylist(), np.str_)
+        columns["stratum"] = np.array(
+            batch.metadata.others[by.stratum_field].fill_null("").to_pylist(), np.str_
+        )
     for name, values in columns.items():
         gathered.columns[name].append(values[fresh])
     gathered.documents += len(batch)
-    gathered.called += int(judged.decisions.called_ai.sum())
     return int(human.sum())
 
 
@@ -222,7 +229,9 @@ def _whole(gathered: _Gathered, by: KnownBy) -> Known:
         called_ai=own["called_ai"].astype(np.bool_),
         is_human=own["is_human"].astype(np.bool_),
         stratum=own["stratum"].astype(np.str_) if by.stratum_field is not None else None,
-        **gathered.counts,
+        unscored=gathered.counts["unscored"],
+        repeated=gathered.counts["repeated"],
+        unlabelled=gathered.counts["unlabelled"],
         lm=None if gathered.feature is None else _lm_known(joined, gathered.feature),
     )
 

@@ -18,12 +18,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.arrays import to_numpy, whole
-from lowbg.config import ExecutorName, RunConfig
-from lowbg.errors import InputError
+from lowbg.config import RunConfig
 from lowbg.records import Batch, Metadata
+from lowbg.report.results import ShardResult
 from lowbg.runs.inputs import Shard
-from lowbg.runs.run import choose_executor, closing, reader_opener
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.mapping import ALONE, Workers, failed_shard, map_shards
+from lowbg.runs.progress import NOBODY, Observer, OnProgress
+from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.sampling import document_keys, named
 
 _COLUMNS = ("priority", "text", "id", "language", "date", "url")
 
@@ -32,15 +34,23 @@ _COLUMNS = ("priority", "text", "id", "language", "date", "url")
 class Sample:
     """Documents in random order, as a table of `priority`, `text` and their metadata.
 
-    `seen` documents could be read in all, `unread` records could not. `problems` says, a message
-    each, which shards could not be read to their end. `fields` are top-level ones that there were.
+    `seen` documents could be read in all. `shards` says, in their order, what became of those that
+    it was drawn from.
     """
 
     rows: pa.Table
     seen: int
-    unread: int = 0
-    problems: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
+    shards: tuple[ShardResult, ...] = ()
+
+    @property
+    def unread(self) -> int:
+        """Records that could not be read."""
+        return sum(shard.statistics.documents()["quarantined"] for shard in self.shards)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard was read to its end."""
+        return all(shard.complete for shard in self.shards)
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -75,6 +85,11 @@ class _Lowest:
         if sum(part.num_rows for part in self.parts) > 2 * self.size:
             self.cut()
 
+    def rows(self) -> pa.Table:
+        """The lowest ones, in rising order."""
+        self.cut()
+        return self.parts[0] if self.parts else _nothing()
+
     def cut(self) -> None:
         """Keeps the lowest ones, in rising order."""
         if not self.parts:
@@ -89,92 +104,52 @@ class _Lowest:
 
 def draw(
     shards: Sequence[Shard],
-    config: RunConfig,
-    size: int,
-    seed: int,
-    *,
-    workers: int = 1,
-    executor: ExecutorName = ExecutorName.PROCESSES,
-    stdin: BinaryIO | None = None,
-    on_progress: OnProgress | None = None,
+    task: DrawTask,
+    workers: Workers = ALONE,
+    observer: Observer = NOBODY,
 ) -> Sample:
-    """`size` documents of all shards, or all where there are fewer. Any document is as likely."""
-    # Only this process has its standard input and what a shell's <(…) stands for.
-    if any(not s.resumable or s.path.startswith(("/dev/", "/proc/")) for s in shards):
-        executor = ExecutorName.SERIAL
-    runner, _ = choose_executor(executor, workers, len(shards))
-    lowest = _Lowest(size)
-    seen = unread = 0
-    problems: dict[int, str] = {}
-    fields: set[str] = set()
-    setup = _Setup(config, size, seed, stdin)
-    with closing(runner.run(setup, list(shards), on_progress)) as ends:
-        for end in ends:
-            if end.result is None:
-                problems[end.index] = f"{shards[end.index].name}: {end.error}"
-                continue
-            lowest.parts.append(end.result.rows)
-            lowest.cut()
-            seen += end.result.seen
-            unread += end.result.unread
-            fields.update(end.result.fields)
-            if end.result.problems:
-                problems[end.index] = end.result.problems[0]
-    in_order = tuple(problems[index] for index in sorted(problems))
-    rows = lowest.parts[0] if lowest.parts else _nothing()
-    return Sample(rows, seen, unread, in_order, tuple(sorted(fields)))
+    """A sample of all shards; all documents where there are fewer. Any document is as likely."""
+    lowest = _Lowest(task.size)
+    results: dict[Shard, ShardResult] = {}
+    seen = 0
+    for ended in map_shards(task, shards, workers, observer):
+        if ended.result is None:
+            results[ended.shard] = failed_shard(ended.shard, ended.error)
+            continue
+        lowest.parts.append(ended.result.rows)
+        lowest.cut()
+        seen += ended.result.seen
+        (results[ended.shard],) = ended.result.shards
+    return Sample(lowest.rows(), seen, tuple(results[shard] for shard in shards))
 
 
 @dataclass(frozen=True, slots=True)
-class _Setup:
-    """Makes a worker; pickles (without `stdin`), so that it can be sent to a fresh process."""
+class DrawTask:
+    """Draws `size` documents of a shard. `stdin` is what "-" reads, by default this process's."""
 
     config: RunConfig
     size: int
     seed: int
-    stdin: BinaryIO | None
+    stdin: BinaryIO | None = None
 
-    def __call__(self) -> _Worker:
-        return _Worker(self)
+    def start(self) -> DrawTask:
+        """The task in a worker: nothing has to be loaded."""
+        return self
 
-
-class _Worker:
-    def __init__(self, setup: _Setup) -> None:
-        self._setup = setup
-
-    def __call__(self, task: Shard, on_progress: OnProgress | None) -> Sample:
-        setup = self._setup
-        lowest = _Lowest(setup.size)
-        seen = unread = 0
-        problems: tuple[str, ...] = ()
-        fields: tuple[str, ...] = ()
-        try:
-            reader = reader_opener(task, setup.stdin, setup.config)()
-            try:
-                for batch in reader:
-                    unread += sum(rejected.count for rejected in batch.rejected)
-                    seen += len(batch)
-                    lowest.add(batch, priorities(setup.seed, task.name, batch.records))
-                    if on_progress is not None:
-                        on_progress(Progress(task.name, batch.consumed, seen, 0))
-            finally:
-                fields = tuple(reader.seen_fields)
-                reader.close()
-        except InputError as error:
-            problems = (str(error),)
-        lowest.cut()
-        rows = lowest.parts[0] if lowest.parts else _nothing()
-        return Sample(rows, seen, unread, problems, fields)
+    def __call__(self, shard: Shard, on_progress: OnProgress | None) -> Sample:
+        """The shard's own sample."""
+        lowest = _Lowest(self.size)
+        with ShardReading(Source(shard, self.config, self.stdin), None, on_progress) as reading:
+            for step in reading:
+                lowest.add(step.batch, priorities(self.seed, shard.name, step.batch.records))
+        seen = reading.tally.records - reading.tally.quarantined
+        return Sample(lowest.rows(), seen, (reading.result(),))
 
 
 def priorities(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The random number of each document: splitmix64 (Steele et al. 2014) at its place."""
-    digest = hashlib.blake2b(f"{seed}\0{shard}".encode("utf-8", "surrogatepass"), digest_size=8)
-    start = np.full(len(records), int.from_bytes(digest.digest(), "little"), np.uint64)
-    z = start + (records.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)), np.uint64)
+    """The random number of each document of a shard."""
+    digest = hashlib.blake2b(named(seed, shard), digest_size=8).digest()
+    return document_keys(digest, records + 1)
 
 
 def _nothing() -> pa.Table:

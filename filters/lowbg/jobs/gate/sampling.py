@@ -9,7 +9,6 @@ records are read, the sample alone is scored.
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,33 +17,34 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.arrays import to_numpy, whole
-from lowbg.errors import InputError
-from lowbg.formats.base import Reader
+from lowbg.config import RunConfig
 from lowbg.jobs.gate.evidence import Evidence, Sample, Scanned
-from lowbg.jobs.gate.scan import CountingSinks, GateJob, gather, map_shards
+from lowbg.jobs.gate.scan import Counts, GateJob, gather, scanned_of
 from lowbg.records import Batch, BytesPayload, Metadata
-from lowbg.report.results import ShardResult
-from lowbg.report.statistics import Statistics
-from lowbg.runs.checkpoints import Tally
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
-from lowbg.runs.run import reader_opener
-from lowbg.runs.shard import OnProgress, Progress, statistics_batch
+from lowbg.runs.mapping import map_shards
+from lowbg.runs.progress import NOBODY, Observer, OnProgress
+from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.sampling import document_keys, named
+from lowbg.runs.shard import statistics_batch
 
 _METADATA = ("id", "language", "date", "url")
+_OTHER = "other:"
+"""What stands before the names of further fields among a sample's columns."""
+
 _ROWS_A_BATCH = 2_000
 
 
-def scan_sample(
-    job: GateJob, size: int, seed: int, on_progress: OnProgress | None = None
-) -> Evidence:
+def scan_sample(job: GateJob, size: int, seed: int, observer: Observer = NOBODY) -> Evidence:
     """Judges `size` documents drawn at random from all shards; every record is read.
 
     A data set of no more documents is judged whole. Raises as `scan` does.
     """
     pool = _Pool(size)
-    for index, drawn in map_shards(job, _DrawSetup(job, size, seed), on_progress):
-        pool.add(index, drawn)
+    index = {shard: i for i, shard in enumerate(job.shards)}
+    for ended in map_shards(_DrawTask(job.reading, size, seed), job.shards, job.crew, observer):
+        pool.add(index[ended.shard], scanned_of(ended))
     pool.prune()
     engine = Engine(job.config.policy).setup()
     parts = [pool.parts[index] for index in range(len(job.shards))]
@@ -56,19 +56,9 @@ def scan_sample(
     return replace(evidence, sample=Sample(size, documents, seed))
 
 
-def document_keys(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The sampling key of each record of a shard, uniform over 64 bits.
-
-    The finaliser of SplitMix64 (Steele, Lea & Flood 2014) over the record's place, from a start
-    that seed and shard give.
-    """
-    named = f"{seed}\0{shard}".encode("utf-8", "surrogatepass")
-    start = np.frombuffer(hashlib.sha256(named).digest()[:8], np.uint64)[0]
-    with np.errstate(over="ignore"):
-        x = start + records.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)), np.uint64)
+def keys_of(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The sampling key of each record of a shard, uniform over 64 bits."""
+    return document_keys(hashlib.sha256(named(seed, shard)).digest(), records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,101 +99,52 @@ class _Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class _DrawSetup:
-    """Makes a worker; pickles, so that it can be sent to a fresh process."""
+class _DrawTask:
+    """Draws a shard's own sample: counts every record, keeps documents with the smallest keys."""
 
-    job: GateJob
+    config: RunConfig
     size: int
     seed: int
 
-    def __call__(self) -> _DrawWorker:
-        return _DrawWorker(self)
+    def start(self) -> _DrawTask:
+        """The task in a worker: nothing has to be loaded."""
+        return self
+
+    def __call__(self, shard: Shard, on_progress: OnProgress | None) -> Scanned:
+        """Reads the shard to its end, or as far as it goes."""
+        lowest = _Lowest(self.size)
+        with ShardReading(Source(shard, self.config), None, on_progress) as reading:
+            for step in reading:
+                lowest.add(step.batch, keys_of(self.seed, shard.name, step.batch.records))
+        rows, result = lowest.rows(), reading.result()
+        documents = reading.tally.records - reading.tally.quarantined
+        if rows is None:
+            return Scanned(result, None, (), 0, documents)
+        return Drawn(result, None, (), 0, documents, to_numpy(whole(rows["key"])), rows)
 
 
-class _DrawWorker:
-    def __init__(self, setup: _DrawSetup) -> None:
-        self._setup = setup
+class _Lowest:
+    """The documents with the smallest keys so far, twice `size` at most."""
 
-    def __call__(self, task: Shard, on_progress: OnProgress | None) -> Scanned:
-        setup = self._setup
-        return _Draw(task, setup.size, setup.seed).run(
-            reader_opener(task, None, setup.job.reading), on_progress
-        )
-
-
-class _Draw:
-    """One pass over a shard: counts every record, keeps the documents with the smallest keys."""
-
-    def __init__(self, shard: Shard, size: int, seed: int) -> None:
-        self._shard = shard
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._seed = seed
-        self._tally = Tally()
-        self._statistics = Statistics()
-        self._documents = 0
         self._bound = np.uint64(2**64 - 1)
         self._tables: list[pa.Table] = []
         self._held = 0
 
-    def run(self, open_reader: Any, on_progress: OnProgress | None) -> Scanned:
-        """Reads to the end; what breaks off is noted, and what came before it stays."""
-        started, cpu = time.perf_counter(), time.process_time()
-        reader: Reader | None = None
-        complete = True
-        try:
-            reader = open_reader()
-            assert reader is not None
-            for batch in reader:
-                self._add(batch)
-                if on_progress is not None:
-                    on_progress(Progress(self._shard.name, batch.consumed, self._tally.records, 0))
-        except InputError as error:
-            complete = False
-            kind = type(error).__name__.removesuffix("Error").lower()
-            self._tally.add_problem(kind, str(error), 0)
-        finally:
-            if reader is not None:
-                reader.close()
-        self._compact()
-        tally = self._tally
-        if on_progress is not None:
-            on_progress(Progress(self._shard.name, tally.consumed, tally.records, 0, done=True))
-        result = ShardResult(
-            shard=self._shard.name, source=self._shard.path,
-            format=reader.format.name if reader is not None else "unknown",
-            compression=reader.compression if reader is not None else "unknown",
-            records=tally.records, complete=complete, statistics=self._statistics, outputs=(),
-            problems=tuple(tally.problems.values()), read_bytes=tally.consumed,
-            text_bytes=tally.text_bytes, lenient=tally.lenient, blank=tally.blank,
-            seconds=time.perf_counter() - started, cpu_seconds=time.process_time() - cpu,
-            seen_fields=tuple(sorted(reader.seen_fields)) if reader is not None else (),
-        )  # fmt: skip
-        rows = self._tables[0] if self._tables else None
-        if rows is None:
-            return Scanned(result, None, (), 0, self._documents)
-        return Drawn(result, None, (), 0, self._documents, to_numpy(whole(rows["key"])), rows)
-
-    def _add(self, batch: Batch) -> None:
-        tally = self._tally
-        tally.consumed = batch.consumed
-        tally.lenient += batch.lenient
-        tally.blank += batch.blank
-        tally.records += len(batch) + sum(rejected.count for rejected in batch.rejected)
-        tally.text_bytes += int(batch.sizes.sum())
-        for rejected in batch.rejected:
-            tally.text_bytes += len(rejected.raw)
-            tally.add_problem(rejected.reason.value, rejected.message, rejected.count)
-            self._statistics.add_quarantined(
-                rejected.reason.value, rejected.count, len(rejected.raw)
-            )
-        self._documents += len(batch)
-        keys = document_keys(self._seed, self._shard.name, batch.records)
+    def add(self, batch: Batch, keys: NDArray[np.uint64]) -> None:
+        """Takes a batch."""
         low = np.flatnonzero(keys <= self._bound)
         if len(low):
             self._tables.append(_rows(batch, keys).take(pa.array(low)))
             self._held += len(low)
             if self._held >= 2 * self._size:
                 self._compact()
+
+    def rows(self) -> pa.Table | None:
+        """A row a document; null where there is none."""
+        self._compact()
+        return self._tables[0] if self._tables else None
 
     def _compact(self) -> None:
         """Lets go of all but the documents with the smallest keys."""
@@ -225,13 +166,14 @@ def _rows(batch: Batch, keys: NDArray[np.uint64]) -> pa.Table:
         "size": pa.array(batch.sizes),
         "text": batch.text,
         **{name: getattr(batch.metadata, name) for name in _METADATA},
+        **{_OTHER + name: values for name, values in batch.metadata.others.items()},
     }
     return pa.table(columns)
 
 
 def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scanned:
     """A shard's part of the sample, judged and counted; its records in quarantine stay counted."""
-    counted = CountingSinks(shard, job.gate)
+    counted = Counts(shard, job.gate)
     if isinstance(drawn, Drawn):
         statistics = drawn.result.statistics
         for first in range(0, len(drawn.rows), _ROWS_A_BATCH):
@@ -239,13 +181,18 @@ def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scann
             batch = _batch(drawn.rows.take(pa.array(chosen)))
             judged = engine.judge(batch.text, batch.metadata)
             statistics.add(statistics_batch(batch, judged))
-            counted.write(batch, judged)
+            counted.add(batch, judged)
     return counted.scanned(drawn.result, drawn.documents)
 
 
 def _batch(rows: pa.Table) -> Batch:
     """Rows as a batch whose records are nowhere any more."""
-    metadata = {name: whole(rows[name]) for name in _METADATA}
+    metadata: dict[str, Any] = {name: whole(rows[name]) for name in _METADATA}
+    metadata["others"] = {
+        name.removeprefix(_OTHER): whole(rows[name])
+        for name in rows.column_names
+        if name.startswith(_OTHER)
+    }
     empty = np.empty(0, np.int64)
     return Batch(
         records=to_numpy(whole(rows["record"])),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,17 +14,16 @@ from lowbg.arrays import encoded, to_numpy
 from lowbg.config import VERDICTS, ExecutorName, Gate, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import NO_SOURCE, Evidence, Example, Part, Scanned
-from lowbg.records import Batch, Rejected
+from lowbg.records import Batch
 from lowbg.report.counting import CountTable
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine, Judged
-from lowbg.runs.executors import server
-from lowbg.runs.executors.base import Worker
 from lowbg.runs.inputs import Shard
-from lowbg.runs.run import choose_executor, closing, failed_shard, own_streams, reader_opener
-from lowbg.runs.shard import OnProgress, run_shard
-from lowbg.storage.files import WrittenFile
+from lowbg.runs.mapping import Ended, Workers, failed_shard, map_shards
+from lowbg.runs.progress import NOBODY, Observer, OnProgress
+from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.shard import statistics_batch
 
 EXAMPLES_A_CATEGORY: Final = 5
 MAX_SOURCES: Final = 10_000
@@ -46,20 +45,26 @@ class GateJob:
     left_out: tuple[str, ...] = ()
 
     @property
+    def crew(self) -> Workers:
+        """Who does it."""
+        return Workers(self.workers, self.executor)
+
+    @property
     def gate(self) -> Gate:
         """The limits."""
         return self.config.policy.gate
 
     @property
     def reading(self) -> RunConfig:
-        """How the shards are read: a source field takes the place of the id, which isn't needed."""
-        if self.gate.source_field is None:
+        """How the shards are read: with the source field, where there is one."""
+        source = self.gate.source_field
+        if source is None:
             return self.config
-        fields = replace(self.config.fields, id=self.gate.source_field)
-        return replace(self.config, fields=fields)
+        fields = self.config.fields
+        return replace(self.config, fields=replace(fields, others=(*fields.others, source)))
 
 
-def scan(job: GateJob, on_progress: OnProgress | None = None) -> Evidence:
+def scan(job: GateJob, observer: Observer = NOBODY) -> Evidence:
     """Judges every document; nothing is written.
 
     Raises `ConfigError` where no record has the source field. A shard that breaks off doesn't stop
@@ -67,23 +72,21 @@ def scan(job: GateJob, on_progress: OnProgress | None = None) -> Evidence:
     """
     engine = Engine(job.config.policy)
     engine.prepare()
-    workers = choose_executor(job.executor, job.workers, len(job.shards))[1]
-    if workers > 1 and not own_streams(job.shards) and not server.is_started():
-        engine.warm_up()
-    scanned = dict(map_shards(job, _ScanSetup(job.reading), on_progress))
-    return gather(job, [scanned[index] for index in range(len(job.shards))])
+    found = map_shards(ScanTask(job.reading), job.shards, job.crew, observer, engine)
+    return gather(job, scanned_in_order(job, found))
 
 
-def map_shards(
-    job: GateJob, setup: Callable[[], Worker[Shard, Scanned]], on_progress: OnProgress | None
-) -> Iterator[tuple[int, Scanned]]:
-    """Every shard's place among the shards and its counts, as they end."""
-    name = ExecutorName.SERIAL if own_streams(job.shards) else job.executor
-    executor, _ = choose_executor(name, job.workers, len(job.shards))
-    with closing(executor.run(setup, job.shards, on_progress)) as ends:
-        for end in ends:
-            failed = failed_shard(job.shards[end.index], end.error)
-            yield end.index, end.result or Scanned(failed, None, (), 0, 0)
+def scanned_in_order(job: GateJob, ends: Iterable[Ended[Scanned]]) -> list[Scanned]:
+    """What was found in each shard, in the job's order."""
+    found = {ended.shard: scanned_of(ended) for ended in ends}
+    return [found[shard] for shard in job.shards]
+
+
+def scanned_of(ended: Ended[Scanned]) -> Scanned:
+    """What was found in a shard; of one whose worker failed, that."""
+    if ended.result is not None:
+        return ended.result
+    return Scanned(failed_shard(ended.shard, ended.error), None, (), 0, 0)
 
 
 def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
@@ -145,39 +148,35 @@ def _first(examples: Sequence[Example]) -> list[Example]:
 
 
 @dataclass(frozen=True, slots=True)
-class _ScanSetup:
-    """Makes a worker; pickles, so that it can be sent to a fresh process."""
+class ScanTask:
+    """Judges a shard; `loaded` is what a worker judges with."""
 
     config: RunConfig
+    loaded: Engine | None = None
 
-    def __call__(self) -> _ScanWorker:
-        return _ScanWorker(Engine(self.config.policy).setup(), self.config)
+    def start(self) -> ScanTask:
+        """The task in a worker."""
+        return replace(self, loaded=Engine(self.config.policy).setup())
 
-
-class _ScanWorker:
-    def __init__(self, engine: Engine, config: RunConfig) -> None:
-        self._engine = engine
-        self._config = config
-
-    def __call__(self, task: Shard, on_progress: OnProgress | None) -> Scanned:
-        counted = CountingSinks(task, self._config.policy.gate)
-        result = run_shard(
-            task.name,
-            task.path,
-            reader_opener(task, None, self._config),
-            lambda reader, checkpoint: counted,
-            self._engine,
-            on_progress,
-        )
-        return counted.scanned(result)
+    def __call__(self, shard: Shard, on_progress: OnProgress | None) -> Scanned:
+        """Every document of the shard, judged and counted."""
+        counts = Counts(shard, self.config.policy.gate)
+        with ShardReading(Source(shard, self.config), self.loaded, on_progress) as reading:
+            for step in reading:
+                if step.judged is not None:
+                    reading.statistics.add(statistics_batch(step.batch, step.judged))
+                    counts.add(step.batch, step.judged)
+                # Before the next batch is made, this one has to be gone.
+                del step
+        return counts.scanned(reading.result())
 
 
-class CountingSinks:
-    """Takes a shard's judged batches and keeps only what a gate needs beside the statistics."""
+class Counts:
+    """What a gate needs of a shard's judged batches beside the statistics."""
 
     def __init__(self, shard: Shard, gate: Gate) -> None:
         self._shard = shard
-        self._by_source = gate.source_field is not None
+        self._field = gate.source_field
         self._sources = CountTable(3, MAX_SOURCES)
         self._wanted = dict.fromkeys(gate.max_phrase_hits, EXAMPLES_A_CATEGORY)
         self._examples: list[Example] = []
@@ -188,26 +187,25 @@ class CountingSinks:
         """What was taken, with the shard's result; `documents` where there are more than that."""
         return Scanned(
             result,
-            self._sources.to_dict() if self._by_source else None,
+            self._sources.to_dict() if self._field is not None else None,
             tuple(self._examples),
             self._squared_words,
             self._documents if documents is None else documents,
         )
 
-    def write(self, batch: Batch, judged: Judged) -> int:
-        """Counts a batch; the records go nowhere."""
+    def add(self, batch: Batch, judged: Judged) -> None:
+        """Counts a batch."""
         words = judged.documents.tokens.words_per_document.astype(np.int64)
         self._squared_words += int((words * words).sum())
         self._documents += len(batch)
-        if self._by_source:
+        if self._field is not None:
             self._add_sources(batch, judged)
         if any(self._wanted.values()):
             self._add_examples(batch, judged.columns)
-        return len(batch)
 
     def _add_sources(self, batch: Batch, judged: Judged) -> None:
-        # The reader gives the source in the place of the id; see `GateJob.reading`.
-        codes, values = encoded(batch.metadata.id)
+        assert self._field is not None
+        codes, values = encoded(batch.metadata.others[self._field])
         names = [NO_SOURCE if name is None else name for name in values]
         keys = codes * len(VERDICTS) + judged.decisions.verdicts.astype(np.int64)
         counts = np.bincount(keys, minlength=len(VERDICTS) * len(names)).reshape(-1, len(VERDICTS))
@@ -228,16 +226,3 @@ class CountingSinks:
                 self._wanted[category] -= 1
                 record = int(batch.records[parent])
                 self._examples.append(Example(self._shard.name, self._shard.path, record, label))
-
-    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
-        """Nothing: they are counted, and go nowhere."""
-
-    def end_shard(self) -> dict[str, WrittenFile]:
-        """No file was made."""
-        return {}
-
-    def publish(self) -> None:
-        """Nothing to publish."""
-
-    def abort(self) -> None:
-        """Nothing to let go of."""

@@ -2,74 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import Durability, RunConfig, Verdict
+from lowbg.config import RunConfig, Verdict
 from lowbg.decision.decide import Decisions
 from lowbg.errors import InputError
-from lowbg.formats import open_reader
 from lowbg.formats.base import Reader
-from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
-from lowbg.jobs.mix.inputs import HUMAN, role_of
+from lowbg.jobs.mix.inputs import HUMAN, Role
 from lowbg.jobs.mix.measure import folder, rows_of
-from lowbg.records import Batch, KnownOrigin, Metadata, Position, Rejected
-from lowbg.report.results import ShardResult
-from lowbg.runs.checkpoints import Checkpoint, Journal, key_of
+from lowbg.records import Batch, KnownOrigin, Metadata, Payload, Position
+from lowbg.runs.checkpoints import key_of
 from lowbg.runs.engine import Judged
 from lowbg.runs.inputs import Shard
-from lowbg.runs.shard import OnProgress, run_shard
-from lowbg.runs.sinks import QUARANTINE, check_inside, open_writer
+from lowbg.runs.reading import Source
+from lowbg.runs.run import DirectoryTask
+from lowbg.runs.sinks import Place, ShardFiles, open_writer
 from lowbg.scorers.base import Documents
-from lowbg.storage.files import PartState, WrittenFile
-from lowbg.storage.locks import share_of_worker
 from lowbg.text import languages
 from lowbg.text.tokens import COUNTS, Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class CopySetup:
-    """Makes a worker; pickles."""
+class CopyTask(DirectoryTask):
+    """Copies what is taken of a shard of this role, from its checkpoint on if it has one."""
 
-    config: RunConfig
-    output: Path
-    durability: Durability
+    role: Role = HUMAN
 
-    def __call__(self) -> CopyWorker:
-        """The worker, in its own process."""
-        share_of_worker(self.output)
-        return CopyWorker(self)
+    def load(self) -> RoleJudge:
+        """What says that every document is what its input is."""
+        return RoleJudge(Verdict.HUMAN.code if self.role == HUMAN else Verdict.AI.code)
+
+    def source(self, shard: Shard) -> TakenSource:
+        """What is taken of a shard."""
+        return taken_source(shard, self.config, self.output)
+
+    def open_outputs(self, place: Place, reader: Reader) -> CopiedFiles:
+        """The shard's copy, in the form of the shard."""
+        assert isinstance(reader, SelectingReader)
+        return CopiedFiles(self.output, place, reader.inner, self.config)
 
 
-class CopyWorker:
-    """Copies shards."""
+@dataclass(frozen=True, slots=True)
+class TakenSource(Source):
+    """A shard of which some records are read; `records` and `taken` as in `SelectingReader`."""
 
-    def __init__(self, setup: CopySetup) -> None:
-        self._setup = setup
+    records: NDArray[np.int64] = field(kw_only=True)
+    taken: NDArray[np.uint8] = field(kw_only=True)
 
-    def __call__(self, task: Shard, on_progress: OnProgress | None) -> ShardResult:
-        """Copies what is taken of a shard; goes on where an earlier run was interrupted."""
-        setup = self._setup
-        journal = Journal(setup.output, task, setup.durability)
+    def open(self) -> SelectingReader:
+        """The shard's reader."""
+        return SelectingReader(Source.open(self), self.records, self.taken, self.shard.name)
 
-        def reader() -> SelectingReader:
-            inner = open_reader(task.path, setup.config, task.name)
-            records = rows_of(setup.output, task.name)["record"]
-            return SelectingReader(inner, records, taken_of(setup.output, task.name), task.name)
 
-        def sinks(reader: Reader, checkpoint: Checkpoint | None) -> CopySinks:
-            assert isinstance(reader, SelectingReader)
-            return CopySinks(task.name, reader.inner, setup, journal, checkpoint)
-
-        verdict = Verdict.HUMAN.code if role_of(task) == HUMAN else Verdict.AI.code
-        return run_shard(
-            task.name, task.path, reader, sinks, RoleJudge(verdict), on_progress, journal
-        )
+def taken_source(shard: Shard, config: RunConfig, output: Path, pass_: str = "") -> TakenSource:
+    """What the mix takes of a shard; `pass_` stands before its name in what progress is called."""
+    records, taken = rows_of(output, shard.name)["record"], taken_of(output, shard.name)
+    label = f"{pass_}{shard.name}"
+    return TakenSource(shard, config, label=label, records=records, taken=taken)
 
 
 def taken_of(output: Path, name: str) -> NDArray[np.uint8]:
@@ -170,57 +165,22 @@ class RoleJudge:
         )
 
 
-class CopySinks:
+class CopiedFiles(ShardFiles):
     """One file under the shard's own name, and its quarantine."""
 
-    def __init__(
-        self,
-        name: str,
-        reader: Reader,
-        setup: CopySetup,
-        journal: Journal,
-        checkpoint: Checkpoint | None,
-    ) -> None:
-        root = setup.output
-        target = quarantine_path(root, name)
-        self._name = name.partition("/")[0]
-        self._quarantine = QuarantineWriter(target, root, journal.part(QUARANTINE, checkpoint))
-        try:
-            check_inside(root, root / name)
-            check_inside(root, target)
-            part = journal.part(self._name, checkpoint)
-            self._writer = open_writer(name, root, reader, setup.config, part)
-        except BaseException:
-            self._quarantine.abort()
-            raise
+    def __init__(self, root: Path, place: Place, reader: Reader, config: RunConfig) -> None:
+        super().__init__(root, place)
+        role = place.shard.partition("/")[0]
+        with self.opening():
+            part = place.part(role)
+            self._copy = open_writer(place.shard, root, reader, config, part)
+        self.writers[role] = self._copy
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends every document."""
-        self._writer.write(batch.payload, np.ones(len(batch), np.bool_))
+        self._copy.write(batch.payload, np.ones(len(batch), np.bool_))
         return len(batch)
 
-    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
-        """Appends records that could not be read."""
-        self._quarantine.write(shard, rejected)
-
-    def checkpoint(self, turn: int) -> dict[str, PartState]:
-        """Makes what was written durable, and says by output how far it is."""
-        parts = {self._name: self._writer.checkpoint(turn)}
-        quarantine = self._quarantine.checkpoint(turn)
-        return {**parts, QUARANTINE: quarantine} if quarantine is not None else parts
-
-    def end_shard(self) -> dict[str, WrittenFile]:
-        """Finishes both files; the quarantine only where it holds something."""
-        files = {self._name: self._writer.finish()}
-        quarantine = self._quarantine.finish()
-        return {**files, QUARANTINE: quarantine} if quarantine is not None else files
-
-    def publish(self) -> None:
-        """Gives both files their names."""
-        self._writer.publish()
-        self._quarantine.publish()
-
-    def abort(self) -> None:
-        """Lets go of what is not finished; parts stay."""
-        self._writer.abort()
-        self._quarantine.abort()
+    def pass_on(self, payload: Payload) -> None:
+        """Appends what is no document."""
+        self._copy.write(payload, np.zeros(0, np.bool_))

@@ -7,7 +7,7 @@ bytes a document on disk instead of all of them in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from lowbg.arrays import filled
 from lowbg.config import Mix, MixSelect, MixUnit, RunConfig
-from lowbg.errors import CheckpointError, InputError, StoppedError
-from lowbg.formats import open_reader
+from lowbg.errors import CheckpointError
 from lowbg.jobs.mix import ngrams
 from lowbg.jobs.mix.inputs import HUMAN, role_of
 from lowbg.jobs.mix.selection import record_keys
@@ -26,7 +25,9 @@ from lowbg.records import Batch
 from lowbg.runs.checkpoints import FOLDER, key_of
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.overlap import Step
+from lowbg.runs.progress import OnProgress
+from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import naming, replace_file
 from lowbg.storage.locks import share_of_worker
@@ -97,80 +98,65 @@ def load(output: Path, shard: Shard, select: MixSelect) -> Measured | None:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureSetup:
-    """Makes a worker; pickles."""
+class MeasureTask:
+    """Measures a shard; `engine` is what a worker judges with, null where nothing is judged."""
 
     config: RunConfig
     mix: Mix
     output: Path
+    engine: Engine | None = None
 
-    def __call__(self) -> MeasureWorker:
-        """The worker, in its own process."""
+    def start(self) -> MeasureTask:
+        """The task in a worker."""
         share_of_worker(self.output)
         engine = Engine(self.config.policy).setup() if self.mix.weights else None
-        return MeasureWorker(self, engine)
+        return replace(self, engine=engine)
 
-
-class MeasureWorker:
-    """Measures shards."""
-
-    def __init__(self, setup: MeasureSetup, engine: Engine | None) -> None:
-        self._setup = setup
-        self._engine = engine
-
-    def __call__(self, task: Shard, on_progress: OnProgress | None) -> Measured:
+    def __call__(self, shard: Shard, on_progress: OnProgress | None) -> Measured:
         """Reads a shard to its end, or as far as it goes."""
-        mix, output = self._setup.mix, self._setup.output
-        key = key_of(task.name)
-        state = InputState.of(task)
-        counting = _Counting(task, mix, self._engine)
-        path = folder(output) / f"{key}.rows"
-        problem: str | None = None
+        key, state = key_of(shard.name), InputState.of(shard)
+        counting = _Counting(shard, self.mix)
+        source = Source(shard, self.config, label=f"1:{shard.name}")
+        reading = ShardReading(source, self.engine, on_progress, stoppable=True)
+        path = folder(self.output) / f"{key}.rows"
         with naming(path):
             path.with_suffix(".json").unlink(missing_ok=True)
-        with naming(path), path.open("wb") as file, STOP.watched():
-            try:
-                reader = open_reader(task.path, self._setup.config, task.name)
-                try:
-                    for batch in reader:
-                        counting.quarantined += sum(r.count for r in batch.rejected)
-                        if len(batch):
-                            file.write(counting.rows(batch).tobytes())
-                        if on_progress is not None:
-                            on_progress(
-                                Progress(f"1:{task.name}", batch.consumed, counting.documents, 0)
-                            )
-                        if STOP.asked:
-                            raise StoppedError(f"{task.name}: stopped")
-                finally:
-                    reader.close()
-            except InputError as error:
-                problem = str(error)
+        with naming(path), path.open("wb") as file, STOP.watched(), reading:
+            for step in reading:
+                if len(step.batch):
+                    file.write(counting.rows(step).tobytes())
         if counting.grams is not None:
-            counting.grams.save(folder(output), key)
+            counting.grams.save(folder(self.output), key)
         measured = Measured(
-            task.name, state.size, state.mtime_ns, counting.documents, counting.units,
-            counting.unsized, counting.quarantined, tuple(counting.sources), problem,
-        )  # fmt: skip
-        replace_file(folder(output) / f"{key}.json", MEASURED.encode(measured))
+            shard=shard.name,
+            size=state.size,
+            mtime_ns=state.mtime_ns,
+            documents=counting.documents,
+            units=counting.units,
+            unsized=counting.unsized,
+            quarantined=reading.tally.quarantined,
+            sources=tuple(counting.sources),
+            problem=None if reading.broken is None else str(reading.broken),
+        )
+        replace_file(folder(self.output) / f"{key}.json", MEASURED.encode(measured))
         return measured
 
 
 class _Counting:
     """What is counted of a shard, batch by batch."""
 
-    def __init__(self, shard: Shard, mix: Mix, engine: Engine | None) -> None:
-        self.documents = self.units = self.unsized = self.quarantined = 0
+    def __init__(self, shard: Shard, mix: Mix) -> None:
+        self.documents = self.units = self.unsized = 0
         self.sources: dict[str, int] = {}
         self.grams: ngrams.Grams | None = None
         if mix.select is MixSelect.NOVEL:
             self.grams = ngrams.Grams(own_keys=role_of(shard) != HUMAN)
         self._shard = shard
         self._mix = mix
-        self._engine = engine
 
-    def rows(self, batch: Batch) -> NDArray[Any]:
+    def rows(self, step: Step) -> NDArray[Any]:
         """The rows of a batch."""
+        batch = step.batch
         rows = np.zeros(len(batch), ROW)
         rows["record"] = batch.records
         rows["units"] = self._units(batch)
@@ -180,9 +166,8 @@ class _Counting:
                 self.sources.setdefault(name, len(self.sources))
                 for name in _source_names(batch, self._mix.source_field, self._shard.name)
             ]
-        if self._engine is not None:
-            score = self._engine.judge(batch.text, batch.metadata).decisions.score
-            rows["score"] = filled(score, np.nan)
+        if step.judged is not None:
+            rows["score"] = filled(step.judged.decisions.score, np.nan)
         known = rows["units"] >= 0
         self.documents += len(rows)
         self.unsized += int((~known).sum())

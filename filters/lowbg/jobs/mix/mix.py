@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -17,35 +15,27 @@ from numpy.typing import NDArray
 
 import lowbg
 from lowbg.config import Durability, ExecutorName, Existing, Mix, MixSelect, RunConfig, as_dict
-from lowbg.errors import ConfigError, ConservationError, InputError, LowbgError, OutputError
+from lowbg.errors import ConservationError, InputError, LowbgError, OutputError
 from lowbg.formats.naming import output_name
 from lowbg.jobs.mix import ngrams, weights
-from lowbg.jobs.mix.copying import CopySetup
+from lowbg.jobs.mix.copying import CopyTask
 from lowbg.jobs.mix.counts import Counts, count, units_of
 from lowbg.jobs.mix.inputs import HUMAN, SYNTHETIC, Role, role_of
-from lowbg.jobs.mix.measure import Measured, MeasureSetup, folder, load, rows_of
-from lowbg.jobs.mix.novelty import CoverageSetup, NoveltySetup, ranks_of, taken_bigrams
+from lowbg.jobs.mix.measure import Measured, MeasureTask, folder, load, rows_of
+from lowbg.jobs.mix.novelty import CoverageTask, NoveltyTask, ranks_of, taken_bigrams
 from lowbg.jobs.mix.selection import floor_holds
-from lowbg.report.results import RunInfo, ShardResult
-from lowbg.runs import checkpoints, manifest
+from lowbg.report.results import ShardResult
+from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import MixRecord, key_of
-from lowbg.runs.directory import (
-    COMMON_ENTRIES,
-    Layout,
-    check_nothing_is_lost,
-    check_output,
-    clear,
-    remove_leftovers,
-)
-from lowbg.runs.engine import Engine, policy_digest
-from lowbg.runs.executors.base import Worker
+from lowbg.runs.directory import COMMON_ENTRIES, Layout, OutputDirectory, check_names
+from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
-from lowbg.runs.resume import differences
-from lowbg.runs.run import check_names, choose_executor, executor_name, failed_shard, largest_first
-from lowbg.runs.shard import OnProgress
+from lowbg.runs.mapping import ALONE, Ended, Task, Workers, failed_shard, map_shards
+from lowbg.runs.progress import NOBODY, Observer
+from lowbg.runs.resume import differences, refuse_changes
+from lowbg.runs.run import RunClock
 from lowbg.runs.sinks import QUARANTINE
 from lowbg.storage.files import naming
-from lowbg.storage.locks import run_lock
 from lowbg.storage.typed import to_plain
 
 LAYOUT: Final = Layout("mix", ("human", "synthetic", "weights", *COMMON_ENTRIES))
@@ -67,6 +57,12 @@ class MixJob:
     existing: Existing = Existing.REFUSE
     durability: Durability = field(default_factory=Durability)
     command: str = ""
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def crew(self) -> Workers:
+        """Who does it."""
+        return Workers(self.workers, self.executor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +106,7 @@ class MixOutcome:
         return not self.problems
 
 
-def mix_shards(job: MixJob, on_progress: OnProgress | None = None) -> MixOutcome:
+def mix_shards(job: MixJob, observer: Observer = NOBODY) -> MixOutcome:
     """Builds the mix and returns what it came to; files and manifest are on disk then.
 
     Raises `ConfigError` when the output directory holds something that `job.existing` doesn't
@@ -123,16 +119,13 @@ def mix_shards(job: MixJob, on_progress: OnProgress | None = None) -> MixOutcome
         job.shards,
         weights.output_path if by_weights else lambda n: output_name(n, job.config.compression),
     )
-    check_output(job.output, job.existing, LAYOUT)
-    with run_lock(job.output):
-        _prepare(job)
-        return _Mixing(job, on_progress).run()
+    with OutputDirectory(job.output, LAYOUT).held(job.existing) as directory:
+        _prepare(directory, job)
+        return _Mixing(directory, job, observer).run()
 
 
-def _prepare(job: MixJob) -> None:
+def _prepare(directory: OutputDirectory, job: MixJob) -> None:
     """Clears the directory, or makes sure that what it holds is this mix, and notes which it is."""
-    check_output(job.output, job.existing, LAYOUT)
-    remove_leftovers(job.output)
     configuration = as_dict(job.config)
     del configuration["batch_bytes"]  # It never changes a result.
     new = MixRecord(
@@ -142,33 +135,27 @@ def _prepare(job: MixJob) -> None:
         configuration=configuration,
         inputs={shard.name: InputState.of(shard) for shard in job.shards},
     )
-    old = checkpoints.read_record(job.output) if job.existing is Existing.RESUME else None
+    old = directory.record(job.existing)
     if old is None:
-        if job.existing is Existing.RESUME:
-            check_nothing_is_lost(job.output)
-        clear(job.output, LAYOUT)
-    elif changed := list(differences(to_plain(old), to_plain(new))):
-        some = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" * (len(changed) > 5))
-        raise ConfigError(
-            f"{job.output} holds a run that can't be gone on with: {some}. "
-            "Use --overwrite to start again, or choose another -o."
-        )
-    checkpoints.write_record(job.output, new)
+        directory.clear()
+    else:
+        refuse_changes(job.output, [*differences(to_plain(old), to_plain(new))])
+    directory.begin(new)
     with naming(job.output):
-        (job.output / manifest.NAME).unlink(missing_ok=True)
         folder(job.output).mkdir(parents=True, exist_ok=True)
 
 
 class _Mixing:
     """One run of `mix_shards`, after its output was prepared."""
 
-    def __init__(self, job: MixJob, on_progress: OnProgress | None) -> None:
+    def __init__(self, directory: OutputDirectory, job: MixJob, observer: Observer) -> None:
+        self._directory = directory
         self._job = job
         self._mix = job.mix
-        self._on_progress = on_progress
-        self._started, self._clock = dt.datetime.now(dt.UTC), time.perf_counter()
+        self._observer = observer
+        self._clock = RunClock()
         self._measured: dict[str, Measured] = {}
-        self._workers, self._executor = 1, "serial"
+        self._workers = ALONE.settled(())
 
     def run(self) -> MixOutcome:
         """Every step; see `mix_shards`."""
@@ -177,12 +164,12 @@ class _Mixing:
         if mix.select is MixSelect.NOVEL:
             ngrams.save_owners(folder(output), self._gathered())
             waiting = [s for s in self._readable() if ranks_of(output, s.name) is None]
-            self._map(NoveltySetup(self._job.config, mix, output), waiting)
+            self._map(NoveltyTask(self._job.config, mix, output), waiting)
         counts = count(mix, output, self._job.shards, self._measured)
         results, resumed = self._write(counts.by_shard)
         coverage = None
         if mix.select is MixSelect.NOVEL:
-            self._map(CoverageSetup(self._job.config, output), self._readable())
+            self._map(CoverageTask(self._job.config, output), self._readable())
             taken = taken_bigrams(output, [s.name for s in self._readable()])
             tables = self._gathered()
             coverage = ngrams.coverage(tables.human, tables.synthetic, taken)
@@ -200,32 +187,22 @@ class _Mixing:
         """The synthetic shards that have documents."""
         return [s for s in self._of(SYNTHETIC) if self._measured[s.name].documents]
 
-    def _map(
-        self, setup: Callable[[], Worker[Shard, Result]], shards: Sequence[Shard]
-    ) -> dict[str, Result]:
+    def _map(self, task: Task[Result], shards: Sequence[Shard]) -> dict[str, Result]:
         """The results by shard. Raises what a worker raised, or `LowbgError` where one died."""
         results = {}
-        for shard, result, error in self._ends(setup, shards):
-            if result is None:
-                if isinstance(error, LowbgError):
-                    raise error
-                raise LowbgError(f"{shard.name}: {error}") from error
-            results[shard.name] = result
+        for ended in self._ends(task, shards):
+            if ended.result is None:
+                if isinstance(ended.error, LowbgError):
+                    raise ended.error
+                raise LowbgError(f"{ended.shard.name}: {ended.error}") from ended.error
+            results[ended.shard.name] = ended.result
         return results
 
-    def _ends(
-        self, setup: Callable[[], Worker[Shard, Result]], shards: Sequence[Shard]
-    ) -> Iterator[tuple[Shard, Result | None, BaseException | None]]:
-        executor, workers = choose_executor(self._job.executor, self._job.workers, len(shards))
-        if workers > self._workers:
-            self._workers, self._executor = workers, executor_name(executor)
-        ordered = largest_first(shards)
-        if not ordered:
-            return
-        ends: Any = executor.run(setup, ordered, self._on_progress)
-        with closing(ends):
-            for end in ends:
-                yield ordered[end.index], end.result, end.error
+    def _ends(self, task: Task[Result], shards: Sequence[Shard]) -> Iterator[Ended[Result]]:
+        workers = self._job.crew.settled(shards)
+        if workers.count > self._workers.count:
+            self._workers = workers
+        return map_shards(task, shards, workers, self._observer)
 
     def _measure(self) -> dict[str, Measured]:
         job = self._job
@@ -235,7 +212,7 @@ class _Mixing:
         known = {name: value for name, value in found.items() if value is not None}
         # What an input could not be read for may be over: it is tried again.
         waiting = [s for s in job.shards if s.name not in known or known[s.name].problem]
-        measured = self._map(MeasureSetup(job.config, self._mix, job.output), waiting)
+        measured = self._map(MeasureTask(job.config, self._mix, job.output), waiting)
         if any(measured.get(name, value) != value for name, value in known.items()):
             self._forget()
         return {**known, **measured}
@@ -266,11 +243,12 @@ class _Mixing:
         noted = checkpoints.load_results(job.output)
         finished = {name: result for name, (result, _) in noted.items()}
         results = dict(finished)
-        setup = CopySetup(job.config, job.output, job.durability)
         for role in (HUMAN, SYNTHETIC):
             waiting = [shard for shard in self._of(role) if shard.name not in finished]
-            for shard, result, error in self._ends(setup, waiting):
-                results[shard.name] = result or failed_shard(shard, error)
+            task = CopyTask(job.config, job.output, job.durability, role=role)
+            for ended in self._ends(task, waiting):
+                result = ended.result or failed_shard(ended.shard, ended.error)
+                results[result.shard] = result
             for shard in self._of(role):
                 self._check(shard, results[shard.name], counts[shard.name])
         return results, len(finished)
@@ -350,22 +328,8 @@ class _Mixing:
         self, outcome: MixOutcome, rows: list[dict[str, Any]], results: dict[str, ShardResult]
     ) -> None:
         job = self._job
-        seconds = time.perf_counter() - self._clock
         engine = Engine(job.config.policy) if self._mix.weights is not None else None
-        info = RunInfo(
-            version=lowbg.__version__,
-            command=job.command,
-            started=self._started.isoformat(timespec="seconds"),
-            finished=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            seconds=seconds,
-            workers=self._workers,
-            executor=self._executor,
-            configuration=as_dict(job.config),
-            policy=as_dict(job.config.policy),
-            policy_sha256=policy_digest(job.config.policy),
-            models=engine.model_digests() if engine is not None else {},
-            scorers=engine.scorer_versions() if engine is not None else {},
-        )
+        info = self._clock.info(job, engine, self._workers)
         mix = {
             **as_dict(self._mix),
             "human_share": None if outcome.share is None else float(outcome.share),
@@ -377,7 +341,7 @@ class _Mixing:
             "shards": rows,
         }
         shards = [results[shard.name] for shard in job.shards]
-        manifest.write_manifest(job.output, info, shards, mix=mix)
+        self._directory.commit(info, shards, mix=mix)
 
 
 def _sum(a: Part, b: Part) -> Part:

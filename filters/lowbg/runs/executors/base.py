@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from lowbg.runs.shard import OnProgress
+from lowbg.runs.progress import OnProgress
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -17,7 +17,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 class Worker(Protocol[Task_contra, Result_co]):
     """Made by a `setup` function once a worker; called once a task."""
 
-    def __call__(self, task: Task_contra, on_progress: OnProgress | None) -> Result_co:
+    def __call__(self, task: Task_contra, on_progress: OnProgress | None, /) -> Result_co:
         """Runs one task; may report how far it is."""
         ...
 

@@ -22,7 +22,7 @@ from typing import Any
 from lowbg.errors import ConfigError, LowbgError, StoppedError
 from lowbg.runs.executors import server
 from lowbg.runs.executors.base import Finished, Result, Task, Worker
-from lowbg.runs.shard import OnProgress, Progress
+from lowbg.runs.progress import OnProgress, Progress
 from lowbg.runs.stopping import STOP
 
 GRACE_S = 30.0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lowbg.errors import ConfigError, StoppedError
 from lowbg.runs.executors.base import Finished, Result, Task, Worker
-from lowbg.runs.shard import OnProgress
+from lowbg.runs.progress import OnProgress
 
 
 class SerialExecutor:

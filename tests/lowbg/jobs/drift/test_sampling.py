@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowbg.config import ExecutorName, RunConfig
+from lowbg.config import RunConfig
 from lowbg.jobs.drift import sampling
-from lowbg.jobs.drift.sampling import draw, priorities
+from lowbg.jobs.drift.sampling import DrawTask, draw, priorities
+from lowbg.runs import mapping
 from lowbg.runs.executors.serial import SerialExecutor
 from lowbg.runs.inputs import discover
+from lowbg.runs.mapping import Workers
 
 CONFIG = RunConfig()
 Write = Callable[[Path, Sequence[str]], Path]
@@ -27,27 +29,28 @@ def corpus(tmp_path: Path, write: Write) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_same_sample_in_any_order_batches_and_workers(corpus: Path) -> None:
     shards = discover([str(corpus)])
-    expected = draw(shards, CONFIG, 40, 7)
+    expected = draw(shards, DrawTask(CONFIG, 40, 7))
     assert len(expected) == 40
     assert expected.seen == 200
     priority = expected.rows["priority"].to_numpy()
     assert (np.diff(priority.astype(object)) > 0).all()
     small = dataclasses.replace(CONFIG, batch_bytes=64)
     for other in (
-        draw(shards[::-1], CONFIG, 40, 7),
-        draw(shards, small, 40, 7),
-        draw(shards, CONFIG, 40, 7, workers=2, executor=ExecutorName.PROCESSES),
+        draw(shards[::-1], DrawTask(CONFIG, 40, 7)),
+        draw(shards, DrawTask(small, 40, 7)),
+        draw(shards, DrawTask(CONFIG, 40, 7), Workers(2)),
     ):
         assert other.rows.equals(expected.rows)
-    assert not draw(shards, CONFIG, 40, 8).rows.equals(expected.rows)
+    assert not draw(shards, DrawTask(CONFIG, 40, 8)).rows.equals(expected.rows)
 
 
 def test_larger_sample_holds_the_smaller_one(corpus: Path) -> None:
     shards = discover([str(corpus)])
-    large = draw(shards, CONFIG, 100, 0).text.to_pylist()
-    assert draw(shards, CONFIG, 30, 0).text.to_pylist() == large[:30]
+    large = draw(shards, DrawTask(CONFIG, 100, 0)).text.to_pylist()
+    assert draw(shards, DrawTask(CONFIG, 30, 0)).text.to_pylist() == large[:30]
 
 
 def test_every_document_is_as_likely() -> None:
@@ -69,17 +72,17 @@ def test_cut_shard_is_named_and_the_rest_is_drawn(corpus: Path) -> None:
 
     rows = "".join(json.dumps({"text": f"z{i} word"}) + "\n" for i in range(5_000)).encode()
     (corpus / "z.jsonl.gz").write_bytes(gzip.compress(rows)[:-200])
-    sample = draw(discover([str(corpus)]), CONFIG, 6_000, 0)
-    assert len(sample.problems) == 1
-    assert "z.jsonl.gz" in sample.problems[0]
+    sample = draw(discover([str(corpus)]), DrawTask(CONFIG, 6_000, 0))
+    (broken,) = (shard for shard in sample.shards if not shard.complete)
+    assert "z.jsonl.gz" in broken.problems[0].message
     assert 200 < len(sample) < 5_200
 
 
 def test_unread_records_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "one"}\nnonsense\n{"body": "two"}\n')
-    sample = draw(discover([str(tmp_path)]), CONFIG, 10, 0)
+    sample = draw(discover([str(tmp_path)]), DrawTask(CONFIG, 10, 0))
     assert (len(sample), sample.seen, sample.unread) == (1, 1, 2)
-    assert "body" in sample.fields
+    assert "body" in sample.shards[0].seen_fields
 
 
 def test_an_interruption_ends_the_executor(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +103,8 @@ def test_an_interruption_ends_the_executor(corpus: Path, monkeypatch: pytest.Mon
         if cuts == 2:  # The first one is the worker's, inside the executor.
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sampling, "choose_executor", lambda *_: (Kept(), 1))
+    monkeypatch.setattr(mapping, "SerialExecutor", Kept)
     monkeypatch.setattr(sampling._Lowest, "cut", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        draw(discover([str(corpus)]), CONFIG, 40, 7)
+        draw(discover([str(corpus)]), DrawTask(CONFIG, 40, 7))
     assert inspect.getgeneratorstate(started[0]) == inspect.GEN_CLOSED

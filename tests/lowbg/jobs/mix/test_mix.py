@@ -224,6 +224,7 @@ def test_a_cut_input_counts_as_far_as_it_goes(tmp_path: Path) -> None:
     assert "h.jsonl.gz" in outcome.problems[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("select", MixSelect)
 def test_a_stopped_mix_goes_on_and_comes_to_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: MixSelect
@@ -235,15 +236,15 @@ def test_a_stopped_mix_goes_on_and_comes_to_the_same(
     mixed(h, s, tmp_path / "whole", mix, config=small)
     left = 0
 
-    def write_and_stop(self: copying.CopySinks, batch: Any, judged: Any) -> int:
+    def write_and_stop(self: copying.CopiedFiles, batch: Any, judged: Any) -> int:
         nonlocal left
         left -= 1
         if not left:
             raise StoppedError("here")
         return original(self, batch, judged)
 
-    original = copying.CopySinks.write
-    monkeypatch.setattr(copying.CopySinks, "write", write_and_stop)
+    original = copying.CopiedFiles.write
+    monkeypatch.setattr(copying.CopiedFiles, "write", write_and_stop)
     out, stops = tmp_path / "out", 0
     existing = Existing.REFUSE
     while True:
@@ -328,7 +329,7 @@ def test_nothing_is_put_beside_human_text_that_could_not_be_copied(
         raise OutputError("no space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(copying.CopySinks, "end_shard", fail)
+        patch.setattr(copying.CopiedFiles, "end_shard", fail)
         with pytest.raises(OutputError, match=r"0 of 1 records were copied.*no space"):
             mixed(h, s, out, Mix())
     assert not (out / "synthetic").exists()
@@ -419,7 +420,9 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def judge(self, text: Any, metadata: Any) -> Any:
             values = np.array([scores[t] for t in text.to_pylist()], np.float32)
             column = pa.array(values, mask=np.isnan(values))
-            return type("J", (), {"decisions": type("D", (), {"score": column})})
+            verdicts = np.zeros(len(values), np.int8)
+            decided = type("D", (), {"score": column, "verdicts": verdicts})
+            return type("J", (), {"decisions": decided, "second": None})
 
     for module in ("lowbg.jobs.mix.measure", "lowbg.jobs.mix.mix"):
         monkeypatch.setattr(f"{module}.Engine", Scoring)

@@ -1,0 +1,100 @@
+"""Labelled shards → judgements: the reading half of `lowbg eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final
+
+from lowbg.config import RunConfig
+from lowbg.errors import ConfigError
+from lowbg.jobs.eval.judging import Judging
+from lowbg.records import Batch
+from lowbg.report.results import ShardResult
+from lowbg.runs.engine import Engine
+from lowbg.runs.inputs import Shard
+from lowbg.runs.progress import NOBODY, Observer
+from lowbg.runs.reading import ShardReading, Source, refuse_broken
+
+LABELS: Final = {"human": False, "ai": True, "0": False, "1": True, "false": False, "true": True}
+"""What a label may say, in any case, and whether it means AI."""
+
+GROUPINGS: Final = ("domain", "dataset", "generator")
+"""The fields that results are grouped by, beside language and length."""
+
+_OF_AI: Final = "generator"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What was judged of the labelled documents, and what was left out.
+
+    `shards` says what became of each: of one that breaks off, the documents before that are in.
+    """
+
+    judging: Judging
+    unlabelled: int
+    shards: tuple[ShardResult, ...]
+
+    @property
+    def unread(self) -> int:
+        """Records that could not be read."""
+        return sum(shard.statistics.documents()["quarantined"] for shard in self.shards)
+
+    @property
+    def cut(self) -> list[str]:
+        """The shards that were not read to their end."""
+        return [shard.shard for shard in self.shards if not shard.complete]
+
+
+def judge_labelled(
+    shards: Sequence[Shard],
+    config: RunConfig,
+    label_field: str,
+    engine: Engine,
+    stdin: BinaryIO | None = None,
+    observer: Observer = NOBODY,
+) -> Labelled:
+    """Every document of the shards that has a label, judged.
+
+    Raises `ConfigError` for a label that is neither human nor AI, and where none is there at all;
+    `InputError` where that is because a shard breaks off.
+    """
+    others = dict.fromkeys((*config.fields.others, label_field, *GROUPINGS))
+    config = replace(config, fields=replace(config.fields, others=tuple(others)))
+    judging = Judging()
+    unlabelled = 0
+    results = []
+    for shard in shards:
+        with ShardReading(Source(shard, config, stdin), engine, observer.progress) as reading:
+            for step in reading:
+                if step.judged is not None:
+                    labels = _labels(step.batch, label_field, shard.name)
+                    unlabelled += labels.count(None)
+                    judging.add(step.judged, labels, _groups(step.batch, labels))
+        results.append(reading.result())
+    if not judging.documents:
+        refuse_broken(results)
+        raise ConfigError(
+            f"no record has the field {label_field!r}; name the one that says human or ai with "
+            "--label-field"
+        )
+    return Labelled(judging, unlabelled, tuple(results))
+
+
+def _labels(batch: Batch, label_field: str, shard: str) -> list[bool | None]:
+    """Whether each document is AI by its label; null where it has none."""
+    labels = batch.metadata.others[label_field].to_pylist()
+    for record, label in zip(batch.records.tolist(), labels, strict=True):
+        if label is not None and label.lower() not in LABELS:
+            raise ConfigError(
+                f"{shard}: record {record} is labelled {label!r}; a label is human or ai"
+            )
+    return [None if label is None else LABELS[label.lower()] for label in labels]
+
+
+def _groups(batch: Batch, labels: Sequence[bool | None]) -> dict[str, list[str]]:
+    """Each document's group by grouping, empty where it has none; only AI text has a generator."""
+    groups = {name: batch.metadata.others[name].fill_null("").to_pylist() for name in GROUPINGS}
+    own = zip(groups[_OF_AI], labels, strict=True)
+    return {**groups, _OF_AI: [group if is_ai else "" for group, is_ai in own]}

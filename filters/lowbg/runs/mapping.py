@@ -1,0 +1,141 @@
+"""Shards → workers → results: how every command spreads its work."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Generic, Protocol, Self, TypeVar
+
+from lowbg.config import ExecutorName
+from lowbg.errors import ProblemKind
+from lowbg.report.results import Problem, ShardResult
+from lowbg.report.statistics import Statistics
+from lowbg.runs.engine import Engine
+from lowbg.runs.executors import server
+from lowbg.runs.executors.base import Executor, Finished
+from lowbg.runs.executors.processes import ProcessExecutor
+from lowbg.runs.executors.serial import SerialExecutor
+from lowbg.runs.inputs import Shard
+from lowbg.runs.progress import NOBODY, Observer, OnProgress
+
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Task(Protocol[Result_co]):
+    """What is done with every shard. It pickles, and so do its results: both travel."""
+
+    def start(self) -> Self:
+        """The task with what it needs loaded; called once a worker."""
+        ...
+
+    def __call__(self, shard: Shard, on_progress: OnProgress | None, /) -> Result_co:
+        """Does it with one shard; may report how far it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who does the work: `count` processes, where there is more than one shard.
+
+    A shard that fails is tried `retries` times more.
+    """
+
+    count: int = 1
+    executor: ExecutorName = ExecutorName.PROCESSES
+    retries: int = 0
+
+    def settled(self, shards: Sequence[Shard]) -> Workers:
+        """Those that there will really be: no worker has a stream of this process."""
+        count = max(1, min(self.count, len(shards)))
+        if self.executor is ExecutorName.SERIAL or count == 1 or own_streams(shards):
+            return replace(self, count=1, executor=ExecutorName.SERIAL)
+        return replace(self, count=count)
+
+
+ALONE: Final = Workers()
+"""This process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Generic[Result]):
+    """A shard's end: the result, or what the worker died of or raised. Exactly one is set."""
+
+    shard: Shard
+    result: Result | None
+    error: BaseException | None
+
+
+def map_shards(
+    task: Task[Result],
+    shards: Sequence[Shard],
+    workers: Workers,
+    observer: Observer = NOBODY,
+    engine: Engine | None = None,
+) -> Iterator[Ended[Result]]:
+    """Every shard's end as it comes, the largest shards first; close it to end the workers.
+
+    A worker that fails costs its own shard only. A shard that is tried again ends each time; the
+    last end counts. `engine` is what the workers will load: it is compiled once for all of them.
+    Raises `ConfigError`, and `StoppedError` where the run was asked to stop.
+    """
+    settled = workers.settled(shards)
+    if engine is not None and settled.count > 1 and not server.is_started():
+        engine.warm_up()
+    executor: Executor = SerialExecutor()
+    if settled.executor is not ExecutorName.SERIAL:
+        executor = ProcessExecutor(settled.count)
+    waiting = largest_first(shards)
+    for _ in range(1 + workers.retries):
+        again = []
+        if not waiting:
+            return
+        with _closing(executor.run(task.start, waiting, observer.progress)) as ends:
+            for end in ends:
+                ended = Ended(waiting[end.index], end.result, end.error)
+                if _may_be_retried(ended):
+                    again.append(ended.shard)
+                yield ended
+        waiting = largest_first(again)
+
+
+def largest_first(shards: Sequence[Shard]) -> tuple[Shard, ...]:
+    """The shards in the order in which they are handed out: the last one to end is a small one."""
+    return tuple(sorted(shards, key=lambda shard: (-shard.size, shard.name)))
+
+
+def own_streams(shards: Sequence[Shard]) -> bool:
+    """Whether a shard is standard input or what a shell's <(…) stands for: no worker has it."""
+    return any(shard.path.startswith(("-", "/dev/fd/", "/proc/self/")) for shard in shards)
+
+
+def failed_shard(shard: Shard, error: BaseException | None) -> ShardResult:
+    """The result of a shard whose worker died or gave up: nothing of it was put in place."""
+    message = f"{shard.name}: {error}. Nothing of this shard was written."
+    return ShardResult(
+        shard=shard.name, source=shard.path, format="unknown", compression="unknown", records=0,
+        complete=False, statistics=Statistics(), outputs=(),
+        problems=(Problem(ProblemKind.WORKER, message, 0),), read_bytes=0, text_bytes=0, lenient=0,
+        blank=0, seconds=0.0, cpu_seconds=0.0,
+    )  # fmt: skip
+
+
+def _may_be_retried(ended: Ended[Result]) -> bool:
+    """Whether another try may end better: not where the input's bytes themselves are damaged."""
+    if not ended.shard.resumable:
+        return False
+    if not isinstance(ended.result, ShardResult):
+        return ended.result is None
+    return any(not problem.count and not problem.kind.lasting for problem in ended.result.problems)
+
+
+@contextlib.contextmanager
+def _closing(ends: Iterator[Finished[Result]]) -> Iterator[Iterator[Finished[Result]]]:
+    """Ends the executor when its caller is interrupted."""
+    try:
+        yield ends
+    finally:
+        close: Callable[[], None] | None = getattr(ends, "close", None)
+        if close is not None:
+            close()

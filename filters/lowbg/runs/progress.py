@@ -1,0 +1,38 @@
+"""Who watches a run: told how far its shards are, and of every one that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from lowbg.report.results import ShardResult
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a shard is: stored bytes read so far, and records seen by verdict."""
+
+    shard: str
+    consumed: int
+    records: int
+    ai: int
+    done: bool = False
+
+
+OnProgress: TypeAlias = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """What is told of a run; null where nobody listens.
+
+    `progress` is told after every batch, from any thread; `shard` of every shard that ends, and of
+    one that is tried again of each time.
+    """
+
+    progress: OnProgress | None = None
+    shard: Callable[[ShardResult], None] | None = None
+
+
+NOBODY: Final = Observer()

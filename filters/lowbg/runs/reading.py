@@ -1,0 +1,205 @@
+"""The records of one shard, batch by batch: how every command reads.
+
+One rule for what can't be read holds everywhere. A record goes to quarantine and is counted. Where
+the shard itself breaks off, what came before the damage counts, the problem is noted, and the
+other shards go on: `ShardReading` doesn't raise, its result has the problem and is not complete.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from lowbg.config import RunConfig, Verdict
+from lowbg.errors import InputError, LowbgError, ProblemKind, StoppedError
+from lowbg.formats import open_reader
+from lowbg.formats.base import Reader
+from lowbg.records import Batch
+from lowbg.report.results import Problem, ShardResult
+from lowbg.report.statistics import Statistics
+from lowbg.runs.checkpoints import Checkpoint, Tally
+from lowbg.runs.engine import Judge, Judged
+from lowbg.runs.inputs import STDIN, Shard
+from lowbg.runs.overlap import Step, judged_in_order
+from lowbg.runs.progress import OnProgress, Progress
+from lowbg.runs.stopping import STOP
+from lowbg.storage.files import WrittenFile
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A shard and how it is read.
+
+    `stdin` is what "-" reads, by default this process's own; `label` what progress calls a pass
+    where a shard is read more than once.
+    """
+
+    shard: Shard
+    config: RunConfig
+    stdin: BinaryIO | None = None
+    label: str = ""
+
+    def open(self) -> Reader:
+        """The shard's reader. Raises `InputError` where there is nothing to read."""
+        shard = self.shard
+        if shard.path != STDIN:
+            return open_reader(shard.path, self.config, shard.name)
+        return open_reader(self.stdin or sys.stdin.buffer, self.config, shard.name)
+
+
+def refuse_broken(results: Sequence[ShardResult]) -> None:
+    """Raises `InputError` where a shard wasn't read whole, for who found nothing in them."""
+    for problem in (problem for result in results for problem in result.problems):
+        if not problem.count:
+            raise InputError(problem.message)
+
+
+class ShardReading:
+    """One pass over a shard: `with ShardReading(source) as reading: for step in reading: …`.
+
+    With a `judge` every batch comes with its judgement, made in `config.threads` threads; that
+    never changes a result. `tally` counts what was read, and `statistics` what is in quarantine: to
+    count what was judged is left to the caller. With a `checkpoint` the pass goes on from there.
+    With `stoppable` it ends between two batches when `stopping.STOP` is asked: it raises
+    `StoppedError`. `reader` is null where the shard could not be opened; `broken` is why it broke
+    off, null where it was read to its end.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        judge: Judge | None = None,
+        on_progress: OnProgress | None = None,
+        *,
+        checkpoint: Checkpoint | None = None,
+        stoppable: bool = False,
+    ) -> None:
+        self.source = source
+        self.reader: Reader | None = None
+        self.broken: InputError | None = None
+        self.tally = checkpoint.tally if checkpoint else Tally()
+        self.statistics = checkpoint.statistics if checkpoint else Statistics()
+        self._failures: dict[ProblemKind, Problem] = {}
+        self._judge = judge
+        self._on_progress = on_progress
+        self._stoppable = stoppable
+        self._start = checkpoint.position if checkpoint else None
+        self._earlier = self.tally.records, self.tally.text_bytes
+        self._clock = time.perf_counter() - (checkpoint.seconds if checkpoint else 0.0)
+        self._cpu_clock = time.process_time() - (checkpoint.cpu_seconds if checkpoint else 0.0)
+
+    def __enter__(self) -> Self:
+        try:
+            self.reader = self.source.open()
+            if self._start is not None:
+                self.reader.start_at(self._start)
+        except InputError as error:
+            self._break_off(error)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __iter__(self) -> Iterator[Step]:
+        if self.reader is None:
+            return
+        threads = self.source.config.threads
+        try:
+            with closing(judged_in_order(self.reader, self._judge, threads)) as steps:
+                for step in steps:
+                    self._count(step.batch, step.judged)
+                    self._report(done=False)
+                    held = [step]
+                    # Before the next batch is made, this one has to be gone.
+                    del step
+                    yield held.pop()
+                    if self._stoppable and STOP.asked:
+                        name, records = self.source.shard.name, self.tally.records
+                        raise StoppedError(f"{name}: stopped after {records}")
+        except InputError as error:
+            self._break_off(error)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        if kind is None:
+            self._report(done=True)
+
+    def close(self) -> None:
+        """Releases the shard; `with` does it."""
+        if self.reader is not None:
+            self.reader.close()
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Wall-clock time and this process's CPU time so far, those before the checkpoint too."""
+        return time.perf_counter() - self._clock, time.process_time() - self._cpu_clock
+
+    def result(self, outputs: Sequence[WrittenFile] = ()) -> ShardResult:
+        """What became of the shard; it is complete where nothing is wrong with it as a whole."""
+        tally, reader = self.tally, self.reader
+        problems = (*tally.problems.values(), *self._failures.values())
+        seconds, cpu_seconds = self.seconds
+        earlier_records, earlier_text_bytes = self._earlier
+        return ShardResult(
+            shard=self.source.shard.name,
+            source=self.source.shard.path,
+            format=reader.format.name if reader is not None else "unknown",
+            compression=reader.compression if reader is not None else "unknown",
+            records=tally.records,
+            complete=all(problem.count for problem in problems),
+            statistics=self.statistics.shortened(),
+            outputs=tuple(outputs),
+            problems=problems,
+            read_bytes=tally.consumed,
+            text_bytes=tally.text_bytes,
+            lenient=tally.lenient,
+            blank=tally.blank,
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+            seen_fields=tuple(sorted(reader.seen_fields)) if reader is not None else (),
+            lm_seconds=tally.lm_seconds,
+            earlier_records=earlier_records,
+            earlier_text_bytes=earlier_text_bytes,
+        )
+
+    def fail(self, error: LowbgError) -> None:
+        """Notes what is wrong with the shard as a whole; the first of a kind is kept."""
+        # Not in the tally: a later run may go on from there without it.
+        self._failures.setdefault(error.problem, Problem(error.problem, str(error), 0))
+
+    def _break_off(self, error: InputError) -> None:
+        self.broken = error
+        self.fail(error)
+
+    def _count(self, batch: Batch, judged: Judged | None) -> None:
+        tally = self.tally
+        tally.consumed = batch.consumed
+        tally.lenient += batch.lenient
+        tally.blank += batch.blank
+        for rejected in batch.rejected:
+            tally.records += rejected.count
+            tally.quarantined += rejected.count
+            tally.text_bytes += len(rejected.raw)
+            tally.add_problem(rejected.reason, rejected.message, rejected.count)
+            self.statistics.add_quarantined(rejected.reason, rejected.count, len(rejected.raw))
+        tally.records += len(batch)
+        tally.text_bytes += int(batch.sizes.sum())
+        if judged is not None:
+            tally.ai += int((judged.decisions.verdicts == Verdict.AI.code).sum())
+            tally.lm_seconds += judged.second.seconds if judged.second is not None else 0.0
+
+    def _report(self, *, done: bool) -> None:
+        if self._on_progress is not None:
+            tally = self.tally
+            name = self.source.label or self.source.shard.name
+            self._on_progress(Progress(name, tally.consumed, tally.records, tally.ai, done))
