@@ -35,7 +35,8 @@ class ProblemKind(StrEnum):
 
     Of records in it, which go to quarantine and are counted: `INVALID_JSON`, `INVALID_UTF8`,
     `NOT_AN_OBJECT`, `MISSING_TEXT` (no such field), `NULL_TEXT`, `TEXT_NOT_STRING`, `TOO_LARGE`,
-    `CUT` (the last line, where its stream breaks off), `UNREADABLE` (a row group).
+    `CUT` (the last one, where its stream breaks off), `UNREADABLE` (a row group), `MALFORMED` (no
+    record of the format).
     """
 
     INPUT = "input"
@@ -52,6 +53,7 @@ class ProblemKind(StrEnum):
     TOO_LARGE = "too_large"
     CUT = "cut"
     UNREADABLE = "unreadable"
+    MALFORMED = "malformed"
 
     @property
     def of_records(self) -> bool:
