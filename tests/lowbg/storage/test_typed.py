@@ -98,7 +98,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("name", FILES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_is_written_comes_back(name: str, data: st.DataObject) -> None:
     file = FILES[name]
     content = data.draw(values(file.content))
@@ -129,7 +129,7 @@ def of(name: str, needed: Callable[[Any], Any] = lambda content: True) -> Any:
     found: list[bytes] = []
 
     @given(values(FILES[name].content))
-    @settings(max_examples=40, database=None, derandomize=True, deadline=None,
+    @settings(max_examples=20, database=None, derandomize=True, deadline=None,
               phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
     def draw(content: Any) -> None:
         if needed(content):
