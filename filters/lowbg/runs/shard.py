@@ -23,7 +23,7 @@ from lowbg.errors import (
     StoppedError,
 )
 from lowbg.formats.base import Reader
-from lowbg.records import Batch, Position, Rejected
+from lowbg.records import Batch, Payload, Position, Rejected
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
 from lowbg.runs.cascade import SENT_NAMES
@@ -70,6 +70,15 @@ class ResumableOutputs(Outputs, Protocol):
 
     def checkpoint(self, turn: int) -> dict[str, PartState]:
         """Makes what was written durable, and says by output how far it is."""
+        ...
+
+
+@runtime_checkable
+class CopyingOutputs(Outputs, Protocol):
+    """Outputs that hold records as they were stored, in the input's own format."""
+
+    def pass_on(self, payload: Payload) -> None:
+        """Appends what a batch without documents holds for every output."""
         ...
 
 
@@ -203,6 +212,8 @@ class _ShardRun:
             outputs.quarantine(self._shard.name, batch.rejected)
         if judged is not None:
             self._tally.routed += outputs.write(batch, judged)
+        elif isinstance(outputs, CopyingOutputs):
+            outputs.pass_on(batch.payload)
 
     def _put_in_place(self, outputs: Outputs) -> ShardResult:
         """Finishes the outputs, notes the result, and gives the outputs their names."""
@@ -257,11 +268,12 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         second_look=second_look_counts(judged),
         origin=judged.known,
         counted=judged.counted,
+        bins=judged.declared.bins,
     )
 
 
 def second_look_counts(judged: Judged) -> dict[str, int]:
-    """What a causal LM did with a batch, as `Statistics.second_look` counts it."""
+    """What slow scorers did with a batch, as `Statistics.second_look` counts it."""
     second = judged.second
     if second is None:
         return {}
