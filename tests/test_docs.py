@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs.options import TABLE, commands, current
+from docs.options import TABLE, current
 from examples.make_sample import ai_documents, human_documents
 from tests.pages import (
     DOCS,
@@ -31,6 +31,7 @@ from tests.pages import (
 from tests.pages import commands as shown_commands
 
 from lowbg.decision.policy import parse_policy
+from lowbg_cli.option_tables import commands
 
 MOST_UNRUN = 3
 """Blocks that no test runs: a new one needs a reason, and this number raised."""
@@ -152,6 +153,7 @@ def installed(shown: Shown) -> Shown | None:
     return None if rest == ["pytest"] else Shown(" && ".join(rest), shown.output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name)
 def test_examples_run_as_written(page: Path, desk: Path) -> None:
     for block in runnable(page):
@@ -203,13 +205,15 @@ def test_every_policy_is_one(text: str, tmp_path: Path) -> None:
 def known_options() -> dict[str, frozenset[str]]:
     """Command → the names of its options."""
     return {
-        command: frozenset(
-            option
-            for _, names, _ in rows
-            for option in re.findall(r"(?<![\w-])--?[a-z][\w-]*", names)
+        name: frozenset(
+            flag
+            for option in command.options
+            if not option.is_argument
+            for names in option.flags
+            for flag in names.split("/")
         )
         | {"--help", "-h"}
-        for command, rows in commands().items()
+        for name, command in commands().items()
     }
 
 

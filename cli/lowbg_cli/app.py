@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
+import importlib
 import io
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 import lowbg
-from lowbg_cli.commands.calibrate import calibrate_command
-from lowbg_cli.commands.drift import drift_app
-from lowbg_cli.commands.eval import eval_command
-from lowbg_cli.commands.explain import explain_command
-from lowbg_cli.commands.filter import filter_command
-from lowbg_cli.commands.gate import gate_command
-from lowbg_cli.commands.mix import mix_command
-from lowbg_cli.commands.report import report_command
-from lowbg_cli.commands.reserve import reserve_app
-from lowbg_cli.commands.score import score_command
-from lowbg_cli.commands.scorers import scorers_command
-from lowbg_cli.commands.train import train_command
-from lowbg_cli.commands.verify import verify_command
-from lowbg_cli.exits import guarded, raise_on_signals, run_program, usage_errors_in_a_line
+from lowbg_cli.exits import raise_on_signals, run_program, usage_errors_in_a_line
+from lowbg_cli.groups import Command, Group
 from lowbg_cli.helping import PlainCommand, PlainGroup
 from lowbg_cli.several import TakesSeveral
 
@@ -36,20 +25,40 @@ EPILOG = (
     "left."
 )
 
-ORDER = (
-    *("filter", "score", "explain", "report", "verify"),
-    *("calibrate", "eval", "train"),
-    *("gate", "drift", "mix", "reserve", "scorers"),
-)
-"""The commands as `--help` lists them: the main job, its thresholds, what is done beside it."""
+COMMANDS: Mapping[str, str] = {
+    "filter": "filter_command",
+    "score": "score_command",
+    "explain": "explain_command",
+    "report": "report_command",
+    "verify": "verify_command",
+    "calibrate": "calibrate_command",
+    "eval": "eval_command",
+    "train": "train_command",
+    "gate": "gate_command",
+    "drift": "DRIFT",
+    "mix": "mix_command",
+    "reserve": "RESERVE",
+    "scorers": "scorers_command",
+}
+"""The commands as `--help` lists them: the main job, its thresholds, what is done beside it.
+
+Each lies in the module of its name, under the name that stands here.
+"""
+
+
+def find_command(name: str) -> Command | Group:
+    """A command, or a group of them."""
+    found = getattr(importlib.import_module(f"lowbg_cli.commands.{name}"), COMMANDS[name])
+    assert isinstance(found, (Command, Group))
+    return found
 
 
 class Program(PlainGroup):
-    """All commands, listed by `ORDER`; what is wrong with the options is said in one line."""
+    """All commands, in their order; what is wrong with the options is said in one line."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names; typer itself puts groups after all commands."""
-        return sorted(self.commands, key=ORDER.index)
+        return sorted(self.commands, key=list(COMMANDS).index)
 
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Parses what stands before the command's name."""
@@ -62,29 +71,40 @@ class Program(PlainGroup):
             return super().invoke(ctx)
 
 
-app = typer.Typer(
-    name="lowbg",
-    cls=Program,
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
-app.command("filter", cls=PlainCommand)(guarded(filter_command))
-app.command("score", cls=PlainCommand)(guarded(score_command))
-app.command("explain", cls=PlainCommand)(guarded(explain_command))
-app.command("report", cls=PlainCommand)(guarded(report_command))
-app.command("verify", cls=PlainCommand)(guarded(verify_command))
-app.command("calibrate", cls=PlainCommand)(guarded(calibrate_command))
-app.command("eval", cls=PlainCommand)(guarded(eval_command))
-app.command("train", cls=TakesSeveral)(guarded(train_command))
-app.command("gate", cls=PlainCommand)(guarded(gate_command))
-app.add_typer(drift_app)
-app.command("mix", cls=TakesSeveral)(guarded(mix_command))
-app.add_typer(reserve_app, name="reserve")
-app.command("scorers", cls=PlainCommand)(guarded(scorers_command))
+def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The program with these commands; their modules are loaded, and typer is slow to make more."""
+    made = typer.Typer(
+        name="lowbg",
+        cls=Program,
+        epilog=EPILOG,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    for name in names:
+        found = find_command(name)
+        if isinstance(found, Command):
+            _add(made, name, found)
+            continue
+        group = typer.Typer(cls=PlainGroup, help=found.help, rich_markup_mode=None)
+        group.callback()(_nothing)
+        for inner, command in found.commands.items():
+            _add(group, inner, command)
+        made.add_typer(group, name=name)
+    made.callback()(_lowbg)
+    return made
+
+
+def _add(to: typer.Typer, name: str, command: Command) -> None:
+    lists = any(option.takes_several for option in command.options)
+    arguments = any(option.is_argument for option in command.options)
+    kind = TakesSeveral if lists and not arguments else PlainCommand
+    to.command(name, cls=kind)(command.callback())
+
+
+def _nothing() -> None:
+    """A group by itself does nothing."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -93,7 +113,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _lowbg(
     version: Annotated[
         bool,
@@ -118,16 +137,6 @@ ENVIRONMENT = {
 _M_ARENA_MAX = -8
 
 
-def _program(args: list[str]) -> typer.Typer:
-    """The program, with only the command that `args` start with: typer is slow to make the rest."""
-    wanted = [command for command in app.registered_commands if [command.name] == args[:1]]
-    if not wanted:
-        return app
-    program = copy.copy(app)
-    program.registered_commands, program.registered_groups = wanted, []
-    return program
-
-
 def main() -> None:
     """Runs the command line and exits."""
     for name, value in ENVIRONMENT.items():
@@ -140,4 +149,12 @@ def main() -> None:
         with contextlib.suppress(OSError):
             # A lone surrogate in a file name must not end a listing.
             sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(run_program(lambda: _program(sys.argv[1:])(prog_name="lowbg")))
+    asked = [name for name in sys.argv[1:2] if name in COMMANDS]
+    sys.exit(run_program(lambda: program(asked or COMMANDS)(prog_name="lowbg")))
+
+
+def __getattr__(name: str) -> Any:
+    """`app`: the whole program, made when it is asked for."""
+    if name != "app":
+        raise AttributeError(name)
+    return program()

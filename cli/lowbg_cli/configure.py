@@ -1,93 +1,50 @@
-"""Raw options → one frozen configuration. Below this line there are no option values."""
+"""What commands share: the groups of options that become a run's configuration, and its inputs."""
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
-from lowbg.config import (
-    ExecutorName,
-    Extras,
-    FieldNames,
-    FprBound,
-    KenlmSettings,
-    LmDtype,
-    LmSettings,
-    Policy,
-    Provenance,
-    Rule,
-    RunConfig,
-    Thresholds,
-    Unscored,
-)
+from lowbg.amounts import counted
+from lowbg.config import ExecutorName, Extras, Policy, Rule, RunConfig, Thresholds
 from lowbg.errors import ConfigError
+from lowbg.settings import Heading, Setting, declared, setting, with_changes
 from lowbg_cli import terminal
+from lowbg_cli.groups import Changes, changes_of, flag_of, refuse
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Discovery, Shard
 
-T = TypeVar("T")
-
 STDIN = "-"
 NO_EXTRAS = Extras()
 
-
-@dataclass(frozen=True, slots=True)
-class ProvenanceOptions:
-    """What the command line says of provenance; it adds to what the policy file says."""
-
-    trust: Sequence[str] | None = None
-    allow_sources: Sequence[str] | None = None
-    deny_sources: Sequence[str] | None = None
-    count_fields: Sequence[str] | None = None
-
-    def resolve(self, provenance: Provenance) -> Provenance:
-        """Both together. Raises `ConfigError` for a --trust without "=", and for a bad source."""
-        if not any((self.trust, self.allow_sources, self.deny_sources, self.count_fields)):
-            return provenance
-        from lowbg.decision.policy import read_sources
-
-        fields = {name: list(globs) for name, globs in provenance.fields.items()}
-        for given in self.trust or ():
-            name, equals, glob = given.partition("=")
-            if not (name and equals and glob):
-                raise ConfigError(
-                    f"--trust {given}: write FIELD=VALUE, such as metadata.license=CC-BY-*"
-                )
-            fields.setdefault(name, []).append(glob)
-        allowed = (*provenance.allow_sources, *read_sources(self.allow_sources or (), Path()))
-        denied = (*provenance.deny_sources, *read_sources(self.deny_sources or (), Path()))
-        return Provenance(
-            fields={name: tuple(globs) for name, globs in fields.items()},
-            allow_sources=tuple(dict.fromkeys(allowed)),
-            deny_sources=tuple(dict.fromkeys(denied)),
-            count_fields=(*provenance.count_fields, *(self.count_fields or ())),
-        )
+Inputs: TypeAlias = Annotated[
+    tuple[str, ...],
+    Setting("Files, directories, globs, URLs (s3://, https://), or - for stdin.", flags="INPUT"),
+]
+Quiet: TypeAlias = Annotated[bool, Setting("Nothing on stderr but errors.", flags="--quiet -q")]
+AsJson: TypeAlias = Annotated[bool, Setting("JSON instead of text.", flags="--json")]
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyOptions:
-    """What the command line says of the decision; null where it says nothing."""
+class ConfigOptions:
+    """What the command line says of a run: the policy's file, and what goes on top of it."""
 
-    file: Path | None = None
-    rule: Rule | None = None
-    target_fpr: float | None = None
-    min_perplexity: float | None = None
-    min_burstiness: float | None = None
-    max_phrase_hits: int | None = None
-    unscored: Unscored | None = None
-    trust_before: dt.date | None = None
-    fpr_bound: FprBound | None = None
-    provenance: ProvenanceOptions = field(default_factory=ProvenanceOptions)
+    file: Path | None = setting(
+        "The decision (TOML); options given beside it go first.",
+        None,
+        flags="--policy",
+        unit="FILE",
+    )
+    changes: Changes = changes_of(RunConfig)
 
-    def resolve(self) -> Policy:
-        """The policy file's values (or the defaults) with the options on top.
+    def resolve(self) -> RunConfig:
+        """The defaults, the policy file's values on top, and the options on top of these.
 
         Raises `ConfigError` for a bad file, and for an option that the rule in force ignores.
         """
@@ -96,136 +53,53 @@ class PolicyOptions:
             from lowbg.decision.policy import load_policy
 
             policy = load_policy(self.file)
-        self._check(policy, _given(self.rule, policy.rule))
-        bounds = policy.thresholds
-        return replace(
-            policy,
-            rule=_given(self.rule, policy.rule),
-            target_fpr=_given(self.target_fpr, policy.target_fpr),
-            fpr_bound=_given(self.fpr_bound, policy.fpr_bound),
-            unscored=_given(self.unscored, policy.unscored),
-            thresholds=Thresholds(
-                min_perplexity=_given(self.min_perplexity, bounds.min_perplexity),
-                min_burstiness=_given(self.min_burstiness, bounds.min_burstiness),
-                max_phrase_hits=_given(self.max_phrase_hits, bounds.max_phrase_hits),
-            ),
-            trust_before=_given(self.trust_before, policy.trust_before),
-            provenance=self.provenance.resolve(policy.provenance),
-        )
+        self._check(policy)
+        config = with_changes(RunConfig(policy=policy), self._values())
+        if policy.date_field is not None and "fields.date" not in self.changes.values:
+            config = replace(config, fields=replace(config.fields, date=policy.date_field))
+        if "batch_bytes" not in self.changes.values:
+            config = replace(config, batch_bytes=batch_bytes(config.extras))
+        return config
 
-    def _check(self, policy: Policy, rule: Rule) -> None:
-        bounds = {
-            "--min-perplexity": self.min_perplexity,
-            "--min-burstiness": self.min_burstiness,
-            "--max-phrase-hits": self.max_phrase_hits,
-        }
-        given = [option for option, value in bounds.items() if value is not None]
-        if given and rule is not Rule.THRESHOLDS:
-            raise ConfigError(
-                f"{', '.join(given)}: no effect under rule {rule.value!r}; add --rule thresholds"
+    def _values(self) -> Mapping[str, Any]:
+        """What was said, with the files of sources read."""
+        values = dict(self.changes.values)
+        if self.changes.within("trust.allow_sources") + self.changes.within("trust.deny_sources"):
+            from lowbg.decision.policy import SOURCES, read_sources
+
+            for key in SOURCES & values.keys():
+                values[key] = read_sources(values[key], Path())
+        return values
+
+    def _check(self, policy: Policy) -> None:
+        rule = self.changes.values.get("decision.rule", policy.rule)
+        if rule is not Rule.THRESHOLDS:
+            refuse(
+                self.changes.within("thresholds"),
+                f"no effect under rule {rule.value!r}; add --rule thresholds",
             )
-        rates = {"--target-fpr": self.target_fpr, "--fpr-bound": self.fpr_bound}
-        option = next((name for name, value in rates.items() if value is not None), None)
-        if option is None:
-            return
+        rates = self.changes.within("decision.target_fpr")
+        rates += self.changes.within("decision.fpr_bound")
         if rule is Rule.THRESHOLDS:
-            raise ConfigError(
-                f"{option}: no effect under rule 'thresholds'; set the thresholds themselves "
-                f"({', '.join(bounds)}) or use --rule calibrated"
+            refuse(
+                rates,
+                "no effect under rule 'thresholds'; set the thresholds themselves "
+                f"({', '.join(map(flag_of, declared(Thresholds)))}) or use --rule calibrated",
             )
         if policy.min_ai_scores or policy.lm is not None:
-            raise ConfigError(
-                f"{option}: {self.file} sets scores of its own ([calibration]); take them out, or "
-                "calibrate anew for this rate"
+            refuse(
+                rates,
+                f"{self.file} sets scores of its own ([calibration]); take them out, or "
+                "calibrate anew for this rate",
             )
-
-
-@dataclass(frozen=True, slots=True)
-class FieldOptions:
-    """Which fields of a record hold what; `date` is null where the command line says nothing."""
-
-    text: str
-    id: str
-    language: str
-    date: str | None
-    url: str
-
-    def resolve(self, policy: Policy) -> FieldNames:
-        """The names; a policy that trusts by date may name the date's field itself."""
-        date = self.date or policy.date_field or FieldNames().date
-        return FieldNames(self.text, self.id, self.language, date, self.url)
-
-
-@dataclass(frozen=True, slots=True)
-class ExtraOptions:
-    """What the command line says of the optional scorers; null where it says nothing."""
-
-    lm: str | None = None
-    performer: str | None = None
-    band: str | None = None
-    context: int | None = None
-    dtype: LmDtype = LmDtype.AUTO
-    device: str = "auto"
-    batch_tokens: int | None = None
-    kenlm: str | None = None
-    kenlm_sentencepiece: str | None = None
-    kenlm_normalise: bool = False
-    watermark: str | None = None
-
-    def resolve(self) -> Extras:
-        """Their settings. Raises `ConfigError` for an option without the one that it belongs to."""
-        self._check()
-        lm = kenlm = None
-        if self.lm is not None:
-            lm = LmSettings(
-                self.lm, self.performer, _band(self.band), self.context, self.dtype, self.device,
-                self.batch_tokens,
-            )  # fmt: skip
-        if self.kenlm is not None:
-            kenlm = KenlmSettings(self.kenlm, self.kenlm_sentencepiece, self.kenlm_normalise)
-        return Extras(lm, kenlm, self.watermark)
-
-    def _check(self) -> None:
-        of_lm = {
-            "--lm-performer": self.performer,
-            "--lm-band": self.band,
-            "--lm-context": self.context,
-            "--lm-dtype": self.dtype is not LmDtype.AUTO,
-            "--lm-device": self.device != "auto",
-            "--lm-batch-tokens": self.batch_tokens,
-        }
-        of_kenlm = {
-            "--kenlm-sentencepiece": self.kenlm_sentencepiece,
-            "--kenlm-normalise": self.kenlm_normalise,
-        }
-        for owner, value, options in (
-            ("--lm MODEL", self.lm, of_lm),
-            ("--kenlm FILE", self.kenlm, of_kenlm),
-        ):
-            given = [option for option, said in options.items() if said]
-            if given and value is None:
-                raise ConfigError(f"{', '.join(given)}: only with {owner}")
-
-
-def _band(text: str | None) -> tuple[float, float] | None:
-    """`0.2:0.9` as a pair."""
-    if text is None:
-        return None
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise ConfigError(f"--lm-band {text}: write it LOW:HIGH, like 0.2:0.9") from None
 
 
 LM_BATCH_BYTES = 128 << 10
 """Input read at a time where a causal LM runs on the CPU: a run can only stop between batches."""
 
 
-def batch_bytes(given: int | None, extras: Extras = NO_EXTRAS) -> int:
-    """How much input is read at a time."""
-    if given is not None:
-        return given
+def batch_bytes(extras: Extras = NO_EXTRAS) -> int:
+    """How much input is read at a time, unless the command line says it."""
     by_cpu = extras.lm is not None and not _gpus(extras.lm.device)
     return LM_BATCH_BYTES if by_cpu else RunConfig().batch_bytes
 
@@ -240,10 +114,6 @@ def _gpus(device: str) -> int:
     return min(1, int(models.gpus())) if ":" in device else int(models.gpus())
 
 
-def _given(value: T | None, default: T) -> T:
-    return default if value is None else value
-
-
 BYTES_A_WORKER = 16 << 20
 """Stored input that makes another worker worth what it takes to have more than one."""
 
@@ -256,9 +126,20 @@ MOST_THREADS = 4
 class WorkerOptions:
     """Who does the work; null where the command line says nothing."""
 
-    workers: int | None = None
-    executor: ExecutorName | None = None
-    threads: int | None = None
+    workers: int | None = setting(
+        "Processes, each with a shard at a time.", None, unit="N", least=1, shown="one a core"
+    )
+    threads: int | None = setting(
+        "Of a worker, for one shard: one writes, the others score.",
+        None,
+        unit="N",
+        heading=Heading.RUNNING,
+        least=1,
+        shown="free cores, up to 4",
+    )
+    executor: ExecutorName | None = setting(
+        "What maps shards over workers.", None, heading=Heading.RUNNING, shown="processes"
+    )
 
     def resolve(
         self, shards: Sequence[Shard], extras: Extras = NO_EXTRAS
@@ -321,7 +202,7 @@ def tell_left_out(found: Discovery, *, quiet: bool) -> None:
     """Says what lies among the shards and isn't read."""
     if found.skipped and not quiet:
         some = ", ".join(found.skipped[:3]) + (", …" if len(found.skipped) > 3 else "")
-        terminal.say(f"{terminal.plural(len(found.skipped), 'other file')} left out: {some}")
+        terminal.say(f"{counted(len(found.skipped), 'other file')} left out: {some}")
 
 
 def standard_input(shards: Sequence[Shard]) -> BinaryIO | None:

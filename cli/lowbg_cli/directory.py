@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from lowbg.config import Changed, Compression, Durability, Existing
+from lowbg.amounts import counted
+from lowbg.config import Changed, Durability, Existing
 from lowbg.errors import ConfigError, LockedError
+from lowbg.settings import Heading, setting
 from lowbg_cli import terminal
-from lowbg_cli.configure import WorkerOptions, command_line
+from lowbg_cli.configure import command_line
 from lowbg_cli.exits import ExitCode, if_interrupted
+from lowbg_cli.groups import Given, refuse
 from lowbg_cli.logfile import RunLog
 from lowbg_cli.outcome import Judgement
 from lowbg_cli.progress import progress_line
@@ -24,47 +27,36 @@ if TYPE_CHECKING:
 
     Start: TypeAlias = Callable[[Observer], Outcome]
 
-DURABILITY = Durability()
-
 
 @dataclass(frozen=True, slots=True)
 class DirectoryOptions:
     """What only makes sense with -o DIR; null, or the default, where nothing is said."""
 
-    workers: WorkerOptions
-    overwrite: bool = False
-    resume: bool = False
-    retries: int = 0
-    durability: Durability = DURABILITY
-    skip_if_running: bool = False
-    log_file: Path | None = None
-    compression: Compression | None = None
-    incremental: bool = False
-    changed: Changed | None = None
-    reserve: Path | None = None
-
-    def refuse(self) -> None:
-        """Raises `ConfigError` where the command line says something."""
-        every = self.durability
-        named = {
-            "--workers": self.workers.workers,
-            "--executor": self.workers.executor,
-            "--compression": self.compression,
-            "--overwrite": self.overwrite,
-            "--resume": self.resume,
-            "--incremental": self.incremental,
-            "--changed": self.changed,
-            "--retries": self.retries,
-            "--checkpoint-seconds": every.seconds != DURABILITY.seconds,
-            "--checkpoint-bytes": every.bytes != DURABILITY.bytes,
-            "--check-digests": every.digests,
-            "--skip-if-running": self.skip_if_running,
-            "--log-file": self.log_file,
-            "--reserve": self.reserve,
-        }
-        given = [name for name, value in named.items() if value]
-        if given:
-            raise ConfigError(f"{', '.join(given)}: only with -o DIR")
+    resume: bool = setting("Go on with the run that the output holds, if any.", False)
+    incremental: bool = setting("Add what is new since the last run to the output, if any.", False)
+    overwrite: bool = setting("Replace what an earlier run left in the output.", False)
+    retries: int = setting(
+        "Try a shard that failed N times more.", 0, unit="N", heading=Heading.RUNNING, least=0
+    )
+    changed: Changed | None = setting(
+        "With --incremental: what becomes of inputs that changed.",
+        None,
+        heading=Heading.RUNNING,
+        shown="refuse",
+    )
+    durability: Durability = field(default_factory=Durability)
+    skip_if_running: bool = setting(
+        "Exit 0 when another run writes to the output: for cron.", False, heading=Heading.RUNNING
+    )
+    log_file: Path | None = setting(
+        "Append a JSON line a shard, and a summary.", None, unit="FILE", heading=Heading.RUNNING
+    )
+    reserve: Path | None = setting(
+        "Keep documents that are human by provenance there too, each text once.",
+        None,
+        unit="DIR",
+        heading=Heading.OUTPUT,
+    )
 
     @property
     def existing(self) -> Existing:
@@ -83,6 +75,12 @@ class DirectoryOptions:
         if self.changed is not None and not self.incremental:
             raise ConfigError("--changed: only with --incremental")
         return chosen[0] if chosen else Existing.REFUSE
+
+
+def refuse_directory_options(given: Given) -> None:
+    """Raises `ConfigError` where something was said that only makes sense with -o DIR."""
+    flags = given.among("--workers", "--executor", "--compression")
+    refuse([*flags, *given.of(DirectoryOptions)], "only with -o DIR")
 
 
 def run_in_directory(
@@ -110,7 +108,7 @@ def run_in_directory(
             if directory.incremental and not quiet:
                 terminal.say(_added(outcome, output))
             elif outcome.resumed and not quiet:
-                terminal.say(f"{terminal.plural(outcome.resumed, 'shard')} had been finished")
+                terminal.say(f"{counted(outcome.resumed, 'shard')} had been finished")
             if outcome.reserved is not None and not quiet:
                 terminal.say(_reserved(directory.reserve, outcome.reserved))
             code = ExitCode.FINISHED
@@ -127,15 +125,15 @@ def run_in_directory(
 
 def _added(outcome: Outcome, output: Path) -> str:
     """What an incremental run came upon."""
-    earlier = f"{terminal.plural(outcome.resumed, 'shard')} processed before"
+    earlier = f"{counted(outcome.resumed, 'shard')} processed before"
     if not outcome.shards:
         return f"nothing new; {output} stays as it is ({earlier})"
-    return f"{terminal.plural(len(outcome.shards), 'new shard')}; {earlier}"
+    return f"{counted(len(outcome.shards), 'new shard')}; {earlier}"
 
 
 def _reserved(reserve: Path | None, reserved: Reserved) -> str:
     removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
     return (
-        f"{reserve}: {terminal.plural(reserved.added, 'document')} added, {reserved.known:,} were "
+        f"{reserve}: {counted(reserved.added, 'document')} added, {reserved.known:,} were "
         f"there{removed}"
     )

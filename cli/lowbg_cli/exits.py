@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import signal
 import sys
@@ -13,18 +12,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from types import FrameType
-from typing import Any, ParamSpec
 
 import typer
 
-from lowbg.errors import StoppedError
+from lowbg.errors import ConfigError, ConservationError, LowbgError, ModelError, StoppedError
 from lowbg.runs.stopping import STOP
 from lowbg_cli import terminal
-
-P = ParamSpec("P")
-
-# typer has a name of its own for this one kind alone.
-UsageError: Any = typer.BadParameter.__base__
 
 GRACE_SECONDS = 0.5
 """A second signal within this time is the same event: `timeout` and a terminal send several."""
@@ -103,15 +96,18 @@ def exit_interrupted(interruption: Interrupted) -> int:
 def usage_errors_in_a_line() -> Iterator[None]:
     """Says what is wrong with the options as every other error is said, rather than in four lines.
 
-    A command without any arguments shows its help.
+    The parser's errors are told by what they promise to have, an exit code and a message: where
+    their classes live differs between versions of typer.
     """
     try:
         yield
-    except UsageError as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
+    except Exception as error:
+        formatted = getattr(error, "format_message", None)
+        if formatted is None or getattr(error, "exit_code", None) != ExitCode.USAGE:
             raise
-        message = error.format_message().rstrip(".")
-        command = "lowbg" if error.ctx is None else error.ctx.command_path
+        message = formatted().rstrip(".")
+        context = getattr(error, "ctx", None)
+        command = "lowbg" if context is None else context.command_path
         where = "" if message.endswith("?") else f"; see {command} --help"
         terminal.error(f"{message[:1].lower()}{message[1:]}{where}")
         raise typer.Exit(ExitCode.USAGE) from error
@@ -120,7 +116,7 @@ def usage_errors_in_a_line() -> Iterator[None]:
 def run_program(program: Callable[[], object]) -> int | str | None:
     """The exit code of the whole program; what it printed is out then, or its loss is said.
 
-    For what `guarded` doesn't see: help, version, and what is wrong with the options.
+    For what `ended` doesn't see: help, version, and what is wrong with the options.
     """
     code: int | str | None = ExitCode.FINISHED
     try:
@@ -139,30 +135,19 @@ def run_program(program: Callable[[], object]) -> int | str | None:
     return code
 
 
-def guarded(command: Callable[P, ExitCode]) -> Callable[P, None]:
-    """`command` with its errors turned into messages, and its result into the exit code."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        raise typer.Exit(_run(functools.partial(command, *args, **kwargs)))
-
-    return run
-
-
-def _run(command: Callable[[], ExitCode]) -> int:
-    from lowbg.errors import ConfigError, ConservationError, LowbgError, ModelError
-
+def ended(command: Callable[[], ExitCode], explain: Callable[[LowbgError], str] = str) -> int:
+    """The exit code of a command; its errors are said, in the words that `explain` has for them."""
     try:
         code = command()
         _flush_stdout()
         return code
     except (ConfigError, ModelError) as error:
-        terminal.error(str(error))
+        terminal.error(explain(error))
         return ExitCode.USAGE
     except ConservationError as error:
         return _internal(error)
     except LowbgError as error:
-        terminal.error(str(error))
+        terminal.error(explain(error))
         return ExitCode.INCOMPLETE
     except typer.Exit:
         raise

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lowbg.amounts import counted
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _headline(explanation: Explanation) -> Text:
     line = Text(explanation.verdict, _STYLES.get(explanation.verdict, ""))
     if explanation.language is not None:
         line.append(f", {explanation.language}", "")
-    line.append(f", {terminal.plural(explanation.words, 'word')}", "")
+    line.append(f", {counted(explanation.words, 'word')}", "")
     return line
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
+
+from lowbg.settings import Heading
+from lowbg_cli import terminal
 
 _MOST_COLUMNS = 80
 _FEWEST_COLUMNS = 32
@@ -36,6 +40,13 @@ class PlainGroup(TyperGroup):
         _fit_terminal(formatter)
         super().format_help(ctx, formatter)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Without a command it shows its help, on stderr, and ends as wrong usage does."""
+        if not args and not ctx.resilient_parsing:
+            terminal.show(f"{ctx.get_help()}\n")
+            raise typer.Exit(2)
+        return list(super().parse_args(ctx, args))
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The commands and what each is for, wrapped where the parser would cut it."""
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
@@ -50,7 +61,8 @@ def _fit_terminal(formatter: Any) -> None:
 
 
 def _write_sections(command: TyperCommand, ctx: Any, formatter: Any) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+    sections |= {heading: [] for heading in Heading}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if record is None:
@@ -60,7 +72,7 @@ def _write_sections(command: TyperCommand, ctx: Any, formatter: Any) -> None:
             # Without the Python type, list[str], which newer versions of typer add.
             sections["Arguments"].append((name.partition(" ")[0], text))
         else:
-            heading = getattr(parameter, "rich_help_panel", None) or "Options"
+            heading = getattr(parameter, "rich_help_panel", None) or Heading.COMMON
             sections.setdefault(heading, []).append((name, text))
     widest = max(len(name) for rows in sections.values() for name, _ in rows)
     column = min(widest, 28 if formatter.width > 70 else formatter.width // 3)

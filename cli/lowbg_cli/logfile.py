@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowbg.amounts import counted
 from lowbg.config import OUTCOMES
 from lowbg.errors import ConfigError, LowbgError, ModelError
 from lowbg_cli import terminal
@@ -91,9 +92,9 @@ class RunLog(logging.Handler):
                 totals[name] += count
         records = sum(shard.records for shard in outcome.shards)
         counts = ", ".join(f"{count:,} {name}" for name, count in totals.items())
-        state = f"; {terminal.plural(len(failed), 'shard')} not whole" if failed else ""
+        state = f"; {counted(len(failed), 'shard')} not whole" if failed else ""
         resumed = f" ({outcome.resumed} done before)" if outcome.resumed else ""
-        shards = terminal.plural(len(outcome.shards), "shard")
+        shards = counted(len(outcome.shards), "shard")
         self._end(
             "info" if code is ExitCode.FINISHED else "error",
             f"{shards}{resumed}, {records:,} records: {counts}{state}; exit {int(code)}",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from lowbg.settings import Heading, setting
 from lowbg_cli import terminal
 from lowbg_cli.exits import ExitCode
 
@@ -27,9 +28,18 @@ _FIELDS_NAMED = 20
 class Judgement:
     """How an outcome is told and judged."""
 
-    quiet: bool
-    strict: bool
-    fail_above: float | None = None
+    quiet: bool = setting("Nothing on stderr but errors.", False, flags="--quiet -q")
+    fail_above: float | None = setting(
+        "Exit 1 when the AI share of the scored documents is higher (0 to 1).",
+        None,
+        unit="SHARE",
+        heading=Heading.EXIT,
+        least=0.0,
+        most=1.0,
+    )
+    strict: bool = setting(
+        "Exit 3 also when any record was quarantined.", False, heading=Heading.EXIT
+    )
 
     def end(self, outcome: Outcome, report: str | None) -> ExitCode:
         """Summary and problems on stderr; the exit code. `report` is where all of it is stored."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowbg.errors import ConfigError, InputError
+from lowbg.settings import Heading, setting
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
@@ -22,24 +23,23 @@ if TYPE_CHECKING:
 class PipeOptions:
     """What the command line says; null where it says nothing."""
 
-    ai_to: Path | None
-    discard_ai: bool
-    quarantine_to: Path | None
-    report: Path | None
-
-    def refuse(self, output: Path) -> None:
-        """Raises `ConfigError` where the command line says something: `output` takes it all."""
-        named = {
-            "--ai-to": self.ai_to,
-            "--discard-ai": self.discard_ai,
-            "--quarantine-to": self.quarantine_to,
-            "--report": self.report,
-        }
-        given = [name for name, value in named.items() if value]
-        if given:
-            raise ConfigError(
-                f"{', '.join(given)}: only without -o; with it everything goes to {output}"
-            )
+    ai_to: Path | None = setting(
+        "AI lines go here, compressed as the name says (.zst, .gz).",
+        None,
+        unit="FILE",
+        heading=Heading.PIPE,
+    )
+    discard_ai: bool = setting("AI lines are dropped.", False, heading=Heading.PIPE)
+    quarantine_to: Path | None = setting(
+        "Records that cannot be read go here.",
+        None,
+        unit="FILE",
+        heading=Heading.PIPE,
+        shown="<AI file>.quarantine.jsonl",
+    )
+    report: Path | None = setting(
+        "The report goes here (.json or .html).", None, unit="FILE", heading=Heading.PIPE
+    )
 
     @property
     def quarantine(self) -> Path | None:

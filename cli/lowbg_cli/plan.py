@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowbg.amounts import bytes_text, counted
 from lowbg.config import Existing, RunConfig, as_dict
 from lowbg_cli import terminal
 
@@ -36,9 +37,9 @@ def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[
     for key, value in rows:
         print(terminal.printable(f"{key:<{width}}  {_spelled(value)}".rstrip()))
     total = sum(shard.size for shard in shards)
-    print(f"\n{terminal.plural(len(shards), 'shard')}, {terminal.size(total)}")
+    print(f"\n{counted(len(shards), 'shard')}, {bytes_text(total, three_digits=True)}")
     for shard in shards:
-        size = terminal.size(shard.size) if shard.size or _is_local(shard) else "?"
+        size = bytes_text(shard.size, three_digits=True) if shard.size or _is_local(shard) else "?"
         name = f"{shard.name}  ({shard.path})"
         print(terminal.printable(f"  {size:>8}  {guess_format(shard):<14}  {name}"))
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from lowbg.amounts import bytes_text, duration_text
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
     What matters less is left out first: the counts, the total, the long bar.
     """
     room = width - 1
-    rate = f"{terminal.size(state.rate)}/s" if state.rate is not None else ""
-    done = terminal.size(state.consumed)
+    rate = f"{bytes_text(state.rate, three_digits=True)}/s" if state.rate is not None else ""
+    done = bytes_text(state.consumed, three_digits=True)
     counts = f"{state.records:,} records  {state.ai:,} AI"
     short = f"{state.ai:,} AI"
     if state.total is None:
@@ -59,9 +60,9 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
         left = ""
         if state.rate:
             rest = max(0, state.total - state.consumed)
-            left = f"{terminal.duration(rest / state.rate)} left"
+            left = f"{duration_text(rest / state.rate)} left"
         long, small = (_bar(share, cells, unicode=unicode) for cells in _BAR_WIDTHS)
-        of_total = f"{done} of {terminal.size(state.total)}"
+        of_total = f"{done} of {bytes_text(state.total, three_digits=True)}"
         choices = [
             [percent, long, of_total, rate, left, counts],
             [percent, small, of_total, rate, left, counts],

@@ -1,12 +1,10 @@
-"""Lines for people: messages on stderr, numbers with units, and text made safe to show."""
+"""Lines for people: messages on stderr, and text made safe to show."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import unicodedata
-
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def say(message: str) -> None:
@@ -63,26 +61,3 @@ def _printable(character: str) -> str:
     if unicodedata.category(character) == "Cf" and number in (0xAD, 0x200C, 0x200D):
         return character
     return "\ufffd"
-
-
-def size(count: float) -> str:
-    """Bytes with three digits and a decimal unit: 118 MB, 4.20 kB, 17 B."""
-    value, unit = float(count), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value /= 1000
-        unit += 1
-    digits = 0 if unit == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {_UNITS[unit]}"
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds: 0:07, 12:30, 3:05:00."""
-    whole = max(0, round(seconds))
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun: 1 record, 2,000 records."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

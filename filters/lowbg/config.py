@@ -646,10 +646,7 @@ class Extras:
     lm: LmSettings | None = None
     kenlm: KenlmSettings | None = None
     watermark: str | None = setting(
-        "Look for a watermark, with these keys.",
-        None,
-        unit="FILE",
-        heading=Heading.OTHER_SCORERS,
+        "Look for a watermark, with these keys.", None, unit="FILE", heading=Heading.OTHER_SCORERS
     )
 
     @property
@@ -673,9 +670,7 @@ class RunConfig:
         "How JSONL outputs are stored.", Compression.KEEP, heading=Heading.OUTPUT
     )
     annotate: bool = setting(
-        "Add score, verdict and reasons to each record, as `lowbg`.",
-        False,
-        heading=Heading.OUTPUT,
+        "Add score, verdict and reasons to each record, as `lowbg`.", False, heading=Heading.OUTPUT
     )
     batch_bytes: int = setting(
         "How much is read at a time; changes memory and speed, never a result.",
@@ -740,12 +735,7 @@ class MixWeights:
         least=ABOVE_ZERO,
     )
     max_repeats: int = setting(
-        "Most draws of a document.",
-        3,
-        unit="N",
-        heading=Heading.SAMPLING,
-        least=1,
-        most=255,
+        "Most draws of a document.", 3, unit="N", heading=Heading.SAMPLING, least=1, most=255
     )
 
     def __post_init__(self) -> None:

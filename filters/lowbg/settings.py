@@ -277,13 +277,23 @@ def describe(kind: Any, own: Setting) -> str:
         return f"one of {', '.join(kind)}"
     if kind in (int, float, Fraction):
         return _describe_number(kind, own)
-    if is_table(kind) or dataclasses.is_dataclass(kind):
+    if is_table(kind):
+        return f"a table: {_describe_names(kind)} → {describe(typing.get_args(kind)[1], own)}"
+    if dataclasses.is_dataclass(kind):
         return "a table"
     if is_list(kind):
         return "text, or a list of texts"
     if typing.get_origin(kind) is tuple:
         return "[low, high]" + (f", each {_range(own)}" if _range(own) else "")
-    return {dt.date: "a date, YYYY-MM-DD", bool: "true or false"}.get(kind, "text")
+    words = {dt.date: "a date, YYYY-MM-DD", bool: "true or false", Any: "anything"}
+    return words.get(kind, "text")
+
+
+def _describe_names(kind: Any) -> str:
+    names = typing.get_args(kind)[0]
+    if typing.get_origin(names) is Annotated:
+        return next(m.name for m in names.__metadata__ if isinstance(m, Vocabulary))
+    return ", ".join(names) if issubclass(names, StrEnum) else "name"
 
 
 def _describe_number(kind: Any, own: Setting) -> str:
@@ -315,7 +325,9 @@ def default_text(own: Declared) -> str:
         return ""
     if isinstance(value, Mapping):
         return ""
-    return size_text(value) if own.setting.unit == SIZE else str(value)
+    if own.setting.unit == SIZE:
+        return size_text(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def size_text(count: int) -> str:

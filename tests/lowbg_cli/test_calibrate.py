@@ -103,7 +103,7 @@ def test_starts_from_a_policy(run: Run, labelled: Path, tmp_path: Path) -> None:
         (["--human-before", "1990-01-01"], "--date-field"),
         (["--human-before", "yesterday"], "2022-11-30"),
         (["--label-field", "label", "--target-fpr", "0.05", "--min-documents", "9"], "at least 59"),
-        (["--label-field", "label", "--target-fpr", "0"], "target_fpr"),
+        (["--label-field", "label", "--target-fpr", "0"], "--target-fpr"),
     ],
 )
 def test_refuses_and_writes_nothing(

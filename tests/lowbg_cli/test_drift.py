@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer.main
 from examples.make_sample import ai_documents, human_documents
 from tests.pages import DOCS, blocks, read, recipe_commands
 from tests.pieces import pieces
 from typer.testing import Result
 
-from lowbg_cli.commands.drift import drift_app
+from lowbg_cli.commands.drift import DRIFT
 
 Run = Callable[..., Result]
 SMALL = ("--documents", 120, "--words", 6_000)
@@ -263,5 +262,5 @@ def test_help_is_light_whole_and_fits_a_terminal(run: Run, name: str) -> None:
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert got.stderr.strip() == "set()"
     assert max(map(len, got.stdout.splitlines())) <= 100
-    for parameter in typer.main.get_group(drift_app).commands[name].params:
-        assert getattr(parameter, "help", None), parameter.name
+    for option in DRIFT.commands[name].options:
+        assert option.setting.help, option.name

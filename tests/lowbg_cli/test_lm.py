@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from lowbg.config import Extras, LmDtype, LmSettings
+from lowbg.config import Extras, LmDtype, LmSettings, RunConfig
 from lowbg.errors import ConfigError
-from lowbg_cli.configure import ExtraOptions
+from lowbg.settings import with_changes
 
 Run = Callable[..., Result]
 
@@ -37,8 +37,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_options_become_settings() -> None:
-    assert ExtraOptions().resolve() == Extras()
-    assert ExtraOptions(lm="gpt2", band="0.2:0.9", dtype=LmDtype.FLOAT16).resolve() == Extras(
+    said = {
+        "extras.lm.model": "gpt2",
+        "extras.lm.band": (0.2, 0.9),
+        "extras.lm.dtype": LmDtype.FLOAT16,
+    }
+    assert with_changes(RunConfig(), said).extras == Extras(
         LmSettings("gpt2", band=(0.2, 0.9), dtype=LmDtype.FLOAT16)
     )
 

@@ -121,7 +121,7 @@ def test_an_input_that_cannot_be_read_is_named(run: Run, human: Path, tmp_path: 
         (["--weights", "--compression", "gzip"], "no effect with --weights"),
         (["--source-field", "x"], "only with --max-per-source"),
         (["--by", "words", "--token-field", "n"], "no effect on shares of words"),
-        (["--weights", "--upsampling", "0"], "upsampling is 0"),
+        (["--weights", "--upsampling", "0"], "above 0"),
         (["--overwrite", "--resume"], "choose one"),
         (["--synthetic", "-"], "can be read only once"),
         (["--synthetic", "nowhere"], "no such file"),

@@ -4,103 +4,67 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 import lowbg
-from lowbg.config import LmDtype, RunConfig
-from lowbg_cli import options, scorer_options, terminal
-from lowbg_cli.configure import (
-    ExtraOptions,
-    FieldOptions,
-    PolicyOptions,
-    batch_bytes,
-    find_shards,
-    standard_input,
-)
+from lowbg.amounts import counted
+from lowbg.settings import ABOVE_ZERO, setting
+from lowbg_cli import terminal
+from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import Only, command
 from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from lowbg.config import FieldNames, Policy
+    from lowbg.config import Policy
     from lowbg.jobs.calibrate.calibrate import Calibrated
     from lowbg.jobs.calibrate.calibrate_lm import LmCalibrated
     from lowbg.jobs.calibrate.known import Known, KnownBy
     from lowbg.runs.engine import Engine
 
-FIELDS = RunConfig().fields
+CONFIG = ("file", "fields.text", "fields.language", "fields.date", "extras.lm")
 
 
-Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="The policy file (TOML).")
-]
-TargetFpr = Annotated[
-    float | None,
-    typer.Option(
-        "--target-fpr",
-        metavar="SHARE",
-        help="Share of human documents that may be called AI. [default: the policy's, 0.01]",
-        callback=options.finite,
-    ),
-]
-HumanBefore = Annotated[
-    dt.date | None,
-    typer.Option(
-        "--human-before",
-        metavar="DATE",
-        parser=options.parse_date,
-        help="Documents dated earlier are known to be human.",
-    ),
-]
-LabelField = Annotated[
-    str | None,
-    typer.Option("--label-field", metavar="FIELD", help="Or: the field that says who wrote."),
-]
-LabelHuman = Annotated[
-    str, typer.Option("--label-human", metavar="LABEL", help="What it says of human text.")
-]
-Stratum = Annotated[
-    str | None,
-    typer.Option(
-        "--stratum", metavar="FIELD", help="Hold the rate for each value of this field too."
-    ),
-]
-MinDocuments = Annotated[
-    int | None,
-    typer.Option(
-        "--min-documents",
-        metavar="N",
-        min=1,
-        help="Fewest in a stratum of its own. [default: what the rate needs; 299 for 0.01]",
-    ),
-]
+@dataclass(frozen=True, slots=True)
+class CalibrateOptions:
+    """Which documents are known to be human, and at which rate of them."""
+
+    output: Path = setting("The policy file (TOML).", flags="--output -o", unit="FILE")
+    target_fpr: float | None = setting(
+        "Share of human documents that may be called AI.",
+        None,
+        unit="SHARE",
+        least=ABOVE_ZERO,
+        most=0.5,
+        shown="the policy's, 0.01",
+    )
+    human_before: dt.date | None = setting(
+        "Documents dated earlier are known to be human.", None, unit="DATE"
+    )
+    label_field: str | None = setting("Or: the field that says who wrote.", None, unit="FIELD")
+    label_human: str = setting("What it says of human text.", "human", unit="LABEL")
+    stratum: str | None = setting(
+        "Hold the rate for each value of this field too.", None, unit="FIELD"
+    )
+    min_documents: int | None = setting(
+        "Fewest in a stratum of its own.",
+        None,
+        unit="N",
+        least=1,
+        shown="what the rate needs; 299 for 0.01",
+    )
 
 
+@command
 def calibrate_command(
-    inputs: options.Inputs,
-    output: Output,
-    target_fpr: TargetFpr = None,
-    human_before: HumanBefore = None,
-    label_field: LabelField = None,
-    label_human: LabelHuman = "human",
-    stratum: Stratum = None,
-    min_documents: MinDocuments = None,
-    text_field: options.TextField = FIELDS.text,
-    lang_field: options.LangField = FIELDS.language,
-    date_field: options.DateField = None,
-    policy: options.PolicyFile = None,
-    lm: scorer_options.Lm = None,
-    lm_performer: scorer_options.LmPerformer = None,
-    lm_band: scorer_options.LmBand = None,
-    lm_context: scorer_options.LmContext = None,
-    lm_dtype: scorer_options.LmType = LmDtype.AUTO,
-    lm_device: scorer_options.LmDevice = "auto",
-    lm_batch_tokens: scorer_options.LmBatchTokens = None,
-    quiet: options.Quiet = False,
+    *,
+    inputs: Inputs,
+    how: CalibrateOptions,
+    options: Annotated[ConfigOptions, Only(CONFIG)],
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Set thresholds on human text of your own.
 
@@ -114,46 +78,35 @@ def calibrate_command(
       lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 0.01 -o policy.toml
       lowbg calibrate labelled/ --label-field label --target-fpr 0.005 -o policy.toml
     """
-    base = _at_target(PolicyOptions(file=policy).resolve(), target_fpr)
-    fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, FIELDS.url).resolve(base)
+    config = options.resolve()
+    base, extras = _at_target(config.policy, how.target_fpr), config.extras
 
     from lowbg.jobs.calibrate.calibrate import calibrate
     from lowbg.jobs.calibrate.calibrate_lm import calibrate_lm
     from lowbg.jobs.calibrate.known import KnownBy, read_known
     from lowbg.runs.engine import Engine
 
-    by = KnownBy(human_before, label_field, label_human, stratum)
-    shards = find_shards(inputs, output, quiet=quiet).shards
-    extras = ExtraOptions(
-        lm, lm_performer, lm_band, lm_context, lm_dtype, lm_device, lm_batch_tokens
-    ).resolve()
+    by = KnownBy(how.human_before, how.label_field, how.label_human, how.stratum)
+    shards = find_shards(inputs, how.output, quiet=quiet).shards
     engine = Engine(replace(base, lm=None), extras)
     engine.prepare()
     engine.setup()
-    config, stdin = _reading(fields, engine), standard_input(shards)
+    reading, stdin = replace(config, policy=engine.policy), standard_input(shards)
     with progress_line(shards, quiet=quiet) as observer:
-        known = read_known(shards, config, by, engine, stdin, observer)
+        known = read_known(shards, reading, by, engine, stdin, observer)
     whole = not tell_broken(known.shards)
-    result = calibrate(known, engine, min_documents)
+    result = calibrate(known, engine, how.min_documents)
     joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)
-    _write(output, _trusting(made, by, fields.date), _comments(result, inputs, by, engine))
+    policy = _trusting(made, by, config.fields.date)
+    _write(how.output, policy, _comments(result, inputs, by, engine))
     _warn(result, known)
     if joint is not None:
         _tell_lm(joint, quiet=quiet)
     if not quiet:
         terminal.show(_table(result, by))
-        terminal.say(f"{output}: thresholds for {terminal.plural(_found(result), 'language')}")
+        terminal.say(f"{how.output}: thresholds for {counted(_found(result), 'language')}")
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
-
-
-def _reading(fields: FieldNames, engine: Engine) -> RunConfig:
-    return RunConfig(
-        fields=fields,
-        policy=engine.policy,
-        batch_bytes=batch_bytes(None, engine.cascade.extras),
-        extras=engine.cascade.extras,
-    )
 
 
 def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:
@@ -164,7 +117,7 @@ def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:
         elif not quiet:
             short = "" if r.judges_short else "; texts too short for the tables stay unscored"
             terminal.say(
-                f"{r.language}: the LM read {terminal.plural(r.read, 'human document')}; "
+                f"{r.language}: the LM read {counted(r.read, 'human document')}; "
                 f"joint threshold {r.threshold:.4f}{short}"
             )
 
@@ -233,15 +186,12 @@ def _warn(result: Calibrated, known: Known) -> None:
             f"too few known-human documents, {result.min_documents:,} are needed: {some}. They "
             "keep the threshold that they had"
         )
-    for count, what in (
-        (known.unlabelled, "has no label"),
-        (known.unread, "can't be read"),
-    ):
+    for count, what in ((known.unlabelled, "has no label"), (known.unread, "can't be read")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
+            terminal.warning(f"{counted(count, 'record')} left out: {what}")
     for count, what in ((known.unscored, "can't be scored"), (known.repeated, "repeats another")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'human document')} left out: {what}")
+            terminal.warning(f"{counted(count, 'human document')} left out: {what}")
 
 
 def _table(result: Calibrated, by: KnownBy) -> str:

@@ -7,22 +7,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from lowbg.amounts import counted
 from lowbg.config import RunConfig
 from lowbg.jobs.drift.settings import Limits, Size
-from lowbg_cli import options, terminal
+from lowbg.settings import Heading, Setting, setting
+from lowbg_cli import terminal
 from lowbg_cli.configure import (
-    FieldOptions,
-    PolicyOptions,
+    ConfigOptions,
+    Inputs,
+    Quiet,
     WorkerOptions,
     find_shards,
     standard_input,
 )
-from lowbg_cli.exits import ExitCode, guarded
-from lowbg_cli.helping import PlainCommand, PlainGroup
+from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import Group, Only, command
 from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
@@ -32,71 +33,44 @@ if TYPE_CHECKING:
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard
 
-FIELDS = RunConfig().fields
-SIZE, LIMITS = Size(), Limits()
+CONFIG = ("file", "fields.text", "fields.language", "fields.date", "fields.url")
 
-drift_app = typer.Typer(
-    cls=PlainGroup,
-    name="drift",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Compare a corpus, or a model, with a baseline.",
-)
 
-MaxPerplexityRise: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        "--max-perplexity-rise",
-        metavar="SHARE",
-        min=0.0,
-        callback=options.finite,
-        help="Of the human hold-out; 0.1 is 10 % more than at the baseline.",
-        rich_help_panel=options.LIMITS,
-    ),
-]
-Label: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--label",
-        metavar="TEXT",
-        help="What the trend calls this check. [default: the time, UTC]",
-        rich_help_panel=options.OUTPUT,
-    ),
-]
-History: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--history",
-        metavar="FILE",
-        help="Append the check to a JSONL file of checks.",
-        rich_help_panel=options.OUTPUT,
-    ),
-]
-JsonTo: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--json", metavar="FILE", help="Write the check as JSON.", rich_help_panel=options.OUTPUT
-    ),
-]
-HtmlTo: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--html",
-        metavar="FILE",
-        help="Write a page: the trend over the history, the last check.",
-        rich_help_panel=options.OUTPUT,
-    ),
-]
+SIZE = Size()
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class SampleOptions:
+    """How large the sample is, and the seed that draws it."""
+
+    documents: int = setting("Documents in a sample.", SIZE.documents, unit="N", least=20)
+    words: int = setting("Words of them that are counted.", SIZE.words, unit="N", least=100)
+    seed: int = setting("Another seed, another sample.", SIZE.seed, unit="N", least=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
     """Where a check goes beside stdout, and what it is called there."""
 
-    label: str | None
-    history: Path | None
-    json: Path | None
-    html: Path | None
+    label: str | None = setting(
+        "What the trend calls this check.",
+        None,
+        unit="TEXT",
+        heading=Heading.OUTPUT,
+        shown="the time, UTC",
+    )
+    history: Path | None = setting(
+        "Append the check to a JSONL file of checks.", None, unit="FILE", heading=Heading.OUTPUT
+    )
+    json: Path | None = setting(
+        "Write the check as JSON.", None, unit="FILE", heading=Heading.OUTPUT
+    )
+    html: Path | None = setting(
+        "Write a page: the trend over the history, the last check.",
+        None,
+        unit="FILE",
+        heading=Heading.OUTPUT,
+    )
 
     def read(self, baseline: str) -> list[Check]:
         """The earlier checks of the baseline; a history that can't be read ends it here."""
@@ -124,31 +98,15 @@ class _Places:
             write_whole(self.html, page.encode("utf-8"))
 
 
-@drift_app.command("baseline", cls=PlainCommand)
-@guarded
+@command
 def baseline_command(
-    inputs: options.Inputs,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The baseline (JSON).")
-    ],
-    documents: Annotated[
-        int,
-        typer.Option("--documents", metavar="N", min=20, help="Documents in a sample."),
-    ] = SIZE.documents,
-    words: Annotated[
-        int,
-        typer.Option("--words", metavar="N", min=100, help="Words of them that are counted."),
-    ] = SIZE.words,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Another seed, another sample.")
-    ] = SIZE.seed,
-    text_field: options.TextField = FIELDS.text,
-    lang_field: options.LangField = FIELDS.language,
-    date_field: options.DateField = None,
-    url_field: options.UrlField = FIELDS.url,
-    policy: options.PolicyFile = None,
-    workers: options.Workers = None,
-    quiet: options.Quiet = False,
+    *,
+    inputs: Inputs,
+    output: Annotated[Path, Setting("The baseline (JSON).", flags="--output -o", unit="FILE")],
+    sample: SampleOptions,
+    options: Annotated[ConfigOptions, Only(CONFIG)],
+    workers: Annotated[WorkerOptions, Only(("workers",))],
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Record what a corpus is like, to compare later ones with.
 
@@ -160,10 +118,8 @@ def baseline_command(
     \b
       lowbg drift baseline crawl/2026-01/ -o base.json
     """
-    size = Size(documents, words, seed)
-    policy_options = PolicyOptions(file=policy)
-    fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, url_field)
-    drawn, engine = _draw(inputs, size, policy_options, fields, workers, quiet=quiet)
+    size = Size(sample.documents, sample.words, sample.seed)
+    drawn, engine = _draw(inputs, size, options.resolve(), workers, quiet=quiet)
 
     from lowbg.jobs.drift.baseline import conditions_of, write_baseline
     from lowbg.jobs.drift.measure import measure
@@ -171,89 +127,27 @@ def baseline_command(
     profile = measure(drawn, size, engine).profile
     if profile.holdout is None:
         terminal.warning("no document was fit for the hold-out: its perplexity can't be watched")
-    write_baseline(output, profile, conditions_of(engine), tuple(inputs))
+    write_baseline(output, profile, conditions_of(engine), inputs)
     if not quiet:
         terminal.say(
-            f"{output}: {documents:,} of {terminal.plural(profile.seen, 'document')}, "
-            f"{words:,} words"
+            f"{output}: {size.documents:,} of {counted(profile.seen, 'document')}, "
+            f"{size.words:,} words"
         )
     return ExitCode.FINISHED if drawn.complete else ExitCode.INCOMPLETE
 
 
-@drift_app.command("check", cls=PlainCommand)
-@guarded
+@command
 def check_command(
-    inputs: options.Inputs,
+    *,
+    inputs: Inputs,
     baseline: Annotated[
-        Path, typer.Option("--baseline", metavar="FILE", help="What drift baseline wrote.")
+        Path, Setting("What drift baseline wrote.", flags="--baseline", unit="FILE")
     ],
-    max_perplexity_rise: MaxPerplexityRise = LIMITS.max_perplexity_rise,
-    min_unique_tokens: Annotated[
-        float,
-        typer.Option(
-            "--min-unique-tokens",
-            metavar="SHARE",
-            min=0.0,
-            callback=options.finite,
-            help="Least share of the baseline's unique tokens.",
-            rich_help_panel=options.LIMITS,
-        ),
-    ] = LIMITS.min_unique_tokens,
-    max_entropy_fall: Annotated[
-        float,
-        typer.Option(
-            "--max-entropy-fall",
-            metavar="BITS",
-            min=0.0,
-            callback=options.finite,
-            help="Of unigrams and of bigrams.",
-            rich_help_panel=options.LIMITS,
-        ),
-    ] = LIMITS.max_entropy_fall,
-    max_js_distance: Annotated[
-        float,
-        typer.Option(
-            "--max-js-distance",
-            metavar="X",
-            min=0.0,
-            max=1.0,
-            help="Jensen-Shannon distance of words, of sentence lengths, of languages.",
-            rich_help_panel=options.LIMITS,
-        ),
-    ] = LIMITS.max_js_distance,
-    max_ai_share_rise: Annotated[
-        float,
-        typer.Option(
-            "--max-ai-share-rise",
-            metavar="SHARE",
-            min=0.0,
-            max=1.0,
-            help="0.05: five points.",
-            rich_help_panel=options.LIMITS,
-        ),
-    ] = LIMITS.max_ai_share_rise,
-    max_tail_fall: Annotated[
-        float,
-        typer.Option(
-            "--max-tail-fall",
-            metavar="SHARE",
-            min=0.0,
-            max=1.0,
-            help="Of documents above the baseline's ninth decile of perplexity, a tenth of it.",
-            rich_help_panel=options.LIMITS,
-        ),
-    ] = LIMITS.max_tail_fall,
-    label: Label = None,
-    history: History = None,
-    json_to: JsonTo = None,
-    html_to: HtmlTo = None,
-    text_field: options.TextField = FIELDS.text,
-    lang_field: options.LangField = FIELDS.language,
-    date_field: options.DateField = None,
-    url_field: options.UrlField = FIELDS.url,
-    policy: options.PolicyFile = None,
-    workers: options.Workers = None,
-    quiet: options.Quiet = False,
+    limits: Limits,
+    places: Places,
+    options: Annotated[ConfigOptions, Only(CONFIG)],
+    workers: Annotated[WorkerOptions, Only(("workers",))],
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Compare a corpus with a baseline; exit 1 beyond a limit.
 
@@ -267,35 +161,25 @@ def check_command(
     from lowbg.jobs.drift.check import compare, require_alike
     from lowbg.jobs.drift.history import Check
 
-    limits = Limits(
-        max_perplexity_rise=max_perplexity_rise,
-        min_unique_tokens=min_unique_tokens,
-        max_entropy_fall=max_entropy_fall,
-        max_js_distance=max_js_distance,
-        max_ai_share_rise=max_ai_share_rise,
-        max_tail_fall=max_tail_fall,
-    )
     before = read_baseline(baseline)
-    places = _Places(label, history, json_to, html_to)
     earlier = places.read(before.sha256)
-    policy_options = PolicyOptions(file=policy)
-    fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, url_field)
+    config = options.resolve()
 
     from lowbg.jobs.drift.measure import measure
     from lowbg.runs.engine import Engine
 
     # Before hours of reading, not after them.
-    require_alike(before, conditions_of(Engine(policy_options.resolve())), str(baseline))
+    require_alike(before, conditions_of(Engine(config.policy)), str(baseline))
     size = before.profile.size
-    drawn, engine = _draw(inputs, size, policy_options, fields, workers, quiet=quiet)
+    drawn, engine = _draw(inputs, size, config, workers, quiet=quiet)
     measured = measure(drawn, size, engine, before.profile)
     changes = compare(before.profile, measured, limits)
     made = dt.datetime.now(dt.UTC)
     check = Check(
-        label=label or f"{made:%Y-%m-%d %H:%M}",
+        label=places.label or f"{made:%Y-%m-%d %H:%M}",
         made=made.isoformat(timespec="seconds"),
         baseline=before.sha256,
-        inputs=tuple(inputs),
+        inputs=inputs,
         documents=drawn.seen,
         incomplete=not drawn.complete,
         changes=tuple(changes),
@@ -309,22 +193,17 @@ def check_command(
     return _end(check, places, earlier, facts, quiet=quiet)
 
 
-@drift_app.command("canary", cls=PlainCommand)
-@guarded
+@command
 def canary_command(
-    inputs: options.Inputs,
+    *,
+    inputs: Inputs,
     baseline: Annotated[
         str,
-        typer.Option(
-            "--baseline", metavar="SCORES", help="The scores of the checkpoint to compare with."
-        ),
+        Setting("The scores of the checkpoint to compare with.", flags="--baseline", unit="SCORES"),
     ],
-    max_perplexity_rise: MaxPerplexityRise = LIMITS.max_perplexity_rise,
-    label: Label = None,
-    history: History = None,
-    json_to: JsonTo = None,
-    html_to: HtmlTo = None,
-    quiet: options.Quiet = False,
+    limits: Annotated[Limits, Only(("max_perplexity_rise",))],
+    places: Places,
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Compare a checkpoint's perplexity with an earlier one's.
 
@@ -340,16 +219,15 @@ def canary_command(
     from lowbg.jobs.drift.history import Check
 
     before = read_scores(_score_files([baseline]))
-    places = _Places(label, history, json_to, html_to)
     earlier = places.read(before.digest)
     now = read_scores(_score_files(inputs))
-    change = compare_scores(before, now, Limits(max_perplexity_rise=max_perplexity_rise))
+    change = compare_scores(before, now, limits)
     made = dt.datetime.now(dt.UTC)
     check = Check(
-        label=label or f"{made:%Y-%m-%d %H:%M}",
+        label=places.label or f"{made:%Y-%m-%d %H:%M}",
         made=made.isoformat(timespec="seconds"),
         baseline=before.digest,
-        inputs=tuple(inputs),
+        inputs=inputs,
         documents=len(now),
         incomplete=False,
         changes=(change,),
@@ -363,17 +241,9 @@ def canary_command(
 
 
 def _draw(
-    inputs: Sequence[str],
-    size: Size,
-    policy_options: PolicyOptions,
-    field_options: FieldOptions,
-    workers: int | None,
-    *,
-    quiet: bool,
+    inputs: Sequence[str], size: Size, config: RunConfig, workers: WorkerOptions, *, quiet: bool
 ) -> tuple[Sample, Engine]:
     """The sample, and what will judge it; says what could not be read."""
-    policy = policy_options.resolve()
-    config = RunConfig(fields=field_options.resolve(policy), policy=policy)
     shards = find_shards(inputs, None, quiet=quiet).shards
     stdin = standard_input(shards)
 
@@ -382,14 +252,14 @@ def _draw(
     from lowbg.runs.engine import Engine
     from lowbg.runs.mapping import Workers
 
-    used, executor = WorkerOptions(workers).resolve(shards)
+    used, executor = workers.resolve(shards)
     task = DrawTask(config, size.documents, size.seed, stdin)
     with progress_line(shards, quiet=quiet) as observer:
         drawn = draw(shards, task, Workers(used, executor), observer)
     tell_broken(drawn.shards)
     if not drawn.complete and len(drawn) < size.documents:
         raise InputError(
-            f"{terminal.plural(drawn.seen, 'document')} could be read, too few for a sample of "
+            f"{counted(drawn.seen, 'document')} could be read, too few for a sample of "
             f"{size.documents:,}"
         )
     if drawn.unread and not drawn.seen:
@@ -400,12 +270,10 @@ def _draw(
             if fields
             else "is the input JSONL, an object a line, or Parquet?"
         )
-        raise InputError(
-            f"none of {terminal.plural(drawn.unread, 'record')} could be read as text; {hint}"
-        )
+        raise InputError(f"none of {counted(drawn.unread, 'record')} could be read as text; {hint}")
     if drawn.unread and not quiet:
-        terminal.warning(f"{terminal.plural(drawn.unread, 'record')} left out: can't be read")
-    return drawn, Engine(policy).setup()
+        terminal.warning(f"{counted(drawn.unread, 'record')} left out: can't be read")
+    return drawn, Engine(config.policy).setup()
 
 
 def _score_files(inputs: Sequence[str]) -> list[Shard]:
@@ -418,7 +286,7 @@ def _score_files(inputs: Sequence[str]) -> list[Shard]:
 
 def _end(
     check: Check,
-    places: _Places,
+    places: Places,
     earlier: Sequence[Check],
     facts: Sequence[tuple[str, str]],
     *,
@@ -440,3 +308,9 @@ def _end(
         # A part of the input is no judgement of the whole: 3 goes first.
         return ExitCode.INCOMPLETE
     return ExitCode.JUDGED_BAD if check.alerts else ExitCode.FINISHED
+
+
+DRIFT = Group(
+    "Compare a corpus, or a model, with a baseline.",
+    {"baseline": baseline_command, "check": check_command, "canary": canary_command},
+)

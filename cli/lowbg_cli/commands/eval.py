@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 import lowbg
+from lowbg.amounts import counted
 from lowbg.config import RunConfig, as_dict
+from lowbg.settings import setting
 from lowbg.storage.files import file_digest
-from lowbg_cli import options, terminal
-from lowbg_cli.configure import FieldOptions, PolicyOptions, find_shards, standard_input
+from lowbg_cli import terminal
+from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import Only, command
 from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
 
@@ -24,34 +26,28 @@ if TYPE_CHECKING:
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard
 
-FIELDS = RunConfig().fields
+CONFIG = ("file", "fields.text", "fields.language", "decision.target_fpr", "decision.fpr_bound")
 
 
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """Where the labels are, and where the figures go beside stdout."""
+
+    label_field: str = setting("Says human or ai (or 0 or 1).", "label", unit="FIELD")
+    json: Path | None = setting("Write all metrics as JSON.", None, unit="FILE")
+    markdown: Path | None = setting("Write all metrics as Markdown tables.", None, unit="FILE")
+    html: Path | None = setting(
+        "Write a page: tables, ROC curves, scores by label.", None, unit="FILE"
+    )
+
+
+@command
 def eval_command(
-    inputs: options.Inputs,
-    label_field: Annotated[
-        str,
-        typer.Option("--label-field", metavar="FIELD", help="Says human or ai (or 0 or 1)."),
-    ] = "label",
-    text_field: options.TextField = FIELDS.text,
-    lang_field: options.LangField = FIELDS.language,
-    policy: options.PolicyFile = None,
-    target_fpr: options.TargetFpr = None,
-    fpr_bound: options.FprBoundName = None,
-    json_to: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all metrics as JSON.")
-    ] = None,
-    markdown_to: Annotated[
-        Path | None,
-        typer.Option("--markdown", metavar="FILE", help="Write all metrics as Markdown tables."),
-    ] = None,
-    html_to: Annotated[
-        Path | None,
-        typer.Option(
-            "--html", metavar="FILE", help="Write a page: tables, ROC curves, scores by label."
-        ),
-    ] = None,
-    quiet: options.Quiet = False,
+    *,
+    inputs: Inputs,
+    own: EvalOptions,
+    options: Annotated[ConfigOptions, Only(CONFIG)],
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Measure the verdicts on labelled text.
 
@@ -63,34 +59,33 @@ def eval_command(
     \b
       lowbg eval labelled/dev --json figures.json
     """
-    decision = PolicyOptions(file=policy, target_fpr=target_fpr, fpr_bound=fpr_bound).resolve()
-    fields = FieldOptions(text_field, FIELDS.id, lang_field, None, FIELDS.url).resolve(decision)
-    config = RunConfig(fields=fields, policy=decision)
+    config = options.resolve()
     shards = find_shards(inputs, None, quiet=quiet).shards
 
     from lowbg.jobs.eval.evaluate import as_markdown, evaluate
     from lowbg.jobs.eval.labelled import judge_labelled
     from lowbg.runs.engine import Engine
 
-    engine = Engine(decision).setup()
+    engine = Engine(config.policy).setup()
     stdin = standard_input(shards)
     with progress_line(shards, quiet=quiet) as observer:
-        labelled = judge_labelled(shards, config, label_field, engine, stdin, observer)
+        labelled = judge_labelled(shards, config, own.label_field, engine, stdin, observer)
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
-            terminal.warning(f"{terminal.plural(count, 'record')} left out: {what}")
+            terminal.warning(f"{counted(count, 'record')} left out: {what}")
     if tell_broken(labelled.shards):
         terminal.warning("the metrics are of what was read, not of the whole input")
     judgements = labelled.judging.judgements()
     results = evaluate(judgements)
-    if json_to is not None:
-        _write(json_to, _as_json(results, config, engine, shards, labelled.cut))
-    if markdown_to is not None:
-        _write(markdown_to, as_markdown(results))
-    if html_to is not None:
+    if own.json is not None:
+        _write(own.json, _as_json(results, config, engine, shards, labelled.cut))
+    if own.markdown is not None:
+        _write(own.markdown, as_markdown(results))
+    if own.html is not None:
         from lowbg.jobs.eval.plots import as_html
 
-        _write(html_to, as_html(judgements, results, _facts(config, engine, shards, labelled.cut)))
+        facts = _facts(config, engine, shards, labelled.cut)
+        _write(own.html, as_html(judgements, results, facts))
 
     from lowbg_cli.figures import print_figures
 
@@ -127,8 +122,8 @@ def _facts(
     """What heads the page; `cut` names shards that were read in part."""
     names = ", ".join(shard.name for shard in shards[:12])
     more = f" and {len(shards) - 12} more" if len(shards) > 12 else ""
-    digests = ", ".join(f"{name} {sha[:12]}" for name, sha in engine.model_digests().items()
-                        if "." not in name)  # fmt: skip
+    models = {name: sha for name, sha in engine.model_digests().items() if "." not in name}
+    digests = ", ".join(f"{name} {sha[:12]}" for name, sha in models.items())
     return [
         ("Version", f"lowbg {lowbg.__version__}"),
         ("Target", f"{config.policy.target_fpr:g} of human text called AI"),

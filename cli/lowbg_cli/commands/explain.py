@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from lowbg.amounts import bytes_text
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError
-from lowbg_cli import options, terminal
-from lowbg_cli.configure import FieldOptions, PolicyOptions
+from lowbg.settings import setting
+from lowbg_cli import terminal
+from lowbg_cli.configure import AsJson, ConfigOptions
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import Only, command
 
-FIELDS = RunConfig().fields
+CONFIG = (
+    *("file", "fields.text", "fields.id", "fields.language"),
+    *("decision.target_fpr", "decision.fpr_bound", "decision.rule"),
+)
 STDIN = "-"
 
 
@@ -24,9 +28,16 @@ STDIN = "-"
 class Choice:
     """Which document of a file is looked at; nulls where the command line says nothing."""
 
-    file: str
-    record: int | None
-    id: str | None
+    file: str = setting(
+        "A text, or a shard of which one record is taken; - is stdin.", flags="FILE"
+    )
+    record: int | None = setting(
+        "The record at this place of a shard, from 0.", None, unit="N", least=0
+    )
+    id: str | None = setting("The record with this identifier.", None, unit="ID")
+    language: str | None = setting(
+        "Its language; else it is recognised.", None, flags="--lang", unit="CODE"
+    )
 
     @property
     def is_record(self) -> bool:
@@ -40,34 +51,9 @@ class Choice:
         return is_shard(self.file)
 
 
+@command
 def explain_command(
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help="A text, or a shard of which one record is taken; - is stdin."
-        ),
-    ],
-    record: Annotated[
-        int | None,
-        typer.Option(
-            "--record", metavar="N", min=0, help="The record at this place of a shard, from 0."
-        ),
-    ] = None,
-    record_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="The record with this identifier.")
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--lang", metavar="CODE", help="Its language; else it is recognised."),
-    ] = None,
-    policy: options.PolicyFile = None,
-    target_fpr: options.TargetFpr = None,
-    fpr_bound: options.FprBoundName = None,
-    rule: options.RuleName = None,
-    text_field: options.TextField = FIELDS.text,
-    id_field: options.IdField = FIELDS.id,
-    lang_field: options.LangField = FIELDS.language,
-    as_json: options.AsJson = False,
+    *, choice: Choice, options: Annotated[ConfigOptions, Only(CONFIG)], as_json: AsJson = False
 ) -> ExitCode:
     """Show why a document gets its verdict.
 
@@ -77,18 +63,14 @@ def explain_command(
       lowbg explain essay.txt
       lowbg explain dump.jsonl.zst --id doc-17
     """
-    if record is not None and record_id is not None:
+    if choice.record is not None and choice.id is not None:
         raise ConfigError("--record and --id both choose a record; give one")
-    decision = PolicyOptions(
-        file=policy, target_fpr=target_fpr, fpr_bound=fpr_bound, rule=rule
-    ).resolve()
-    fields = FieldOptions(text_field, id_field, lang_field, None, FIELDS.url).resolve(decision)
-    config = RunConfig(fields=fields, policy=decision)
-    text, own_language = _read(Choice(file, record, record_id), config)
+    config = options.resolve()
+    text, own_language = _read(choice, config)
 
     from lowbg.jobs.explain import explain
 
-    explanation = explain(text, language=language or own_language, policy=decision)
+    explanation = explain(text, language=choice.language or own_language, policy=config.policy)
     if as_json:
         print(json.dumps(explanation.as_dict(), ensure_ascii=False, indent=2))
         return ExitCode.FINISHED
@@ -119,7 +101,9 @@ def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
     with open_text(source, name) as stream:
         data = stream.read(config.max_record_bytes + 1)
     if len(data) > config.max_record_bytes:
-        raise ConfigError(f"{choice.file}: above {terminal.size(config.max_record_bytes)}")
+        raise ConfigError(
+            f"{choice.file}: above {bytes_text(config.max_record_bytes, three_digits=True)}"
+        )
     try:
         return data.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:

@@ -6,29 +6,27 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
-import typer
-
-from lowbg.config import ExecutorName, Policy, RunConfig
+from lowbg.config import Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
-from lowbg_cli import gate_options, loading, options, terminal
+from lowbg.settings import Heading, Setting, setting
+from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     STDIN,
-    FieldOptions,
-    PolicyOptions,
+    ConfigOptions,
+    Quiet,
     WorkerOptions,
-    batch_bytes,
     find_shards,
     ready_workers,
     standard_input,
     standard_output,
 )
 from lowbg_cli.exits import ExitCode, if_interrupted
-from lowbg_cli.gate_options import GateOptions
+from lowbg_cli.groups import Given, Only, command, refuse
 from lowbg_cli.outcome import tell_problems
 from lowbg_cli.progress import progress_line
 
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
     from lowbg.jobs.gate.evidence import Evidence
     from lowbg.jobs.gate.findings import GateResult
 
-DEFAULTS = RunConfig()
-FIELDS = DEFAULTS.fields
 STDOUT = "-"
 
 
@@ -52,11 +48,22 @@ class Undecided(StrEnum):
 class Renderings:
     """Where the result goes, beside the table on stdout; null: nowhere."""
 
-    undecided: Undecided
-    junit: Path | None
-    json: Path | None
-    github: bool
-    quiet: bool
+    undecided: Undecided = setting(
+        "What a result is that the documents can't decide.", Undecided.FAIL, heading=Heading.OUTPUT
+    )
+    junit: Path | None = setting(
+        "Write JUnit XML; - is standard output.", None, unit="FILE", heading=Heading.OUTPUT
+    )
+    json: Path | None = setting(
+        "Write JSON; - is standard output.", None, unit="FILE", heading=Heading.OUTPUT
+    )
+    github: bool | None = setting(
+        "Annotations and step summary.",
+        None,
+        flags="--github/--no-github",
+        heading=Heading.OUTPUT,
+        shown="where GITHUB_ACTIONS is true",
+    )
 
     def check(self) -> None:
         """Raises `ConfigError` where a file can't be made; before anything is read."""
@@ -83,7 +90,10 @@ class Renderings:
         data_on_stdout = STDOUT in (str(self.json), str(self.junit))
         if not data_on_stdout:
             _print(_table(result))
-        if self.github:
+        github = self.github
+        if github is None:
+            github = os.environ.get("GITHUB_ACTIONS") == "true"
+        if github:
             self._to_github(result, fails, sys.stderr if data_on_stdout else sys.stdout)
 
     def _to_github(self, result: GateResult, fails: bool, stream: TextIO | None) -> None:
@@ -101,7 +111,7 @@ class Renderings:
                 message = f"{summary}: the step summary can't be written ({error.strerror})"
                 raise OutputError(message) from error
 
-    def end(self, result: GateResult) -> ExitCode:
+    def end(self, result: GateResult, *, quiet: bool) -> ExitCode:
         """The result in a line on stderr, and its exit code."""
         from lowbg.jobs.gate.findings import Status
         from lowbg.jobs.gate.texts import summary
@@ -111,83 +121,42 @@ class Renderings:
         if bad and not (status is Status.UNDECIDED and self.undecided is Undecided.PASS):
             terminal.error(summary(result))
             return ExitCode.INCOMPLETE if status is Status.ERROR else ExitCode.JUDGED_BAD
-        if not self.quiet:
+        if not quiet:
             (terminal.warning if bad else terminal.say)(summary(result))
         return ExitCode.FINISHED
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Which documents are judged; null: all."""
+
+    sample: int | None = setting(
+        "Judge N documents, drawn at random from all.", None, unit="N", least=1
+    )
+    seed: int | None = setting("What is drawn.", None, unit="N", shown="0")
+
+
+@command
 def gate_command(
+    *,
     inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT",
-            help="Data as for filter; or outputs of finished runs, or their report.json.",
-            show_default=False,
+        tuple[str, ...],
+        Setting(
+            "Data as for filter; or outputs of finished runs, or their report.json.", flags="INPUT"
         ),
     ],
-    policy: options.PolicyFile = None,
-    max_ai_share: gate_options.MaxAiShare = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            "--sample", metavar="N", min=1, help="Judge N documents, drawn at random from all."
+    options: Annotated[
+        ConfigOptions,
+        Only(
+            ("file", "gate", "fields", "trust.before", "max_record_bytes", "batch_bytes"),
+            without=("fields.id",),
         ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="What is drawn. [default: 0]")
-    ] = None,
-    text_field: options.TextField = FIELDS.text,
-    workers: options.Workers = None,
-    quiet: options.Quiet = False,
-    statistic: gate_options.Statistic = None,
-    max_ai_share_by: gate_options.MaxAiShareBy = None,
-    source_field: gate_options.SourceField = None,
-    min_group_documents: gate_options.MinGroupDocuments = None,
-    max_phrase_hits: gate_options.MaxPhraseHits = None,
-    max_quarantined_share: gate_options.MaxQuarantinedShare = None,
-    min_human_token_share: gate_options.MinHumanTokenShare = None,
-    min_scored_documents: gate_options.MinScoredDocuments = None,
-    undecided: Annotated[
-        Undecided,
-        typer.Option(
-            "--undecided",
-            help="What a result is that the documents can't decide.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = Undecided.FAIL,
-    junit: Annotated[
-        Path | None,
-        typer.Option(
-            "--junit",
-            metavar="FILE",
-            help="Write JUnit XML; - is standard output.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
-    json_to: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Write JSON; - is standard output.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
-    github: Annotated[
-        bool | None,
-        typer.Option(
-            "--github/--no-github",
-            help="Annotations and step summary. [default: where GITHUB_ACTIONS is true]",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
-    lang_field: options.LangField = FIELDS.language,
-    date_field: options.DateField = None,
-    url_field: options.UrlField = FIELDS.url,
-    max_record_bytes: options.MaxRecordBytes = DEFAULTS.max_record_bytes,
-    trust_before: options.TrustBefore = None,
-    executor: options.Executor = None,
-    batch_size: options.BatchBytes = None,
+    ],
+    draw: Draw,
+    workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
+    quiet: Quiet = False,
+    renderings: Renderings,
+    given: Given,
 ) -> ExitCode:
     """Pass or fail a data set, or a finished run, by limits.
 
@@ -199,66 +168,35 @@ def gate_command(
       lowbg gate data/ --policy policy.toml --junit gate.xml
       lowbg gate data/ --max-ai-share 0.05 --max-phrase-hits refusal=0
     """
-    if seed is not None and sample is None:
-        raise ConfigError("--seed: only with --sample")
-    decision = PolicyOptions(file=policy, trust_before=trust_before).resolve()
-    limits = GateOptions(
-        max_ai_share, statistic, max_ai_share_by, source_field, min_group_documents,
-        max_phrase_hits, max_quarantined_share, min_human_token_share, min_scored_documents,
-    )  # fmt: skip
-    decision = replace(decision, gate=limits.resolve(decision.gate))
-    if github is None:
-        github = os.environ.get("GITHUB_ACTIONS") == "true"
-    renderings = Renderings(undecided, junit, json_to, github, quiet)
+    if draw.sample is None:
+        refuse(given.among("--seed"), "only with --sample")
+    config = options.resolve()
     renderings.check()
 
     from lowbg.jobs.gate.rules import check_gate, judge
 
-    check_gate(decision.gate)
-    fields = FieldOptions(text_field, FIELDS.id, lang_field, date_field, url_field)
-    config = RunConfig(
-        fields=fields.resolve(decision), policy=decision,
-        batch_bytes=batch_bytes(batch_size), max_record_bytes=max_record_bytes,
-    )  # fmt: skip
-    evidence = _gather(
-        inputs, config, sample, seed or 0,
-        _reading_options(config, date_field, workers, executor, sample),
-        WorkerOptions(workers, executor), quiet,
-    )  # fmt: skip
-    result = judge(decision.gate, evidence)
+    check_gate(config.policy.gate)
+    # Options that say how to read data, of which a report needs none.
+    reading = [
+        *given.among("--sample"),
+        *options.changes.within("fields"),
+        *given.of(WorkerOptions),
+        *options.changes.within("max_record_bytes"),
+    ]
+    evidence = _gather(inputs, config, draw, workers, reading, quiet=quiet)
+    result = judge(config.policy.gate, evidence)
     tell_problems(evidence.results, None, quiet=quiet, strict=False)
-    renderings.write(result, decision)
-    return renderings.end(result)
-
-
-def _reading_options(
-    config: RunConfig,
-    date_field: str | None,
-    workers: int | None,
-    executor: ExecutorName | None,
-    sample: int | None,
-) -> list[str]:
-    """The options that were given and say how to read data, which a report needs none of."""
-    given = {
-        "--sample": sample is not None,
-        "--text-field": config.fields.text != FIELDS.text,
-        "--lang-field": config.fields.language != FIELDS.language,
-        "--date-field": date_field is not None,
-        "--url-field": config.fields.url != FIELDS.url,
-        "--workers": workers is not None,
-        "--executor": executor is not None,
-        "--max-record-bytes": config.max_record_bytes != DEFAULTS.max_record_bytes,
-    }
-    return [name for name, is_given in given.items() if is_given]
+    renderings.write(result, config.policy)
+    return renderings.end(result, quiet=quiet)
 
 
 def _gather(
     inputs: Sequence[str],
     config: RunConfig,
-    sample: int | None,
-    seed: int,
-    reading: Sequence[str],
+    draw: Draw,
     workers: WorkerOptions,
+    reading: Sequence[str],
+    *,
     quiet: bool,
 ) -> Evidence:
     """What there is to judge: from reports, or from the data itself."""
@@ -268,26 +206,22 @@ def _gather(
     subject = first if len(inputs) == 1 else f"{first} and {len(inputs) - 1} more"
     reports = report_paths(inputs)
     if reports is not None:
-        if reading:
-            raise ConfigError(f"{', '.join(reading)}: {inputs[0]} is a report, not data to read")
+        refuse(reading, f"{inputs[0]} is a report, not data to read")
         return report_evidence(reports, config.policy, subject)
     found = find_shards(inputs, None, quiet=quiet)
     shards = found.shards
     standard_input(shards)
     count, executor = workers.resolve(shards)
-    if sample is None:
+    if draw.sample is None:
         ready_workers(count, executor, shards, "lowbg.jobs.gate.scan")
     with loading.for_good():
         from lowbg.jobs.gate.sampling import scan_sample
         from lowbg.jobs.gate.scan import GateJob, scan
 
     job = GateJob(shards, config, count, executor, subject, found.skipped)
-    with (
-        if_interrupted("Nothing was judged."),
-        progress_line(shards, quiet=quiet) as observer,
-    ):
-        if sample is not None:
-            return scan_sample(job, sample, seed, observer)
+    with if_interrupted("Nothing was judged."), progress_line(shards, quiet=quiet) as observer:
+        if draw.sample is not None:
+            return scan_sample(job, draw.sample, draw.seed or 0, observer)
         return scan(job, observer)
 
 

@@ -8,10 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from lowbg.errors import ConfigError
+from lowbg.settings import Setting
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import command
 from lowbg_cli.outcome import summary
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ class ReportFormat(StrEnum):
     HTML = "html"
 
 
+@command
 def report_command(
+    *,
     directories: Annotated[
-        list[Path],
-        typer.Argument(metavar="DIR", help="Outputs of runs, or their report.json files."),
+        tuple[Path, ...], Setting("Outputs of runs, or their report.json files.", flags="DIR")
     ],
     report_format: Annotated[
         ReportFormat | None,
-        typer.Option("--format", help="How to render it. [default: as FILE ends, else text]"),
+        Setting("How to render it.", flags="--format", shown="as FILE ends, else text"),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to a file, not to stdout."),
+        Path | None, Setting("Write to a file, not to stdout.", flags="--output -o", unit="FILE")
     ] = None,
 ) -> ExitCode:
     """Render a finished run's report again, or several as one."""

@@ -5,27 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from lowbg_cli import options, terminal
-from lowbg_cli.exits import ExitCode, guarded
-from lowbg_cli.helping import PlainGroup
-
-reserve_app = typer.Typer(
-    cls=PlainGroup,
-    help="Remove documents from a reserve, which filter fills.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+from lowbg.amounts import counted
+from lowbg.settings import Setting
+from lowbg_cli import terminal
+from lowbg_cli.configure import Quiet
+from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import Group, command
 
 
+@command
 def remove_command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The reserve.")],
+    *,
+    directory: Annotated[Path, Setting("The reserve.", flags="DIR")],
     names: Annotated[
-        list[str],
-        typer.Argument(metavar="NAME", help="SHA-256 of a document's text (UTF-8), in hex."),
+        tuple[str, ...], Setting("SHA-256 of a document's text (UTF-8), in hex.", flags="NAME")
     ],
-    quiet: options.Quiet = False,
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Remove documents for good, by name; they aren't added again.
 
@@ -39,13 +34,8 @@ def remove_command(
 
     removed = remove(directory, names)
     if not quiet:
-        terminal.say(f"{directory}: {terminal.plural(removed, 'document')} removed")
+        terminal.say(f"{directory}: {counted(removed, 'document')} removed")
     return ExitCode.FINISHED
 
 
-@reserve_app.callback()
-def _reserve() -> None:
-    """Take documents out of a reserve; filter --reserve fills it."""
-
-
-reserve_app.command("remove")(guarded(remove_command))
+RESERVE = Group("Remove documents from a reserve, which filter fills.", {"remove": remove_command})

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from lowbg_cli import options, terminal
+from lowbg_cli import terminal
+from lowbg_cli.configure import AsJson
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import command
 
 if TYPE_CHECKING:
     from lowbg.scorers.base import Scorer
 
 
-def scorers_command(as_json: options.AsJson = False) -> ExitCode:
+@command
+def scorers_command(*, as_json: AsJson = False) -> ExitCode:
     """List the installed scorers, their columns and models."""
     from lowbg.models import embedded_names, open_embedded
     from lowbg.scorers import available

@@ -7,20 +7,24 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from lowbg.amounts import counted
 from lowbg.errors import ConfigError
-from lowbg_cli import options, terminal
+from lowbg.settings import Setting
+from lowbg_cli import terminal
+from lowbg_cli.configure import AsJson, Quiet
 from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import command
 
 
+@command
 def verify_command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The output of a run.")],
+    *,
+    directory: Annotated[Path, Setting("The output of a run.", flags="DIR")],
     fast: Annotated[
-        bool, typer.Option("--fast", help="Names, sizes and sums only; reads no data.")
+        bool, Setting("Names, sizes and sums only; reads no data.", flags="--fast")
     ] = False,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> ExitCode:
     """Check an output directory against its manifest.
 
@@ -42,6 +46,6 @@ def verify_command(
         for finding in findings:
             print(terminal.printable(f"{finding.kind}: {finding.message}"))
     if not quiet:
-        found = terminal.plural(len(findings), "finding") if findings else "as the manifest says"
+        found = counted(len(findings), "finding") if findings else "as the manifest says"
         terminal.say(f"{directory}: {found}")
     return ExitCode.JUDGED_BAD if findings else ExitCode.FINISHED

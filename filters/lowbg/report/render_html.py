@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowbg.amounts import bytes_text, count_text, share_text
 from lowbg.config import VERDICTS
 from lowbg.report.collect import Report
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import Histogram, bytes_text, count_text, share_text, visible
+from lowbg.report.sections.base import Histogram, visible
 from lowbg.storage.files import write_whole
 
 if TYPE_CHECKING:

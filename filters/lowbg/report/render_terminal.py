@@ -11,17 +11,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lowbg.amounts import bytes_text, count_text, counted, duration_text, share_text
 from lowbg.report.collect import Report
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import (
-    BarLine,
-    Line,
-    bytes_text,
-    count_text,
-    counted,
-    share_text,
-    visible,
-)
+from lowbg.report.sections.base import BarLine, Line, visible
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.report.sections.throughput import SECTION as THROUGHPUT
@@ -96,19 +89,10 @@ def _headline(report: Report) -> list[str]:
         size = f"{bytes_text(done)} of {bytes_text(total)}"
     else:
         return [*parts, f"{bytes_text(total)}, done before"]
-    parts.append(f"{size} in {_duration(speed.seconds)}")
+    parts.append(f"{size} in {duration_text(speed.seconds, tenths=True)}")
     if speed.mb_per_second is not None:
         parts.append(f"{speed.mb_per_second:,.1f} MB/s")
     return parts
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
-    )
 
 
 def _bars(lines: Sequence[BarLine], plain: bool, width: int) -> RenderableType:

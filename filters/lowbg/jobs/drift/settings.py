@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from lowbg.settings import Heading, setting
 from lowbg.storage.typed import Closed
 
 JUDGED_DISTANCES: Final = ("words", "sentence_lengths", "languages")
@@ -28,12 +29,42 @@ class Limits:
     lengths and languages. `max_ai_share_rise`, `max_tail_fall`: as shares, 0 … 1.
     """
 
-    max_perplexity_rise: float = 0.10
-    min_unique_tokens: float = 0.85
-    max_entropy_fall: float = 0.05
-    max_js_distance: float = 0.05
-    max_ai_share_rise: float = 0.05
-    max_tail_fall: float = 0.05
+    max_perplexity_rise: float = setting(
+        "Of the human hold-out; 0.1 is 10 % more than at the baseline.",
+        0.10,
+        unit="SHARE",
+        heading=Heading.LIMITS,
+        least=0.0,
+    )
+    min_unique_tokens: float = setting(
+        "Least share of the baseline's unique tokens.",
+        0.85,
+        unit="SHARE",
+        heading=Heading.LIMITS,
+        least=0.0,
+    )
+    max_entropy_fall: float = setting(
+        "Of unigrams and of bigrams.", 0.05, unit="BITS", heading=Heading.LIMITS, least=0.0
+    )
+    max_js_distance: float = setting(
+        "Jensen-Shannon distance of words, of sentence lengths, of languages.",
+        0.05,
+        unit="X",
+        heading=Heading.LIMITS,
+        least=0.0,
+        most=1.0,
+    )
+    max_ai_share_rise: float = setting(
+        "0.05: five points.", 0.05, unit="SHARE", heading=Heading.LIMITS, least=0.0, most=1.0
+    )
+    max_tail_fall: float = setting(
+        "Of documents above the baseline's ninth decile of perplexity, a tenth of it.",
+        0.05,
+        unit="SHARE",
+        heading=Heading.LIMITS,
+        least=0.0,
+        most=1.0,
+    )
 
     def of(self, name: str) -> float | None:
         """The limit on the change that is called `name`, as `Change` states it; null: none."""

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from lowbg.amounts import count_text
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
 from lowbg.jobs.gate.texts import found_text, limit_text, subject_text
-from lowbg.report.sections.base import count_text, visible
+from lowbg.report.sections.base import visible
 
 _STYLES: Final = {
     Status.PASS: "green",

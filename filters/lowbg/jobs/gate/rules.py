@@ -16,13 +16,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.amounts import count_text, share_text
 from lowbg.config import Gate, GateGroup, GateStatistic
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
 from lowbg.jobs.gate.findings import Finding, GateResult, Place, Status
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import Estimate, ShareEstimator, share, wilson
-from lowbg.report.sections.base import count_text, share_text
 from lowbg.report.statistics import MEASURES
 from lowbg.scorers.phrases.patterns import categories
 from lowbg.text.origins import NO_HOST

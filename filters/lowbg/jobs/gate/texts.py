@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
+from lowbg.amounts import count_text, counted, share_text
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
-from lowbg.report.sections.base import count_text, share_text
 
 VERDICTS: Final = {
     Status.PASS: "passed",
@@ -47,7 +46,7 @@ def sentence(finding: Finding) -> str:
 
 def subject_text(result: GateResult) -> str:
     """What was judged: its name, records, and how many documents were scored."""
-    text = f"{result.subject}: {count_text(result.records)} record{'s' * (result.records != 1)}"
+    text = f"{result.subject}: {counted(result.records, 'record')}"
     sample = result.sample
     if sample is not None:
         text += (
@@ -56,23 +55,18 @@ def subject_text(result: GateResult) -> str:
         )
     text += f", {count_text(result.scored)} scored"
     if result.left_out:
-        count = len(result.left_out)
-        text += f", {count_text(count)} other file{'s' * (count != 1)} left out"
+        text += f", {counted(len(result.left_out), 'other file')} left out"
     return text
 
 
 def summary(result: GateResult) -> str:
     """The whole result in one line."""
     if result.status is Status.PASS:
-        return f"gate passed: {subject_text(result)}; {_checks(result.findings)}"
+        return f"gate passed: {subject_text(result)}; {counted(len(result.findings), 'check')}"
     worst = result.of(result.status)
     named = "; ".join(f"{f.name} {found_text(f)}, {limit_text(f)}" for f in worst[:_NAMED])
     more = f"; and {len(worst) - _NAMED:,} more" if len(worst) > _NAMED else ""
     return (
         f"gate {VERDICTS[result.status]}: {subject_text(result)}; {len(worst):,} of "
-        f"{_checks(result.findings)}: {named}{more}"
+        f"{counted(len(result.findings), 'check')}: {named}{more}"
     )
-
-
-def _checks(findings: Sequence[Finding]) -> str:
-    return f"{len(findings):,} check{'s' * (len(findings) != 1)}"

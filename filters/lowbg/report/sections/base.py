@@ -16,6 +16,7 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
+from lowbg.amounts import share_text
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import Estimate, ShareEstimator, share, wilson
 from lowbg.report.results import RunInfo, ShardRow
@@ -299,35 +300,6 @@ def grouped_section(
         return (Line(f"by {singular}", items),) if items else ()
 
     return Section(order, key, title, collect, blocks, lines)
-
-
-def count_text(value: int) -> str:
-    """1234567 → 1,234,567."""
-    return f"{value:,}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun: `1 record`, `2,000 records`."""
-    return f"{count_text(count)} {noun}{'s' * (count != 1)}"
-
-
-def share_text(value: float | None) -> str:
-    """0.1234 → 12.3 %; small shares keep two digits; a dash for null."""
-    if value is None:
-        return "–"
-    percent = 100 * value
-    if 0 < percent < 0.01:
-        return "<0.01 %"
-    return f"{percent:.2f} %" if 0 < percent < 1 else f"{percent:.1f} %"
-
-
-def bytes_text(value: float) -> str:
-    """Bytes in decimal units: 1500000 → 1.5 MB."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} PB"
 
 
 # C0 and C1 controls, line separators, and what reorders text: none of it may act in a report.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowbg.amounts import count_text
 from lowbg.config import OUTCOMES
-from lowbg.report.sections.base import Block, Material, Note, Section, count_text
+from lowbg.report.sections.base import Block, Material, Note, Section
 from lowbg.storage.typed import Count, Open
 
 

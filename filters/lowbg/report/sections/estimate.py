@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowbg.amounts import count_text, share_text
 from lowbg.report.estimate import POOLED, Estimate, ShareEstimator
-from lowbg.report.sections.base import (
-    Block,
-    Column,
-    Line,
-    Material,
-    Note,
-    Section,
-    Table,
-    count_text,
-    share_text,
-)
+from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 
 
 def _collect(material: Material) -> Estimate:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import astuple, replace
 
+from lowbg.amounts import share_text
 from lowbg.config import VERDICTS
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import ShareEstimator
@@ -18,7 +19,6 @@ from lowbg.report.sections.base import (
     Section,
     counted_row,
     counted_table,
-    share_text,
 )
 from lowbg.report.statistics import MEASURES
 from lowbg.storage.typed import Count, Open

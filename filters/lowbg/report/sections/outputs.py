@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import astuple
 
-from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table, counted
+from lowbg.amounts import counted
+from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 from lowbg.storage.typed import Count, Open
 
 _SHOWN = 200

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowbg.amounts import count_text
 from lowbg.report.results import ShardRow
-from lowbg.report.sections.base import (
-    Block,
-    Column,
-    Line,
-    Material,
-    Note,
-    Section,
-    Table,
-    count_text,
-)
+from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 from lowbg.storage.typed import Count, Open
 
 _SHOWN = 200

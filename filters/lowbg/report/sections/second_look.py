@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowbg.amounts import count_text, share_text
 from lowbg.report.estimate import share
-from lowbg.report.sections.base import (
-    Block,
-    Facts,
-    Line,
-    Material,
-    Note,
-    Section,
-    count_text,
-    share_text,
-)
+from lowbg.report.sections.base import Block, Facts, Line, Material, Note, Section
 from lowbg.storage.typed import Count, Open, Seconds, Share
 
 _REASONS = {

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import UNSET, UnsetType
 
-from lowbg.report.sections.base import Block, Facts, Material, Section, bytes_text, count_text
+from lowbg.amounts import bytes_text, count_text
+from lowbg.report.sections.base import Block, Facts, Material, Section
 from lowbg.storage.typed import Count, Open, Seconds
 
 

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowbg.amounts import share_text
 from lowbg.config import OUTCOMES
 from lowbg.report.estimate import share, wilson
-from lowbg.report.sections.base import (
-    BarLine,
-    Block,
-    Column,
-    Line,
-    Material,
-    Section,
-    Stack,
-    Table,
-    share_text,
-)
+from lowbg.report.sections.base import BarLine, Block, Column, Line, Material, Section, Stack, Table
 from lowbg.storage.typed import Count, Interval, Open, Share
 
 

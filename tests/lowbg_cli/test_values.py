@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import typer
 
-from lowbg_cli.options import parse_date, parse_size
+from lowbg_cli.values import parse_date, parse_size
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""Words of a command line as values, by the type that their setting declares."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import typing
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+import typer
+
+from lowbg.errors import ConfigError
+from lowbg.settings import SIZE, Declared, allows, describe, is_list, is_table
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes: `65536`, `64M` and `64MiB` (× 1,048,576), `64MB` (× 1,000,000)."""
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no size; write it like 65536, 64M or 64MB")
+    number, prefix, binary, byte = match.groups()
+    base = 1000 if byte and not binary else 1024
+    size = int(float(number) * base ** " kmgt".index(prefix.lower() or " "))
+    if size < 1:
+        raise typer.BadParameter("it must be at least one byte")
+    return size
+
+
+def parse_date(text: str | dt.date) -> dt.date:
+    """A day: `2022-11-30`."""
+    if isinstance(text, dt.date):
+        return text
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day; write it like 2022-11-30") from None
+
+
+def parse_share(text: str | Fraction) -> Fraction:
+    """An exact share: `0.5`, `1/3`."""
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise typer.BadParameter(f"{text!r} is no share; write it like 0.5 or 1/3") from None
+
+
+def parser_of(own: Declared) -> Callable[[str], Any] | None:
+    """What reads one value; null where the parser of the command line knows the type."""
+    if own.setting.unit == SIZE:
+        return parse_size
+    return {dt.date: parse_date, Fraction: parse_share}.get(own.kind)
+
+
+def parsed_kind(own: Declared) -> Any:
+    """The type as the parser of the command line takes it: tables and pairs are read later."""
+    if is_table(own.kind):
+        return list[str]
+    if is_list(own.kind):
+        return list[typing.get_args(own.kind)[0]]  # type: ignore[misc]
+    return str if typing.get_origin(own.kind) is tuple else own.kind
+
+
+def checker_of(own: Declared) -> Callable[[Any], Any] | None:
+    """What refuses a number that is infinite or beyond its limits; null for other values."""
+    if own.kind not in (int, float, Fraction):
+        return None
+
+    def check(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise typer.BadParameter(f"{value} is no finite number")
+        if value is not None and not allows(own.setting, value):
+            raise typer.BadParameter(f"{value} is not {describe(own.kind, own.setting)}")
+        return value
+
+    return check
+
+
+def converted(own: Declared, flag: str, given: Any) -> Any:
+    """A parsed value as its setting's type. Raises `ConfigError`, naming the option."""
+    if is_table(own.kind):
+        return _table(own, flag, given)
+    if is_list(own.kind):
+        return tuple(given)
+    if typing.get_origin(own.kind) is tuple:
+        low, _, high = given.partition(":")
+        try:
+            return float(low), float(high)
+        except ValueError:
+            message = f"{flag} {given}: write it {own.setting.unit}, like 0.2:0.9"
+            raise ConfigError(message) from None
+    return given
+
+
+def _table(own: Declared, flag: str, given: Sequence[str]) -> dict[Any, Any]:
+    names, values = typing.get_args(own.kind)
+    table: dict[Any, Any] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        where = f"{flag} {text}"
+        if not (name and sign and value):
+            raise ConfigError(f"{where}: write {own.setting.unit}")
+        if isinstance(names, type) and issubclass(names, StrEnum):
+            if name not in tuple(names):
+                raise ConfigError(f"{where}: {name!r} is none of {', '.join(names)}")
+            name = names(name)
+        if is_list(values):
+            table[name] = (*table.get(name, ()), value)
+        else:
+            table[name] = _number(own, values, where, value)
+    return table
+
+
+def _number(own: Declared, kind: type, where: str, text: str) -> Any:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if not allows(own.setting, number):
+        raise ConfigError(f"{where}: {text!r} is not {describe(kind, own.setting)}")
+    return number
