@@ -225,6 +225,7 @@ def test_the_page_s_recipes_run_as_written(
         assert (tmp_path / name).stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_the_page_s_cron_line_mails_when_it_alerts(
     crawls: dict[str, Path], base: Path, tmp_path: Path
 ) -> None:

@@ -137,6 +137,7 @@ sys.exit(subprocess.run([sys.executable, "-m", "lowbg_cli", *args]).returncode)
 """
 
 
+@pytest.mark.slow
 @needs_mount
 @pytest.mark.parametrize("existing", [[], ["--resume"], ["--overwrite"]])
 def test_a_read_only_output(existing: list[str], run: Run, source: Path, tmp_path: Path) -> None:
@@ -193,6 +194,7 @@ NUMBERS = [random.Random(i).getrandbits(6000) for i in range(400)]
 """So that compressed text, too, takes several reads."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", ["jsonl", "jsonl.gz", "parquet"])
 def test_a_read_error(
     stored: str, faulty: dict[str, range], run: Run, source: Path, tmp_path: Path

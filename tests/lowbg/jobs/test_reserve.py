@@ -202,6 +202,7 @@ def test_removal_by_name_is_for_good(tmp_path: Path) -> None:
         remove(root, ["one"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [1, 2, 3, 4])
 def test_a_killed_removal_removed_all_or_nothing(tmp_path: Path, turn: int) -> None:
     root = tmp_path / "reserve"

@@ -114,6 +114,7 @@ def test_nothing_to_judge_but_trusted_documents_is_zero() -> None:
     assert (got["estimate"], got["low"], got["high"]) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5])
 @pytest.mark.parametrize(("mean", "spread"), [(-1.26, 1.8), (-0.6, 1.5), (0.0, 2.0)])
 def test_interval_covers_the_truth(share: float, mean: float, spread: float) -> None:

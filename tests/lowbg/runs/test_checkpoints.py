@@ -158,6 +158,7 @@ def batches_of(source: Path, out: Path) -> tuple[int, ShardResult]:
     return len(seen), outcome.shards[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", COMPRESS)
 def test_a_stopped_shard_goes_on_to_the_same_bytes(
     ending: str, source: Path, tmp_path: Path

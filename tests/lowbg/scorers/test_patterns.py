@@ -85,6 +85,7 @@ PHRASE = st.lists(WORDS, min_size=1, max_size=6).map(" ".join)
 CODE = st.sampled_from(["en", "ru", "zh", "it", None])
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(["en", "ru", "zh", COMMON]),

@@ -173,6 +173,7 @@ def test_zstd_dictionary_is_named() -> None:
     assert str(dictionary.dict_id()) in str(fault)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODED)
 def test_a_bomb_streams_in_bounded_chunks(codec: str) -> None:
     size, step = 64 << 20, 1 << 20
@@ -354,6 +355,7 @@ def test_readinto_and_peek() -> None:
         assert stream.peek(1) == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["zstd", "gzip"])
 def test_readers_that_stop_at_the_first_frame_lose_nothing_of_a_usual_shard(codec: str) -> None:
     sink = io.BytesIO()

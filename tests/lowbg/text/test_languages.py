@@ -211,6 +211,7 @@ MIXTURE = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(MIXTURE, st.sampled_from(["", " "]), st.integers(1, 30)), max_size=4))
 @settings(max_examples=150, deadline=None)
 def test_matches_the_plain_reader(parts: list[tuple[list[str], str, int]]) -> None:

@@ -209,6 +209,7 @@ def test_edges(text: str) -> None:
         assert_same(tokens_of([text, "", text], folding), [text, "", text], [folding] * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folding", range(len(c.FOLDINGS)))
 def test_words_of_any_length_at_any_distance_from_the_end(folding: int) -> None:
     for letter in ("a", "I", "я", "é", "中"):

@@ -390,6 +390,7 @@ def test_the_scanner_reads_as_orjson_does(random: Random, names: FieldNames) -> 
     assert_as_orjson(b"\n" + data, names)
 
 
+@pytest.mark.slow
 def test_many_lines_at_any_size_of_blocks() -> None:
     """The generator makes both kinds: else the comparison would say nothing."""
     random = Random(5)

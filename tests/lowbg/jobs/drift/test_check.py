@@ -133,6 +133,7 @@ def test_damaged_hold_out_is_refused(
         read_baseline(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_alerts_fire_in_their_order(
     seed: int,

@@ -29,6 +29,7 @@ def corpus(tmp_path: Path, write: Write) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_same_sample_in_any_order_batches_and_workers(corpus: Path) -> None:
     shards = discover([str(corpus)])
     expected = draw(shards, DrawTask(CONFIG, 40, 7))

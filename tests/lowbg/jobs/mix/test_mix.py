@@ -224,6 +224,7 @@ def test_a_cut_input_counts_as_far_as_it_goes(tmp_path: Path) -> None:
     assert "h.jsonl.gz" in outcome.problems[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("select", MixSelect)
 def test_a_stopped_mix_goes_on_and_comes_to_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: MixSelect

@@ -63,6 +63,7 @@ def test_a_killed_worker_costs_only_its_own_task() -> None:
     assert "killed" in str(ends[1].error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [EOFError, BrokenProcessPool])
 def test_what_dies_while_workers_start_costs_nothing(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch

@@ -16,9 +16,10 @@ import pytest
 
 from lowbg.runs.executors import server
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned"),
+]
 
 SCRIPT = """
 import json, os, signal, sys, threading
