@@ -29,7 +29,7 @@ from lowbg.jobs.drift.sampling import Sample
 from lowbg.jobs.drift.settings import Limits, Size
 from lowbg.jobs.train.corpus import Row, as_text, list_files, read_rows
 from lowbg.runs.engine import Engine
-from lowbg.schema import PERPLEXITY
+from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.storage.files import file_digest
 
 HERE = Path(__file__).parent

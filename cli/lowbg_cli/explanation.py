@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.padding import Padding
@@ -37,6 +37,8 @@ def print_explanation(explanation: Explanation, stream: TextIO | None) -> None:
             console.print(Padding.indent(Text(terminal.printable(reason)), 2))
         console.print()
         console.print(_features(explanation, narrow=console.width < NARROW_COLUMNS))
+        for note in explanation.notes:
+            console.print(Text(terminal.printable(f"{note.scorer}: {note.text}")))
         if explanation.ngrams:
             console.print()
             console.print(_ngrams(explanation))
@@ -74,7 +76,7 @@ def _features(explanation: Explanation, *, narrow: bool) -> Table:
     if not narrow:
         table.add_column()
     for feature in explanation.features:
-        cells = [feature.name, _number(feature.value)]
+        cells = [feature.name, _spelled(feature.value)]
         if not narrow:
             cells.append(f"{feature.unit}: {feature.meaning}" if feature.unit else feature.meaning)
         table.add_row(*(Text(cell) for cell in cells))
@@ -131,6 +133,15 @@ def _marked(sentence: SentenceNote, console: Console) -> Text:
 
 def _folded(text: str) -> str:
     return re.sub(" +", " ", terminal.printable(text))
+
+
+def _spelled(value: Any) -> str:
+    """A feature's value, whatever its type."""
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return _number(value)
+    if isinstance(value, list):
+        return ", ".join(map(_spelled, value)) or "-"
+    return terminal.printable(str(value))
 
 
 def _number(value: float | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lowbg.amounts import bytes_text, counted
 from lowbg.config import Existing, RunConfig, as_dict
+from lowbg.settings import leaves
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[
 
     A local shard's format is told by its first bytes; remote ones and stdin aren't touched.
     """
-    rows = [*((key, value) for key, value in where.items()), *_flat("", as_dict(config))]
+    rows = [*((key, value) for key, value in where.items()), *leaves(as_dict(config))]
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         print(terminal.printable(f"{key:<{width}}  {_spelled(value)}".rstrip()))
@@ -60,15 +61,6 @@ def guess_format(shard: Shard) -> str:
 
 def _is_local(shard: Shard) -> bool:
     return shard.path != "-" and "://" not in shard.path
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted names with their values."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
-    else:
-        yield prefix, value
 
 
 def _spelled(value: object) -> str:

@@ -12,19 +12,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from lowbg.errors import ConfigError
+from lowbg.policy import (
+    FprBound,
+    Gate,
+    GateGroup,
+    GateStatistic,
+    LmCalibration,
+    LmFeature,
+    LmSpread,
+    Policy,
+    Provenance,
+    Rule,
+    Thresholds,
+    Unscored,
+)
 from lowbg.settings import (
     ABOVE_ZERO,
     SIZE,
     Heading,
-    JudgedLanguage,
-    Language,
-    Vocabulary,
     check_limits,
     setting,
 )
+
+# What a policy is made of is part of a run's configuration, and imported from here as well.
+__all__ = [
+    "FprBound",
+    "Gate",
+    "GateGroup",
+    "GateStatistic",
+    "LmCalibration",
+    "LmFeature",
+    "LmSpread",
+    "Policy",
+    "Provenance",
+    "Rule",
+    "Thresholds",
+    "Unscored",
+]
 
 
 class Verdict(StrEnum):
@@ -47,28 +74,6 @@ OUTCOMES: Final = (*VERDICTS, "quarantined")
 """What becomes of a record: a verdict, or it could not be read."""
 
 
-class Rule(StrEnum):
-    """How features become a verdict."""
-
-    CALIBRATED = "calibrated"
-    THRESHOLDS = "thresholds"
-
-
-class FprBound(StrEnum):
-    """What the target false-positive rate bounds: collections of human text on average, or each."""
-
-    MEAN = "mean"
-    EVERY = "every"
-
-
-class Unscored(StrEnum):
-    """Where documents go that cannot be judged."""
-
-    HUMAN = "human"
-    SEPARATE = "separate"
-    AI = "ai"
-
-
 class Compression(StrEnum):
     """How JSONL outputs are compressed; `keep` follows each input."""
 
@@ -81,7 +86,7 @@ class Compression(StrEnum):
 class ScoreFormat(StrEnum):
     """How scores are written.
 
-    JSONL and PARQUET: one row a document, `schema.SCORE_COLUMNS`. DOLMA: dolma's attributes side
+    JSONL and PARQUET: one row a document, `schema.Columns.row`. DOLMA: dolma's attributes side
     files, line by line beside the documents, below `attributes/lowbg/`.
     """
 
@@ -194,347 +199,6 @@ class FieldNames:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Bounds of `rule = "thresholds"`: human only if all of them hold."""
-
-    min_perplexity: float = setting(
-        "With rule thresholds: below this it is AI.",
-        120.0,
-        key="thresholds.min_perplexity",
-        unit="X",
-        heading=Heading.DECISION,
-    )
-    min_burstiness: float = setting(
-        "With rule thresholds: below this it is AI.",
-        -0.2,
-        key="thresholds.min_burstiness",
-        unit="X",
-        heading=Heading.DECISION,
-    )
-    max_phrase_hits: int = setting(
-        "With rule thresholds: above this it is AI.",
-        0,
-        key="thresholds.max_phrase_hits",
-        unit="N",
-        heading=Heading.DECISION,
-        least=0,
-    )
-
-    def __post_init__(self) -> None:
-        check_limits(self)
-
-
-class GateStatistic(StrEnum):
-    """Which figure of a data set's AI share a gate judges.
-
-    RAW: what the verdicts say. ESTIMATE: corrected for what they get wrong. UPPER: the upper end
-    of the 95 % interval, of the estimate where there is one, else of the raw share.
-    """
-
-    RAW = "raw"
-    ESTIMATE = "estimate"
-    UPPER = "upper"
-
-
-class GateGroup(StrEnum):
-    """What parts of a data set a gate judges by themselves."""
-
-    LANGUAGE = "language"
-    YEAR = "year"
-    HOST = "host"
-    SHARD = "shard"
-    SOURCE = "source"
-
-    @property
-    def estimated(self) -> bool:
-        """Whether reports estimate the AI share of such parts."""
-        return self in (GateGroup.LANGUAGE, GateGroup.YEAR, GateGroup.HOST)
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """When `lowbg gate` fails a data set. Shares are 0 … 1; null: not judged.
-
-    `max_ai_share` is judged of the whole, `max_ai_share_by` of each part that has at least
-    `min_group_documents` scored documents; `source_field` names the records' field whose values
-    are the parts of `GateGroup.SOURCE`. `max_phrase_hits`: by category, how many documents may
-    hold one of its phrases. `max_quarantined_share` is of records, `min_human_token_share` of the
-    words of all documents.
-    """
-
-    max_ai_share: float | None = setting(
-        "Fail above this AI share of the scored documents (0 to 1).",
-        None,
-        key="gate.max_ai_share",
-        unit="SHARE",
-        least=0.0,
-        most=1.0,
-    )
-    statistic: GateStatistic = setting(
-        "Which AI share; upper: its interval's end.",
-        GateStatistic.UPPER,
-        key="gate.statistic",
-        heading=Heading.LIMITS,
-    )
-    max_ai_share_by: Mapping[GateGroup, float] = setting(
-        "The same for each language, year, host, shard or source; may be repeated.",
-        factory=dict,
-        key="gate.max_ai_share_by",
-        unit="GROUP=SHARE",
-        heading=Heading.LIMITS,
-        least=0.0,
-        most=1.0,
-    )
-    source_field: str | None = setting(
-        "The field that says a record's source.",
-        None,
-        key="gate.source_field",
-        unit="FIELD",
-        heading=Heading.LIMITS,
-    )
-    min_group_documents: int = setting(
-        "Parts with fewer scored documents aren't judged by themselves.",
-        100,
-        key="gate.min_group_documents",
-        unit="N",
-        heading=Heading.LIMITS,
-        least=1,
-    )
-    max_phrase_hits: Mapping[str, int] = setting(
-        "Fail where more documents hold such a phrase; may be repeated.",
-        factory=dict,
-        key="gate.max_phrase_hits",
-        unit="CATEGORY=N",
-        heading=Heading.LIMITS,
-        least=0,
-    )
-    max_quarantined_share: float | None = setting(
-        "Fail above this share of records that cannot be read.",
-        None,
-        key="gate.max_quarantined_share",
-        unit="SHARE",
-        heading=Heading.LIMITS,
-        least=0.0,
-        most=1.0,
-    )
-    min_human_token_share: float | None = setting(
-        "Fail below this share of words that are in human documents.",
-        None,
-        key="gate.min_human_token_share",
-        unit="SHARE",
-        heading=Heading.LIMITS,
-        least=0.0,
-        most=1.0,
-    )
-    min_scored_documents: int = setting(
-        "Fail with fewer scored documents.",
-        1,
-        key="gate.min_scored_documents",
-        unit="N",
-        heading=Heading.LIMITS,
-        least=0,
-    )
-
-    def __post_init__(self) -> None:
-        check_limits(self)
-        if (GateGroup.SOURCE in self.max_ai_share_by) != (self.source_field is not None):
-            raise ConfigError(
-                "gate.max_ai_share_by.source and gate.source_field go together: the limit, and the "
-                "field whose values are the sources",
-                key="gate.source_field",
-            )
-        raw_only = [group for group in self.max_ai_share_by if not group.estimated]
-        if raw_only and self.statistic is GateStatistic.ESTIMATE:
-            raise ConfigError(
-                f"gate.statistic is 'estimate', and there are no estimates by {raw_only[0]}; "
-                f"take 'raw' or 'upper', or leave out gate.max_ai_share_by.{raw_only[0]}",
-                key="gate.statistic",
-            )
-
-    @property
-    def empty(self) -> bool:
-        """Whether it limits nothing."""
-        limits = (self.max_ai_share, self.max_quarantined_share, self.min_human_token_share)
-        return not (
-            any(limit is not None for limit in limits)
-            or self.max_ai_share_by
-            or self.max_phrase_hits
-            or self.min_scored_documents > 1
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What is known of documents by where they come from, whatever their text says.
-
-    `fields` maps a field to globs of its values, and `allow_sources` are patterns of hosts and
-    addresses (see `provenance.SourcePatterns`): such documents are human. Documents of
-    `deny_sources` are AI, whatever else is known of them. `count_fields` are counted by value in
-    the report, and decide nothing.
-    """
-
-    fields: Mapping[str, tuple[str, ...]] = setting(
-        "Documents whose field has this value (a glob) are human by provenance; repeatable.",
-        factory=dict,
-        key="trust.fields",
-        flags="--trust",
-        unit="FIELD=VALUE",
-        heading=Heading.PROVENANCE,
-    )
-    allow_sources: tuple[str, ...] = setting(
-        "Host (and those below), glob, host/path, or @FILE of them: human by provenance.",
-        (),
-        key="trust.allow_sources",
-        flags="--allow-source",
-        unit="SOURCE",
-        heading=Heading.PROVENANCE,
-    )
-    deny_sources: tuple[str, ...] = setting(
-        "Likewise: AI, whatever else is known of them.",
-        (),
-        key="trust.deny_sources",
-        flags="--deny-source",
-        unit="SOURCE",
-        heading=Heading.PROVENANCE,
-    )
-    count_fields: tuple[str, ...] = setting(
-        "Count the documents by this field's values (C2PA, sidecars); repeatable.",
-        (),
-        key="trust.count_fields",
-        flags="--count-field",
-        unit="FIELD",
-        heading=Heading.PROVENANCE,
-    )
-
-
-LmFeature = Annotated[str, Vocabulary("feature")]
-"""A column of a causal LM that can be evidence."""
-
-
-@dataclass(frozen=True, slots=True)
-class LmSpread:
-    """How an LM's evidence x spreads over human text of a language: mean, variance parts τ² and
-    σ² of τ² + σ²/words, correlation of its z with the tables' z, and the fewest words it judges.
-    """
-
-    mean: float = setting("Of the evidence.")
-    between: float = setting("τ².", least=ABOVE_ZERO)
-    within: float = setting("σ².", least=0.0)
-    correlation: float = setting("Of its z with the tables' z.")
-    min_words: int = setting("Fewer aren't judged.", least=0)
-
-    def __post_init__(self) -> None:
-        check_limits(self)
-
-
-@dataclass(frozen=True, slots=True)
-class LmCalibration:
-    """What lets a causal LM take part in the decision; `lowbg calibrate --lm` makes it.
-
-    It holds for one model (`model`: SHA-256 of its files, and of the performer's if there is one)
-    and one `band` (null: all documents). `feature` is the column that is evidence; `languages` and
-    `min_ai_scores` are by language, the latter in place of the policy's where the LM has a say.
-    """
-
-    model: str = setting("SHA-256 of the model's files.")
-    feature: LmFeature = setting("The column that is evidence.")
-    band: tuple[float, float] | None = setting("The ai_scores that are read.", least=0.0, most=1.0)
-    languages: Mapping[Language, LmSpread] = setting("How the evidence spreads.")
-    min_ai_scores: Mapping[Language, float] = setting("The joint thresholds.", least=0.0, most=1.0)
-
-    def __post_init__(self) -> None:
-        check_limits(self)
-        if not self.languages:
-            raise ConfigError("[calibration.lm] lacks languages", key="calibration.lm")
-        odd = sorted(self.min_ai_scores.keys() ^ self.languages.keys())
-        if odd:
-            raise ConfigError(
-                "[calibration.lm] must have the same languages in min_ai_scores and languages; "
-                f"see {odd[0]!r}",
-                key="calibration.lm",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The decision, as a policy file states it.
-
-    `target_fpr` is the share of human documents that may be called AI, between 0 and 0.5;
-    `fpr_bound` says whether that holds on average over collections of human text that no table
-    was fitted to, or on every one of them.
-    `trust_before`: documents dated earlier are human by provenance; `date_field` names the field
-    that holds the date. `provenance`: what else tells who wrote. `min_ai_scores`: by language, the
-    `ai_score` from which a document is called AI, in place of the shipped threshold (what
-    `lowbg calibrate` writes).
-    `lm`: what a causal LM needs to take part; null: it is only reported.
-    `scorers`: the settings of scorers by name, as the file has them; the scorer itself checks them.
-    """
-
-    rule: Rule = setting(
-        "How features become a verdict.",
-        Rule.CALIBRATED,
-        key="decision.rule",
-        heading=Heading.DECISION,
-    )
-    target_fpr: float = setting(
-        "Share of human documents that may be called AI.",
-        0.01,
-        key="decision.target_fpr",
-        unit="SHARE",
-        least=ABOVE_ZERO,
-        most=0.5,
-    )
-    fpr_bound: FprBound = setting(
-        "The target rate holds on average over collections of human text, or on every one.",
-        FprBound.MEAN,
-        key="decision.fpr_bound",
-        heading=Heading.DECISION,
-    )
-    unscored: Unscored = setting(
-        "Where documents go that cannot be judged.",
-        Unscored.HUMAN,
-        key="decision.unscored",
-        heading=Heading.OUTPUT,
-    )
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    trust_before: dt.date | None = setting(
-        "Documents dated earlier are human by provenance.",
-        None,
-        key="trust.before",
-        unit="DATE",
-        heading=Heading.PROVENANCE,
-    )
-    date_field: str | None = setting(
-        "The field that holds the date.", None, key="trust.date_field", flags=None
-    )
-    min_ai_scores: Mapping[JudgedLanguage, float] = setting(
-        "The ai_score from which a document is called AI, by language.",
-        factory=dict,
-        key="calibration.min_ai_scores",
-        flags=None,
-        least=0.0,
-        most=1.0,
-    )
-    gate: Gate = field(default_factory=Gate)
-    provenance: Provenance = field(default_factory=Provenance)
-    lm: LmCalibration | None = setting(
-        "What a causal LM needs to take part; `lowbg calibrate` writes it.",
-        None,
-        key="calibration.lm",
-        flags=None,
-    )
-    scorers: Mapping[str, Mapping[str, Any]] = setting(
-        "The settings of a scorer, which checks them itself.",
-        factory=dict,
-        key="scorers",
-        flags=None,
-    )
-
-    def __post_init__(self) -> None:
-        check_limits(self)
-
-
-@dataclass(frozen=True, slots=True)
 class LmSettings:
     """Which causal LM reads which documents, and how.
 
@@ -637,6 +301,13 @@ class KenlmSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WatermarkSettings:
+    """Where the keys of the user's own watermark are: the path of a file."""
+
+    keys: str
+
+
+@dataclass(frozen=True, slots=True)
 class Extras:
     """What the optional scorers need; one that is null doesn't run.
 
@@ -650,9 +321,18 @@ class Extras:
     )
 
     @property
-    def any(self) -> bool:
-        """Whether an optional scorer runs."""
-        return self != Extras()
+    def by_scorer(self) -> Mapping[str, LmSettings | KenlmSettings | WatermarkSettings | None]:
+        """The settings by scorer, null where it isn't asked for.
+
+        With two LMs `binoculars` has both scorers' columns.
+        """
+        pair = self.lm is not None and self.lm.performer is not None
+        return {
+            "causal_lm": None if pair else self.lm,
+            "binoculars": self.lm if pair else None,
+            "kenlm": self.kenlm,
+            "watermark": None if self.watermark is None else WatermarkSettings(self.watermark),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
     ├── CheckpointError        a checkpoint is no use any more: its shard starts over
     ├── StoppedError           a run was asked to stop, and did so at a checkpoint (exit 128 + n)
     ├── ModelError             a model file is missing, cut, or not the one that was pinned
+    ├── ScorerError            a scorer failed, or its columns aren't what it declares (exit 3)
     └── ConservationError      records in ≠ human + ai + unscored + quarantined: a defect of lowbg
 
 A message says what happened, where, and what to do about it.
@@ -34,7 +35,8 @@ class ProblemKind(StrEnum):
 
     Of records in it, which go to quarantine and are counted: `INVALID_JSON`, `INVALID_UTF8`,
     `NOT_AN_OBJECT`, `MISSING_TEXT` (no such field), `NULL_TEXT`, `TEXT_NOT_STRING`, `TOO_LARGE`,
-    `CUT` (the last line, where its stream breaks off), `UNREADABLE` (a row group).
+    `CUT` (the last one, where its stream breaks off), `UNREADABLE` (a row group), `MALFORMED` (no
+    record of the format).
     """
 
     INPUT = "input"
@@ -51,6 +53,7 @@ class ProblemKind(StrEnum):
     TOO_LARGE = "too_large"
     CUT = "cut"
     UNREADABLE = "unreadable"
+    MALFORMED = "malformed"
 
     @property
     def of_records(self) -> bool:
@@ -137,6 +140,10 @@ class StoppedError(LowbgError):
 
 class ModelError(LowbgError):
     """A model file is missing, cut, of the wrong shape or not the one that was pinned."""
+
+
+class ScorerError(LowbgError):
+    """A scorer failed, or gave columns that aren't what it declares; its author has to know."""
 
 
 class ConservationError(LowbgError):

@@ -54,16 +54,28 @@ class Payload(Protocol):
 class BytesPayload:
     """Records as bytes: record i is `buffer[starts[i]:ends[i]]`; of a line, its end included.
 
-    What lies in `buffer` outside of these is no part of any record.
+    What lies in `buffer` outside of these is no part of any record. `documents` tells the batch's
+    records from others that every output gets, such as a file's own description; null: all are.
     """
 
     buffer: bytes
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+    documents: NDArray[np.bool_] | None = None
 
     def take(self, keep: NDArray[np.bool_]) -> BytesPayload:
-        """The records where `keep` is true."""
-        return BytesPayload(self.buffer, self.starts[keep], self.ends[keep])
+        """The records where `keep` is true, and those that every output gets."""
+        chosen = self.chosen(keep)
+        documents = None if self.documents is None else self.documents[chosen]
+        return BytesPayload(self.buffer, self.starts[chosen], self.ends[chosen], documents)
+
+    def chosen(self, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of all records an output gets that keeps these documents."""
+        if self.documents is None:
+            return keep
+        chosen = ~self.documents
+        chosen[self.documents] = keep
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)

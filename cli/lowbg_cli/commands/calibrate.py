@@ -173,7 +173,8 @@ def _comments(
         names = ", ".join(f"{s.name} ({s.documents:,})" for s in language.strata)
         lines.append(f"{n}, expected rate {language.expected_fpr:.4f}; strata: {names}")
     used = {"characters", *result.policy.min_ai_scores}
-    used |= {name for scorer in engine.cascade.scorers for name in scorer.models}
+    optional = (scorer for scorer in engine.scorers if scorer.settings is not None)
+    used |= {name for scorer in optional for name in scorer.models}
     digests = engine.model_digests().items()
     lines += [f"Model {name}: SHA-256 {digest}" for name, digest in digests if name in used]
     return tuple(terminal.printable(line) for line in lines)

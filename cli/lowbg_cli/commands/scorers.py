@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from lowbg_cli import terminal
@@ -32,22 +33,36 @@ def scorers_command(*, as_json: AsJson = False) -> ExitCode:
         for column in row["columns"]:
             unit = f" [{column['unit']}]" if column["unit"] else ""
             _print_item("column", [f"{column['name']}{unit}: {column['meaning']}"])
+        if row["settings"] is not None:
+            _print_item("settings", row["settings"] or ["none"])
+        if row["second_look"]:
+            _print_item("cost", ["a second look: what is unsure or too short"])
         for name, digest in row["models"].items():
             _print_item("model", [f"{name} sha256:{digest[:12]}"])
     return ExitCode.FINISHED
 
 
 def _described(scorer: Scorer) -> dict[str, Any]:
-    """A scorer as plain JSON values."""
+    """A scorer as plain JSON values; `settings` is null where it runs without any."""
+    settings = scorer.settings
     return {
         "name": scorer.name,
         "version": scorer.version,
         "languages": sorted(scorer.languages),
         "min_words": scorer.min_words,
         "columns": [
-            {"name": c.name, "unit": c.unit, "meaning": c.meaning, "null": c.null}
+            {
+                "name": c.name,
+                "type": str(c.type),
+                "unit": c.unit,
+                "meaning": c.meaning,
+                "null": c.null,
+                "in_row": c.in_row,
+            }
             for c in scorer.columns
         ],
+        "settings": None if settings is None else [field.name for field in fields(settings)],
+        "second_look": scorer.second_look is not None,
         "models": dict(sorted(scorer.models.items())),
     }
 

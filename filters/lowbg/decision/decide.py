@@ -17,8 +17,14 @@ from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_ra
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
-from lowbg.schema import BURSTINESS, PERPLEXITY, PHRASE_HITS, PHRASE_LOG_ODDS, PHRASES
 from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
+
+PERPLEXITY = "perplexity"
+BURSTINESS = "burstiness"
+PHRASE_LOG_ODDS = "phrase_log_odds"
+PHRASE_HITS = "phrase_hits"
+PHRASES = "phrases"
+"""The features that it reads, whatever scorer declares them."""
 
 UNSCORED_NAMES = ("empty", "too_short", "language", "not_prose")
 """Why a document is unscored, by its code."""
@@ -142,8 +148,8 @@ class Decider:
     def decide(self, f: Features) -> Decisions:
         """The verdicts on a batch; a document's verdict never depends on the others."""
         n = len(f.words)
-        log_odds = _floats(f.columns, PHRASE_LOG_ODDS.name, n)
-        perplexity = _floats(f.columns, PERPLEXITY.name, n)
+        log_odds = _floats(f.columns, PHRASE_LOG_ODDS, n)
+        perplexity = _floats(f.columns, PERPLEXITY, n)
         known = np.zeros(n, np.bool_)
         short = np.zeros(n, np.bool_)
         z = np.full(n, np.nan)
@@ -205,9 +211,9 @@ class Decider:
     def _crosses(self, f: Features, n: int) -> NDArray[np.bool_]:
         """Which documents break a bound of `rule = "thresholds"`; a null feature breaks none."""
         bounds = self.policy.thresholds
-        perplexity = _floats(f.columns, PERPLEXITY.name, n)
-        burstiness = _floats(f.columns, BURSTINESS.name, n)
-        hits = _floats(f.columns, PHRASE_HITS.name, n)
+        perplexity = _floats(f.columns, PERPLEXITY, n)
+        burstiness = _floats(f.columns, BURSTINESS, n)
+        hits = _floats(f.columns, PHRASE_HITS, n)
         return np.asarray(
             (perplexity < bounds.min_perplexity)
             | (burstiness < bounds.min_burstiness)
@@ -274,7 +280,7 @@ class _Explanation:
         if told_by_lm:
             return [told_by_lm, self._passed(i)]
         share = 100.0 * (1.0 - human_share_above(calibration, float(self.z[i])))
-        value = self._value(PHRASE_LOG_ODDS.name, i)
+        value = self._value(PHRASE_LOG_ODDS, i)
         like = "length and perplexity" if calibration.perplexity_slope else "length"
         reasons = [
             f"phrase_log_odds {value:.2f} nats/word, "
@@ -300,7 +306,7 @@ class _Explanation:
         evidence = f"{lm.feature} {value:.2f}"
         if words < self.decider.calibrations[self._code(i)].min_words:
             return f"{evidence}; too short for the tables"
-        return f"{evidence}, phrase_log_odds {self._value(PHRASE_LOG_ODDS.name, i):.2f} nats/word"
+        return f"{evidence}, phrase_log_odds {self._value(PHRASE_LOG_ODDS, i):.2f} nats/word"
 
     def _passed(self, i: int) -> str:
         if self.decider.policy.rule is Rule.THRESHOLDS:
@@ -312,9 +318,9 @@ class _Explanation:
 
     def _bounds(self, i: int) -> list[str]:
         bounds = self.decider.policy.thresholds
-        perplexity = self._value(PERPLEXITY.name, i)
-        burstiness = self._value(BURSTINESS.name, i)
-        hits = self._value(PHRASE_HITS.name, i)
+        perplexity = self._value(PERPLEXITY, i)
+        burstiness = self._value(BURSTINESS, i)
+        hits = self._value(PHRASE_HITS, i)
         reasons = []
         if perplexity is not None and perplexity < bounds.min_perplexity:
             reasons.append(f"perplexity {perplexity:.1f}, below {bounds.min_perplexity:g}")
@@ -326,7 +332,7 @@ class _Explanation:
 
     def _phrases(self, i: int) -> list[str]:
         reasons = []
-        found = [phrase.partition(":") for phrase in self._value(PHRASES.name, i) or []]
+        found = [phrase.partition(":") for phrase in self._value(PHRASES, i) or []]
         for category, _, text in sorted(found, key=_telling)[:MAX_PHRASES]:
             reasons.append(f"contains '{text}' ({category})" if text else f"contains '{category}'")
         return reasons

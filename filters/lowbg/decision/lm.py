@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from lowbg.arrays import floats
 from lowbg.config import LmSpread
-from lowbg.schema import BINOCULARS, LM_CURVATURE
 
 Floats = NDArray[np.float64]
 
-FEATURES = (BINOCULARS.name, LM_CURVATURE.name)
+BINOCULARS = "binoculars"
+LM_CURVATURE = "lm_curvature"
+FEATURES = (BINOCULARS, LM_CURVATURE)
 """The columns that can be evidence, the better one first."""
 
 
@@ -38,7 +39,7 @@ def evidence(columns: Mapping[str, pa.Array], feature: str, words: NDArray[np.in
     if column is None:
         return np.full(len(words), np.nan)
     values = floats(column)
-    if feature == BINOCULARS.name:
+    if feature == BINOCULARS:
         return -values
     return np.asarray(values / np.sqrt(np.maximum(words, 1)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,24 +10,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lowbg import schema
 from lowbg.config import VERDICTS, Policy, RunConfig
 from lowbg.errors import ConfigError, InputError
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.reading import ShardReading, Source
-
-FEATURES = (
-    schema.PERPLEXITY,
-    schema.BITS_PER_BYTE,
-    schema.BURSTINESS,
-    schema.SENTENCE_PERPLEXITY_SPREAD,
-    schema.PHRASE_LOG_ODDS,
-    schema.PHRASE_HITS_PER_1K_WORDS,
-)
-"""The features that an explanation lists."""
-
+from lowbg.scorers.base import Scorer
+from lowbg.scorers.perplexity import PERPLEXITY
+from lowbg.scorers.phrases import PHRASE_LOG_ODDS
 
 NGRAMS = (8, 4)
 """How many n-grams an explanation lists that speak for AI, and for a human."""
@@ -35,10 +26,13 @@ NGRAMS = (8, 4)
 
 @dataclass(frozen=True, slots=True)
 class FeatureValue:
-    """A feature of the document; `value` is null where it doesn't apply."""
+    """A feature of the document; `value` is null where it doesn't apply.
+
+    What JSON has no type for is text.
+    """
 
     name: str
-    value: float | None
+    value: Any
     unit: str
     meaning: str
 
@@ -81,6 +75,14 @@ class NgramNote:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorerNote:
+    """What a scorer adds in its own words."""
+
+    scorer: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a document gets its verdict. `ai_score` is null when it is unscored.
 
@@ -97,10 +99,14 @@ class Explanation:
     features: tuple[FeatureValue, ...]
     ngrams: tuple[NgramNote, ...]
     sentences: tuple[SentenceNote, ...]
+    notes: tuple[ScorerNote, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The explanation as plain JSON values."""
-        return asdict(self)
+        """The explanation as plain JSON values; `notes` only where a scorer has any."""
+        values = asdict(self)
+        if not self.notes:
+            del values["notes"]
+        return values
 
 
 def explain(text: str, *, language: str | None = None, policy: Policy | None = None) -> Explanation:
@@ -122,11 +128,13 @@ def explain(text: str, *, language: str | None = None, policy: Policy | None = N
         threshold=engine.threshold(code),
         reasons=tuple(decisions.reasons(0)),
         features=tuple(
-            FeatureValue(c.name, _value(judged.columns.get(c.name), 0), c.unit, c.meaning)
-            for c in FEATURES
+            FeatureValue(c.name, _plain(judged.columns[c.name][0].as_py()), c.unit, c.meaning)
+            for c in judged.declared.row
+            if c.in_explanation and c.name in judged.columns
         ),
-        ngrams=_ngrams(engine.phrases.ngrams(judged.documents, 0)),
+        ngrams=_ngrams(engine.ngrams(judged.documents, 0)),
         sentences=_sentences(engine, judged, code),
+        notes=tuple(_notes(engine.scorers, judged)),
     )
 
 
@@ -163,9 +171,21 @@ def _judge(engine: Engine, texts: Sequence[str], language: str | None) -> Judged
     return engine.judge(pa.array(texts, pa.large_string()), metadata)
 
 
-def _value(column: pa.Array | None, i: int) -> float | None:
-    value = None if column is None else column[i].as_py()
-    return None if value is None else float(value)
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _notes(scorers: Sequence[Scorer], judged: Judged) -> Iterator[ScorerNote]:
+    """What the scorers say of the document in their own words."""
+    for scorer in scorers:
+        values = {column.name: judged.columns[column.name][0].as_py() for column in scorer.columns}
+        for line in scorer.notes(judged.documents, 0, values):
+            yield ScorerNote(scorer.name, line)
 
 
 def _ngrams(found: Sequence[tuple[str, float]]) -> tuple[NgramNote, ...]:
@@ -186,27 +206,19 @@ def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[Senten
         bytes(tokens.data[start:end]).decode("utf-8", "replace") for start, end in pairwise(cuts)
     ]
     alone = _judge(engine, texts, code or "und")
-    matcher = engine.phrases.matcher
-    hits = matcher.find(alone.documents)
-    patterns = matcher.patterns
-    starts = alone.documents.tokens.text_starts
     spans: list[list[PhraseSpan]] = [[] for _ in texts]
-    for document, pattern, start, end in zip(
-        hits.document, hits.pattern, hits.start, hits.end, strict=True
-    ):
-        raw = texts[document].encode()
-        begin = len(raw[: start - starts[document]].decode("utf-8", "replace"))
-        length = len(
-            raw[start - starts[document] : end - starts[document]].decode("utf-8", "replace")
-        )
-        found = patterns[pattern]
-        spans[document].append(PhraseSpan(begin, begin + length, found.category, found.name))
+    for scorer in engine.scorers:
+        for span in scorer.spans(alone.documents):
+            own = PhraseSpan(span.start, span.end, span.category, span.name)
+            spans[span.document].append(own)
+    perplexity = alone.columns[PERPLEXITY.name].to_pylist()
+    log_odds = alone.columns[PHRASE_LOG_ODDS.name].to_pylist()
     return tuple(
         SentenceNote(
             text=text,
             words=int(alone.documents.tokens.words_per_document[i]),
-            perplexity=_value(alone.columns.get(schema.PERPLEXITY.name), i),
-            log_odds=_value(alone.columns.get(schema.PHRASE_LOG_ODDS.name), i),
+            perplexity=perplexity[i],
+            log_odds=log_odds[i],
             phrases=tuple(spans[i]),
         )
         for i, text in enumerate(texts)

@@ -13,12 +13,11 @@ import orjson
 import pyarrow as pa
 
 from lowbg import schema
-from lowbg.arrays import float32_or_none
 from lowbg.config import VERDICTS, ScoreFormat
 from lowbg.errors import OutputError
 from lowbg.formats import table_format
 from lowbg.formats.base import Output, Reader, TableFormat
-from lowbg.formats.jsonl.rows import lines
+from lowbg.formats.jsonl.rows import lines, python_values
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import stem
 from lowbg.records import Batch, Payload, Rejected
@@ -65,7 +64,7 @@ class ScoreTask(DirectoryTask):
     def open_outputs(self, place: Place, reader: Reader) -> RowFiles:
         """The shard's rows and its quarantine."""
         assert isinstance(self.judge, Engine)
-        return RowFiles(self.output, place, self.format, tuple(self.judge.cascade.columns))
+        return RowFiles(self.output, place, self.format, self.judge.columns)
 
 
 def rows_path(form: ScoreFormat, shard: str) -> str:
@@ -124,13 +123,10 @@ class _RowStream(Outputs):
 
 
 class RowFiles(ShardFiles):
-    """Every document of a shard becomes a row of its file; what could not be read has another.
-
-    `columns` are those that optional scorers add.
-    """
+    """Every document of a shard becomes a row of its file; what could not be read has another."""
 
     def __init__(
-        self, root: Path, place: Place, form: ScoreFormat, columns: tuple[str, ...]
+        self, root: Path, place: Place, form: ScoreFormat, columns: schema.Columns
     ) -> None:
         super().__init__(root, place)
         self._shard = place.shard
@@ -144,7 +140,7 @@ class RowFiles(ShardFiles):
                 self.writers[ROWS] = JsonlWriter(target, root, "gzip", part)
             else:
                 output = Output(target, root, part=part)
-                self.writers[ROWS] = self._table.open_table(schema.score_schema(columns), output)
+                self.writers[ROWS] = self._table.open_table(columns.schema, output)
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one row a document."""
@@ -175,23 +171,23 @@ class RowFiles(ShardFiles):
 
 
 def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
-    """The rows of a judged batch: `schema.SCORE_COLUMNS`, then the optional ones that there are."""
+    """The rows of a judged batch, as its scorers declare them."""
     decisions = judged.decisions
     codes = pa.array([*judged.documents.language_codes], pa.string())
     language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
     known = judged.documents.languages >= 0
     own: dict[str, pa.Array] = {
-        "id": batch.metadata.id,
-        "shard": pa.array([shard] * len(batch), pa.string()),
-        "record": pa.array(batch.records, pa.int64()),
-        "language": codes.take(pa.array(language, pa.int64(), mask=~known)),
-        "words": pa.array(judged.documents.tokens.words_per_document, pa.int64()),
-        "ai_score": decisions.score,
-        "verdict": pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
-        "reasons": decisions.reasons_array(),
+        schema.ID.name: batch.metadata.id,
+        schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
+        schema.RECORD.name: pa.array(batch.records, pa.int64()),
+        schema.LANGUAGE.name: codes.take(pa.array(language, pa.int64(), mask=~known)),
+        schema.WORDS.name: pa.array(judged.documents.tokens.words_per_document, pa.int64()),
+        schema.AI_SCORE.name: decisions.score,
+        schema.VERDICT.name: pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
+        schema.REASONS.name: decisions.reasons_array(),
     }
     columns = {**judged.columns, **own}
-    wanted = schema.score_schema(judged.columns)
+    wanted = judged.declared.schema
     return pa.RecordBatch.from_arrays(
         [columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted
     )
@@ -206,10 +202,12 @@ def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:
     """dolma attributes: `{id, attributes: {name: [[start, end, score]]}}`, in characters."""
     table = score_table(shard, batch, judged)
     lengths = [len(text) for text in batch.text.to_pylist()]
+    features = {column.name for column in (*judged.declared.features, schema.AI_SCORE)}
     numeric = [
-        (name, float32_or_none(table.column(name)))
-        for name in table.schema.names
-        if pa.types.is_float32(table.schema.field(name).type)
+        (column.name, python_values(table.column(column.name)))
+        for column in table.schema
+        if column.name in features
+        and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
     ]
     verdicts = table.column("verdict").to_pylist()
     rows = []

@@ -10,7 +10,7 @@ describes it for machines; `benchmarks/report_schema.py` makes it of the structs
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -21,10 +21,12 @@ from lowbg.report.estimate import share, wilson
 from lowbg.report.results import ByVerdict, RunInfo, ShardResult, ShardRow
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material, Own, Section
+from lowbg.report.sections.histograms import SECTION as HISTOGRAMS
 from lowbg.report.sections.hosts import largest_hosts
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.report.statistics import Counters, Statistics, largest_host_languages
+from lowbg.schema import Bins
 from lowbg.storage.typed import SCHEMA_KEY, FileType, Open, indented
 
 SCHEMA: Final = "lowbg.report/1"
@@ -54,7 +56,7 @@ def report_type(*, whole: bool) -> type[Report]:
 
     A stored report may lack those that there were none of when it was written.
     """
-    needed = [section for section in sections() if whole or section in (RUNS, SHARDS)]
+    needed = [section for section in sections() if whole or section in (HISTOGRAMS, RUNS, SHARDS)]
     fields: list[Any] = [
         (s.key, Annotated[s.type, msgspec.Meta(description=f"{s.title}.")])
         if s in needed
@@ -84,35 +86,52 @@ def _writers(plain: Any) -> Iterable[Any]:
 def collect(
     info: RunInfo,
     shards: Sequence[ShardResult],
+    bins: Mapping[str, Bins],
     earlier_runs: Sequence[RunInfo] = (),
 ) -> Report:
-    """The report of a run; its shards stay in their order.
+    """The report of a run; its shards stay in their order. `bins` are those of its columns.
 
     The run's entry says how many records and text bytes it dealt with itself.
     `earlier_runs` are the entries "runs" of a report that this one goes on from.
     """
     statistics = Statistics()
-    for shard in shards:
-        statistics.merge(shard.statistics)
+    try:
+        for shard in shards:
+            statistics.merge(shard.statistics)
+        statistics.expect(bins)
+    except ValueError as error:
+        raise FormatError(f"counters.{error}. Start the run over.") from error
     run = msgspec.structs.replace(
         info,
         records=sum(shard.records - shard.earlier_records for shard in shards),
         text_bytes=sum(shard.text_bytes - shard.earlier_text_bytes for shard in shards),
     )
-    return _build(Material([*earlier_runs, run], [_shard_row(s) for s in shards], statistics))
+    rows = [_shard_row(shard) for shard in shards]
+    return _build(Material([*earlier_runs, run], rows, statistics, bins))
 
 
 def merge_reports(reports: Sequence[Report]) -> Report:
     """One report of several finished runs: counters added up, shards and runs one after another.
 
-    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)".
+    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)". A column
+    that only some runs have is counted of these. Raises `FormatError` where two runs counted one by
+    different bins.
     """
     statistics = Statistics()
-    for report in reports:
+    bins: dict[str, Bins] = {}
+    for i, report in enumerate(reports):
+        for name, own in _bins_of(report).items():
+            if bins.setdefault(name, own).edges != own.edges:
+                raise FormatError(
+                    f"report {i + 1} of {len(reports)}: histograms.{name}: other bins than in "
+                    "those before it, so of another version of the scorer. Merge runs of one "
+                    "version, or run it again."
+                )
         statistics.merge(Statistics.from_plain(report.counters))
+    statistics.expect(bins)
     runs = [run for report in reports for run in report[RUNS]]
     shards = [shard for report in reports for shard in report[SHARDS]]
-    return _build(Material(runs, shards, statistics))
+    return _build(Material(runs, shards, statistics, bins))
 
 
 def decode(data: bytes, name: str) -> Report:
@@ -130,15 +149,25 @@ def decode(data: bytes, name: str) -> Report:
             f"{name}: counters.rules: missing; lowbg {writers} wrote it. Read it with that, or run "
             "the job again."
         )
+    bins = _bins_of(report)
     try:
         statistics = Statistics.from_plain(counters)
+        statistics.expect(bins)
     except ValueError as error:
         raise FormatError(f"{name}: counters.{error}. Run the job again.") from error
     runs, shards = report[RUNS], report[SHARDS]
-    material = Material(runs, shards, statistics)
+    material = Material(runs, shards, statistics, bins)
     lacking = [section for section in sections() if report[section] is UNSET]
     added = {section.key: section.collect(material) for section in lacking}
     return msgspec.structs.replace(report, **added)
+
+
+def _bins_of(report: Report) -> dict[str, Bins]:
+    """The bins of a report's histograms."""
+    return {
+        name: Bins(histogram.title, tuple(histogram.edges), histogram.scale)
+        for name, histogram in report[HISTOGRAMS].items()
+    }
 
 
 def _build(material: Material) -> Report:

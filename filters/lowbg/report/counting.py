@@ -1,4 +1,4 @@
-"""Counters that add up exactly, whatever the order: tables by name, and histograms.
+"""Tables of counters by name, which add up exactly, whatever the order.
 
 Everything is an integer, so that a merge is the same in any order and at any batch size.
 """
@@ -6,8 +6,7 @@ Everything is an integer, so that a merge is the same in any order and at any ba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,46 +116,3 @@ class CountTable:
         self.other = state["other"]
         self._slots = {name: i for i, name in enumerate(state["names"])}
         self._counts = state["counts"]
-
-
-@dataclass(frozen=True, slots=True)
-class Bins:
-    """The fixed bins of one quantity.
-
-    `edges` rise; bin i holds edges[i] ≤ x < edges[i + 1], the last bin its upper edge too.
-    `scale` says how an axis is drawn.
-    """
-
-    name: str
-    title: str
-    edges: tuple[float, ...]
-    scale: Literal["linear", "log"] = "linear"
-
-    def count(
-        self, values: NDArray[np.floating[Any]], groups: NDArray[np.int64], n_groups: int
-    ) -> NDArray[np.int64]:
-        """Values by group and bin: below the first edge, each bin, above the last edge.
-
-        Shape (n_groups, bins + 2). NaN isn't counted.
-        """
-        # Values and edges of one type: searchsorted copies otherwise.
-        edges = np.asarray(self.edges, values.dtype)
-        bins = np.searchsorted(edges, values, side="right")
-        bins[values == edges[-1]] -= 1
-        width = len(edges) + 1
-        keys = groups * width + bins
-        missing = np.isnan(values)
-        if missing.any():
-            keys = keys[~missing]
-        return np.bincount(keys, minlength=n_groups * width).reshape(n_groups, width)
-
-
-def linear_bins(name: str, title: str, low: float, high: float, n: int) -> Bins:
-    """`n` bins of equal width."""
-    return Bins(name, title, tuple(np.round(np.linspace(low, high, n + 1), 10).tolist()))
-
-
-def log_bins(name: str, title: str, low: float, high: float, n: int) -> Bins:
-    """`n` bins of equal ratio."""
-    edges = np.geomspace(low, high, n + 1)
-    return Bins(name, title, tuple(float(f"{edge:.6g}") for edge in edges), "log")

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from lowbg.arrays import filled, is_known, to_numpy
+from lowbg.arrays import filled, floats, is_known, to_numpy
 from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
-from lowbg.report.counting import Bins, CountTable, linear_bins, log_bins
+from lowbg.report.counting import CountTable
+from lowbg.schema import WORDS, Bins
 from lowbg.storage.typed import Count, Open, from_plain
 from lowbg.text.origins import NO_HOST, Coded, hosts, years
 
@@ -30,7 +31,6 @@ TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored
 call AI; then the documents that are not trusted: scored, and AI."""
 
 SCORE_BINS: Final = Bins(
-    "ai_score",
     "AI score, by its log-odds",
     tuple(1.0 / (1.0 + exp(-logit / 2)) for logit in range(-13, 14)),
 )
@@ -46,15 +46,6 @@ served. A finished shard keeps the largest `HOSTS_KEPT` and `HOST_LANGUAGES_KEPT
 HOSTS_KEPT: Final = 5_000
 HOST_LANGUAGES_KEPT: Final = 500
 
-HISTOGRAMS: Final[tuple[Bins, ...]] = (
-    linear_bins("ai_score", "AI score", 0.0, 1.0, 50),
-    log_bins("perplexity", "Perplexity per word", 10.0, 100_000.0, 40),
-    linear_bins("burstiness", "Burstiness", -1.0, 1.0, 40),
-    linear_bins("phrase_log_odds", "Phrase log-odds (nats per word)", -2.0, 2.0, 40),
-    log_bins("words", "Words in a document", 1.0, 1_000_000.0, 36),
-)
-"""The quantities that are counted by bins; a feature is added here and nowhere else."""
-
 _VERDICT_DOCUMENTS: Final = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 
 
@@ -69,7 +60,7 @@ class StatisticsBatch:
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
     values of all documents. `second_look` counts what a
-    causal LM did, by name.
+    causal LM did, by name. `bins`: by which bins the values of which columns are counted.
     """
 
     verdicts: NDArray[np.int8]
@@ -87,6 +78,7 @@ class StatisticsBatch:
     second_look: Mapping[str, int] = field(default_factory=dict)
     origin: KnownOrigin | None = None
     counted: Mapping[str, list[str]] = field(default_factory=dict)
+    bins: Mapping[str, Bins] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -136,7 +128,8 @@ class Statistics:
     documents of denied sources count as neither; `trust_scores`, there, the trusted documents with
     a score by `SCORE_BINS` (below, the bins, above), then those that are not trusted;
     `host_languages` has, by "language/host", `TRUST_COUNTS` and then the scores of what is not
-    trusted. `histograms` are `HISTOGRAMS`: a row a verdict; below, the bins, above. `second_look`
+    trusted. `histograms` has, a column with bins, a row a verdict: below, the bins, above; the
+    bins themselves are the column's. `second_look`
     counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
     had no say (`without_say`), and verdicts that it changed (`human_to_ai` …).
     """
@@ -159,10 +152,7 @@ class Statistics:
         self.second_look = CountTable(1)
         self.rules = CountTable(len(VERDICTS), MAX_VALUES)
         self.values = CountTable(len(VERDICTS), MAX_VALUES)
-        self.histograms = {
-            bins.name: np.zeros((len(VERDICTS), len(bins.edges) + 1), np.int64)
-            for bins in HISTOGRAMS
-        }
+        self.histograms: dict[str, NDArray[np.int64]] = {}
 
     def add(self, batch: StatisticsBatch) -> None:
         """Counts the documents of a batch."""
@@ -219,20 +209,43 @@ class Statistics:
             _add_present(self.artifacts, *_documents_by_value(artifacts, verdicts).by_value())
 
     def _add_histograms(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
-        for bins in HISTOGRAMS:
-            if bins.name == "words":
+        for name, bins in batch.bins.items():
+            if name == WORDS.name:
                 values = np.asarray(batch.words, np.float64)
-            elif bins.name in batch.columns:
-                column = batch.columns[bins.name]
-                values = filled(column, np.nan)  # NaN is not counted.
             else:
-                continue
-            self.histograms[bins.name] += bins.count(values, verdicts, len(VERDICTS))
+                column = batch.columns[name]
+                # NaN is not counted.
+                is_float = pa.types.is_floating(column.type)
+                values = filled(column, np.nan) if is_float else floats(column)
+            self._add_histogram(name, bins.count(values, verdicts, len(VERDICTS)))
+
+    def _add_histogram(self, name: str, counts: NDArray[np.int64]) -> None:
+        known = self.histograms.get(name)
+        if known is None:
+            self.histograms[name] = counts.astype(np.int64)  # A copy: it is added to.
+        elif known.shape == counts.shape:
+            known += counts
+        else:
+            raise ValueError(
+                f"histograms.{name}: counted by other bins before; a scorer whose bins change "
+                "needs a new version"
+            )
 
     def add_quarantined(self, reason: str, count: int, bytes: int) -> None:
         """Counts records that could not be read: how many, and their stored bytes."""
         self.totals[3] += (count, bytes, 0)
         self.rejected.add([reason], np.array([[count, bytes]], np.int64))
+
+    def expect(self, bins: Mapping[str, Bins]) -> None:
+        """Adds an empty histogram for each column that none was counted of.
+
+        Raises `ValueError` where one was counted by other bins, or has none.
+        """
+        for name, own in bins.items():
+            empty = np.zeros((len(VERDICTS), len(own.edges) + 1), np.int64)
+            self._add_histogram(name, empty)
+        for name in self.histograms.keys() - bins.keys():
+            raise ValueError(f"histograms.{name}: the bins of this column are not known")
 
     def documents(self) -> dict[str, int]:
         """Documents by verdict, `quarantined` records among them."""
@@ -263,7 +276,7 @@ class Statistics:
         for name in _FIELDS:
             getattr(self, name).merge(getattr(other, name))
         for name, counts in other.histograms.items():
-            self.histograms[name] += counts
+            self._add_histogram(name, counts)
 
     def to_plain(self) -> Counters:
         """What is counted as a part of a file; names sorted, so that equals are equal there."""
@@ -287,6 +300,8 @@ class Statistics:
             if counts is not UNSET:
                 table.update(counts)
         for name, rows in counters.histograms.items():
+            shape = len(VERDICTS), len(rows[0]) if rows else 0
+            new.histograms[name] = np.zeros(shape, np.int64)
             _add_exactly(new.histograms[name], rows, f"histograms.{name}")
         return new
 

@@ -1,15 +1,12 @@
-"""The optional scorers of a run, and which documents they see.
+"""Second looks: scorers that are too slow for every document, and which of them they see.
 
-KenLM and watermarks are cheap and see every document. A causal LM is not: with a band it sees
-only those whose `ai_score` is unsure, and those that are too short for the tables.
+With a band such a scorer sees only documents whose `ai_score` is unsure, and those that are too
+short for the tables.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.arrays import filled
-from lowbg.config import Extras, LmCalibration, LmSettings, Policy, Rule
+from lowbg.config import LmCalibration, Policy, Rule
 from lowbg.decision.decide import Decisions
-from lowbg.schema import OPTIONAL_COLUMNS
-from lowbg.scorers import LM, optional_scorers
-from lowbg.scorers.base import Documents, Scorer
+from lowbg.decision.lm import FEATURES
+from lowbg.scorers.base import Documents, Scorer, SecondLook
+from lowbg.scorers.checked import CheckedScorer
 
 SENT_NAMES = ("all", "band", "too_short")
-"""Why a document was sent to the LM."""
+"""Why a document was sent to a slow scorer."""
 ALL, BAND, SHORT = range(3)
 
 MakeDocuments = Callable[[pa.LargeStringArray, NDArray[np.int8]], Documents]
@@ -32,46 +29,64 @@ MakeDocuments = Callable[[pa.LargeStringArray, NDArray[np.int8]], Documents]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the optional scorers found in a batch.
+    """What the slow scorers found in a batch.
 
-    `columns` has an entry a document, null where the LM didn't see it. `sent` says why it saw it,
-    as an index into `SENT_NAMES`, −1 where it didn't. `seconds` is what the LM took.
+    `columns` has an entry a document, null where the scorer didn't see it. `sent` says why one saw
+    it, as an index into `SENT_NAMES`, −1 where none did. `tokens` is what they read of each, and
+    `seconds` what they took.
     """
 
     columns: Mapping[str, pa.Array]
     sent: NDArray[np.int8]
+    tokens: NDArray[np.int64]
     seconds: float
 
 
-class Cascade:
-    """The optional scorers that `extras` asks for; none, without settings."""
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """The slow scorer whose column can be evidence in the decision, and its band."""
 
-    def __init__(self, extras: Extras) -> None:
-        self.extras = extras
-        self.scorers: tuple[Scorer, ...] = optional_scorers(extras)
-        # Batches are judged in several threads; a model takes one at a time.
-        self._alone = threading.Lock()
+    scorer: Scorer
+    band: tuple[float, float] | None
+
+
+class Cascade:
+    """The slow scorers of a run; there may be none."""
+
+    def __init__(self, scorers: Sequence[CheckedScorer]) -> None:
+        self._looks = [
+            (checked, look)
+            for checked in scorers
+            if (look := checked.scorer.second_look) is not None
+        ]
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns that they add to a row."""
-        own = {column.name for scorer in self.scorers for column in scorer.columns}
-        return tuple(column.name for column in OPTIONAL_COLUMNS if column.name in own)
+    def scorers(self) -> tuple[Scorer, ...]:
+        """The scorers, in the order of their columns."""
+        return tuple(checked.scorer for checked, _ in self._looks)
+
+    @property
+    def witness(self) -> Witness | None:
+        """The scorer that has a column of `decision.lm.FEATURES`, if one runs."""
+        for checked, look in self._looks:
+            if any(column.name in FEATURES for column in checked.scorer.columns):
+                return Witness(checked.scorer, look.band)
+        return None
 
     def calibration(self, policy: Policy) -> LmCalibration | None:
         """What lets the LM take part in the decision; null where `why_silent` says why not."""
-        return None if self.extras.lm is None or self.why_silent(policy) else policy.lm
+        return None if self.witness is None or self.why_silent(policy) else policy.lm
 
     def why_silent(self, policy: Policy) -> str | None:
         """Why the LM changes no verdict, and what to do about it; null where it takes part."""
-        lm, known = self.extras.lm, policy.lm
+        lm, known = self.witness, policy.lm
         if lm is None:
             return None
         if policy.rule is not Rule.CALIBRATED:
             return "rule 'thresholds' knows no LM"
         if known is None:
             why = "the policy has no calibration of an LM"
-        elif known.model != self.identity(lm):
+        elif known.model != lm.scorer.identity():
             why = "the policy was calibrated with another LM or --lm-context"
         elif known.band != lm.band:
             why = (
@@ -81,68 +96,52 @@ class Cascade:
             return None
         return f"{why}; lowbg calibrate with these --lm options makes a policy that fits"
 
-    def identity(self, lm: LmSettings) -> str:
-        """SHA-256 (hex) of everything that decides the LM's figures: models, their roles, context.
-
-        The type of numbers isn't among it: it moves figures by less than documents differ.
-        """
-        digests = [
-            digest
-            for scorer in self.scorers
-            if scorer.name in LM
-            for digest in scorer.models.values()
-        ]
-        text = f"{' '.join(digests)} {lm.context or ''}"
-        return hashlib.sha256(text.encode()).hexdigest()
-
     def look(self, documents: Documents, decisions: Decisions, make: MakeDocuments) -> Look:
         """Scores the documents; `make` makes documents of some of their texts and languages."""
-        with self._alone:
-            return self._look(documents, decisions, make)
-
-    def _look(self, documents: Documents, decisions: Decisions, make: MakeDocuments) -> Look:
         columns: dict[str, pa.Array] = {}
         sent = np.full(len(documents), -1, np.int8)
+        tokens = np.zeros(len(documents), np.int64)
         seconds = 0.0
-        for scorer in self.scorers:
-            if scorer.name not in LM:
-                columns.update(scorer.score(documents))
-                continue
-            sent = self._choose(decisions)
-            started = time.perf_counter()
-            columns.update(_score_some(scorer, documents, np.flatnonzero(sent >= 0), make))
-            seconds += time.perf_counter() - started
-        return Look(columns, sent, seconds)
+        for scorer, look in self._looks:
+            own = _choose(look, decisions)
+            found, took = _score_some(scorer, documents, np.flatnonzero(own >= 0), make)
+            seconds += took
+            sent = np.where(sent < 0, own, sent)
+            if look.tokens is not None:
+                tokens += filled(found[look.tokens], 0).astype(np.int64)
+            columns.update(found)
+        return Look(columns, sent, tokens, seconds)
 
-    def _choose(self, decisions: Decisions) -> NDArray[np.int8]:
-        """Which documents the LM sees: see `Look.sent`."""
-        band = self.extras.lm.band if self.extras.lm is not None else None
-        if band is None:
-            return np.full(len(decisions), ALL, np.int8)
-        # In single precision, as scores are told: a bound taken from a row includes that row.
-        low, high = np.float32(band[0]), np.float32(band[1])
-        score = filled(decisions.score, np.nan)
-        sent = np.full(len(decisions), -1, np.int8)
-        sent[(score >= low) & (score <= high)] = BAND
-        sent[decisions.too_short] = SHORT
-        return sent
+
+def _choose(look: SecondLook, decisions: Decisions) -> NDArray[np.int8]:
+    """Which documents a scorer sees: see `Look.sent`."""
+    if look.band is None:
+        return np.full(len(decisions), ALL, np.int8)
+    # In single precision, as scores are told: a bound taken from a row includes that row.
+    low, high = np.float32(look.band[0]), np.float32(look.band[1])
+    score = filled(decisions.score, np.nan)
+    sent = np.full(len(decisions), -1, np.int8)
+    sent[(score >= low) & (score <= high)] = BAND
+    sent[decisions.too_short] = SHORT
+    return sent
 
 
 def _score_some(
-    scorer: Scorer, documents: Documents, chosen: NDArray[np.int64], make: MakeDocuments
-) -> dict[str, pa.Array]:
-    """A scorer's columns of the documents `chosen`, null for the others."""
+    checked: CheckedScorer, documents: Documents, chosen: NDArray[np.int64], make: MakeDocuments
+) -> tuple[Mapping[str, pa.Array], float]:
+    """A scorer's columns of the documents `chosen`, null for the others; the seconds it took."""
     if len(chosen) == len(documents):
-        return dict(scorer.score(documents))
+        return checked.timed(documents)
     if not len(chosen):
-        return {c.name: pa.nulls(len(documents), c.arrow_type) for c in scorer.columns}
-    found = scorer.score(make(documents.text.take(pa.array(chosen)), documents.languages[chosen]))
+        return {c.name: pa.nulls(len(documents), c.type) for c in checked.scorer.columns}, 0.0
+    text = documents.text.take(pa.array(chosen))
+    found, seconds = checked.timed(make(text, documents.languages[chosen]))
     places = np.zeros(len(documents), np.int64)
     places[chosen] = np.arange(len(chosen))
     missing = np.ones(len(documents), np.bool_)
     missing[chosen] = False
     take = pa.array(places, mask=missing)
-    return {name: column.take(take) for name, column in found.items()}
+    return {name: column.take(take) for name, column in found.items()}, seconds
 
 
 def _band(band: tuple[float, float] | None) -> str:

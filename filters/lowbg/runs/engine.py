@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -18,18 +18,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.arrays import filled
 from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
-from lowbg.decision.decide import Decider, Decisions, Features
+from lowbg.decision.decide import PHRASE_LOG_ODDS, Decider, Decisions, Features
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
 from lowbg.formats import open_reader
 from lowbg.models import ModelFile, embedded_names, open_embedded
 from lowbg.records import KnownOrigin, Metadata
 from lowbg.runs.cascade import Cascade
-from lowbg.schema import LM_TOKENS
-from lowbg.scorers import default_scorers
+from lowbg.schema import Columns
+from lowbg.scorers import columns_of, running_scorers
 from lowbg.scorers.base import Documents, Scorer
-from lowbg.scorers.phrases import Phrases
+from lowbg.scorers.checked import CheckedScorer
 from lowbg.text import languages
 from lowbg.text.characters import folding_of
 from lowbg.text.tokens import tokenize
@@ -43,7 +42,8 @@ class Judged:
 
     `columns` holds every scorer's features; `known` what provenance says of them; `decisions` the
     verdicts and scores; `counted` the values of the policy's `count_fields`, by field.
-    `second` is what a second look came to, null where no causal LM runs.
+    `second` is what a second look came to, null where no scorer has one. `declared` are the columns
+    as the scorers declare them.
     """
 
     documents: Documents
@@ -51,15 +51,16 @@ class Judged:
     known: KnownOrigin
     decisions: Decisions
     counted: Mapping[str, list[str]] = field(default_factory=dict)
-    second: SecondLook | None = None
+    second: LookedAgain | None = None
+    declared: Columns = field(default_factory=Columns)
 
 
 @dataclass(frozen=True, slots=True)
-class SecondLook:
-    """What a causal LM added to a batch.
+class LookedAgain:
+    """What slow scorers added to a batch.
 
-    `sent` as in `cascade.Look`, `tokens` those that it judged of each document, `before` the
-    verdicts without it, `has_say` on which of them its evidence counts. `seconds` is what it took.
+    `sent` as in `cascade.Look`, `tokens` those that they read of each document, `before` the
+    verdicts without them, `has_say` on which their evidence counts. `seconds` is what they took.
     """
 
     sent: NDArray[np.int8]
@@ -80,20 +81,28 @@ class Judge(Protocol):
 class Engine:
     """Judges batches of text under one policy, with the optional scorers that `extras` asks for.
 
-    Without `third_parties` it is one of lowbg's own scorers alone.
+    `scorers` are all that run, and `columns` what they declare. Without `third_parties` it is one
+    of lowbg's own scorers alone.
     """
 
     def __init__(
         self, policy: Policy, extras: Extras = NO_EXTRAS, *, third_parties: bool = True
     ) -> None:
         self.policy = policy
+        self.extras = extras
         self._third_parties = third_parties
-        self.cascade = Cascade(extras)
         self.models: Mapping[str, ModelFile] = {
             code: open_embedded(code) for code in embedded_names() if code in languages.CODES
         }
-        self.scorers: tuple[Scorer, ...] = default_scorers(self.models, third_parties=third_parties)
-        self.phrases = next(scorer for scorer in self.scorers if isinstance(scorer, Phrases))
+        self.scorers: tuple[Scorer, ...] = running_scorers(
+            self.models, policy, extras, third_parties=third_parties
+        )
+        self.columns = columns_of(self.scorers)
+        checked = [CheckedScorer(scorer) for scorer in self.scorers]
+        self._fast = [c for c in checked if c.scorer.second_look is None]
+        self.cascade = Cascade([c for c in checked if c.scorer.second_look is not None])
+        owners = (s for s in self.scorers if any(c.name == PHRASE_LOG_ODDS for c in s.columns))
+        self._weighing = next(owners, None)
         self._decider = Decider(policy, self.models)
         self._second: Decider | None = None
         self._provenance = ProvenanceJudge(policy)
@@ -103,7 +112,7 @@ class Engine:
 
     def setup(self) -> Engine:
         """Loads what the scorers need in this process; returns itself."""
-        for scorer in (*self.scorers, *self.cascade.scorers):
+        for scorer in self.scorers:
             scorer.setup()
         lm = self.cascade.calibration(self.policy)
         self._second = Decider(self.policy, self.models, lm) if lm is not None else None
@@ -111,7 +120,7 @@ class Engine:
 
     def prepare(self) -> None:
         """Fetches what the scorers need on this machine."""
-        for scorer in (*self.scorers, *self.cascade.scorers):
+        for scorer in self.scorers:
             scorer.prepare()
 
     def warm_up(self) -> None:
@@ -119,7 +128,8 @@ class Engine:
 
         Optional scorers have none, and are loaded by the workers alone.
         """
-        plain = Engine(self.policy, third_parties=self._third_parties).setup()
+        policy = replace(self.policy, scorers={})
+        plain = Engine(policy, third_parties=self._third_parties).setup()
         line = io.BytesIO(b'{"text": "Some text, to be read once."}\n')
         with open_reader(line, RunConfig(), "a line") as reader:
             for batch in reader:
@@ -135,7 +145,7 @@ class Engine:
         language = languages.detect(text, own)
         documents = self._documents(text, language)
         columns: dict[str, pa.Array] = {}
-        for scorer in self.scorers:
+        for scorer in self._fast:
             columns.update(scorer.score(documents))
         known = self._provenance.know(metadata, len(text))
         features = Features(
@@ -145,14 +155,19 @@ class Engine:
             counts=documents.tokens.counts,
             columns=columns,
             known=known,
-            ngrams=partial(self.phrases.ngrams, documents),
+            ngrams=partial(self.ngrams, documents),
         )
         counted = counted_values(metadata, self.policy.provenance.count_fields)
-        first = Judged(documents, columns, known, self._decider.decide(features), counted)
+        decisions = self._decider.decide(features)
+        first = Judged(documents, columns, known, decisions, counted, declared=self.columns)
         return self._look_again(first, features) if self.cascade.scorers else first
 
+    def ngrams(self, documents: Documents, i: int) -> Sequence[tuple[str, float]]:
+        """What decides the log-odds of document i, and by how many nats; the heaviest first."""
+        return self._weighing.weights(documents, i) if self._weighing is not None else ()
+
     def _look_again(self, first: Judged, features: Features) -> Judged:
-        """With the optional scorers' columns; decided anew where a causal LM has a say."""
+        """With the slow scorers' columns; decided anew where one of them has a say."""
         look = self.cascade.look(first.documents, first.decisions, self._documents)
         columns = {**first.columns, **look.columns}
         decisions, has_say = first.decisions, np.zeros(len(first.documents), np.bool_)
@@ -160,15 +175,13 @@ class Engine:
             features = replace(features, columns=columns)
             decisions = self._second.decide(features)
             has_say = self._second.hears_lm(features)
-        judged = replace(first, columns=columns, decisions=decisions)
-        tokens = look.columns.get(LM_TOKENS.name)
-        if tokens is None:
-            return judged
         return replace(
-            judged,
-            second=SecondLook(
+            first,
+            columns=columns,
+            decisions=decisions,
+            second=LookedAgain(
                 sent=look.sent,
-                tokens=filled(tokens, 0),
+                tokens=look.tokens,
                 before=first.decisions.verdicts,
                 has_say=has_say,
                 seconds=look.seconds,
@@ -204,14 +217,13 @@ class Engine:
             "characters": open_embedded("characters").sha256,
             **{code: model.sha256 for code, model in self.models.items()},
         }
-        for scorer in (*self.scorers, *self.cascade.scorers):
+        for scorer in self.scorers:
             digests.update(scorer.models)
         return dict(sorted(digests.items()))
 
     def scorer_versions(self) -> dict[str, int]:
         """The scorers that ran and their versions."""
-        ran = (*self.scorers, *self.cascade.scorers)
-        return {scorer.name: scorer.version for scorer in ran}
+        return {scorer.name: scorer.version for scorer in self.scorers}
 
 
 def policy_digest(policy: Policy) -> str:

@@ -124,7 +124,7 @@ class DirectoryRun:
         shards = [self._results[shard.name] for shard in job.shards]
         info = self._clock.info(job, self.engine, job.crew.settled(self.waiting))
         whole = [*shards, *earlier.vanished]
-        report = collect(info, whole, earlier.runs)
+        report = collect(info, whole, self.engine.columns.bins, earlier.runs)
         try:
             self._directory.commit(info, whole, report)
         except OutputError as error:
@@ -169,7 +169,7 @@ class StreamRun(ShardTask):
     def outcome(self, results: Sequence[ShardResult]) -> Outcome:
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
-        return Outcome(collect(info, results), tuple(results))
+        return Outcome(collect(info, results, self._engine.columns.bins), tuple(results))
 
 
 class RunClock:

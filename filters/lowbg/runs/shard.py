@@ -170,6 +170,8 @@ class _ShardRun:
             outputs.quarantine(self._shard.name, batch.rejected)
         if judged is not None:
             self._tally.routed += outputs.write(batch, judged)
+        else:
+            outputs.pass_on(batch.payload)
 
     def _put_in_place(self, outputs: Outputs) -> ShardResult:
         """Finishes the outputs, notes the result, and gives the outputs their names."""
@@ -224,11 +226,12 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         second_look=second_look_counts(judged),
         origin=judged.known,
         counted=judged.counted,
+        bins=judged.declared.bins,
     )
 
 
 def second_look_counts(judged: Judged) -> dict[str, int]:
-    """What a causal LM did with a batch, as `Statistics.second_look` counts it."""
+    """What slow scorers did with a batch, as `Statistics.second_look` counts it."""
     second = judged.second
     if second is None:
         return {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import numpy as np
 import pyarrow as pa
 
 from lowbg.config import VERDICTS, RunConfig, Unscored
@@ -18,7 +19,7 @@ from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import codec_of, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
-from lowbg.records import Batch, Rejected
+from lowbg.records import Batch, Payload, Rejected
 from lowbg.runs.checkpoints import Checkpoint, Journal
 from lowbg.runs.engine import Judged
 from lowbg.runs.routing import Route, masks, routes
@@ -52,6 +53,9 @@ class Outputs(ABC):
     @abstractmethod
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends the batch's documents where their verdicts say; returns how many it took."""
+
+    def pass_on(self, payload: Payload) -> None:  # noqa: B027
+        """Appends what a batch without documents holds for every output in the input's format."""
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:  # noqa: B027
         """Appends records that could not be read."""
@@ -147,6 +151,11 @@ class RoutedFiles(ShardFiles):
             self.writers[route.value].write(batch.payload, keep, annotations)
             taken += int(keep.sum())
         return taken
+
+    def pass_on(self, payload: Payload) -> None:
+        """Appends what is no document to every file."""
+        for writer in self.writers.values():
+            writer.write(payload, np.zeros(0, np.bool_))
 
 
 def check_inside(root: Path, path: Path) -> None:

@@ -1,54 +1,50 @@
 """Scorers: one file or package each, found by its name, and those of installed third parties.
 
-A module here (`base` and names with a leading underscore aside) has a function
-`create(models) -> Scorer`; so has what a third party names in the entry-point group
-`lowbg.scorers`. Modules are imported only when their scorer is made, so that an optional scorer
-with missing dependencies harms nobody who doesn't ask for it.
+A module here is a scorer where it has a function `create(models) -> Scorer`; so is what a third
+party names in the entry-point group `lowbg.scorers`. A scorer with settings is made by
+`create(models, settings)`, and runs only where there are some. Importing such a module has to be
+cheap and must work without what only `setup` needs.
 """
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module, metadata
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lowbg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lowbg.config import Extras
+    from lowbg.config import Extras, Policy
     from lowbg.models import ModelFile
+    from lowbg.schema import Column, Columns
     from lowbg.scorers.base import Scorer
 
 ENTRY_POINTS = "lowbg.scorers"
 """The entry-point group of third parties' scorers."""
-
-DEFAULT = ("perplexity", "burstiness", "phrases")
-"""The built-in scorers of every run, in the order of their columns."""
-
-OPTIONAL = ("causal_lm", "binoculars", "kenlm", "watermark")
-"""The built-in scorers that run only where they are asked for; each has a function
-`configured(settings: Extras) -> Scorer` beside `create`."""
-
-LM = ("causal_lm", "binoculars")
-"""Those of them that are causal LMs: in a cascade they see only some of the documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factory:
     """Makes the scorer `name` by the function `attribute` of `module`, imported at the first call.
 
-    Called with the opened models by language code. Raises `ConfigError` when the module or
-    something that it needs isn't installed.
+    Called with the opened models by language code, and the scorer's settings if there are any.
+    Raises `ConfigError` where the module or something that it needs isn't installed, and where
+    what it makes is no such scorer.
     """
 
     name: str
     module: str
     attribute: str = "create"
 
-    def __call__(self, models: Mapping[str, ModelFile]) -> Scorer:
-        """The scorer over these models."""
+    def __call__(self, models: Mapping[str, ModelFile], settings: object = None) -> Scorer:
+        """The scorer over these models; without `settings` it may only say what it is."""
+        from lowbg.scorers.base import Scorer
+
         try:
             create: Any = import_module(self.module)
             for part in self.attribute.split("."):
@@ -58,7 +54,12 @@ class Factory:
                 f"scorer {self.name!r} ({self.module}:{self.attribute}) can't be loaded: {error}. "
                 "Install what it needs, or leave it out."
             ) from error
-        scorer: Scorer = create(models)
+        scorer: Scorer = create(models) if settings is None else create(models, settings)
+        if not isinstance(scorer, Scorer):
+            raise ConfigError(
+                f"scorer {self.name!r} ({self.module}:{self.attribute}): a {type(scorer).__name__} "
+                "came, and no lowbg.scorers.base.Scorer"
+            )
         return scorer
 
     @property
@@ -72,10 +73,11 @@ def available() -> dict[str, Factory]:
 
     Raises `ConfigError` when two claim one name.
     """
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
     factories = {
-        found.name: Factory(found.name, f"{__name__}.{found.name}")
-        for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name)
-        if found.name not in ("base", "lm") and not found.name.startswith("_")
+        name: Factory(name, f"{__name__}.{name}")
+        for name in names
+        if hasattr(import_module(f"{__name__}.{name}"), "create")
     }
     points = metadata.entry_points(group=ENTRY_POINTS)
     for point in sorted(points, key=lambda point: (point.name, point.value)):
@@ -90,33 +92,82 @@ def available() -> dict[str, Factory]:
     return factories
 
 
-def default_scorers(
-    models: Mapping[str, ModelFile], *, third_parties: bool = True
+def running_scorers(
+    models: Mapping[str, ModelFile],
+    policy: Policy,
+    extras: Extras,
+    *,
+    third_parties: bool = True,
 ) -> tuple[Scorer, ...]:
-    """The scorers of a run without optional ones: `DEFAULT`, then third parties' by name.
+    """The scorers of a run, in the order of their columns: those without settings, and those that
+    `extras` or the policy's `scorers` have settings for.
 
-    `models` holds the opened model file of each language.
+    `models` holds the opened model file of each language. Raises `ConfigError` where a scorer
+    can't be made, and for settings that are no scorer's.
     """
     factories = available()
-    others = [name for name, factory in factories.items() if not factory.is_builtin]
-    names = (*DEFAULT, *others) if third_parties else DEFAULT
-    return tuple(factories[name](models) for name in names)
+    for name in policy.scorers:
+        _check_name(name, factories, extras.by_scorer)
+    running: list[Scorer] = []
+    for name, factory in factories.items():
+        if not (factory.is_builtin or third_parties):
+            continue
+        scorer = factory(models)
+        given = extras.by_scorer.get(name)
+        if given is None and name in policy.scorers:
+            from lowbg.scorers.settings import read_settings
+
+            given = read_settings(scorer, policy.scorers[name])
+        if scorer.settings is None:
+            running.append(scorer)
+        elif given is not None:
+            running.append(factory(models, given))
+    return tuple(sorted(running, key=lambda s: min((c.order for c in s.columns), default=0)))
 
 
-def optional_scorers(settings: Extras) -> tuple[Scorer, ...]:
-    """The scorers that the settings ask for. With two LMs, `binoculars` has both scorers' columns.
+def _check_name(name: str, factories: Mapping[str, Factory], by_options: Iterable[str]) -> None:
+    if name not in factories:
+        nearest = get_close_matches(name, factories, 1, cutoff=0.0)[0]
+        raise ConfigError(f"[scorers.{name}]: no scorer {name!r}; did you mean {nearest!r}?")
+    if name in by_options:
+        raise ConfigError(
+            f"[scorers.{name}]: this scorer's settings are options of a run, not part of a policy"
+        )
 
-    Raises `ConfigError` where one needs something that isn't installed.
+
+def columns_of(scorers: Iterable[Scorer]) -> Columns:
+    """The columns of a run of these scorers. Raises `ConfigError` where their names clash, or a
+    column can't be what it is declared to be.
     """
-    lm = settings.lm
-    asked = {
-        "causal_lm": lm is not None and lm.performer is None,
-        "binoculars": lm is not None and lm.performer is not None,
-        "kenlm": settings.kenlm is not None,
-        "watermark": settings.watermark is not None,
-    }
-    scorers: list[Scorer] = []
-    for name in OPTIONAL:
-        if asked[name]:
-            scorers.append(import_module(f"{__name__}.{name}").configured(settings))
-    return tuple(scorers)
+    from lowbg.schema import OWN, Columns
+
+    owners = {column.name: "a row of lowbg" for column in OWN}
+    for scorer in scorers:
+        for column in scorer.columns:
+            where = f"scorer {scorer.name!r}: column {column.name!r}"
+            if column.name in owners:
+                raise ConfigError(
+                    f"{where} clashes with that of {owners[column.name]}; rename it, or uninstall "
+                    "one of them"
+                )
+            fault = _fault(column)
+            if fault is not None:
+                raise ConfigError(f"{where}: {fault}")
+            owners[column.name] = f"scorer {scorer.name!r}"
+    return Columns.of(column for scorer in scorers for column in scorer.columns)
+
+
+def _fault(column: Column) -> str | None:
+    """What is wrong with a declaration; null where nothing is."""
+    import pyarrow as pa
+
+    if not isinstance(column.type, pa.DataType):
+        return f"its type is {column.type!r}; it must be an Arrow type, such as pa.float32()"
+    if column.bins is None:
+        return None
+    edges = column.bins.edges
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return f"it has bins, and its type is {column.type}; only numbers are counted by bins"
+    if len(edges) < 2 or any(low >= high for low, high in pairwise(edges)):
+        return "the edges of its bins must rise, and be two or more"
+    return None

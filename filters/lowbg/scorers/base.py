@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.schema import Column
+from lowbg.schema import Bins, Column, linear_bins, log_bins
 from lowbg.text.ngrams import NgramFigures, NgramTables
 from lowbg.text.tokens import Tokens
+
+__all__ = [
+    "Bins",
+    "Column",
+    "Documents",
+    "Scorer",
+    "SecondLook",
+    "Span",
+    "linear_bins",
+    "log_bins",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,53 +56,122 @@ class Documents:
         return figures
 
 
-class Scorer(Protocol):
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """The cost of a scorer that is too slow for every document.
+
+    It sees the documents whose `ai_score` lies in `band`, both ends included, and those too short
+    for the tables; null: every document. Its time is told apart in the report, and so is what it
+    read: `tokens` names the column (int64) that counts that, if there is one.
+    """
+
+    band: tuple[float, float] | None = None
+    tokens: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in the text of the batch's document number `document`: its characters start … end.
+
+    `category` and `name` say what stands there.
+    """
+
+    document: int
+    start: int
+    end: int
+    category: str
+    name: str
+
+
+class Scorer(ABC):
     """Life: made, `prepare` once a machine, `setup` once a worker, `score` once a batch.
 
-    `columns` are the features that `score` returns, one array a column, one entry a document, in
-    the documents' order; null means "not applicable", never NaN. `score` is pure: a document's
-    features never depend on the others in its batch. A change of meaning bumps `version`.
-    `min_words` is the least text that the scorer can judge; `languages` are those that it knows.
+    A scorer has a name, a version, columns and `score`; everything else has a default. What it is
+    it says from the start, without models or settings: nothing is loaded before `setup`, except
+    what that needs. It pickles.
     """
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        """The scorer's public name: the stem of its file."""
-        ...
+        """Its public name: the stem of its file, or of its entry point."""
 
     @property
+    @abstractmethod
     def version(self) -> int:
         """Bumped when the meaning of a column changes."""
-        ...
 
     @property
+    @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """The columns that `score` returns."""
-        ...
 
     @property
     def languages(self) -> frozenset[str]:
         """The languages that it scores; others get nulls. Empty: all of them."""
-        ...
+        return frozenset()
 
     @property
     def min_words(self) -> int:
         """Fewer words than this give null."""
-        ...
+        return 0
 
     @property
     def models(self) -> Mapping[str, str]:
-        """Model file → SHA-256 (hex) of everything that influences a score."""
-        ...
+        """File → SHA-256 (hex) of everything that influences a score, beside the code."""
+        return {}
 
-    def prepare(self) -> None:
+    @property
+    def settings(self) -> type[Any] | None:
+        """The frozen dataclass of its settings: it runs only where some are given.
+
+        Null: it has none, and runs always.
+        """
+        return None
+
+    @property
+    def second_look(self) -> SecondLook | None:
+        """Null: it is fast enough for every document. Else which documents it sees."""
+        return None
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether `score` may be at work in several threads at once; if not, they take turns."""
+        return False
+
+    def prepare(self) -> None:  # noqa: B027
         """Fetches what has to be fetched; once a machine, before any `setup`."""
-        ...
 
-    def setup(self) -> None:
+    def setup(self) -> None:  # noqa: B027
         """Loads models and compiles; once a worker."""
-        ...
 
+    @abstractmethod
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
-        """The features of every document, by column name."""
-        ...
+        """The features of every document, by column name.
+
+        One array a column of its declared type, one entry a document, in the documents' order;
+        null means "not applicable", never NaN. Pure: a document's features never depend on the
+        others in its batch.
+        """
+
+    def identity(self) -> str:
+        """SHA-256 (hex) of everything that decides its figures; a calibration holds for one."""
+        return hashlib.sha256(" ".join(self.models.values()).encode()).hexdigest()
+
+    def notes(self, documents: Documents, i: int, values: Mapping[str, Any]) -> Sequence[str]:
+        """Lines that `explain` adds about document i, whose columns have these `values`.
+
+        Without any it lists the values, each with its unit and meaning.
+        """
+        return ()
+
+    def spans(self, documents: Documents) -> Sequence[Span]:
+        """What `explain` marks in the text; it asks with a document's sentences as documents."""
+        return ()
+
+    def weights(self, documents: Documents, i: int) -> Sequence[tuple[str, float]]:
+        """The parts of document i that decide its first column, and what each adds to the sum.
+
+        The heaviest first. The decision names them in its reasons.
+        """
+        return ()

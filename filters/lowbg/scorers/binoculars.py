@@ -10,13 +10,21 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from lowbg.config import Extras
+from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
-from lowbg.schema import BINOCULARS, Column
-from lowbg.scorers.base import Documents
-from lowbg.scorers.causal_lm import CausalLm, nullable
+from lowbg.scorers.base import Column, Documents
+from lowbg.scorers.causal_lm import NO_TOKENS, CausalLm, nullable
 from lowbg.scorers.lm.store import ModelFolder, locate
+
+BINOCULARS = Column(
+    "binoculars",
+    pa.float32(),
+    meaning="log-perplexity under the observer over its cross-perplexity with the performer; "
+    "low is AI",
+    null=f"{NO_TOKENS}, or no performer",
+    order=200,
+)
 
 
 class Binoculars(CausalLm):
@@ -40,11 +48,6 @@ class Binoculars(CausalLm):
         return {**self._columns(figures), BINOCULARS.name: nullable(figures.binoculars)}
 
 
-def configured(settings: Extras) -> Binoculars:
-    """The scorer with these settings."""
-    return Binoculars(settings.lm)
-
-
-def create(models: Mapping[str, ModelFile]) -> Binoculars:
-    """The scorer without models; it uses none of the embedded ones."""
-    return Binoculars(None)
+def create(models: Mapping[str, ModelFile], settings: LmSettings | None = None) -> Binoculars:
+    """The scorer; it uses none of the embedded models."""
+    return Binoculars(settings)

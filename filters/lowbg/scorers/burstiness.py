@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +10,17 @@ from numpy.typing import NDArray
 
 from lowbg.kernels import sentences
 from lowbg.models import ModelFile
-from lowbg.schema import BURSTINESS, Column
-from lowbg.scorers.base import Documents, Scorer
+from lowbg.scorers.base import Column, Documents, Scorer, linear_bins
+
+BURSTINESS = Column(
+    "burstiness",
+    pa.float32(),
+    unit="−1 … 1",
+    meaning="Goh–Barabási B = (σ − μ) / (σ + μ) of sentence lengths in words",
+    null="fewer than two sentences",
+    bins=linear_bins("Burstiness", -1.0, 1.0, 40),
+    order=20,
+)
 
 
 def goh_barabasi(lengths: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -28,23 +36,14 @@ def goh_barabasi(lengths: NDArray[np.int32], starts: NDArray[np.int64]) -> NDArr
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class Burstiness:
+class Burstiness(Scorer):
     """`burstiness` in every language; it needs no model."""
 
-    name: str = "burstiness"
-    version: int = 1
-    columns: tuple[Column, ...] = (BURSTINESS,)
-    languages: frozenset[str] = frozenset()
-    min_words: int = 2
-
-    @property
-    def models(self) -> Mapping[str, str]:
-        """None."""
-        return {}
-
-    def prepare(self) -> None:
-        """Nothing to fetch."""
+    name = "burstiness"
+    version = 1
+    columns = (BURSTINESS,)
+    min_words = 2
+    concurrent = True
 
     def setup(self) -> None:
         """Compiles, or loads the compiled kernel."""

@@ -6,6 +6,7 @@ layout included: what the model sees is what its users compare with.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import Extras, LmSettings
+from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
-from lowbg.schema import (
-    LM_CURVATURE,
-    LM_ENTROPY,
-    LM_LOG_RANK,
-    LM_LRR,
-    LM_PERPLEXITY,
-    LM_SURPRISAL_SPREAD,
-    LM_TOKENS,
-    Column,
-)
-from lowbg.scorers.base import Documents
+from lowbg.scorers.base import Column, Documents, Scorer, SecondLook
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.figures import DocumentFigures, sum_up
 from lowbg.scorers.lm.store import ModelFolder, locate
@@ -35,11 +26,72 @@ if TYPE_CHECKING:
     from lowbg.scorers.lm.inference import Inference
 
 
+# The figures are means over tokens 2 … n, each given those before it.
+NO_TOKENS = "not read by the LM, fewer than two tokens, or numbers that ran over (float16)"
+LM_PERPLEXITY = Column(
+    "lm_perplexity",
+    pa.float32(),
+    unit="per token",
+    meaning="perplexity under the causal LM: exp of the mean surprisal",
+    null=NO_TOKENS,
+    order=200,
+)
+LM_LOG_RANK = Column(
+    "lm_log_rank",
+    pa.float32(),
+    unit="nats",
+    meaning="mean ln rank of the tokens among all by likelihood; the likeliest has rank 1",
+    null=NO_TOKENS,
+    order=200,
+)
+LM_ENTROPY = Column(
+    "lm_entropy",
+    pa.float32(),
+    unit="nats",
+    meaning="mean entropy of the causal LM's predictions",
+    null=NO_TOKENS,
+    order=200,
+)
+LM_LRR = Column(
+    "lm_lrr",
+    pa.float32(),
+    meaning="mean surprisal over mean ln rank (log-likelihood log-rank ratio)",
+    null=f"{NO_TOKENS}, or every token is the likeliest",
+    order=200,
+)
+LM_CURVATURE = Column(
+    "lm_curvature",
+    pa.float32(),
+    unit="standard deviations",
+    meaning=(
+        "Fast-DetectGPT's analytic conditional probability curvature, the LM as its own reference"
+    ),
+    null=f"{NO_TOKENS}, or no variance",
+    order=200,
+)
+LM_SURPRISAL_SPREAD = Column(
+    "lm_surprisal_spread",
+    pa.float32(),
+    unit="nats",
+    meaning="standard deviation across sentences of their mean surprisal",
+    null="not read by the LM, or fewer than two sentences",
+    order=200,
+)
+LM_TOKENS = Column(
+    "lm_tokens",
+    pa.int64(),
+    unit="tokens",
+    meaning="tokens that the LM judged",
+    null="not read by it",
+    in_row=False,
+    order=200,
+)
+
 ROLES = ("lm", "lm-performer")
 """What a model is for, as the options call it."""
 
 
-class CausalLm:
+class CausalLm(Scorer):
     """The scorer `causal_lm`; without settings it only says what it is."""
 
     name = "causal_lm"
@@ -53,8 +105,8 @@ class CausalLm:
         LM_SURPRISAL_SPREAD,
         LM_TOKENS,
     )
-    languages: frozenset[str] = frozenset()
     min_words = 1
+    settings = LmSettings
 
     def __init__(self, settings: LmSettings | None) -> None:
         self._settings = settings
@@ -67,6 +119,21 @@ class CausalLm:
             f"{role} {folder.label}": folder.sha256()
             for role, folder in zip(ROLES, self._folders(), strict=False)
         }
+
+    @property
+    def second_look(self) -> SecondLook:
+        """The documents in the band, if there is one."""
+        band = self._settings.band if self._settings is not None else None
+        return SecondLook(band, tokens=LM_TOKENS.name)
+
+    def identity(self) -> str:
+        """Of models, their roles, and the context.
+
+        The type of numbers isn't among it: it moves figures by less than documents differ.
+        """
+        context = self._settings.context if self._settings is not None else None
+        text = f"{' '.join(self.models.values())} {context or ''}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _asked(self) -> LmSettings:
         if self._settings is None:
@@ -157,11 +224,6 @@ def nullable(values: NDArray[np.float64]) -> pa.Array:
     return pa.array(np.where(missing, 0.0, values).astype(np.float32), mask=missing)
 
 
-def configured(settings: Extras) -> CausalLm:
-    """The scorer with these settings."""
-    return CausalLm(settings.lm)
-
-
-def create(models: Mapping[str, ModelFile]) -> CausalLm:
-    """The scorer without a model; it uses none of the embedded ones."""
-    return CausalLm(None)
+def create(models: Mapping[str, ModelFile], settings: LmSettings | None = None) -> CausalLm:
+    """The scorer; it uses none of the embedded models."""
+    return CausalLm(settings)

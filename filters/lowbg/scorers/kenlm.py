@@ -17,13 +17,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lowbg.config import Extras, KenlmSettings
+from lowbg.config import KenlmSettings
 from lowbg.errors import ConfigError, ModelError
 from lowbg.models import ModelFile
-from lowbg.schema import KENLM_PERPLEXITY, Column
-from lowbg.scorers.base import Documents
+from lowbg.scorers.base import Column, Documents, Scorer
 from lowbg.scorers.lm import extras
 from lowbg.storage.files import file_digest
+
+KENLM_PERPLEXITY = Column(
+    "kenlm_perplexity",
+    pa.float32(),
+    unit="per token",
+    meaning="perplexity under the user's KenLM model, as CCNet computes it; a sentence end a line",
+    null="no text left to score",
+    order=210,
+)
 
 _PLAIN = str.maketrans(
     {
@@ -53,14 +61,14 @@ def normalise(text: str) -> str:
     return _UNPRINTED.sub("", _DIGIT.sub("0", text).translate(_PLAIN))
 
 
-class Kenlm:
+class Kenlm(Scorer):
     """The scorer `kenlm`; without settings it only says what it is."""
 
     name = "kenlm"
     version = 1
     columns: tuple[Column, ...] = (KENLM_PERPLEXITY,)
-    languages: frozenset[str] = frozenset()
     min_words = 1
+    settings = KenlmSettings
 
     def __init__(self, settings: KenlmSettings | None) -> None:
         self._settings = settings
@@ -158,11 +166,6 @@ def _sha256(path: Path) -> str:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def configured(settings: Extras) -> Kenlm:
-    """The scorer with these settings."""
-    return Kenlm(settings.kenlm)
-
-
-def create(models: Mapping[str, ModelFile]) -> Kenlm:
-    """The scorer without a model; it uses none of the embedded ones."""
-    return Kenlm(None)
+def create(models: Mapping[str, ModelFile], settings: KenlmSettings | None = None) -> Kenlm:
+    """The scorer; it uses none of the embedded models."""
+    return Kenlm(settings)

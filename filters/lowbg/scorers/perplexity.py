@@ -15,10 +15,37 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.models import ModelFile
-from lowbg.schema import BITS_PER_BYTE, PERPLEXITY, SENTENCE_PERPLEXITY_SPREAD, Column
-from lowbg.scorers.base import Documents
+from lowbg.scorers.base import Column, Documents, Scorer, log_bins
 from lowbg.text.ngrams import LanguageTables, NgramFigures, NgramTables, read_ngrams
 from lowbg.text.tokens import WORD_BYTES, Tokens
+
+PERPLEXITY = Column(
+    "perplexity",
+    pa.float32(),
+    unit="per word",
+    meaning=(
+        "word perplexity under the embedded n-gram model of human text (per character in zh, ja)"
+    ),
+    null="no model of the language, or no words",
+    bins=log_bins("Perplexity per word", 10.0, 100_000.0, 40),
+    order=10,
+)
+BITS_PER_BYTE = Column(
+    "bits_per_byte",
+    pa.float32(),
+    unit="bits/byte",
+    meaning="the same model's information over the UTF-8 bytes of the scored words",
+    null="as perplexity",
+    order=10,
+)
+SENTENCE_PERPLEXITY_SPREAD = Column(
+    "sentence_perplexity_spread",
+    pa.float32(),
+    unit="nats",
+    meaning="standard deviation across sentences of their mean log-perplexity",
+    null="fewer than two sentences, or as perplexity",
+    order=30,
+)
 
 
 def log_likelihoods(
@@ -34,13 +61,14 @@ def log_likelihoods(
     return figures.log_likelihoods[documents]
 
 
-class Perplexity:
+class Perplexity(Scorer):
     """The scorer `perplexity`."""
 
     name = "perplexity"
     version = 1
     columns: tuple[Column, ...] = (PERPLEXITY, BITS_PER_BYTE, SENTENCE_PERPLEXITY_SPREAD)
     min_words = 1
+    concurrent = True
 
     def __init__(self, models: Mapping[str, ModelFile]) -> None:
         self._files = {c: models[c] for c in sorted(models) if "lm_slots" in models[c].arrays}
@@ -55,12 +83,6 @@ class Perplexity:
     def models(self) -> Mapping[str, str]:
         """Model file → SHA-256."""
         return {file.path.name: file.sha256 for file in self._files.values()}
-
-    def prepare(self) -> None:
-        """Nothing to fetch."""
-
-    def setup(self) -> None:
-        """Nothing: a language's tables are laid when its first document comes."""
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
         """The three columns."""

@@ -17,13 +17,29 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from lowbg.config import Extras
+from lowbg.config import WatermarkSettings
 from lowbg.errors import ConfigError, ModelError, cause
 from lowbg.models import ModelFile
-from lowbg.schema import WATERMARK_P, WATERMARK_Z, Column
-from lowbg.scorers.base import Documents
+from lowbg.scorers.base import Column, Documents, Scorer
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.store import ModelFolder, locate
+
+WATERMARK_Z = Column(
+    "watermark_z",
+    pa.float32(),
+    unit="standard deviations",
+    meaning="how far the watermark's keyed statistic lies above that of text without it",
+    null="fewer tokens than the watermark needs",
+    order=220,
+)
+WATERMARK_P = Column(
+    "watermark_p",
+    pa.float32(),
+    unit="0 … 1",
+    meaning="probability of such a statistic, or a higher one, without the watermark",
+    null="as watermark_z",
+    order=220,
+)
 
 _KEYS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "kgw": (("hashing_key",), ("greenlist_ratio", "seeding_scheme", "context_width")),
@@ -69,17 +85,17 @@ def read_keys(path: Path) -> dict[str, Any]:
     return values
 
 
-class Watermark:
+class Watermark(Scorer):
     """The scorer `watermark`; without a file of keys it only says what it is."""
 
     name = "watermark"
     version = 1
     columns: tuple[Column, ...] = (WATERMARK_Z, WATERMARK_P)
-    languages: frozenset[str] = frozenset()
     min_words = 1
+    settings = WatermarkSettings
 
-    def __init__(self, path: str | None) -> None:
-        self._path = path
+    def __init__(self, settings: WatermarkSettings | None) -> None:
+        self._path = settings.keys if settings is not None else None
         self._tokenizer: Any = None
         self._z: ZScore | None = None
 
@@ -206,11 +222,6 @@ def _synthid(transformers: Any, config: Any, keys: Mapping[str, Any]) -> ZScore:
     return z
 
 
-def configured(settings: Extras) -> Watermark:
-    """The scorer with these settings."""
-    return Watermark(settings.watermark)
-
-
-def create(models: Mapping[str, ModelFile]) -> Watermark:
-    """The scorer without keys; it uses none of the embedded models."""
-    return Watermark(None)
+def create(models: Mapping[str, ModelFile], settings: WatermarkSettings | None = None) -> Watermark:
+    """The scorer; it uses none of the embedded models."""
+    return Watermark(settings)

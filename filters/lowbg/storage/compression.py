@@ -255,6 +255,14 @@ def _new_compressor(codec: Codec) -> _Compressor | None:
     return None
 
 
+def compressed(data: bytes | memoryview, codec: str) -> bytes:
+    """`data` as one whole frame (gzip member, bz2 or xz stream) of its own."""
+    compressor = _new_compressor(_codec(codec))
+    if compressor is None:
+        return bytes(data)
+    return compressor.compress(cast(bytes, data)) + compressor.flush()
+
+
 @dataclass(frozen=True, slots=True)
 class StreamState:
     """Where an output stands: bytes of content and stored bytes, and those in ended frames.

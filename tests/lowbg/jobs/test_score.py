@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lowbg import schema
-from lowbg.config import ExecutorName, Existing, RunConfig, ScoreFormat
+from lowbg.config import ExecutorName, Existing, Policy, RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
 from lowbg.jobs.score import ScoreJob, ScoreStreamJob, score_shards, score_stream
+from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import discover
 from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
@@ -39,6 +39,10 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+def row_schema() -> pa.Schema:
+    return Engine(Policy()).columns.schema
+
+
 def run(source: Path, out: Path, form: ScoreFormat, **options: object) -> Outcome:
     shards = tuple(discover([str(source)], output=out))
     return score_shards(
@@ -50,7 +54,7 @@ def test_jsonl_has_a_row_a_document_and_every_column(source: Path, tmp_path: Pat
     outcome = run(source, tmp_path / "out", ScoreFormat.JSONL)
 
     rows = [json.loads(line) for line in (tmp_path / "out" / "a.jsonl").read_text().splitlines()]
-    assert [list(row) for row in rows] == [[c.name for c in schema.SCORE_COLUMNS]] * len(TEXTS)
+    assert [list(row) for row in rows] == [row_schema().names] * len(TEXTS)
     assert [row["id"] for row in rows] == ["0", "1", "2", "3"]
     assert [row["record"] for row in rows] == [0, 1, 2, 3]
     assert {row["shard"] for row in rows} == {"a.jsonl.gz"}
@@ -79,7 +83,7 @@ def test_parquet_and_stream_hold_the_same_rows_as_jsonl(source: Path, tmp_path: 
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == rows
     for name, part in (("a", rows[: len(TEXTS)]), ("b", rows[len(TEXTS) :])):
         table = pq.read_table(tmp_path / "parquet" / f"{name}.parquet")
-        assert table.schema.equals(schema.score_schema())
+        assert table.schema.equals(row_schema())
         for row, expected in zip(table.to_pylist(), part, strict=True):
             floats = {key for key, value in row.items() if isinstance(value, float)}
             assert all(row[key] == pytest.approx(expected[key], rel=1e-5) for key in floats)

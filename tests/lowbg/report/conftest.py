@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +10,15 @@ from lowbg.errors import ProblemKind
 from lowbg.report import Report, collect
 from lowbg.report.results import Problem, RunInfo, ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
+from lowbg.schema import Bins, Columns
 from lowbg.storage.files import WrittenFile
 
 EVIL = '<script>alert("x")</script>\x1b[31m\u202e'
 """What data may hold: markup, a terminal escape, a bidirectional override."""
+
+
+COLUMNS = Columns()
+"""Those that every run has."""
 
 
 def make_statistics(
@@ -46,6 +51,7 @@ def make_statistics(
             },
             unscored_codes=np.where(verdicts == 2, 0, -1).astype(np.int8),
             unscored_names=("too_short",),
+            bins=COLUMNS.bins,
         )
     )
     return statistics
@@ -90,8 +96,9 @@ def build() -> Callable[..., Report]:
         *shards: ShardResult,
         policy_sha256: str = "cc" * 32,
         earlier_runs: Sequence[RunInfo] = (),
+        bins: Mapping[str, Bins] = COLUMNS.bins,
     ) -> Report:
-        return collect(make_info(policy_sha256), shards or [make_shard()], earlier_runs)
+        return collect(make_info(policy_sha256), shards or [make_shard()], bins, earlier_runs)
 
     return make
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from lowbg.records import KnownOrigin
 from lowbg.report import statistics
-from lowbg.report.counting import CountTable, linear_bins
-from lowbg.report.statistics import HISTOGRAMS, SCORE_BINS, Statistics, StatisticsBatch
+from lowbg.report.counting import CountTable
+from lowbg.report.statistics import SCORE_BINS, Statistics, StatisticsBatch
+from lowbg.schema import AI_SCORE, Columns, linear_bins
+from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.storage.typed import compact, to_plain
 from lowbg.text.origins import NO_HOST, UNKNOWN_YEAR, hosts, years
 
@@ -45,6 +47,9 @@ documents = st.fixed_dictionaries(
 )
 
 
+COLUMNS = Columns.of([PERPLEXITY])
+
+
 def batch(rows: Sequence[Document]) -> StatisticsBatch:
     def column(name: str) -> list[Any]:
         return [row[name] for row in rows]
@@ -67,6 +72,7 @@ def batch(rows: Sequence[Document]) -> StatisticsBatch:
         },
         unscored_codes=np.array(column("reason"), np.int8),
         unscored_names=REASONS,
+        bins=COLUMNS.bins,
     )
 
 
@@ -271,15 +277,31 @@ def test_year_of_a_date(date: str | None, year: str) -> None:
 
 
 def test_bins_hold_their_lower_edge_and_the_last_both() -> None:
-    bins = linear_bins("x", "x", 0.0, 1.0, 4)
+    bins = linear_bins("x", 0.0, 1.0, 4)
     values = np.array([-0.1, 0.0, 0.24, 0.25, 0.99, 1.0, 1.1, np.nan])
     counted = bins.count(values, np.zeros(8, np.int64), 1)
     assert counted.tolist() == [[1, 2, 1, 0, 2, 1]]
 
 
-def test_every_histogram_has_rising_edges() -> None:
-    for bins in HISTOGRAMS:
-        assert list(bins.edges) == sorted(set(bins.edges))
+def test_whole_numbers_and_nulls_are_counted_by_bins() -> None:
+    values = pa.array([0, 3, None, 9], pa.int32())
+    rows = [document(verdict=v) for v in (0, 0, 1, 2)]
+    bins = {"n": linear_bins("n", 0, 4, 2)}
+    counted = Statistics()
+    counted.add(dataclasses.replace(batch(rows), columns={"n": values}, bins=bins))
+    assert counted.histograms["n"].tolist() == [[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert Statistics.from_plain(to_plain(counted.to_plain())) == counted
+
+
+def test_other_bins_of_one_column_do_not_add_up() -> None:
+    counted = count([document(score=0.5)])
+    counted.expect(COLUMNS.bins)
+    for bins, message in (
+        ({**COLUMNS.bins, AI_SCORE.name: linear_bins("AI", 0, 1, 3)}, "ai_score: counted by other"),
+        ({n: b for n, b in COLUMNS.bins.items() if n != "perplexity"}, "perplexity: the bins of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            counted.expect(bins)
 
 
 def test_largest_keeps_the_sum() -> None:

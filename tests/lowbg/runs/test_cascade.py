@@ -13,11 +13,12 @@ import pytest
 
 from lowbg.config import Extras, LmCalibration, LmSettings, LmSpread, Policy, Rule
 from lowbg.records import Metadata
-from lowbg.runs import cascade
+from lowbg.runs import cascade, engine
 from lowbg.runs.engine import Engine
 from lowbg.runs.shard import second_look_counts
-from lowbg.schema import LM_CURVATURE, LM_TOKENS, Column
-from lowbg.scorers.base import Documents
+from lowbg.scorers import running_scorers
+from lowbg.scorers.base import Column, Documents, Scorer, SecondLook
+from lowbg.scorers.causal_lm import LM_CURVATURE, LM_TOKENS, CausalLm
 
 SHORT = (
     "The mill by the river was sold to a teacher from the town who kept bees and painted the "
@@ -31,23 +32,18 @@ AI = (
 TEXTS = [HUMAN, SHORT, AI, "", "too few"]
 
 
-class StandIn:
+class StandIn(CausalLm):
     """Says of a text that its curvature is 100 where it speaks of bees, else 0."""
 
-    name = "causal_lm"
-    version = 1
-    columns: tuple[Column, ...] = (LM_CURVATURE, LM_TOKENS)
-    languages: frozenset[str] = frozenset()
-    min_words = 1
+    columns = (LM_CURVATURE, LM_TOKENS)
 
-    def __init__(self) -> None:
-        self.seen: list[list[str]] = []
+    def __init__(self, seen: list[list[str]], settings: LmSettings | None) -> None:
+        super().__init__(settings)
+        self.seen = seen
 
     @property
     def models(self) -> Mapping[str, str]:
         return {"lm stand-in": "00" * 32}
-
-    def prepare(self) -> None: ...
 
     def setup(self) -> None: ...
 
@@ -61,11 +57,22 @@ class StandIn:
         }
 
 
+Seen = list[list[str]]
+
+
 @pytest.fixture
-def lm(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    scorer = StandIn()
-    monkeypatch.setattr(cascade, "optional_scorers", lambda extras: (scorer,) if extras.lm else ())
-    return scorer
+def lm(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    """The texts of each call of a stand-in for the LM."""
+    seen: Seen = []
+
+    def running(*args: Any, **named: Any) -> tuple[Scorer, ...]:
+        return tuple(
+            StandIn(seen, scorer._settings) if isinstance(scorer, CausalLm) else scorer
+            for scorer in running_scorers(*args, **named)
+        )
+
+    monkeypatch.setattr(engine, "running_scorers", running)
+    return seen
 
 
 def settings(band: tuple[float, float] | None) -> Extras:
@@ -75,7 +82,9 @@ def settings(band: tuple[float, float] | None) -> Extras:
 def policy_for(extras: Extras) -> Policy:
     """One under which a curvature of 100 is far above, and one of 0 at the mean of human text."""
     assert extras.lm is not None
-    identity = Engine(Policy(), extras).cascade.identity(extras.lm)
+    witness = Engine(Policy(), extras).cascade.witness
+    assert witness is not None
+    identity = witness.scorer.identity()
     spread = LmSpread(0.0, 1.0, 0.0, 0.0, 25)
     return Policy(
         lm=LmCalibration(identity, "lm_curvature", extras.lm.band, {"en": spread}, {"en": 0.9})
@@ -86,27 +95,27 @@ def judge(policy: Policy, extras: Extras | None = None, language: str = "en") ->
     nothing = pa.nulls(len(TEXTS), pa.string())
     languages = pa.array([language] * len(TEXTS), pa.string())
     metadata = Metadata(id=nothing, language=languages, date=nothing, url=nothing)
-    engine = Engine(policy, extras or Extras()).setup()
-    return engine.judge(pa.array(TEXTS, pa.large_string()), metadata)
+    ready = Engine(policy, extras or Extras()).setup()
+    return ready.judge(pa.array(TEXTS, pa.large_string()), metadata)
 
 
-def test_only_the_band_and_what_is_too_short_is_sent(lm: StandIn) -> None:
+def test_only_the_band_and_what_is_too_short_is_sent(lm: Seen) -> None:
     scores = judge(Policy()).decisions.score
     of_ai = scores[2].as_py()
     judged = judge(Policy(), settings((of_ai - 1e-6, of_ai + 1e-6)))
-    assert lm.seen == [[SHORT, AI, "too few"]]
+    assert lm == [[SHORT, AI, "too few"]]
     assert judged.second.sent.tolist() == [-1, cascade.SHORT, cascade.BAND, -1, cascade.SHORT]
     assert judged.columns["lm_curvature"].to_pylist() == [None, 100.0, 0.0, None, 0.0]
     assert judged.second.tokens.tolist() == [0, len(SHORT), len(AI), 0, 7]
-    lm.seen.clear()
+    lm.clear()
     judge(Policy(), settings((0.0, 0.0)))
-    assert lm.seen == [[SHORT, "too few"]]
-    lm.seen.clear()
+    assert lm == [[SHORT, "too few"]]
+    lm.clear()
     judge(Policy(), settings(None))
-    assert lm.seen == [TEXTS]
+    assert lm == [TEXTS]
 
 
-def test_without_a_calibration_nothing_changes(lm: StandIn) -> None:
+def test_without_a_calibration_nothing_changes(lm: Seen) -> None:
     plain = judge(Policy())
     judged = judge(Policy(), settings(None))
     assert judged.decisions.score == plain.decisions.score
@@ -117,7 +126,7 @@ def test_without_a_calibration_nothing_changes(lm: StandIn) -> None:
     assert counts == {"sent_all": 5, "without_say": 5, "tokens": sum(map(len, TEXTS))}
 
 
-def test_with_one_it_decides(lm: StandIn) -> None:
+def test_with_one_it_decides(lm: Seen) -> None:
     extras = settings(None)
     judged = judge(policy_for(extras), extras)
     # The short text is called AI by the LM alone; a text below 25 words stays unscored.
@@ -143,7 +152,7 @@ def test_with_one_it_decides(lm: StandIn) -> None:
         ({"rule": Rule.THRESHOLDS}, "rule 'thresholds' knows no LM"),
     ],
 )
-def test_says_why_it_has_no_say(lm: StandIn, change: dict[str, Any], why: str) -> None:
+def test_says_why_it_has_no_say(lm: Seen, change: dict[str, Any], why: str) -> None:
     extras = settings((0.2, 0.9))
     policy = replace(policy_for(extras), **change)
     silent = Engine(policy, extras).cascade.why_silent(policy)
@@ -151,7 +160,7 @@ def test_says_why_it_has_no_say(lm: StandIn, change: dict[str, Any], why: str) -
     assert why in silent
 
 
-def test_a_calibration_is_for_one_model_context_and_band(lm: StandIn) -> None:
+def test_a_calibration_is_for_one_model_context_and_band(lm: Seen) -> None:
     extras = settings((0.2, 0.9))
     policy = policy_for(extras)
     assert Engine(policy, extras).cascade.why_silent(policy) is None
@@ -167,3 +176,37 @@ def test_a_calibration_is_for_one_model_context_and_band(lm: StandIn) -> None:
         assert silent is not None
         assert why in silent
     assert Engine(policy).cascade.why_silent(policy) is None  # No LM, nothing to say.
+
+
+class Slow(Scorer):
+    """Counts characters, of documents that are unsure alone."""
+
+    name = "slow"
+    version = 1
+    columns = (Column("characters", pa.int64(), meaning="characters", null="not read"),)
+
+    def __init__(self, band: tuple[float, float]) -> None:
+        self.band = band
+
+    @property
+    def second_look(self) -> SecondLook:
+        return SecondLook(self.band, tokens="characters")
+
+    def score(self, documents: Documents) -> Mapping[str, pa.Array]:
+        return {"characters": pa.array([len(t) for t in documents.text.to_pylist()], pa.int64())}
+
+
+def test_any_scorer_can_take_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which documents it sees follows from what it declares; it has no say in the decision."""
+    of_ai = judge(Policy()).decisions.score[2].as_py()
+    slow = Slow((of_ai - 1e-6, 1.0))
+    monkeypatch.setattr(
+        engine, "running_scorers", lambda *args, **named: (*running_scorers(*args, **named), slow)
+    )
+    judged = judge(Policy())
+    assert judged.columns["characters"].to_pylist() == [None, len(SHORT), len(AI), None, 7]
+    counts = second_look_counts(judged)
+    assert counts == {
+        "sent_band": 1, "sent_too_short": 2, "tokens": len(SHORT) + len(AI) + 7, "without_say": 3,
+    }  # fmt: skip
+    assert Engine(Policy()).cascade.why_silent(Policy()) is None

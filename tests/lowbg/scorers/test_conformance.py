@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from lowbg.config import Policy
-from lowbg.errors import ConfigError
+from lowbg.config import Extras, KenlmSettings, LmSettings, Policy
+from lowbg.decision import decide, lm
+from lowbg.errors import ConfigError, ScorerError
 from lowbg.models import ModelFile, embedded_names, open_embedded
 from lowbg.runs.engine import Engine
-from lowbg.scorers import DEFAULT, OPTIONAL, Factory, available, default_scorers
-from lowbg.scorers.base import Documents, Scorer
+from lowbg.scorers import Factory, available, columns_of, running_scorers
+from lowbg.scorers.base import Column, Documents, Scorer, linear_bins
+from lowbg.scorers.checked import CheckedScorer
+from lowbg.scorers.settings import read_settings
 from lowbg.text.characters import folding_of
 from lowbg.text.languages import CODES, detect
 from lowbg.text.tokens import tokenize
@@ -63,19 +70,28 @@ def scored(scorer: Scorer, texts: Sequence[str] | pa.LargeStringArray) -> list[d
     assert list(columns) == [column.name for column in scorer.columns]
     for column in scorer.columns:
         values = columns[column.name]
-        assert values.type == column.arrow_type, column.name
+        assert values.type == column.type, column.name
         assert len(values) == len(documents), column.name
         assert values.null_count == 0 or column.null != "never", column.name
         values.validate(full=True)
         if pa.types.is_floating(values.type):
             plain = values.drop_null().to_numpy()
             assert np.isfinite(plain).all(), column.name
+    assert CheckedScorer(scorer).score(documents) == columns
     return [
         {name: values[i].as_py() for name, values in columns.items()} for i in range(len(documents))
     ]
 
 
-@pytest.fixture(scope="module", params=sorted(set(available()) - set(OPTIONAL)))
+NEEDY = sorted(name for name in available() if available()[name]({}).settings is not None)
+"""The scorers that run only where their settings are given."""
+
+
+def running(**policy: Any) -> tuple[Scorer, ...]:
+    return running_scorers(models(), Policy(**policy), Extras())
+
+
+@pytest.fixture(scope="module", params=sorted(set(available()) - set(NEEDY)))
 def scorer(request: pytest.FixtureRequest) -> Scorer:
     made = available()[request.param](models())
     made.prepare()
@@ -160,25 +176,176 @@ def test_layout_is_immaterial(scorer: Scorer) -> None:
     assert rows == [rows[0]] * len(rows)
 
 
-def test_default_scorers_have_their_order_and_their_own_columns() -> None:
-    scorers = default_scorers(models())
-    assert tuple(scorer.name for scorer in scorers)[: len(DEFAULT)] == DEFAULT
-    names = [column.name for scorer in scorers for column in scorer.columns]
-    assert len(set(names)) == len(names)
+DEFAULT = ["perplexity", "burstiness", "phrases"]
 
 
-@pytest.mark.parametrize("name", OPTIONAL)
-def test_an_optional_scorer_says_what_it_is_and_what_it_needs(name: str) -> None:
+def test_scorers_run_in_the_order_of_their_columns() -> None:
+    assert [scorer.name for scorer in running()] == DEFAULT
+    pair = LmSettings("observer", "performer")
+    for extras, names in (
+        (Extras(LmSettings("a")), ["causal_lm"]),
+        (Extras(pair, KenlmSettings("b"), "keys"), ["binoculars", "kenlm", "watermark"]),
+    ):
+        scorers = running_scorers(models(), Policy(), extras)
+        assert [scorer.name for scorer in scorers] == [*DEFAULT, *names]
+    assert columns_of(scorers).schema.names == [
+        *("id", "shard", "record", "language", "words", "perplexity", "bits_per_byte"),
+        *("burstiness", "sentence_perplexity_spread", "phrase_log_odds"),
+        *("phrase_hits_per_1k_words", "phrases", "artifacts", "ai_score", "verdict", "reasons"),
+        *("lm_perplexity", "lm_log_rank", "lm_entropy", "lm_lrr", "lm_curvature"),
+        *("lm_surprisal_spread", "binoculars", "kenlm_perplexity", "watermark_z", "watermark_p"),
+    ]
+    bins = columns_of(scorers).bins
+    assert list(bins) == ["ai_score", "perplexity", "burstiness", "phrase_log_odds", "words"]
+    assert all(list(b.edges) == sorted(set(b.edges)) for b in bins.values())
+
+
+def test_what_the_decision_reads_is_declared() -> None:
+    declared = {c.name for factory in available().values() for c in factory({}).columns}
+    read = {decide.PERPLEXITY, decide.BURSTINESS, decide.PHRASE_LOG_ODDS, decide.PHRASE_HITS}
+    assert read | {decide.PHRASES, *lm.FEATURES} <= declared
+
+
+@pytest.mark.parametrize("name", NEEDY)
+def test_a_scorer_with_settings_says_what_it_is_and_what_it_needs(name: str) -> None:
     scorer = available()[name](models())
     assert (scorer.name, scorer.models) == (name, {})
     assert scorer.columns
+    assert dataclasses.is_dataclass(scorer.settings)
     with pytest.raises(ConfigError, match=f"'{name}' needs"):
         scorer.prepare()
 
 
+def test_only_plugins_are_scorers() -> None:
+    assert "lm" not in available()
+    assert "base" not in available()
+
+
+class Toy(Scorer):
+    """Gives what it is told to."""
+
+    name = "toy"
+    version = 3
+    columns = (Column("toy_size", pa.float32(), unit="bytes", meaning="its size"),)
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def score(self, documents: Documents) -> Mapping[str, pa.Array]:
+        if isinstance(self.values, Exception):
+            raise self.values
+        return self.values if isinstance(self.values, dict) else {"toy_size": self.values}
+
+
+NUMBERS = pa.array([1, 2], pa.float32())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pa.array([1], pa.float32()), "'toy_size' has 1 values for 2 documents"),
+        (pa.array([1, 2], pa.float64()), "'toy_size' is of type double; float is declared"),
+        (pa.array([1, np.nan], pa.float32()), "'toy_size' has NaN or an infinity"),
+        (pa.array([1, None], pa.float32()), "'toy_size' has nulls"),
+        ([1.0, 2.0], "'toy_size' is a list; it must be an Arrow array"),
+        ({}, "'toy_size' is declared and did not come"),
+        ({"toy_size": NUMBERS, "more": NUMBERS}, "'more' came and is not declared"),
+        (ZeroDivisionError("by zero"), "failed: ZeroDivisionError: by zero"),
+    ],
+)
+def test_a_scorer_is_held_to_what_it_declares(values: Any, message: str) -> None:
+    documents = documents_of(["a", "b"])
+    assert CheckedScorer(Toy(NUMBERS)).score(documents) == {"toy_size": NUMBERS}
+    with pytest.raises(ScorerError, match=rf"scorer 'toy' \(version 3\).*{message}"):
+        CheckedScorer(Toy(values)).score(documents)
+
+
+class Renamed(Toy):
+    columns = (Column("perplexity", pa.float32(), meaning="another one"),)
+
+
+class Own(Toy):
+    columns = (Column("shard", pa.string(), meaning="another one"),)
+
+
+class Typed(Toy):
+    columns = (Column("toy_size", "float32", meaning="its size"),)
+
+
+class Binned(Toy):
+    columns = (Column("t", pa.string(), meaning="text", bins=linear_bins("t", 0, 1, 2)),)
+
+
+class Falling(Toy):
+    columns = (Column("t", pa.int8(), meaning="text", bins=linear_bins("t", 1, 0, 2)),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Renamed, "column 'perplexity' clashes with that of scorer 'perplexity'"),
+        (Own, "column 'shard' clashes with that of a row of lowbg"),
+        (Typed, "column 'toy_size': its type is 'float32'; it must be an Arrow type"),
+        (Binned, "column 't': it has bins, and its type is string"),
+        (Falling, "column 't': the edges of its bins must rise"),
+    ],
+)
+def test_declarations_that_cannot_be(kind: type[Toy], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"scorer 'toy': {message}"):
+        columns_of([*running(), kind(None)])
+
+
+@dataclass(frozen=True)
+class ToySettings:
+    scale: float
+    words: tuple[str, ...] = ()
+    list_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale < 0:
+            raise ConfigError(f"scale is {self.scale}; it must be 0 or more")
+
+
+class Tuned(Toy):
+    settings = ToySettings
+
+
+def test_settings_are_what_the_table_says() -> None:
+    table = {"scale": 2, "words": ["a", "b"], "list_file": "x.txt"}
+    assert read_settings(Tuned(None), table) == ToySettings(2.0, ("a", "b"), Path("x.txt"))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"scal": 1.0}, r"\[scorers\.toy\] unknown key 'scal'; did you mean 'scale'\?"),
+        ({"scale": "big"}, r"\[scorers\.toy\] scale: Expected `float`, got `str`"),
+        ({"scale": 1.0, "words": ["a", 3]}, r"words\[1\]: Expected `str`, got `int`"),
+        ({}, "missing required field `scale`"),
+        ({"scale": -1.0}, r"\[scorers\.toy\] scale is -1\.0; it must be 0 or more"),
+    ],
+)
+def test_mistakes_in_settings_name_the_key(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_settings(Tuned(None), table)
+
+
+@pytest.mark.parametrize(
+    ("scorers", "message"),
+    [
+        ({"phrase": {}}, r"no scorer 'phrase'; did you mean 'phrases'\?"),
+        ({"phrases": {}}, r"\[scorers\.phrases\]: this scorer has no settings"),
+        ({"kenlm": {"model": "x"}}, "options of a run, not part of a policy"),
+    ],
+)
+def test_settings_that_are_no_scorers(scorers: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        running(scorers=scorers)
+
+
 def entry_points(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     found = EntryPoints(EntryPoint(name, value, "lowbg.scorers") for name, value in points)
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found.select(group=group))
 
 
 def test_third_parties_come_last_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +365,7 @@ def test_what_workers_share_is_without_third_parties(monkeypatch: pytest.MonkeyP
     entry_points(monkeypatch, ("broken", "not_there.at_all:create"))
     engine = Engine(Policy(), third_parties=False)
     engine.warm_up()
-    assert tuple(scorer.name for scorer in engine.scorers) == DEFAULT
+    assert [scorer.name for scorer in engine.scorers] == DEFAULT
     with pytest.raises(ConfigError, match="'broken'"):
         Engine(Policy())
 
@@ -213,3 +380,8 @@ def test_a_module_is_imported_only_when_its_scorer_is_made() -> None:
     factory = Factory("gone", "lowbg.scorers.gone")
     with pytest.raises(ConfigError, match="'gone'"):
         factory({})
+
+
+def test_what_makes_no_scorer_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"'list' .*a list came, and no lowbg\.scorers\.base"):
+        Factory("list", "builtins", "list")({})

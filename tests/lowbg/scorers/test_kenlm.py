@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lowbg.config import Extras, KenlmSettings
+from lowbg.config import KenlmSettings
 from lowbg.errors import ConfigError, ModelError
-from lowbg.scorers.kenlm import Kenlm, configured, normalise
+from lowbg.scorers.kenlm import Kenlm, normalise
 
 ARPA = """\\data\\
 ngram 1=5
@@ -48,7 +48,7 @@ def arpa(tmp_path: Path) -> Path:
 
 
 def scored(settings: KenlmSettings, *texts: str) -> list[float | None]:
-    scorer = configured(Extras(kenlm=settings))
+    scorer = Kenlm(settings)
     scorer.prepare()
     batch: Any = Texts(texts)
     values: list[float | None] = scorer.score(batch)["kenlm_perplexity"].to_pylist()

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lowbg.config import Extras
+from lowbg.config import WatermarkSettings
 from lowbg.errors import ConfigError, ModelError
-from lowbg.scorers.watermark import configured, read_keys
+from lowbg.scorers.watermark import Watermark, read_keys
 
 SCHEMES = {
     "kgw": 'scheme = "kgw"\nhashing_key = {key}\n',
@@ -36,7 +36,7 @@ def keys_file(folder: Path, scheme: str, tokenizer: object, key: int = 15485863)
 
 
 def scored(path: Path, *texts: str) -> list[tuple[float | None, float | None]]:
-    scorer = configured(Extras(watermark=str(path)))
+    scorer = Watermark(WatermarkSettings(str(path)))
     scorer.prepare()
     batch: Any = Texts(texts)
     columns = scorer.score(batch)
@@ -131,9 +131,9 @@ def test_a_tokenizer_that_is_not_there_is_not_asked_for_in_vain(
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     with pytest.raises(ConfigError, match=r"tokenizer \./models/mine: no such folder"):
-        configured(Extras(watermark=str(keys_file(tmp_path, "kgw", "./models/mine")))).prepare()
+        Watermark(WatermarkSettings(str(keys_file(tmp_path, "kgw", "./models/mine")))).prepare()
     assert asked == []
-    configured(Extras(watermark=str(keys_file(tmp_path, "kgw", "org/mine@v1")))).prepare()
+    Watermark(WatermarkSettings(str(keys_file(tmp_path, "kgw", "org/mine@v1")))).prepare()
     assert asked == [("org/mine", "v1", False)]
 
 
@@ -145,7 +145,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "mute")
     for path in folder.glob("tokenizer*"):
         path.unlink()
-    scorer = configured(Extras(watermark=str(keys_file(tmp_path, "kgw", folder))))
+    scorer = Watermark(WatermarkSettings(str(keys_file(tmp_path, "kgw", folder))))
     with pytest.raises(ModelError, match=r"'mute' has no tokenizer"):
         scorer.setup()
 
@@ -153,12 +153,12 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 def test_the_digest_changes_with_the_keys_and_does_not_hold_them(tmp_path: Path) -> None:
     folder = tokenizer_folder(tmp_path)
     one, other = (keys_file(tmp_path, "kgw", folder, key) for key in (123456, 654321))
-    digests = [configured(Extras(watermark=str(p))).models for p in (one, other)]
+    digests = [Watermark(WatermarkSettings(str(p))).models for p in (one, other)]
     assert list(digests[0]) == ["watermark kgw-123456.toml", "watermark-tokenizer writer"]
     assert digests[0]["watermark kgw-123456.toml"] != digests[1]["watermark kgw-654321.toml"]
     (folder / "tokenizer.json").write_text('{"other": 1}')
-    after = configured(Extras(watermark=str(one))).models
+    after = Watermark(WatermarkSettings(str(one))).models
     changed = [name for name in after if after[name] != digests[0][name]]
     assert changed == ["watermark-tokenizer writer"]
     with pytest.raises(ConfigError, match="--watermark FILE"):
-        configured(Extras()).prepare()
+        Watermark(None).prepare()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from lowbg.errors import FormatError
-from lowbg.records import LIST, OBJECT, RejectReason
-
-Refusals = dict[int, tuple[RejectReason, str]]
-"""Why rows of a batch have no text that can be read, by their place in it."""
+from lowbg.records import LIST, OBJECT
 
 
 def _find(schema: pa.Schema, path: str) -> list[int] | None:
@@ -76,38 +71,6 @@ def check_text_column(schema: pa.Schema, path: str, name: str) -> None:
             f"{name}: column {path!r} is {kind}, not text; the columns are "
             f"{', '.join(schema.names)}. Name the text column with --text-field."
         )
-
-
-def text_of(column: pa.Array | None) -> tuple[pa.LargeStringArray, Refusals]:
-    """A text column as large strings, empty where refused, and why each of those rows was."""
-    assert column is not None
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    # Arrow does not check that a Parquet string is UTF-8; the cast from binary does.
-    binary = column.cast(pa.large_binary())
-    refused: Refusals = {}
-    if binary.null_count:
-        for i in np.flatnonzero(np.asarray(binary.is_null())).tolist():
-            refused[i] = (RejectReason.NULL_TEXT, "the text is null")
-        binary = binary.fill_null(b"")
-    try:
-        text = binary.cast(pa.large_string())
-    except pa.ArrowInvalid:
-        values = binary.to_pylist()
-        for i, value in enumerate(values):
-            try:
-                value.decode("utf-8")
-            except UnicodeDecodeError as error:
-                where = f"byte 0x{value[error.start]:02x} at {error.start}"
-                refused[i] = (RejectReason.INVALID_UTF8, f"invalid UTF-8 ({where})")
-                values[i] = b""
-        text = pa.array(values, pa.large_binary()).cast(pa.large_string())
-    return text, refused
-
-
-def utf8_lengths(text: pa.LargeStringArray) -> NDArray[np.int64]:
-    """The length of each text in bytes of UTF-8."""
-    return np.asarray(pc.binary_length(text), dtype=np.int64)
 
 
 def strings_of(column: pa.Array | None, rows: int) -> pa.StringArray:

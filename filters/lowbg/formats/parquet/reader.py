@@ -24,10 +24,9 @@ from lowbg.formats.parquet.columns import (
     column_at,
     other_of,
     strings_of,
-    text_of,
-    utf8_lengths,
 )
 from lowbg.formats.parquet.layout import ParquetLayout
+from lowbg.formats.texts import text_of, utf8_lengths
 from lowbg.records import (
     Batch,
     Metadata,

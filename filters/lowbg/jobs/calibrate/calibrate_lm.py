@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.config import LmCalibration, LmSettings, LmSpread, Policy
+from lowbg.config import LmCalibration, LmSpread, Policy
 from lowbg.decision.lm import MIN_WORDS, join, standardise
 from lowbg.errors import ConfigError
 from lowbg.jobs.calibrate.calibrate import Calibrated, safe_threshold, strata_of
@@ -53,8 +53,8 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
 
     Raises `ConfigError` where in no language enough human documents were read by the LM.
     """
-    settings = engine.cascade.extras.lm
-    if settings is None or known.lm is None:
+    witness = engine.cascade.witness
+    if witness is None or known.lm is None:
         raise ConfigError("the engine has no causal LM to calibrate")
     spreads: dict[str, LmSpread] = {}
     scores: dict[str, float] = {}
@@ -75,11 +75,11 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
         judges_short = spread.min_words < engine.min_words(code)
         results.append(LmResult(code, read, threshold, judges_short))
     if not spreads:
-        raise ConfigError(_refusal(results, settings, calibrated.min_documents))
+        raise ConfigError(_refusal(results, witness.band, calibrated.min_documents))
     lm = LmCalibration(
-        model=engine.cascade.identity(settings),
+        model=witness.scorer.identity(),
         feature=known.lm.feature,
-        band=settings.band,
+        band=witness.band,
         languages=spreads,
         min_ai_scores=scores,
     )
@@ -147,9 +147,9 @@ def _threshold(
     return max(stratum.threshold for stratum in strata)
 
 
-def _refusal(results: list[LmResult], settings: LmSettings, least: int) -> str:
+def _refusal(results: list[LmResult], band: tuple[float, float] | None, least: int) -> str:
     counts = ", ".join(f"{r.language} {r.read:,}" for r in results) or "none"
-    wider = " or widen --lm-band" if settings.band is not None else ""
+    wider = " or widen --lm-band" if band is not None else ""
     return (
         f"too few known-human documents were read by the LM: {counts}; {least:,} are needed in a "
         f"language. Give more of them{wider}"

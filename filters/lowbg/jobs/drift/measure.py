@@ -41,7 +41,7 @@ from lowbg.jobs.drift.settings import Size
 from lowbg.records import Metadata
 from lowbg.report.statistics import UNKNOWN_LANGUAGE
 from lowbg.runs.engine import Engine
-from lowbg.schema import PERPLEXITY
+from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.text.origins import hosts
 from lowbg.text.tokens import text_buffer
 

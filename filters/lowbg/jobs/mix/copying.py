@@ -16,7 +16,7 @@ from lowbg.errors import InputError
 from lowbg.formats.base import Reader
 from lowbg.jobs.mix.inputs import HUMAN, Role
 from lowbg.jobs.mix.measure import folder, rows_of
-from lowbg.records import Batch, KnownOrigin, Metadata, Position
+from lowbg.records import Batch, KnownOrigin, Metadata, Payload, Position
 from lowbg.runs.checkpoints import key_of
 from lowbg.runs.engine import Judged
 from lowbg.runs.inputs import Shard
@@ -180,3 +180,7 @@ class CopiedFiles(ShardFiles):
         """Appends every document."""
         self._copy.write(batch.payload, np.ones(len(batch), np.bool_))
         return len(batch)
+
+    def pass_on(self, payload: Payload) -> None:
+        """Appends what is no document."""
+        self._copy.write(payload, np.zeros(0, np.bool_))

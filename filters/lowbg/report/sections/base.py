@@ -21,6 +21,7 @@ from lowbg.report.counting import CountTable
 from lowbg.report.estimate import Estimate, ShareEstimator, share, wilson
 from lowbg.report.results import RunInfo, ShardRow
 from lowbg.report.statistics import MEASURES, Statistics
+from lowbg.schema import Bins
 from lowbg.storage.typed import Count, Interval, Open, Share
 
 Own = TypeVar("Own")
@@ -29,11 +30,15 @@ Own = TypeVar("Own")
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What sections are made of: the runs, their shards, and the sum of all that these counted."""
+    """What sections are made of: the runs, their shards, and the sum of all that these counted.
+
+    `bins` are those of the columns that have histograms.
+    """
 
     runs: Sequence[RunInfo]
     shards: Sequence[ShardRow]
     statistics: Statistics
+    bins: Mapping[str, Bins]
 
 
 ColumnKind = Literal["text", "code", "count", "bytes", "percent", "share"]

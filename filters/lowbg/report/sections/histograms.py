@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from lowbg.report.sections.base import Block, Histogram, Material, Note, Section
-from lowbg.report.statistics import HISTOGRAMS
 from lowbg.storage.typed import Count, Open
 
 
@@ -31,11 +30,11 @@ class Distribution(Open, frozen=True):
 
 def _collect(material: Material) -> dict[str, Distribution]:
     histograms = {}
-    for bins in HISTOGRAMS:
-        counts = material.statistics.histograms[bins.name].tolist()
+    for name, bins in material.bins.items():
+        counts = material.statistics.histograms[name].tolist()
         human, ai, unscored = (Binned(row[0], row[1:-1], row[-1]) for row in counts)
         edges = list(bins.edges)
-        histograms[bins.name] = Distribution(bins.title, bins.scale, edges, human, ai, unscored)
+        histograms[name] = Distribution(bins.title, bins.scale, edges, human, ai, unscored)
     return histograms
 
 

@@ -12,27 +12,80 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.models import ModelFile
-from lowbg.schema import (
-    ARTIFACTS,
-    PHRASE_HITS,
-    PHRASE_HITS_PER_1K_WORDS,
-    PHRASE_LOG_ODDS,
-    PHRASE_NGRAMS_KNOWN,
-    PHRASE_ODDS_LR,
-    PHRASE_ODDS_NB,
-    PHRASES,
-    Column,
-)
-from lowbg.scorers.base import Documents, Scorer
+from lowbg.scorers.base import Column, Documents, Scorer, Span, linear_bins
 from lowbg.scorers.phrases.odds import Odds, create_odds
 from lowbg.scorers.phrases.patterns import Hits, Matcher, installed_matcher, list_digests
 from lowbg.text.ngrams import MAX_ORDER
 from lowbg.text.tokens import Tokens
 
+PHRASE_LOG_ODDS = Column(
+    "phrase_log_odds",
+    pa.float32(),
+    unit="nats/word",
+    meaning="mean learned log-odds, AI against human, of the document's n-grams",
+    null="no table of the language, or no words",
+    bins=linear_bins("Phrase log-odds (nats per word)", -2.0, 2.0, 40),
+    order=40,
+)
+PHRASE_HITS_PER_1K_WORDS = Column(
+    "phrase_hits_per_1k_words",
+    pa.float32(),
+    unit="hits/1,000 words",
+    meaning="matches of the named phrase patterns of the document's language",
+    null="no list of the language, or no words",
+    order=40,
+)
+PHRASES = Column(
+    "phrases",
+    pa.list_(pa.string()),
+    meaning="the distinct phrase patterns found, as category:phrase",
+    in_explanation=False,
+    order=40,
+)
+ARTIFACTS = Column(
+    "artifacts",
+    pa.list_(pa.string()),
+    meaning="chat-tool residue found: the patterns that are near-certain",
+    in_explanation=False,
+    order=40,
+)
+
+# Left for the decision and for counting.
+PHRASE_HITS = Column(
+    "phrase_hits",
+    pa.int64(),
+    unit="hits",
+    meaning="matches of the named phrase patterns, common ones included",
+    in_row=False,
+)
+PHRASE_ODDS_NB = Column(
+    "phrase_odds_nb",
+    pa.float32(),
+    unit="nats/word",
+    meaning="mean Naive-Bayes log-odds, AI against human, of the document's n-grams",
+    null="as phrase_log_odds",
+    in_row=False,
+)
+PHRASE_ODDS_LR = Column(
+    "phrase_odds_lr",
+    pa.float32(),
+    unit="nats/word",
+    meaning="mean weight of the document's n-grams in a logistic regression of AI against human",
+    null="as phrase_log_odds",
+    in_row=False,
+)
+PHRASE_NGRAMS_KNOWN = Column(
+    "phrase_ngrams_known",
+    pa.list_(pa.int32(), MAX_ORDER),
+    unit="n-grams",
+    meaning="distinct n-grams a window of 1 … 4 words that the table of log-odds holds",
+    in_row=False,
+)
+
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
-class Phrases:
+class Phrases(Scorer):
     """`phrase_log_odds`, `phrase_hits_per_1k_words`, `phrases` and `artifacts`.
 
     The log-odds are the mean of the two that `odds` gives; both are handed on for the decision.
@@ -52,8 +105,8 @@ class Phrases:
         PHRASE_ODDS_LR,
         PHRASE_NGRAMS_KNOWN,
     )
-    languages: frozenset[str] = frozenset()
     min_words = 1
+    concurrent = True
 
     def __init__(self, models: Mapping[str, ModelFile]) -> None:
         self._models = models
@@ -65,9 +118,6 @@ class Phrases:
     def models(self) -> Mapping[str, str]:
         """The phrase lists; the tables of the languages are the caller's."""
         return self._digests
-
-    def prepare(self) -> None:
-        """Nothing to fetch."""
 
     def setup(self) -> None:
         """Reads the lists and compiles them, once."""
@@ -120,7 +170,21 @@ class Phrases:
             ),
         }
 
-    def ngrams(self, documents: Documents, i: int) -> list[tuple[str, float]]:
+    def spans(self, documents: Documents) -> list[Span]:
+        """Where the named patterns stand."""
+        hits, tokens = self.matcher.find(documents), documents.tokens
+        spans = []
+        for document, pattern, start, end in zip(
+            hits.document, hits.pattern, hits.start, hits.end, strict=True
+        ):
+            before = _decoded(tokens, int(tokens.text_starts[document]), int(start))
+            first = len(before)
+            last = first + len(_decoded(tokens, int(start), int(end)))
+            found = self.matcher.patterns[pattern]
+            spans.append(Span(int(document), first, last, found.category, found.name))
+        return spans
+
+    def weights(self, documents: Documents, i: int) -> list[tuple[str, float]]:
         """The n-grams of document i that the learned table knows, as text in lower case.
 
         With each the nats that it adds to the document's log-odds, all its counted places
@@ -138,8 +202,13 @@ def _spelled(tokens: Tokens, i: int, first: int, length: int) -> str:
     last = first + length
     inside = last < int(tokens.word_starts[i + 1])
     end = int(tokens.word_offsets[last]) if inside else int(tokens.text_starts[i + 1])
-    raw = bytes(tokens.data[int(tokens.word_offsets[first]) : end]).decode("utf-8", "replace")
+    raw = _decoded(tokens, int(tokens.word_offsets[first]), end)
     return " ".join(_WORD.findall(raw.lower()))
+
+
+def _decoded(tokens: Tokens, start: int, end: int) -> str:
+    """The bytes start … end of a batch as text."""
+    return bytes(tokens.data[start:end]).decode("utf-8", "replace")
 
 
 def _nullable(values: NDArray[Any]) -> pa.Array:
