@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lowbg.errors import ConfigError
 from lowbg.formats.base import Format, Opened, Output, Reader, Writer
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from lowbg.config import RunConfig
-    from lowbg.records import Payload
 
 
 class WetFormat:
