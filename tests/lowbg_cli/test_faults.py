@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from tests.lowbg_cli.shards import TEXT, numbered, pair
 from typer.testing import Result
 
 from lowbg_cli.configure import find_shards
@@ -31,23 +32,13 @@ from lowbg_cli.configure import find_shards
 Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[bytes]]
 
-TEXT = "We walked across the river on the stones, and the dogs ran ahead of us. " * 3
 REPORTS = {"report.json", "report.html", "manifest.json"}
 ROOT = os.geteuid() == 0
 
 
-def lines(count: int) -> bytes:
-    rows = [json.dumps({"id": i, "text": f"{i} {TEXT}", "language": "en"}) for i in range(count)]
-    return "".join(f"{row}\n" for row in rows).encode()
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for name in ("a", "b"):
-        (folder / f"{name}.jsonl").write_bytes(lines(300))
-    return folder
+    return pair(tmp_path)
 
 
 def kept(out: Path) -> dict[str, bytes]:
@@ -101,7 +92,7 @@ needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting isn't permitt
 def test_a_full_disk(command: str, run: Run, source: Path, tmp_path: Path) -> None:
     """A real one. What was written of the larger shard stays, to be gone on with, and so the disk
     stays full: not even the report has room."""
-    (source / "a.jsonl").write_bytes(lines(9_000))
+    (source / "a.jsonl").write_bytes(numbered(9_000))
     disk, after = tmp_path / "disk", tmp_path / "after"
     disk.mkdir()
     after.mkdir()
@@ -249,7 +240,7 @@ def test_an_input_that_vanishes_after_it_was_found(
     assert "No such file" in failed.stderr
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}
     assert run("verify", out).exit_code == 0
-    (source / "a.jsonl").write_bytes(lines(300))
+    (source / "a.jsonl").write_bytes(numbered(300))
     assert run("filter", source, "-o", out, "-q", "--resume").exit_code == 0
     assert kept(out) == whole
 
@@ -330,7 +321,7 @@ def test_a_shard_that_kills_every_worker(run: Run, source: Path, tmp_path: Path)
 @pytest.mark.parametrize("where", ["--ai-to", "--quarantine-to", "stdout"])
 def test_a_device_that_takes_nothing(where: str, start: Start, tmp_path: Path) -> None:
     shard = tmp_path / "a.jsonl"
-    shard.write_bytes(lines(3).replace(b"stones", b"stones, and the dogs ran, " * 20) + b"{\n")
+    shard.write_bytes(numbered(3).replace(b"stones", b"stones, and the dogs ran, " * 20) + b"{\n")
     bound = "1e9" if where == "--ai-to" else "0"  # All of it is AI, or nothing.
     args = ["filter", str(shard), "--rule", "thresholds", "--min-perplexity", bound]
     args += ["--min-burstiness", "-1", "--max-phrase-hits", "99"]

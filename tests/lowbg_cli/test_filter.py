@@ -4,33 +4,18 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from pydoc_data.topics import topics
 
 import pytest
 import zstandard
+from tests.lowbg_cli.shards import AI, HUMAN, dump, lines
 from typer.testing import Result
 
 Run = Callable[..., Result]
 
-HUMAN = sorted(topics.values(), key=len)[-20:]
-"""Prose that is on every machine: the topics of the language reference."""
-AI_FILE = Path(__file__).parents[2] / "examples" / "ai_styled.txt"
-AI = AI_FILE.read_text(encoding="utf-8").split("=====")[0]
-
-
-def lines(*texts: str) -> bytes:
-    """A JSONL shard of these documents."""
-    rows = [json.dumps({"id": i, "text": text, "language": "en"}) for i, text in enumerate(texts)]
-    return "".join(f"{row}\n" for row in rows).encode()
-
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
-    """Twenty human documents, a broken line, and an AI document."""
-    path = tmp_path / "in" / "dump.jsonl"
-    path.parent.mkdir()
-    path.write_bytes(lines(*HUMAN) + b"{broken\n" + lines(AI))
-    return path
+    return dump(tmp_path)
 
 
 def read(path: Path) -> bytes:

@@ -9,36 +9,21 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from pydoc_data.topics import topics
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from tests.lowbg_cli.shards import AI, HUMAN, dump, lines
 from typer.testing import Result
 
 Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[bytes]]
 
-HUMAN = sorted(topics.values(), key=len)[-20:]
-"""Prose that is on every machine: the topics of the language reference."""
-AI_FILE = Path(__file__).parents[2] / "examples" / "ai_styled.txt"
-AI = AI_FILE.read_text(encoding="utf-8").split("=====")[0]
-
-
-def lines(*texts: str) -> bytes:
-    """A JSONL shard of these documents."""
-    rows = [json.dumps({"id": i, "text": text, "language": "en"}) for i, text in enumerate(texts)]
-    return "".join(f"{row}\n" for row in rows).encode()
-
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
-    """Twenty human documents, a broken line, and an AI document."""
-    path = tmp_path / "in" / "dump.jsonl"
-    path.parent.mkdir()
-    path.write_bytes(lines(*HUMAN) + b"{broken\n" + lines(AI))
-    return path
+    return dump(tmp_path)
 
 
 SMALL_BATCHES = ("--batch-bytes", "4096")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lowbg_cli.shards import numbered, pair
 from typer.testing import Result
 
 from lowbg.errors import InputError
@@ -23,22 +24,12 @@ from lowbg.runs.stopping import STOP
 
 Run = Callable[..., Result]
 
-TEXT = "We walked across the river on the stones, and the dogs ran ahead of us. " * 3
 EVERY_BATCH = ("--batch-bytes", "20000", "--checkpoint-seconds", "0")
-
-
-def lines(count: int) -> bytes:
-    rows = [json.dumps({"id": i, "text": f"{i} {TEXT}", "language": "en"}) for i in range(count)]
-    return "".join(f"{row}\n" for row in rows).encode()
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for name in ("a", "b"):
-        (folder / f"{name}.jsonl").write_bytes(lines(300))
-    return folder
+    return pair(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +138,7 @@ def test_a_signal_ends_at_a_checkpoint(
     assert refused.exit_code == 2
     assert "--resume" in refused.stderr
     assert run(*args, "--resume").exit_code == 0
-    assert kept(out)["human/a.jsonl"] + kept(out)["ai/a.jsonl"] == lines(300)
+    assert kept(out)["human/a.jsonl"] + kept(out)["ai/a.jsonl"] == numbered(300)
     assert run("verify", out).exit_code == 0
 
 
@@ -201,7 +192,7 @@ def test_a_full_disk_costs_only_its_shard_and_resumes(
     source: Path, run: Run, tmp_path: Path
 ) -> None:
     """A limit on a file's size stands for a full disk: both end a write with an error."""
-    (source / "a.jsonl").write_bytes(lines(15_000))
+    (source / "a.jsonl").write_bytes(numbered(15_000))
     out = tmp_path / "out"
     args = ["filter", str(source), "-o", str(out), "-q", "--checkpoint-bytes", "200000"]
 
@@ -220,7 +211,7 @@ def test_a_full_disk_costs_only_its_shard_and_resumes(
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}
     assert run("verify", out).exit_code == 0
     assert run(*args, "--resume").exit_code == 0
-    assert kept(out)["human/a.jsonl"] + kept(out)["ai/a.jsonl"] == lines(15_000)
+    assert kept(out)["human/a.jsonl"] + kept(out)["ai/a.jsonl"] == numbered(15_000)
     assert run("verify", out).exit_code == 0
 
 

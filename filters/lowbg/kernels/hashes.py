@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lowbg.kernels.compiler import inlined
 
@@ -28,3 +29,19 @@ def extend(context: np.uint64, word: np.uint64) -> np.uint64:
     """Hash of the n-gram that has `context` as its head and `word` as its last word."""
     h = (context * GOLDEN) ^ word
     return (h ^ (h >> _S29)) * MIX_1
+
+
+def splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A bijective scramble of 64 bits, array by array: the finaliser of splitmix64.
+
+    Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
+    """
+    values = (values ^ (values >> np.uint64(30))) * MIX_1
+    values = (values ^ (values >> np.uint64(27))) * MIX_2
+    return values ^ (values >> np.uint64(31))
+
+
+def extend_each(contexts: NDArray[np.uint64], words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """`extend`, array by array."""
+    hashes = (contexts * GOLDEN) ^ words
+    return (hashes ^ (hashes >> _S29)) * MIX_1

@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.lowbg.decision.calibrations import CALIBRATION
 
-from lowbg.decision.calibration import FPR_GRID, Calibration, at_rate, highest, squash, unsquash
-
-CALIBRATION = Calibration(
-    mean=-0.4,
-    between=0.04,
-    within=9.0,
-    thresholds=(4.0, 3.5, 3.0, 2.5, 2.1, 1.7, 1.3, 0.8, 0.0),
-    intercept=-4.0,
-    slope=1.6,
-    min_words=75,
-)
+from lowbg.decision.calibration import FPR_GRID, at_rate, highest, squash, unsquash
 
 
 def test_z_is_comparable_across_lengths() -> None:

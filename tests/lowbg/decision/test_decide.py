@@ -9,23 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.lowbg.decision.calibrations import CALIBRATION
 
 from lowbg.config import FprBound, Policy, Rule, Thresholds
-from lowbg.decision.calibration import Calibration
 from lowbg.decision.decide import Decider, Decisions, Features, human_share_above
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
 
-CALIBRATION = Calibration(
-    mean=-0.4,
-    between=0.04,
-    within=9.0,
-    thresholds=(4.0, 3.5, 3.0, 2.5, 2.1, 1.7, 1.3, 0.8, 0.0),
-    intercept=-4.0,
-    slope=1.6,
-    min_words=75,
-)
 CODES = ("en", "it")
 PROSE = (500, 5, 20, 500, 0)
 

@@ -13,6 +13,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.kernels.hashes import GOLDEN, MIX_1
+
 Floats: TypeAlias = NDArray[np.float64]
 
 ZIPF_RANKS: Final = 1_000
@@ -36,11 +38,6 @@ class Grams:
         return np.asarray(np.bincount(self.codes, own, len(self.keys)), np.float64)
 
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX = np.uint64(0xBF58476D1CE4E5B9)
-_SHIFT = np.uint64(29)
-
-
 def grams(words: NDArray[np.uint64], documents: NDArray[np.int64], n: int) -> Grams:
     """The n-grams of consecutive words that lie in one document each.
 
@@ -49,8 +46,9 @@ def grams(words: NDArray[np.uint64], documents: NDArray[np.int64], n: int) -> Gr
     size = max(0, len(words) - n + 1)
     keys = words[:size]
     for k in range(1, n):
-        keys = ((keys * _GOLDEN) ^ words[k : k + size]) * _MIX
-        keys ^= keys >> _SHIFT
+        # Not `hashes.extend`: stored baselines have sums in the order of these.
+        keys = ((keys * GOLDEN) ^ words[k : k + size]) * MIX_1
+        keys ^= keys >> np.uint64(29)
     inside = documents[:size] == documents[len(words) - size :]
     distinct, codes = np.unique(keys[inside], return_inverse=True)
     return Grams(distinct, codes.astype(np.int64), documents[:size][inside])

@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.jobs.drift.diversity import Floats
+from lowbg.kernels.hashes import GOLDEN
 
 DISCOUNT: Final = 0.75
 VOCABULARY: Final = 2**20
 """Words that the uniform distribution is over: those of the sample and any others."""
-
-_PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def openings(words: NDArray[np.uint64], starts: NDArray[np.int64]) -> NDArray[np
     found = lengths.astype(np.uint64)
     for k in range(OPENING_WORDS):
         there = lengths > k
-        extended = (found[there] ^ words[starts[:-1][there] + k]) * _PRIME
+        extended = (found[there] ^ words[starts[:-1][there] + k]) * GOLDEN
         found[there] = extended ^ (extended >> np.uint64(32))
     return found
 

@@ -25,6 +25,7 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import ALONE, Workers, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.sampling import document_keys, named
 
 _COLUMNS = ("priority", "text", "id", "language", "date", "url")
 
@@ -146,13 +147,9 @@ class DrawTask:
 
 
 def priorities(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The random number of each document: splitmix64 (Steele et al. 2014) at its place."""
-    digest = hashlib.blake2b(f"{seed}\0{shard}".encode("utf-8", "surrogatepass"), digest_size=8)
-    start = np.full(len(records), int.from_bytes(digest.digest(), "little"), np.uint64)
-    z = start + (records.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)), np.uint64)
+    """The random number of each document of a shard."""
+    digest = hashlib.blake2b(named(seed, shard), digest_size=8).digest()
+    return document_keys(digest, records + 1)
 
 
 def _nothing() -> pa.Table:

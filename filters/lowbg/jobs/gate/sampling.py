@@ -26,6 +26,7 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.sampling import document_keys, named
 from lowbg.runs.shard import statistics_batch
 
 _METADATA = ("id", "language", "date", "url")
@@ -55,19 +56,9 @@ def scan_sample(job: GateJob, size: int, seed: int, observer: Observer = NOBODY)
     return replace(evidence, sample=Sample(size, documents, seed))
 
 
-def document_keys(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The sampling key of each record of a shard, uniform over 64 bits.
-
-    The finaliser of SplitMix64 (Steele, Lea & Flood 2014) over the record's place, from a start
-    that seed and shard give.
-    """
-    named = f"{seed}\0{shard}".encode("utf-8", "surrogatepass")
-    start = np.frombuffer(hashlib.sha256(named).digest()[:8], np.uint64)[0]
-    with np.errstate(over="ignore"):
-        x = start + records.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)), np.uint64)
+def keys_of(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The sampling key of each record of a shard, uniform over 64 bits."""
+    return document_keys(hashlib.sha256(named(seed, shard)).digest(), records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +115,7 @@ class _DrawTask:
         lowest = _Lowest(self.size)
         with ShardReading(Source(shard, self.config), None, on_progress) as reading:
             for step in reading:
-                lowest.add(step.batch, document_keys(self.seed, shard.name, step.batch.records))
+                lowest.add(step.batch, keys_of(self.seed, shard.name, step.batch.records))
         rows, result = lowest.rows(), reading.result()
         documents = reading.tally.records - reading.tally.quarantined
         if rows is None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.hashes import GOLDEN, MIX_1
+from lowbg.kernels.hashes import extend_each
 from lowbg.storage.files import naming
 from lowbg.text.tokens import Tokens
 
@@ -37,8 +37,7 @@ def bigrams(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     words = tokens.words
     if len(words) < 2:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    hashed = (words[:-1] * GOLDEN) ^ words[1:]
-    hashed = (hashed ^ (hashed >> np.uint64(29))) * MIX_1
+    hashed = extend_each(words[:-1], words[1:])
     document = np.repeat(np.arange(len(tokens)), tokens.words_per_document)
     inside = document[:-1] == document[1:]
     return (hashed[inside] >> np.uint64(64 - BITS)).astype(np.int64), document[:-1][inside]

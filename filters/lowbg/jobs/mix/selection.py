@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels import selection
-from lowbg.kernels.hashes import MIX_1, MIX_2
+from lowbg.kernels.hashes import splitmix64
 
 BLOCK: Final = 4 << 20
 """How many documents are sorted at once."""
@@ -55,14 +55,7 @@ def record_keys(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np
 
     Records of one shard never share one.
     """
-    return spread(np.asarray(records, np.uint64) + np.uint64(shard_key(seed, shard)))
-
-
-def spread(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A bijective scramble of 64 bits (the finaliser of splitmix64)."""
-    values = (values ^ (values >> np.uint64(30))) * MIX_1
-    values = (values ^ (values >> np.uint64(27))) * MIX_2
-    return values ^ (values >> np.uint64(31))
+    return splitmix64(np.asarray(records, np.uint64) + np.uint64(shard_key(seed, shard)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import pytest
 from lowbg.config import ExecutorName, FieldNames, Gate, GateGroup, Policy, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part, Scanned
-from lowbg.jobs.gate.sampling import Drawn, _Pool, document_keys, scan_sample
+from lowbg.jobs.gate.sampling import Drawn, _Pool, keys_of, scan_sample
 from lowbg.jobs.gate.scan import GateJob, scan
 from lowbg.runs.inputs import discover
 
@@ -171,7 +171,7 @@ def test_every_document_is_drawn_equally_often() -> None:
     drawn = np.zeros(200)
     for seed in range(400):
         keys = np.concatenate(
-            [document_keys(seed, "a", np.arange(150)), document_keys(seed, "b", np.arange(50))]
+            [keys_of(seed, "a", np.arange(150)), keys_of(seed, "b", np.arange(50))]
         )
         drawn[np.argsort(keys)[:50]] += 1
     expected = 400 * 50 / 200
@@ -180,7 +180,7 @@ def test_every_document_is_drawn_equally_often() -> None:
 
 
 def test_keys_are_spread_over_all_64_bits() -> None:
-    keys = document_keys(0, "shard", np.arange(100_000))
+    keys = keys_of(0, "shard", np.arange(100_000))
     assert len(set(keys.tolist())) == 100_000
     bits = (keys[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
     assert np.abs(bits.mean(axis=0) - 0.5).max() < 0.01
