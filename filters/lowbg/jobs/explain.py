@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lowbg.config import VERDICTS, Policy, RunConfig
+from lowbg.config import VERDICTS, RunConfig
 from lowbg.errors import ConfigError, InputError
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
@@ -109,12 +109,11 @@ class Explanation:
         return values
 
 
-def explain(text: str, *, language: str | None = None, policy: Policy | None = None) -> Explanation:
-    """What the scorers and the decision make of `text`.
+def explain(engine: Engine, text: str, *, language: str | None = None) -> Explanation:
+    """What the scorers and the decision of `engine` make of `text`.
 
     `language` (any usual tag) overrides the identified one.
     """
-    engine = Engine(policy or Policy()).setup()
     text = text.encode("utf-8", "replace").decode("utf-8")
     judged = _judge(engine, [text], language)
     decisions = judged.decisions

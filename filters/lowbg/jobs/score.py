@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -170,27 +170,36 @@ class RowFiles(ShardFiles):
         return super().end_shard()
 
 
-def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
-    """The rows of a judged batch, as its scorers declare them."""
+def document_columns(judged: Judged) -> dict[str, pa.Array]:
+    """What is known of judged documents, a column each: features, language, words and verdict."""
     decisions = judged.decisions
     codes = pa.array([*judged.documents.language_codes], pa.string())
     language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
     known = judged.documents.languages >= 0
-    own: dict[str, pa.Array] = {
-        schema.ID.name: batch.metadata.id,
-        schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
-        schema.RECORD.name: pa.array(batch.records, pa.int64()),
+    return {
+        **judged.columns,
         schema.LANGUAGE.name: codes.take(pa.array(language, pa.int64(), mask=~known)),
         schema.WORDS.name: pa.array(judged.documents.tokens.words_per_document, pa.int64()),
         schema.AI_SCORE.name: decisions.score,
         schema.VERDICT.name: pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
         schema.REASONS.name: decisions.reasons_array(),
     }
-    columns = {**judged.columns, **own}
-    wanted = judged.declared.schema
-    return pa.RecordBatch.from_arrays(
-        [columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted
-    )
+
+
+def as_rows(columns: Mapping[str, pa.Array], wanted: pa.Schema) -> pa.RecordBatch:
+    """The columns that a schema wants, in its order and types."""
+    arrays = [columns[name].cast(wanted.field(name).type) for name in wanted.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=wanted)
+
+
+def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
+    """The rows of a judged batch, as its scorers declare them."""
+    place: dict[str, pa.Array] = {
+        schema.ID.name: batch.metadata.id,
+        schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
+        schema.RECORD.name: pa.array(batch.records, pa.int64()),
+    }
+    return as_rows({**document_columns(judged), **place}, judged.declared.schema)
 
 
 def _rows(table: TableFormat, shard: str, batch: Batch, judged: Judged) -> Payload:
