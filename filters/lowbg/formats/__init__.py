@@ -113,6 +113,12 @@ def described_endings() -> str:
     return f"{', '.join(wrapped)}, plain or {codecs}, and {', '.join(bare)}"
 
 
+def titles() -> str:
+    """What formats there are, for people: "JSONL, WET or Parquet"."""
+    *others, last = (each.title for each in reversed(available()))
+    return f"{', '.join(others)} or {last}"
+
+
 def recognise(source: Opened) -> Format:
     """The format of an opened input, by its first bytes; it stays to be read from its beginning.
 

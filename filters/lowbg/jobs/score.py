@@ -28,7 +28,7 @@ from lowbg.runs.mapping import map_shards
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.run import DirectoryTask, StreamRun, open_run
 from lowbg.runs.shard import run_shard
-from lowbg.runs.sinks import Place, ShardFiles, check_inside
+from lowbg.runs.sinks import Outputs, Place, ShardFiles, check_inside
 from lowbg.storage.files import WrittenFile
 
 ROWS: Final = "rows"
@@ -102,7 +102,7 @@ class _ScoreStream(StreamRun):
         return _RowStream(place.shard, self._writer)
 
 
-class _RowStream:
+class _RowStream(Outputs):
     """Every document of a shard becomes a line of a stream, whatever its verdict."""
 
     def __init__(self, shard: str, writer: StreamWriter) -> None:
@@ -116,19 +116,10 @@ class _RowStream:
         self._writer.write(rows, np.ones(len(batch), np.bool_))
         return len(batch)
 
-    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
-        """Nothing: records that could not be read have no line; they are counted."""
-
     def end_shard(self) -> dict[str, WrittenFile]:
         """Flushes the stream."""
         self._writer.flush()
         return {}
-
-    def publish(self) -> None:
-        """Nothing: a stream has no name."""
-
-    def abort(self) -> None:
-        """Nothing: what was written is out."""
 
 
 class RowFiles(ShardFiles):
