@@ -164,7 +164,8 @@ class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a reader stands between two batches: what it needs to go on from there.
 
     `record` records, `line` − 1 lines and `offset` decompressed bytes lie behind it. `hinted`
-    records were looked at for `fields`; `damaged` are the row groups that could not be decoded.
+    records were looked at for `fields`; `damaged` are the row groups that could not be decoded, or
+    the record that the input ends within.
     """
 
     record: int

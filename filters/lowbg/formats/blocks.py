@@ -98,6 +98,8 @@ class BlockReader(Reader):
         self._held = b""
         self._ended = False
         self._fault: InputError | None = None
+        # The records that the input ended within: once they are behind, nothing else tells of it.
+        self._cut_records: tuple[int, ...] = ()
         self._rejected: list[Rejected] = []
         # The next record: its ordinal, and its offset in the shard.
         self._record = 0
@@ -126,13 +128,20 @@ class BlockReader(Reader):
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""
         fields = tuple(sorted(self.seen_fields))
-        return Position(self._record, offset=self._offset, hinted=self.hinted, fields=fields)
+        return Position(
+            self._record,
+            offset=self._offset,
+            hinted=self.hinted,
+            fields=fields,
+            damaged=self._cut_records,
+        )
 
     def start_at(self, position: Position) -> None:
         """Makes the first batch the one that followed `position`; call it before iterating."""
         self._record, self._offset = position.record, position.offset
         self.hinted = position.hinted
         self.seen_fields.update(position.fields)
+        self._cut_records = position.damaged
 
     def __iter__(self) -> Iterator[Batch]:
         missing = self._offset
@@ -145,6 +154,8 @@ class BlockReader(Reader):
             batch = self._batch(self._fill())
             if batch is not None:
                 yield batch
+        if self._fault is None and self._cut_records:
+            self._fault = self._cut(self._cut_records[0])
         if self._fault is not None:
             raise self._fault
 
@@ -192,7 +203,7 @@ class BlockReader(Reader):
             elif not isinstance(found, Broken) or self.resume(data, 1) >= 0:
                 break
             if max(size, len(data)) > self._max:
-                data = self._drop(self._extended(data, min(size, RAW_BYTES)), size)
+                data = self._drop(self._extended(data, min(size or RAW_BYTES, RAW_BYTES)), size)
                 data = self._extended(data, self._batch_bytes)
             else:
                 data = self._extended(data, size or len(data) + max(len(data), STEP_BYTES))
@@ -258,7 +269,8 @@ class BlockReader(Reader):
             error = found.error
         elif end < 0:
             reason, error = RejectReason.CUT, "the input ends within this record"
-            self._fault = self._fault or self._cut(self._record)
+            if self._fault is None:
+                self._fault = self._cut(self._record)
         end = len(data) if end < 0 else end
         if end - at > self._max:
             self._reject_too_large(end - at, self._offset + at, data[at : at + RAW_BYTES])
@@ -267,6 +279,7 @@ class BlockReader(Reader):
         return end
 
     def _cut(self, record: int) -> CutStreamError:
+        self._cut_records = (record,)
         return CutStreamError(
             f"{self.name}: ends within record {record}. The complete records before it were "
             "processed; fetch the file again to get the rest."
@@ -278,7 +291,7 @@ class BlockReader(Reader):
 
     def _reject_too_large(self, size: int, offset: int, raw: bytes) -> None:
         error = f"record of {size} bytes is above the limit of {self._max} bytes a record"
-        self._reject(RejectReason.TOO_LARGE, error, offset, raw)
+        self._reject(RejectReason.TOO_LARGE, error, offset, raw[:size])
 
     def _rejection(
         self, record: int, reason: RejectReason, error: str, offset: int, raw: bytes

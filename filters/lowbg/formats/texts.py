@@ -13,11 +13,21 @@ Refusals = dict[int, tuple[RejectReason, str]]
 """Why rows of a batch have no text that can be read, by their place in it."""
 
 
+def decoded(column: pa.Array) -> pa.Array:
+    """A dictionary's values in their places; any other column as it is."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    values = column.dictionary
+    if pa.types.is_string_view(values.type) or pa.types.is_binary_view(values.type):
+        # Arrow can't take from these; Polars has its categories in them.
+        values = values.cast(pa.large_binary())
+    return values.take(column.indices)
+
+
 def text_of(column: pa.Array | None) -> tuple[pa.LargeStringArray, Refusals]:
     """A text column as large strings, empty where refused, and why each of those rows was."""
     assert column is not None
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = decoded(column)
     # Arrow does not check that a Parquet string is UTF-8; the cast from binary does.
     binary = column.cast(pa.large_binary())
     refused: Refusals = {}

@@ -34,7 +34,7 @@ COMMON_ENTRIES: Final = ("quarantine", "report.json", "report.html", MANIFEST, c
 
 _LOCKS: Final = ("lock", "workers")
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
-"""What `writers.base.AtomicFile` calls a file that has no name yet."""
+"""What `storage.files.AtomicFile` calls a file that has no name yet."""
 
 GOES_ON: Final = (Existing.RESUME, Existing.INCREMENTAL)
 """What keeps a run that the directory holds."""

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from lowbg.config import FieldNames
 from lowbg.errors import FormatError
+from lowbg.formats.texts import decoded
 from lowbg.records import LIST, OBJECT, Metadata
 
 
@@ -78,8 +79,7 @@ def strings_of(column: pa.Array | None, rows: int) -> pa.StringArray:
     """A metadata column as strings: integers in decimal, dates in ISO form, others null."""
     if column is None:
         return pa.nulls(rows, pa.string())
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = decoded(column)
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         # In UTC: a cast in the column's own zone needs a time zone database.
