@@ -157,7 +157,10 @@ class StreamOutputs:
         config: RunConfig,
     ) -> None:
         if config.policy.unscored is Unscored.SEPARATE:
-            raise ConfigError("a stream has no output for unscored = separate. Use -o DIR instead.")
+            raise ConfigError(
+                "a stream has no output for unscored = separate. "
+                "Use a directory (`output=…`) instead."
+            )
         self._config = config
         self._human = StreamWriter(human)
         self._ai: JsonlWriter | None = None
@@ -172,7 +175,7 @@ class StreamOutputs:
         if not reader.format.takes_stream:
             raise ConfigError(
                 f"a stream takes lines only, and this input is {reader.format.title}. "
-                "Use -o DIR instead."
+                "Use a directory (`output=…`) instead."
             )
         return self
 

@@ -92,7 +92,7 @@ def test_pieces_of_a_sentencepiece_model(arpa: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="--kenlm FILE"):
+    with pytest.raises(ConfigError, match=r"`extras\.kenlm\.model=…`"):
         Kenlm(None).prepare()
     monkeypatch.setitem(__import__("sys").modules, "kenlm", None)
     with pytest.raises(ConfigError, match=r"pip install 'lowbg\[kenlm\]'"):

@@ -49,7 +49,7 @@ def device_of_this_process(wanted: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         why = str(error).split("\n", 1)[0]
-        raise ConfigError(f"--lm-device {wanted}: can't be used ({why})") from error
+        raise ConfigError(f"`extras.lm.device={wanted}`: can't be used ({why})") from error
     return device
 
 
@@ -82,8 +82,8 @@ class CausalModel:
         Raises `ModelError` where it can't be loaded, lacks weights, has no fast tokenizer, one
         with more tokens than the model has, or code of its own, and where it isn't causal.
         """
-        transformers = extras.load("transformers", extra="lm", wanted_by="--lm")
-        safetensors = extras.load("safetensors", extra="lm", wanted_by="--lm")
+        transformers = extras.load("transformers", extra="lm", wanted_by="`extras.lm.model`")
+        safetensors = extras.load("safetensors", extra="lm", wanted_by="`extras.lm.model`")
         transformers.utils.logging.disable_progress_bar()
         common = {"local_files_only": True, "trust_remote_code": False}
         self.label = folder.label
@@ -217,9 +217,9 @@ def check_same_tokens(observer: CausalModel, performer: CausalModel) -> None:
     )
     if not same:
         raise ConfigError(
-            f"--lm-performer {performer.label}: its tokens aren't those of {observer.label}; "
-            "Binoculars needs two models with one tokenizer, such as a base model and its chat "
-            "model"
+            f"`extras.lm.performer={performer.label}`: its tokens aren't those of "
+            f"{observer.label}; Binoculars needs two models with one tokenizer, such "
+            "as a base model and its chat model"
         )
 
 
