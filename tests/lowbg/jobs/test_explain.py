@@ -7,9 +7,10 @@ from pydoc_data.topics import topics
 
 import pytest
 
+import lowbg
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError, InputError
-from lowbg.jobs.explain import NGRAMS, explain, find_record
+from lowbg.jobs.explain import NGRAMS, find_record
 
 AI_STYLED = (
     "Certainly! Here is an overview. Renewable energy plays a crucial role in addressing the "
@@ -20,7 +21,7 @@ AI_STYLED = (
 
 
 def test_sentences_are_the_document_and_spans_are_in_them() -> None:
-    explanation = explain(AI_STYLED, language="en")
+    explanation = lowbg.Detector().explain(AI_STYLED, language="en")
 
     assert "".join(sentence.text for sentence in explanation.sentences) == AI_STYLED
     assert sum(sentence.words for sentence in explanation.sentences) == explanation.words
@@ -32,7 +33,7 @@ def test_sentences_are_the_document_and_spans_are_in_them() -> None:
 
 
 def test_the_heaviest_ngrams_are_words_of_the_document() -> None:
-    explanation = explain(AI_STYLED, language="en")
+    explanation = lowbg.Detector().explain(AI_STYLED, language="en")
     ai = [ngram.nats for ngram in explanation.ngrams if ngram.nats > 0]
     human = [ngram.nats for ngram in explanation.ngrams if ngram.nats < 0]
     assert (len(ai), len(human)) == NGRAMS
@@ -47,7 +48,7 @@ def test_the_heaviest_ngrams_are_words_of_the_document() -> None:
 
 @pytest.mark.parametrize(("text", "verdict"), [(AI_STYLED, "ai"), (topics["exceptions"], "human")])
 def test_the_score_stands_on_the_verdicts_side_of_the_threshold(text: str, verdict: str) -> None:
-    explanation = explain(text)
+    explanation = lowbg.Detector().explain(text)
     assert explanation.verdict == verdict
     assert explanation.ai_score is not None
     assert explanation.threshold is not None
@@ -57,7 +58,7 @@ def test_the_score_stands_on_the_verdicts_side_of_the_threshold(text: str, verdi
 
 @pytest.mark.parametrize("text", ["", " \n", "?!", "\ud800"])
 def test_text_without_words_has_no_sentences(text: str) -> None:
-    explanation = explain(text)
+    explanation = lowbg.Detector().explain(text)
     assert (explanation.verdict, explanation.ai_score) == ("unscored", None)
     assert explanation.sentences == ()
     assert explanation.ngrams == ()

@@ -20,8 +20,8 @@ from tests.pages import DOCS, blocks, read
 
 from lowbg import scorers
 from lowbg.config import RunConfig
+from lowbg.detector import Detector
 from lowbg.errors import FormatError
-from lowbg.jobs.explain import explain
 from lowbg.jobs.score import ScoreJob, score_shards
 from lowbg.report import merge_reports, read_json, write_html
 from lowbg.runs.inputs import discover
@@ -262,7 +262,7 @@ def test_a_new_file_is_a_scorer(drop: Drop, tmp_path: Path) -> None:
     assert list(row)[-2:] == ["shouted", "capitals"]
     assert (row["shouted"], row["capitals"]) == (["AWAY", "STAY"], 2)
 
-    explanation = explain(text)
+    explanation = Detector().explain(text)
     assert [(f.name, f.value) for f in explanation.features[-2:]] == [
         ("shouted", ["AWAY", "STAY"]), ("capitals", 2),
     ]  # fmt: skip
