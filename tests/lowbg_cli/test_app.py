@@ -31,6 +31,7 @@ COMMANDS = [
     "mix",
     "reserve",
     "scorers",
+    "warm-up",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias
 
 from lowbg.errors import InputError
 
@@ -122,6 +122,10 @@ class Format(Protocol):
 
     def count(self, path: Path) -> int:
         """How many records the finished file holds. Raises `InputError` where it is damaged."""
+        ...
+
+    def objects(self, payload: Payload) -> Iterator[dict[str, Any]]:
+        """Each record of a payload with its fields, as plain values."""
         ...
 
 

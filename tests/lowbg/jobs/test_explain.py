@@ -7,10 +7,11 @@ from pydoc_data.topics import topics
 
 import pytest
 
-import lowbg
-from lowbg.config import RunConfig
+from lowbg.config import Policy, RunConfig
 from lowbg.errors import ConfigError, InputError
-from lowbg.jobs.explain import NGRAMS, find_record
+from lowbg.jobs.explain import NGRAMS, Explanation, find_record
+from lowbg.jobs.explain import explain as explain_by
+from lowbg.runs.engine import Engine
 
 AI_STYLED = (
     "Certainly! Here is an overview. Renewable energy plays a crucial role in addressing the "
@@ -20,8 +21,12 @@ AI_STYLED = (
 ) * 3
 
 
+def explain(text: str, language: str | None = None) -> Explanation:
+    return explain_by(Engine(Policy()).setup(), text, language=language)
+
+
 def test_sentences_are_the_document_and_spans_are_in_them() -> None:
-    explanation = lowbg.Detector().explain(AI_STYLED, language="en")
+    explanation = explain(AI_STYLED, language="en")
 
     assert "".join(sentence.text for sentence in explanation.sentences) == AI_STYLED
     assert sum(sentence.words for sentence in explanation.sentences) == explanation.words
@@ -33,7 +38,7 @@ def test_sentences_are_the_document_and_spans_are_in_them() -> None:
 
 
 def test_the_heaviest_ngrams_are_words_of_the_document() -> None:
-    explanation = lowbg.Detector().explain(AI_STYLED, language="en")
+    explanation = explain(AI_STYLED, language="en")
     ai = [ngram.nats for ngram in explanation.ngrams if ngram.nats > 0]
     human = [ngram.nats for ngram in explanation.ngrams if ngram.nats < 0]
     assert (len(ai), len(human)) == NGRAMS
@@ -48,7 +53,7 @@ def test_the_heaviest_ngrams_are_words_of_the_document() -> None:
 
 @pytest.mark.parametrize(("text", "verdict"), [(AI_STYLED, "ai"), (topics["exceptions"], "human")])
 def test_the_score_stands_on_the_verdicts_side_of_the_threshold(text: str, verdict: str) -> None:
-    explanation = lowbg.Detector().explain(text)
+    explanation = explain(text)
     assert explanation.verdict == verdict
     assert explanation.ai_score is not None
     assert explanation.threshold is not None
@@ -58,7 +63,7 @@ def test_the_score_stands_on_the_verdicts_side_of_the_threshold(text: str, verdi
 
 @pytest.mark.parametrize("text", ["", " \n", "?!", "\ud800"])
 def test_text_without_words_has_no_sentences(text: str) -> None:
-    explanation = lowbg.Detector().explain(text)
+    explanation = explain(text)
     assert (explanation.verdict, explanation.ai_score) == ("unscored", None)
     assert explanation.sentences == ()
     assert explanation.ngrams == ()

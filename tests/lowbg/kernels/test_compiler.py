@@ -73,6 +73,10 @@ Cache.load_overload = (
     lambda self, sig, target: (target.refresh(), self._load_overload_(sig, target))[1]
 )
 """,
+    "an option": """
+from numba.core.cpu import CPUTargetOptions
+del CPUTargetOptions.__mro__[1].no_cfunc_wrapper
+""",
     "what a dispatcher keeps": """
 from numba.core.dispatcher import Dispatcher
 def set_cache(self, cache):

@@ -19,11 +19,12 @@ import pytest
 from tests.pages import DOCS, blocks, read
 
 from lowbg import scorers
-from lowbg.config import RunConfig
-from lowbg.detector import Detector
+from lowbg.config import Policy, RunConfig
 from lowbg.errors import FormatError
+from lowbg.jobs.explain import explain
 from lowbg.jobs.score import ScoreJob, score_shards
 from lowbg.report import merge_reports, read_json, write_html
+from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import discover
 from lowbg.runs.job import Outcome
 
@@ -262,7 +263,7 @@ def test_a_new_file_is_a_scorer(drop: Drop, tmp_path: Path) -> None:
     assert list(row)[-2:] == ["shouted", "capitals"]
     assert (row["shouted"], row["capitals"]) == (["AWAY", "STAY"], 2)
 
-    explanation = Detector().explain(text)
+    explanation = explain(Engine(Policy()).setup(), text)
     assert [(f.name, f.value) for f in explanation.features[-2:]] == [
         ("shouted", ["AWAY", "STAY"]), ("capitals", 2),
     ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lowbg.formats.base import Opened, Output, Reader, TableFormat, Writer
 
@@ -62,6 +63,16 @@ class JsonlFormat:
                 records += chunk.count(b"\n")
                 last = chunk[-1:]
         return records + (last != b"\n")
+
+    def objects(self, payload: Payload) -> Iterator[dict[str, Any]]:
+        """Each line's object."""
+        import json
+
+        from lowbg.records import BytesPayload
+
+        assert isinstance(payload, BytesPayload)
+        for start, end in zip(payload.starts.tolist(), payload.ends.tolist(), strict=True):
+            yield json.loads(payload.buffer[start:end].decode("utf-8-sig"))
 
     def payload_of(self, rows: pa.RecordBatch) -> Payload:
         """A line a row; float32 values in their shortest decimal form."""

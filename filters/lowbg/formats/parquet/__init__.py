@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lowbg.formats.base import Opened, Output, Reader, TableFormat, Writer
 
@@ -62,6 +63,13 @@ class ParquetFormat:
         import pyarrow.parquet as pq
 
         return int(pq.read_metadata(path).num_rows)
+
+    def objects(self, payload: Payload) -> Iterator[dict[str, Any]]:
+        """Each row as Python values."""
+        from lowbg.records import RowPayload
+
+        assert isinstance(payload, RowPayload)
+        yield from payload.rows.to_pylist()
 
     def payload_of(self, rows: pa.RecordBatch) -> Payload:
         """The rows themselves."""

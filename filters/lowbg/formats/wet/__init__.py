@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lowbg.errors import ConfigError
 from lowbg.formats.base import Format, Opened, Output, Reader, Writer
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from lowbg.config import RunConfig
+    from lowbg.records import Payload
 
 
 class WetFormat:
@@ -44,6 +46,11 @@ class WetFormat:
         from lowbg.formats.blocks import count_by_reading
 
         return count_by_reading(self, path)
+
+    def objects(self, payload: Payload) -> Iterator[dict[str, Any]]:
+        """Each document's headers by their names, with the fields that are called otherwise."""
+        objects: Iterator[dict[str, Any]] = _reading("WET").objects(payload)
+        return objects
 
 
 def _reading(name: str) -> ModuleType:

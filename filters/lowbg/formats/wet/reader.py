@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 from fastwarc.warc import HeaderMap
@@ -20,7 +20,7 @@ from lowbg.errors import FormatError
 from lowbg.formats.base import Format, Opened
 from lowbg.formats.blocks import Blank, BlockReader, Broken, Found, Short, Whole
 from lowbg.formats.wet import FORMAT
-from lowbg.records import Metadata
+from lowbg.records import BytesPayload, Metadata, Payload
 from lowbg.text import languages
 
 HEADER_BYTES: Final = 32 << 10
@@ -150,3 +150,17 @@ def _language(codes: bytes) -> str:
     """The first code, in lowbg's spelling where it has the language: "eng,fra" → "en"."""
     first = codes.decode("utf-8", "replace").partition(",")[0].strip()
     return languages.normalise(first) or first
+
+
+def objects(payload: Payload) -> Iterator[dict[str, Any]]:
+    """Each document's headers by their names, and `FIELDS`; all as strings."""
+    assert isinstance(payload, BytesPayload)
+    for i, (start, end) in enumerate(zip(payload.starts, payload.ends, strict=True)):
+        if payload.documents is not None and not payload.documents[i]:
+            continue
+        headers = HeaderMap()
+        content = payload.buffer.index(_END, start, end) + len(_END)
+        headers.parse(io.BytesIO(payload.buffer[start:content]))
+        own = {field: value for field in FIELDS if (value := _column([headers], field)[0].as_py())}
+        text = payload.buffer[content : end - len(_END)].decode("utf-8")
+        yield {**headers.to_dict(), **own, TEXT: text}

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from lowbg.config import FieldNames, RunConfig
 from lowbg.errors import ConfigError, FormatError
-from lowbg.formats import open_reader
 from lowbg.jobs.drift.check import Change, judge
 from lowbg.jobs.drift.diversity import Floats
 from lowbg.jobs.drift.profile import Z
 from lowbg.jobs.drift.settings import Limits
 from lowbg.runs.inputs import Shard
+from lowbg.runs.reading import ShardReading, Source
 
 COLUMN: Final = "lm_perplexity"
 REPLICATES: Final = 1_000
@@ -94,17 +94,20 @@ def _rows(shard: Shard) -> Iterator[dict[str, Any]]:
     needed = f"score the held-out documents with lowbg score --lm CHECKPOINT, for {COLUMN}"
     number = 0
     try:
-        with open_reader(path, RunConfig(fields=FieldNames(text="shard")), path) as reader:
-            for batch in reader:
+        source = Source(shard, RunConfig(fields=FieldNames(text="shard")))
+        with ShardReading(source) as reading:
+            for batch in (step.batch for step in reading):
                 if batch.rejected:
                     raise FormatError(
                         batch.rejected[0].message.removesuffix(" Record quarantined.")
                     )
-                for row in reader.format.objects(batch.payload):
+                for row in reading.opened.format.objects(batch.payload):
                     number += 1
                     if not {"shard", "record", COLUMN} <= row.keys():
                         raise FormatError(f"row {number} has no shard, record or {COLUMN}")
                     yield row
+        if reading.broken is not None:
+            raise reading.broken
     except FormatError as error:
         raise ConfigError(f"{path}: not rows of scores ({error}); {needed}") from error
 

@@ -114,6 +114,14 @@ def test_a_record_is_a_document_with_its_headers(batch_bytes: int) -> None:
     assert got.kept == records_of(wet(PAGES))
 
 
+def test_objects_are_headers_and_fields() -> None:
+    (batch,) = Read(wet(PAGES)).batches
+    objects = list(FORMAT.objects(batch.payload))
+    assert [each["text"] for each in objects] == [page.text.decode() for page in PAGES]
+    assert objects[0]["url"] == objects[0]["WARC-Target-URI"] == PAGES[0].url
+    assert (objects[0]["language"], "language" in objects[1]) == ("fr", False)
+
+
 def test_the_text_has_one_name() -> None:
     with pytest.raises(FormatError, match=r"no field 'content'; .* 'text', beside id, url"):
         opened(wet(PAGES), RunConfig(fields=FieldNames(text="content")))
