@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "mix": "mix_command",
     "reserve": "RESERVE",
     "scorers": "scorers_command",
+    "warm-up": "warm_up_command",
 }
 """The commands as `--help` lists them: the main job, its thresholds, what is done beside it.
 
@@ -48,7 +49,8 @@ Each lies in the module of its name, under the name that stands here.
 
 def find_command(name: str) -> Command | Group:
     """A command, or a group of them."""
-    found = getattr(importlib.import_module(f"lowbg_cli.commands.{name}"), COMMANDS[name])
+    module = importlib.import_module(f"lowbg_cli.commands.{name.replace('-', '_')}")
+    found = getattr(module, COMMANDS[name])
     assert isinstance(found, (Command, Group))
     return found
 

@@ -14,7 +14,7 @@ from lowbg.amounts import counted
 from lowbg.config import ExecutorName, Extras, Policy, Rule, RunConfig, Thresholds
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, declared, setting, with_changes
-from lowbg_cli import terminal
+from lowbg_cli import first_use, terminal
 from lowbg_cli.groups import Changes, changes_of, refuse
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def ready_workers(
     if executor is ExecutorName.PROCESSES and min(workers, len(shards)) > 1:
         from lowbg.runs.executors import server
 
-        if not server.start(module):
+        if not server.start(module, compiling=first_use.message()):
             # Workers are started afresh: they, too, import nothing from the current folder.
             os.environ.setdefault("PYTHONSAFEPATH", "1")
 

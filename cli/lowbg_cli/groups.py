@@ -30,7 +30,7 @@ from lowbg.settings import (
     setting_of,
     without_null,
 )
-from lowbg_cli import terminal
+from lowbg_cli import first_use, terminal
 from lowbg_cli.exits import ExitCode, ended
 from lowbg_cli.values import checker_of, converted, parsed_kind, parser_of
 from lowbg_cli.wording import Wording
@@ -212,6 +212,8 @@ class Command:
 
         def run(context: typer.Context, **values: Any) -> None:
             given = [option for option in self.options if _is_given(context, option.name)]
+
+            first_use.compile_together(quiet=any(option.flag == "--quiet" for option in given))
 
             def call() -> ExitCode:
                 return self.function(**self._filled(given, values))

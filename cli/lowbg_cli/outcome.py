@@ -121,7 +121,9 @@ def _why_none(problems: Sequence[Problem]) -> str:
 
     if all(problem.kind == ProblemKind.TOO_LARGE for problem in problems):
         return "All are larger than --max-record-bytes allows."
-    return "Is the input JSONL, an object a line, or Parquet, and does --text-field name the text?"
+    from lowbg.formats import titles
+
+    return f"Is the input {titles()}, and does --text-field name the text?"
 
 
 def undated(report: Report) -> str:

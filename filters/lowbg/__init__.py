@@ -1,6 +1,14 @@
 """lowbg keeps training data low-background.
 
-Importing this package loads nothing heavy; the public names below are loaded when first used.
+    import lowbg
+
+    lowbg.score(["Some text.", "Another one."])       # a pyarrow.Table, a row a text
+    detector = lowbg.Detector("policy.toml")          # keeps what it loaded
+    detector.score_table(table)                       # pyarrow, Polars, pandas, DuckDB, datasets
+    detector.explain("Some text.")
+
+Importing this package loads nothing heavy and changes nothing in the program that does; the public
+names below are loaded when first used.
 """
 
 from __future__ import annotations
@@ -9,39 +17,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowbg.config import Policy, RunConfig, Verdict
-    from lowbg.jobs.explain import Explanation, explain
-    from lowbg.jobs.filter import FilterJob, FilterStreamJob, filter_shards, filter_stream
+    from lowbg.config import Extras, FieldNames, Policy, RunConfig, Verdict
+    from lowbg.decision.policy import load_policy
+    from lowbg.detector import Detector, columns, score
+    from lowbg.jobs.explain import Explanation
+    from lowbg.jobs.filter import FilterJob, filter_shards
     from lowbg.jobs.score import ScoreJob, score_shards
-    from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard, discover
     from lowbg.runs.job import Outcome
+    from lowbg.schema import Column
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Engine": "runs.engine",
+    "Column": "schema",
+    "Detector": "detector",
     "Explanation": "jobs.explain",
+    "Extras": "config",
+    "FieldNames": "config",
     "FilterJob": "jobs.filter",
-    "FilterStreamJob": "jobs.filter",
     "Outcome": "runs.job",
     "Policy": "config",
     "RunConfig": "config",
     "ScoreJob": "jobs.score",
     "Shard": "runs.inputs",
     "Verdict": "config",
+    "columns": "detector",
     "discover": "runs.inputs",
-    "explain": "jobs.explain",
     "filter_shards": "jobs.filter",
-    "filter_stream": "jobs.filter",
+    "load_policy": "decision.policy",
+    "score": "detector",
     "score_shards": "jobs.score",
 }
 
 __all__ = [
-    "Engine",
+    "Column",
+    "Detector",
     "Explanation",
+    "Extras",
+    "FieldNames",
     "FilterJob",
-    "FilterStreamJob",
     "Outcome",
     "Policy",
     "RunConfig",
@@ -49,10 +64,11 @@ __all__ = [
     "Shard",
     "Verdict",
     "__version__",
+    "columns",
     "discover",
-    "explain",
     "filter_shards",
-    "filter_stream",
+    "load_policy",
+    "score",
     "score_shards",
 ]
 

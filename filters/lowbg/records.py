@@ -109,6 +109,12 @@ class Metadata:
     url: pa.StringArray
     others: Mapping[str, pa.StringArray] = field(default_factory=dict)
 
+    @classmethod
+    def unknown(cls, records: int, others: Sequence[str] = ()) -> Metadata:
+        """Of records that say nothing of themselves."""
+        none = pa.nulls(records, pa.string())
+        return cls(none, none, none, none, dict.fromkeys(others, none))
+
 
 @dataclass(frozen=True, slots=True)
 class KnownOrigin:

@@ -31,6 +31,7 @@ COMMANDS = [
     "mix",
     "reserve",
     "scorers",
+    "warm-up",
 ]
 
 
@@ -239,6 +240,7 @@ def test_data_cannot_take_a_closed_stream(
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     "args", [["scorers"], ["scorers", "--json"], ["--help"], ["--version"]], ids=" ".join

@@ -263,12 +263,14 @@ def _draw(
             f"{size.documents:,}"
         )
     if drawn.unread and not drawn.seen:
+        from lowbg.formats import titles
+
         seen = sorted({field for shard in drawn.shards for field in shard.seen_fields})
         fields = ", ".join(seen[:12])
         hint = (
             f"the fields there are: {fields}. Name the one that holds the text with --text-field."
             if fields
-            else "is the input JSONL, an object a line, or Parquet?"
+            else f"is the input {titles()}?"
         )
         raise InputError(f"none of {counted(drawn.unread, 'record')} could be read as text; {hint}")
     if drawn.unread and not quiet:

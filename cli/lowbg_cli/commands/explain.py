@@ -68,9 +68,10 @@ def explain_command(
     config = options.resolve()
     text, own_language = _read(choice, config)
 
-    from lowbg.jobs.explain import explain
+    from lowbg.detector import Detector
 
-    explanation = explain(text, language=choice.language or own_language, policy=config.policy)
+    detector = Detector(config.policy)
+    explanation = detector.explain(text, language=choice.language or own_language)
     if as_json:
         print(json.dumps(explanation.as_dict(), ensure_ascii=False, indent=2))
         return ExitCode.FINISHED

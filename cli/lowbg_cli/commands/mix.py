@@ -85,12 +85,12 @@ def mix_command(
         found.shards,
         own.output,
         config,
-        mix,
         count,
         by,
         existing=directory.existing,
         durability=directory.durability,
         command=command_line(),
+        mix=mix,
     )
     read = found.shards * 2
     if mix.select is MixSelect.NOVEL:

@@ -30,7 +30,7 @@ DEFAULT = "jsonl"
 
 CODEC_ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
 
-_SHARED = ("base", "blocks", "naming", "quarantine", "texts")
+_SHARED = ("base", "blocks", "columns", "naming", "quarantine", "texts")
 
 
 @cache
@@ -111,6 +111,12 @@ def described_endings() -> str:
     )
     codecs = ", ".join(CODEC_ENDINGS.values())
     return f"{', '.join(wrapped)}, plain or {codecs}, and {', '.join(bare)}"
+
+
+def titles() -> str:
+    """What formats there are, for people: "JSONL, WET or Parquet"."""
+    *others, last = (each.title for each in reversed(available()))
+    return f"{', '.join(others)} or {last}"
 
 
 def recognise(source: Opened) -> Format:

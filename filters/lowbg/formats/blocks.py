@@ -19,10 +19,15 @@ from numpy.typing import NDArray
 
 from lowbg.config import RunConfig
 from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputError
-from lowbg.formats.base import Annotations, Opened, Reader, Writer
+from lowbg.formats.base import Annotations, Format, Opened, Reader, Writer
 from lowbg.formats.texts import text_of
 from lowbg.records import Batch, BytesPayload, Metadata, Payload, Position, Rejected, RejectReason
-from lowbg.storage.compression import StreamState, open_output, resume_output
+from lowbg.storage.compression import (
+    StreamState,
+    open_binary,
+    open_output,
+    resume_output,
+)
 from lowbg.storage.decompression import STEP_BYTES
 from lowbg.storage.files import AtomicFile, Part, PartState, WrittenFile, naming, replace_file
 
@@ -324,6 +329,12 @@ class BlockReader(Reader):
             consumed=self._stream.consumed,
             blank=blank,
         )
+
+
+def count_by_reading(form: Format, path: Path) -> int:
+    """How many records, broken ones too, the reader of `form` finds in a file."""
+    with form.open_reader(Opened(open_binary(path), str(path)), RunConfig()) as reader:
+        return sum(len(b) + sum(rejected.count for rejected in b.rejected) for b in reader)
 
 
 def _gathered(data: bytes, spans: Sequence[tuple[int, int] | None]) -> pa.LargeBinaryArray:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lowbg.config import VERDICTS, Policy, RunConfig
+from lowbg.config import VERDICTS, RunConfig
 from lowbg.errors import ConfigError, InputError
-from lowbg.formats import open_reader
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
+from lowbg.runs.inputs import Shard
+from lowbg.runs.reading import ShardReading, Source
 from lowbg.scorers.base import Scorer
 from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.scorers.phrases import PHRASE_LOG_ODDS
@@ -108,12 +109,11 @@ class Explanation:
         return values
 
 
-def explain(text: str, *, language: str | None = None, policy: Policy | None = None) -> Explanation:
-    """What the scorers and the decision make of `text`.
+def explain(engine: Engine, text: str, *, language: str | None = None) -> Explanation:
+    """What the scorers and the decision of `engine` make of `text`.
 
     `language` (any usual tag) overrides the identified one.
     """
-    engine = Engine(policy or Policy()).setup()
     text = text.encode("utf-8", "replace").decode("utf-8")
     judged = _judge(engine, [text], language)
     decisions = judged.decisions
@@ -145,9 +145,8 @@ def find_record(
     The record is the one at the 0-based position `record`, or the first that has the identifier
     `id`; without either, the first. Raises `ConfigError` when there is none.
     """
-    reader = open_reader(path, config, path)
-    try:
-        for batch in reader:
+    with ShardReading(Source(Shard(path, path, 0), config)) as reading:
+        for batch in (step.batch for step in reading):
             if id is not None:
                 found = np.flatnonzero(np.asarray(batch.metadata.id.to_pylist(), object) == id)
             else:
@@ -158,8 +157,8 @@ def find_record(
             for rejected in batch.rejected:
                 if id is None and rejected.record == (record or 0):
                     raise InputError(rejected.message)
-    finally:
-        reader.close()
+    if reading.broken is not None:
+        raise reading.broken
     wanted = f"with the identifier {id!r}" if id is not None else f"number {record or 0}"
     raise ConfigError(f"{path} has no record {wanted}")
 

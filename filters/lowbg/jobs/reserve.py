@@ -29,11 +29,13 @@ import lowbg
 from lowbg.config import FieldNames, RunConfig
 from lowbg.decision.provenance import ProvenanceJudge
 from lowbg.errors import ConfigError, InputError
-from lowbg.formats import CODEC_ENDINGS, open_reader
+from lowbg.formats import CODEC_ENDINGS
 from lowbg.formats.base import Output, Reader, Writer
 from lowbg.records import Batch
 from lowbg.runs import manifest
+from lowbg.runs.inputs import Shard
 from lowbg.runs.manifest import Input, ListedFile, Manifest, ReserveNote, listed, totals_of
+from lowbg.runs.reading import ShardReading, Source
 from lowbg.storage.files import WrittenFile, file_digest, naming, replace_file, sync_directory
 from lowbg.storage.locks import run_lock
 
@@ -124,13 +126,12 @@ def append(root: Path, files: Iterable[tuple[Path, str]], config: RunConfig) -> 
         adding = _Adding(store, ProvenanceJudge(config.policy))
         try:
             for path, name in files:
-                reader = open_reader(path, config, name)
                 adding.begin(name)
-                try:
-                    for batch in reader:
-                        adding.add(batch, reader)
-                finally:
-                    reader.close()
+                with _reading(path, name, config) as reading:
+                    for step in reading:
+                        adding.add(step.batch, reading.opened)
+                if reading.broken is not None:
+                    raise reading.broken
             adding.end_pack()
         finally:
             adding.abort()
@@ -379,25 +380,32 @@ def _writer(root: Path, reader: Reader) -> Writer:
 def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
     """Adds a pack of what is left of `pack` without the removed documents, if anything is."""
     path = store.root / pack.file.path
-    reader = open_reader(path, config, str(path))
-    writer = _writer(store.root, reader)
+    writer: Writer | None = None
     names: list[bytes] = []
     try:
-        for batch in reader:
-            if batch.rejected:
-                raise InputError(f"{path}: {batch.rejected[0].message} Nothing was removed.")
-            rows = [row.tobytes() for row in names_of(batch)]
-            keep = np.array([row.hex() not in store.removed for row in rows], np.bool_)
-            writer.write(batch.payload, keep)
-            names += [row for row, kept in zip(rows, keep.tolist(), strict=True) if kept]
+        with _reading(path, str(path), config) as reading:
+            for batch in (step.batch for step in reading):
+                if batch.rejected:
+                    raise InputError(f"{path}: {batch.rejected[0].message} Nothing was removed.")
+                rows = [row.tobytes() for row in names_of(batch)]
+                keep = np.array([row.hex() not in store.removed for row in rows], np.bool_)
+                writer = writer or _writer(store.root, reading.opened)
+                writer.write(batch.payload, keep)
+                names += [row for row, kept in zip(rows, keep.tolist(), strict=True) if kept]
+        if reading.broken is not None:
+            raise reading.broken
         if len(names) + int(pack.holds(_rows(store.removed)).sum()) != len(pack.rows):
             raise InputError(f"{path}: isn't what its names say. Nothing was removed.")
-        if names:
+        if names and writer is not None:
             written = writer.commit()
             store.adopt(store.root / written.path, names, pack.entry.source)
     finally:
-        writer.abort()
-        reader.close()
+        if writer is not None:
+            writer.abort()
+
+
+def _reading(path: Path, name: str, config: RunConfig) -> ShardReading:
+    return ShardReading(Source(Shard(str(path), name, 0), config))
 
 
 def _rows(names: Iterable[str]) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from lowbg.runs.mapping import map_shards
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.run import DirectoryTask, StreamRun, open_run
 from lowbg.runs.shard import run_shard
-from lowbg.runs.sinks import Place, ShardFiles, check_inside
+from lowbg.runs.sinks import Outputs, Place, ShardFiles, check_inside
 from lowbg.storage.files import WrittenFile
 
 ROWS: Final = "rows"
@@ -102,7 +102,7 @@ class _ScoreStream(StreamRun):
         return _RowStream(place.shard, self._writer)
 
 
-class _RowStream:
+class _RowStream(Outputs):
     """Every document of a shard becomes a line of a stream, whatever its verdict."""
 
     def __init__(self, shard: str, writer: StreamWriter) -> None:
@@ -116,19 +116,10 @@ class _RowStream:
         self._writer.write(rows, np.ones(len(batch), np.bool_))
         return len(batch)
 
-    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
-        """Nothing: records that could not be read have no line; they are counted."""
-
     def end_shard(self) -> dict[str, WrittenFile]:
         """Flushes the stream."""
         self._writer.flush()
         return {}
-
-    def publish(self) -> None:
-        """Nothing: a stream has no name."""
-
-    def abort(self) -> None:
-        """Nothing: what was written is out."""
 
 
 class RowFiles(ShardFiles):
@@ -179,27 +170,36 @@ class RowFiles(ShardFiles):
         return super().end_shard()
 
 
-def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
-    """The rows of a judged batch, as its scorers declare them."""
+def document_columns(judged: Judged) -> dict[str, pa.Array]:
+    """What is known of judged documents, a column each: features, language, words and verdict."""
     decisions = judged.decisions
     codes = pa.array([*judged.documents.language_codes], pa.string())
     language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
     known = judged.documents.languages >= 0
-    own: dict[str, pa.Array] = {
-        schema.ID.name: batch.metadata.id,
-        schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
-        schema.RECORD.name: pa.array(batch.records, pa.int64()),
+    return {
+        **judged.columns,
         schema.LANGUAGE.name: codes.take(pa.array(language, pa.int64(), mask=~known)),
         schema.WORDS.name: pa.array(judged.documents.tokens.words_per_document, pa.int64()),
         schema.AI_SCORE.name: decisions.score,
         schema.VERDICT.name: pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
         schema.REASONS.name: decisions.reasons_array(),
     }
-    columns = {**judged.columns, **own}
-    wanted = judged.declared.schema
-    return pa.RecordBatch.from_arrays(
-        [columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted
-    )
+
+
+def as_rows(columns: Mapping[str, pa.Array], wanted: pa.Schema) -> pa.RecordBatch:
+    """The columns that a schema wants, in its order and types."""
+    arrays = [columns[name].cast(wanted.field(name).type) for name in wanted.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=wanted)
+
+
+def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
+    """The rows of a judged batch, as its scorers declare them."""
+    place: dict[str, pa.Array] = {
+        schema.ID.name: batch.metadata.id,
+        schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
+        schema.RECORD.name: pa.array(batch.records, pa.int64()),
+    }
+    return as_rows({**document_columns(judged), **place}, judged.declared.schema)
 
 
 def _rows(table: TableFormat, shard: str, batch: Batch, judged: Judged) -> Payload:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import inlined
+from lowbg.kernels.compiler import part
 from lowbg.kernels.hashes import PRIME
 from lowbg.kernels.vectors import load, store
 
@@ -24,13 +24,13 @@ LATIN, CYRILLIC, CHINESE, PLAIN = range(4)
 LOW_16 = np.uint32(0xFFFF)
 
 
-@inlined
+@part
 def utf8_length(cp: int) -> int:
     """Bytes of a folded character."""
     return 1 if cp < 0x80 else 2 if cp < 0x800 else 3
 
 
-@inlined
+@part
 def code_point(data: NDArray[np.uint8], at: int) -> Any:
     """The character at `at` as the folding tables know it, and its bytes.
 
@@ -72,13 +72,13 @@ def code_point(data: NDArray[np.uint8], at: int) -> Any:
     return cp, size
 
 
-@inlined
+@part
 def is_ascii_letter(byte: int) -> bool:
     """Whether the byte is one of A–Z and a–z: a LETTER in every folding table."""
     return 97 <= byte | 32 <= 122
 
 
-@inlined
+@part
 def extend_ascii(
     h: np.uint64,
     data: NDArray[np.uint8],

@@ -30,6 +30,7 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type
 import numba
 import numpy as np
 
+from lowbg.kernels import together
 from lowbg.kernels.arrays import Layout
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -42,8 +43,6 @@ SELDOM: set[str] = set()
 
 _MOVED = (ImportError, AttributeError, TypeError)
 """What comes of reaching into insides that have moved."""
-
-_on_missing: Callable[[str], bool] | None = None
 
 
 def kernel(function: Kernel) -> Kernel:
@@ -68,14 +67,32 @@ def _name(function: Callable[..., Any]) -> str:
 
 def part(function: Kernel) -> Kernel:
     """A function that kernels call, compiled by itself and not kept: it is part of what is."""
-    made: Any = numba.njit(nogil=True)(function)
+    made: Any = _jit(function)
     return cast(Kernel, made)
 
 
 def inlined(function: Kernel) -> Kernel:
     """A function whose code becomes part of that of the kernels that call it."""
-    made: Any = numba.njit(nogil=True, inline="always")(function)
+    made: Any = _jit(function, inline="always")
     return cast(Kernel, made)
+
+
+def _jit(function: Callable[..., Any], **options: Any) -> Any:
+    return numba.njit(nogil=True, **_options(), **options)(function)
+
+
+@cache
+def _options() -> dict[str, Any]:
+    """What else numba is told, where it knows of it: nobody calls kernels from C.
+
+    Without the code for that they compile a tenth faster.
+    """
+    with contextlib.suppress(*_MOVED):
+        from numba.core.cpu import CPUTargetOptions
+
+        if hasattr(CPUTargetOptions, "no_cfunc_wrapper"):
+            return {"no_cfunc_wrapper": True}
+    return {}
 
 
 def types_of(function: Callable[..., Any]) -> tuple[Any, ...]:
@@ -149,7 +166,7 @@ def private_folder(temporary: Path) -> Path | None:
 
 def _kept(function: Callable[..., Any]) -> Any:
     """The function, compiled when it is called, and kept where there is a place for it."""
-    made: Any = numba.njit(nogil=True)(function)
+    made: Any = _jit(function)
     try:
         made._cache  # noqa: B018 - that it is there.
         made._cache = _cache_class()(function)
@@ -166,7 +183,7 @@ def _keep_plainly(function: Callable[..., Any]) -> Any:
     So it is compiled again where a file beside the kernels tells of another stamp.
     """
     try:
-        made: Any = numba.njit(nogil=True, cache=True)(function)
+        made: Any = _jit(function, cache=True)
         folder = Path(made.stats.cache_path)
         told = folder / f"{function.__module__}.{function.__name__}.stamp"
         stamp = f"{numba.__version__} {_stamp_of(function)}"
@@ -174,7 +191,7 @@ def _keep_plainly(function: Callable[..., Any]) -> Any:
             made.recompile()  # Of what is loaded there is nothing yet: it forgets what is kept.
             told.write_text(stamp)
     except (RuntimeError, OSError):  # There is no place.
-        return numba.njit(nogil=True)(function)
+        return _jit(function)
     return made
 
 
@@ -214,8 +231,10 @@ def _cache_class() -> Any:
             """The compiled version for these types of arguments; null where it isn't kept."""
             try:
                 found = self._load(*told)
-                if found is None and _on_missing is not None and _on_missing(self._kernel):
-                    found = self._load(*told)
+                if found is None and together() is not None:
+                    from lowbg.kernels import crew
+
+                    found = self._load(*told) if crew.before_compiling(self._kernel) else None
             except _MOVED:
                 found = None
             if found is not None:
@@ -235,9 +254,3 @@ def _cache_class() -> Any:
             return key in self._cache_file._load_index()  # type: ignore[no-untyped-call]
 
     return Kept
-
-
-def on_missing(told: Callable[[str], bool] | None) -> None:
-    """Before a kernel is compiled, `told` gets its name; true from it says: look again."""
-    global _on_missing
-    _on_missing = told

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import inlined
+from lowbg.kernels.compiler import part
 
 SEED = np.uint64(0xCBF29CE484222325)
 PRIME = np.uint64(0x100000001B3)
@@ -16,7 +18,7 @@ _S29 = np.uint64(29)
 _S32 = np.uint64(32)
 
 
-@inlined
+@part
 def mix(h: np.uint64) -> np.uint64:
     """A bijective scramble of 64 bits (the finaliser of splitmix64, shortened by one shift)."""
     h = (h ^ (h >> _S32)) * MIX_1
@@ -24,7 +26,14 @@ def mix(h: np.uint64) -> np.uint64:
     return h ^ (h >> _S32)
 
 
-@inlined
+def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """`mix` of every value, outside of kernels: there a call would compile it, at every start."""
+    kernel: Any = mix
+    found: NDArray[np.uint64] = kernel.py_func(values)
+    return found
+
+
+@part
 def extend(context: np.uint64, word: np.uint64) -> np.uint64:
     """Hash of the n-gram that has `context` as its head and `word` as its last word."""
     h = (context * GOLDEN) ^ word

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lowbg.kernels.arrays import Text
 from lowbg.kernels.characters import code_point, extend_ascii, is_ascii_letter
-from lowbg.kernels.compiler import inlined, kernel, part
+from lowbg.kernels.compiler import kernel, part
 from lowbg.kernels.hashes import PRIME, SEED, mix
 from lowbg.kernels.scanning import WIDTH, ascii_letters, equal_bytes
 from lowbg.kernels.vectors import load, store
@@ -117,7 +117,7 @@ def decide(
     return best
 
 
-@inlined
+@part
 def _vote(
     row: int,
     bounds: NDArray[np.int32],

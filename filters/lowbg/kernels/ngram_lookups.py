@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import inlined, part
+from lowbg.kernels.compiler import part
 from lowbg.kernels.hashes import extend
 from lowbg.kernels.tables import bucket_of, fetch_ahead, lowest_match, match_eight, match_four
 
@@ -44,7 +44,7 @@ def hash_ngrams(words: NDArray[np.uint64], order: int, hashes: NDArray[np.uint64
             longer[t + 1] = extend(shorter[t], words[t + 1])
 
 
-@inlined
+@part
 def entry_of(pairs: NDArray[np.uint32], at: np.uint64, matches: np.uint64) -> Any:
     """Payload and `HIT` of an n-gram whose `matches` are among the four slots from `at` on."""
     slot = np.uint64(pairs[at + lowest_match(matches)])

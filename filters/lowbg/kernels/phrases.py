@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels.arrays import Rows, Text
-from lowbg.kernels.compiler import inlined, kernel, part
+from lowbg.kernels.compiler import kernel, part
 from lowbg.kernels.hashes import extend
 from lowbg.kernels.scanning import WIDTH, equal_bytes
 from lowbg.kernels.vectors import load
@@ -42,13 +42,13 @@ class Tables(NamedTuple):
     patterns: NDArray[np.int32]
 
 
-@inlined
+@part
 def _bit(bits: NDArray[np.uint64], h: np.uint64) -> Any:
     """A number whose lowest bit says whether `h` was added."""
     return load(bits, (h >> _SIX) & _LOW_10) >> (h & _LOW_6)
 
 
-@inlined
+@part
 def _add(bits: NDArray[np.uint64], h: np.uint64) -> None:
     bits[(h >> _SIX) & _LOW_10] |= _ONE << (h & _LOW_6)
 

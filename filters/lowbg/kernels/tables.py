@@ -20,7 +20,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import inlined, seldom
+from lowbg.kernels.compiler import part, seldom
 from lowbg.kernels.vectors import address, bits_of, every, lowest, prefetch, vector_at
 
 BUCKET = 4
@@ -30,7 +30,7 @@ _FINGERPRINT_SHIFT = np.uint64(48)
 _ONE = np.uint32(1)
 
 
-@inlined
+@part
 def find(slots: NDArray[np.uint32], h: np.uint64) -> Any:
     """The place of the slot that holds the hash `h`, or −1 where none does."""
     fingerprint = np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE
@@ -42,7 +42,7 @@ def find(slots: NDArray[np.uint32], h: np.uint64) -> Any:
     return -1
 
 
-@inlined
+@part
 def probe(slots: NDArray[np.uint32], h: np.uint64) -> Any:
     """The two payload bytes stored under the hash `h`, or −1 where there are none."""
     at = find(slots, h)
@@ -137,31 +137,31 @@ _compare_four: Any = _comparison(4)
 _compare_eight: Any = _comparison(8)
 
 
-@inlined
+@part
 def bucket_of(pairs: NDArray[np.uint32], h: np.uint64) -> Any:
     """Which bucket of a table made by `paired` would hold the hash `h`."""
     return h & np.uint64(len(pairs) // 8 - 1)
 
 
-@inlined
+@part
 def fetch_ahead(pairs: NDArray[np.uint32], h: np.uint64) -> None:
     """Asks for the cache line of the bucket that would hold the hash `h`."""
     prefetch(pairs, bucket_of(pairs, h) << np.uint64(3))
 
 
-@inlined
+@part
 def match_four(pairs: NDArray[np.uint32], at: np.uint64, h: np.uint64) -> Any:
     """Which of the four slots from `at` on hold the hash `h`: bit k stands for slot `at` + k."""
     return _compare_four(pairs, at, np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE)
 
 
-@inlined
+@part
 def match_eight(pairs: NDArray[np.uint32], at: np.uint64, h: np.uint64) -> Any:
     """`match_four` of both tables at once: eight slots, eight bits."""
     return _compare_eight(pairs, at, np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE)
 
 
-@inlined
+@part
 def lowest_match(matches: np.uint64) -> Any:
     """The slot, 0 … 3, of the lowest of four match bits; 3 where there is none."""
     return np.uint64(lowest(matches | np.uint64(8)))

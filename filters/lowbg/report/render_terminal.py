@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import IO
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from lowbg.amounts import bytes_text, count_text, counted, duration_text, share_text
 from lowbg.report.collect import Report
+from lowbg.report.console import open_console, safe_text
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import BarLine, Line, visible
 from lowbg.report.sections.runs import SECTION as RUNS
@@ -28,7 +28,6 @@ _STYLES = {
     "warning": "yellow",
     "strong": "bold",
 }
-_ASCII = str.maketrans({"·": "|", "–": "-", "…": "...", "█": "#", "▌": "#", "≥": ">="})
 _BAR_COLUMNS = 24
 
 
@@ -46,19 +45,10 @@ def render_terminal(
     NO_COLOR is set; `color` forces or forbids it. Control characters from the data are written
     out, never sent.
     """
-    console = Console(
-        file=stream,
-        width=width,
-        force_terminal=True if color else None,
-        no_color=None if color is None else not color,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=False,
-    )
+    console = open_console(stream, width, color)
     plain = console.options.ascii_only
     for row in _packed(_headline(report), console.width):
-        console.print(_text(row, plain, "bold"))
+        console.print(safe_text(row, plain, "bold"))
     lines = [
         line
         for section in sections()
@@ -107,12 +97,12 @@ def _bars(lines: Sequence[BarLine], plain: bool, width: int) -> RenderableType:
         style = _STYLES.get(line.style, "")
         halves = round(2 * columns * (line.share or 0.0))
         cells = [
-            _text(f"  {line.label}", plain, style),
-            _text(count_text(line.count), plain),
-            _text(share_text(line.share), plain),
+            safe_text(f"  {line.label}", plain, style),
+            safe_text(count_text(line.count), plain),
+            safe_text(share_text(line.share), plain),
         ]
         if columns:
-            cells.append(_text("█" * (halves // 2) + "▌" * (halves % 2), plain, style))
+            cells.append(safe_text("█" * (halves // 2) + "▌" * (halves % 2), plain, style))
         grid.add_row(*cells)
     return grid
 
@@ -124,9 +114,11 @@ def _grid(lines: Sequence[Line], plain: bool, width: int) -> RenderableType:
     room = width - 4 - max(len(line.label) for line in lines)
     for line in lines:
         warning = line.style == "warning"
-        label = _text(f"  {line.label}", plain, _STYLES["warning" if warning else "unscored"])
+        label = safe_text(f"  {line.label}", plain, _STYLES["warning" if warning else "unscored"])
         rows = "\n".join(_packed([visible(item) for item in line.items], room))
-        grid.add_row(label, _text(rows, plain, "bold" if line.style == "strong" else "", keep="\n"))
+        grid.add_row(
+            label, safe_text(rows, plain, "bold" if line.style == "strong" else "", keep="\n")
+        )
     return grid
 
 
@@ -139,11 +131,3 @@ def _packed(items: Sequence[str], room: int) -> list[str]:
         else:
             rows.append(item)
     return rows
-
-
-def _text(text: str, plain: bool, style: str = "", keep: str = "") -> Text:
-    """Text that a stream without Unicode can take, too."""
-    text = visible(text, keep)
-    if plain:
-        text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
-    return Text(text, style)

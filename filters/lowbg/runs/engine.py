@@ -89,7 +89,6 @@ class Engine:
         self, policy: Policy, extras: Extras = NO_EXTRAS, *, third_parties: bool = True
     ) -> None:
         self.policy = policy
-        self.extras = extras
         self._third_parties = third_parties
         self.models: Mapping[str, ModelFile] = {
             code: open_embedded(code) for code in embedded_names() if code in languages.CODES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 from lowbg.config import Changed, Durability, ExecutorName, Existing, RunConfig
 from lowbg.report import Report
@@ -14,25 +14,6 @@ from lowbg.runs.mapping import Workers
 
 if TYPE_CHECKING:
     from lowbg.jobs.reserve import Reserved
-
-
-class Asked(Protocol):
-    """What a report says of every job: its configuration, its command line, what it left out."""
-
-    @property
-    def config(self) -> RunConfig:
-        """How the shards are read and judged."""
-        ...
-
-    @property
-    def command(self) -> str:
-        """The command line; empty where there is none."""
-        ...
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """Files that discovery passed over."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,12 @@ class ShardReading:
             self.reader.close()
 
     @property
+    def opened(self) -> Reader:
+        """The shard's reader, once a batch came from it."""
+        assert self.reader is not None
+        return self.reader
+
+    @property
     def seconds(self) -> tuple[float, float]:
         """Wall-clock time and this process's CPU time so far, those before the checkpoint too."""
         return time.perf_counter() - self._clock, time.process_time() - self._cpu_clock

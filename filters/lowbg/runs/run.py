@@ -15,28 +15,26 @@ from typing import Self
 import lowbg
 from lowbg.config import Durability, RunConfig, as_dict
 from lowbg.errors import OutputError
-from lowbg.formats.base import Reader
 from lowbg.report import collect, read_json
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine, Judge, policy_digest
 from lowbg.runs.inputs import Shard
-from lowbg.runs.job import Asked, Job, Outcome, StreamJob
+from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.machine import available_cores
 from lowbg.runs.mapping import Ended, Workers, failed_shard
 from lowbg.runs.progress import Observer, OnProgress
 from lowbg.runs.reading import Source
 from lowbg.runs.resume import Earlier, take_stock
-from lowbg.runs.shard import Outputs, run_shard
-from lowbg.runs.sinks import Place
+from lowbg.runs.shard import ShardTask, run_shard
 from lowbg.storage.locks import share_of_worker
 
 _FAILURES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class DirectoryTask:
+class DirectoryTask(ShardTask):
     """What is done with each shard of a run into the directory `output`; `open_outputs` says where.
 
     A worker judges with `judge`, which `start` loads.
@@ -71,10 +69,6 @@ class DirectoryTask:
     def source(self, shard: Shard) -> Source:
         """How a shard is read."""
         return Source(shard, self.config)
-
-    def open_outputs(self, place: Place, reader: Reader) -> Outputs:
-        """Opens where a shard's records go."""
-        raise NotImplementedError
 
 
 @contextmanager
@@ -153,28 +147,29 @@ def _failures(shards: Sequence[ShardResult]) -> list[str]:
     return messages[:_FAILURES_NAMED] + ([f"and {more:,} more"] if more > 0 else [])
 
 
-class StreamRun:
+class StreamRun(ShardTask):
     """A run into one stream, in this process; `open_outputs` says what becomes of a shard."""
 
     def __init__(self, job: StreamJob) -> None:
         engine = Engine(job.config.policy, job.config.extras)
         engine.prepare()
-        self.judge = engine.setup()
+        self._engine = engine.setup()
         self._job = job
         self._clock = RunClock()
+
+    @property
+    def judge(self) -> Engine:
+        """What says of documents what they are."""
+        return self._engine
 
     def source(self, shard: Shard) -> Source:
         """How a shard is read."""
         return Source(shard, self._job.config, self._job.stdin)
 
-    def open_outputs(self, place: Place, reader: Reader) -> Outputs:
-        """Opens where a shard's records go."""
-        raise NotImplementedError
-
     def outcome(self, results: Sequence[ShardResult]) -> Outcome:
         """What the run came to."""
-        info = self._clock.info(self._job, self.judge, None)
-        return Outcome(collect(info, results, self.judge.columns.bins), tuple(results))
+        info = self._clock.info(self._job, self._engine, None)
+        return Outcome(collect(info, results, self._engine.columns.bins), tuple(results))
 
 
 class RunClock:
@@ -183,7 +178,7 @@ class RunClock:
     def __init__(self) -> None:
         self._started, self._clock = dt.datetime.now(dt.UTC), time.perf_counter()
 
-    def info(self, job: Asked, engine: Engine | None, workers: Workers | None) -> RunInfo:
+    def info(self, job: Job | StreamJob, engine: Engine | None, workers: Workers | None) -> RunInfo:
         """What the report says.
 
         `engine` is null where nothing was judged, `workers` where there is one stream.

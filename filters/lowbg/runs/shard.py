@@ -8,8 +8,8 @@ records out, or `ConservationError` is raised and nothing is put under a final n
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from lowbg.errors import (
     StoppedError,
 )
 from lowbg.formats.base import Reader
-from lowbg.records import Batch, Payload, Position, Rejected
+from lowbg.records import Batch, Position
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
 from lowbg.runs.cascade import SENT_NAMES
@@ -33,70 +33,28 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.overlap import Step
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
-from lowbg.runs.sinks import Place
+from lowbg.runs.sinks import Outputs, Place
 from lowbg.runs.stopping import STOP
-from lowbg.storage.files import PartState, WrittenFile
+from lowbg.storage.files import WrittenFile
 
 _log = logging.getLogger(__name__)
 
 
-class Outputs(Protocol):
-    """Where a shard's records go; made per shard, or once for a whole stream."""
-
-    def write(self, batch: Batch, judged: Judged) -> int:
-        """Appends the batch's documents where their verdicts say; returns how many it took."""
-        ...
-
-    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
-        """Appends records that could not be read."""
-        ...
-
-    def end_shard(self) -> dict[str, WrittenFile]:
-        """Makes a shard's own files whole and durable, by output; `publish` gives them names."""
-        ...
-
-    def publish(self) -> None:
-        """Puts what `end_shard` finished under its final names."""
-        ...
-
-    def abort(self) -> None:
-        """Lets go of what is not finished."""
-        ...
-
-
-@runtime_checkable
-class ResumableOutputs(Outputs, Protocol):
-    """Outputs that a later run can go on with: files of a shard's own, not a stream."""
-
-    def checkpoint(self, turn: int) -> dict[str, PartState]:
-        """Makes what was written durable, and says by output how far it is."""
-        ...
-
-
-@runtime_checkable
-class CopyingOutputs(Outputs, Protocol):
-    """Outputs that hold records as they were stored, in the input's own format."""
-
-    def pass_on(self, payload: Payload) -> None:
-        """Appends what a batch without documents holds for every output."""
-        ...
-
-
-class ShardTask(Protocol):
+class ShardTask(ABC):
     """What a command makes of a shard's records."""
 
     @property
+    @abstractmethod
     def judge(self) -> Judge:
         """What says of documents what they are."""
-        ...
 
+    @abstractmethod
     def source(self, shard: Shard) -> Source:
         """How the shard is read."""
-        ...
 
+    @abstractmethod
     def open_outputs(self, place: Place, reader: Reader) -> Outputs:
         """Opens where the shard's records go, at the point where a checkpoint left them."""
-        ...
 
 
 def run_shard(
@@ -190,7 +148,7 @@ class _ShardRun:
             behind = step.position
             # Before the next batch is made, this one has to be gone.
             del step
-            if self._journal is not None and isinstance(outputs, ResumableOutputs):
+            if self._journal is not None:
                 stop = STOP.asked  # Once: what is asked for later is noticed after the next batch.
                 if stop or self._journal.due(self._tally.text_bytes):
                     self._save(self._journal, behind, outputs)
@@ -200,7 +158,7 @@ class _ShardRun:
         if broken is None or self._journal is None or broken.problem.lasting:
             return
         # Another run may read on from here: nothing of this one gets a name.
-        if behind is not None and isinstance(outputs, ResumableOutputs):
+        if behind is not None:
             self._save(self._journal, behind, outputs)
         raise broken
 
@@ -212,7 +170,7 @@ class _ShardRun:
             outputs.quarantine(self._shard.name, batch.rejected)
         if judged is not None:
             self._tally.routed += outputs.write(batch, judged)
-        elif isinstance(outputs, CopyingOutputs):
+        else:
             outputs.pass_on(batch.payload)
 
     def _put_in_place(self, outputs: Outputs) -> ShardResult:
@@ -230,7 +188,7 @@ class _ShardRun:
         self._kept = False
         return result
 
-    def _save(self, journal: Journal, position: Position, outputs: ResumableOutputs) -> None:
+    def _save(self, journal: Journal, position: Position, outputs: Outputs) -> None:
         self._turn += 1
         seconds, cpu_seconds = self._reading.seconds
         journal.save(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,41 @@ class Place:
         return None if self.journal is None else self.journal.part(name, self.checkpoint)
 
 
-class ShardFiles:
+class Outputs(ABC):
+    """Where a shard's records go; made per shard, or once for a whole stream.
+
+    What isn't overridden does nothing, as suits a stream: it has no files of a shard's own.
+    """
+
+    @abstractmethod
+    def write(self, batch: Batch, judged: Judged) -> int:
+        """Appends the batch's documents where their verdicts say; returns how many it took."""
+
+    def pass_on(self, payload: Payload) -> None:  # noqa: B027
+        """Appends what a batch without documents holds for every output in the input's format."""
+
+    def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:  # noqa: B027
+        """Appends records that could not be read."""
+
+    def checkpoint(self, turn: int) -> dict[str, PartState]:
+        """Makes what was written durable, and says by output how far it is.
+
+        Asked only where there is a journal, for a later run to go on with.
+        """
+        return {}
+
+    def end_shard(self) -> dict[str, WrittenFile]:
+        """Makes a shard's own files whole and durable, by output; `publish` gives them names."""
+        return {}
+
+    def publish(self) -> None:  # noqa: B027
+        """Puts what `end_shard` finished under its final names."""
+
+    def abort(self) -> None:  # noqa: B027
+        """Lets go of what is not finished; parts stay."""
+
+
+class ShardFiles(Outputs):
     """A shard's own files below `root`: a writer by part, and a quarantine if there must be one.
 
     Whoever derives from it opens `writers`, within `opening`, and writes.
@@ -142,7 +177,7 @@ def open_writer(
     return reader.format.open_writer(reader, output)
 
 
-class StreamOutputs:
+class StreamOutputs(Outputs):
     """Human lines to a stream; AI lines to a file or nowhere; the rest of the files on request.
 
     One object serves all shards of a run. `ai` may be null only where the caller was told to
@@ -201,9 +236,6 @@ class StreamOutputs:
             self._ai.join()
         return {}
 
-    def publish(self) -> None:
-        """Nothing to put in place yet; see `commit`."""
-
     def commit(self) -> tuple[WrittenFile, ...]:
         """Commits the files beside the stream."""
         files: list[WrittenFile] = []
@@ -215,9 +247,6 @@ class StreamOutputs:
             if written is not None:
                 files.append(written)
         return tuple(files)
-
-    def abort(self) -> None:
-        """Does nothing: a shard's end isn't the stream's end; see `discard`."""
 
     def discard(self) -> None:
         """Removes what was not committed."""

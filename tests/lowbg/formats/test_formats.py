@@ -21,6 +21,7 @@ from lowbg.formats import (
     open_reader,
     open_text,
     recognise_file,
+    titles,
 )
 
 
@@ -70,3 +71,4 @@ def test_endings_come_from_the_formats() -> None:
     assert ".parquet.gz" not in endings()
     assert all(ending in described_endings() for each in available() for ending in each.endings)
     assert available()[-1].name == "jsonl"
+    assert titles() == "JSONL, WET or Parquet"

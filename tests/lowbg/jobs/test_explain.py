@@ -7,9 +7,11 @@ from pydoc_data.topics import topics
 
 import pytest
 
-from lowbg.config import RunConfig
+from lowbg.config import Policy, RunConfig
 from lowbg.errors import ConfigError, InputError
-from lowbg.jobs.explain import NGRAMS, explain, find_record
+from lowbg.jobs.explain import NGRAMS, Explanation, find_record
+from lowbg.jobs.explain import explain as explain_by
+from lowbg.runs.engine import Engine
 
 AI_STYLED = (
     "Certainly! Here is an overview. Renewable energy plays a crucial role in addressing the "
@@ -17,6 +19,10 @@ AI_STYLED = (
     "energy security. “It is important to note that the transition requires careful planning.” "
     "In conclusion, embracing renewable energy is essential for a sustainable future. "
 ) * 3
+
+
+def explain(text: str, language: str | None = None) -> Explanation:
+    return explain_by(Engine(Policy()).setup(), text, language=language)
 
 
 def test_sentences_are_the_document_and_spans_are_in_them() -> None:

@@ -73,6 +73,10 @@ Cache.load_overload = (
     lambda self, sig, target: (target.refresh(), self._load_overload_(sig, target))[1]
 )
 """,
+    "an option": """
+from numba.core.cpu import CPUTargetOptions
+del CPUTargetOptions.__mro__[1].no_cfunc_wrapper
+""",
     "what a dispatcher keeps": """
 from numba.core.dispatcher import Dispatcher
 def set_cache(self, cache):
@@ -130,6 +134,7 @@ def test_a_kernel_is_compiled_again_when_what_it_is_made_of_changes(
     assert run(small, moved)[:2] == (35, 1)
 
 
+@pytest.mark.slow
 def test_places(small: Path, tmp_path: Path) -> None:
     assert Path(run(small)[2]) == small / "__pycache__"
     own = run(small, NUMBA_CACHE_DIR=str(tmp_path / "own"))[2]
@@ -154,6 +159,7 @@ def block(package: Path) -> None:
     (package / "__pycache__").write_text("")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", ["nothing", "a place's class"])
 def test_nowhere(small: Path, tmp_path: Path, moved: str) -> None:
     (small / "__pycache__").write_text("")

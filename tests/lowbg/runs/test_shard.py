@@ -16,12 +16,12 @@ from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import Progress
 from lowbg.runs.reading import Source
-from lowbg.runs.shard import run_shard
-from lowbg.runs.sinks import Place
+from lowbg.runs.shard import ShardTask, run_shard
+from lowbg.runs.sinks import Outputs, Place
 from lowbg.storage.files import WrittenFile
 
 
-class Counting:
+class Counting(Outputs):
     """Takes what it is given, less `lost` records, and says that it wrote less `unwritten`."""
 
     def __init__(self, lost: int = 0, unwritten: int = 0) -> None:
@@ -46,12 +46,15 @@ class Counting:
         self.aborted = True
 
 
-class Task:
+class Task(ShardTask):
     """Puts every record into the outputs that it is given."""
 
     def __init__(self, outputs: Counting) -> None:
-        self.judge = Engine(Policy()).setup()
         self.outputs = outputs
+
+    @property
+    def judge(self) -> Engine:
+        return Engine(Policy()).setup()
 
     def source(self, shard: Shard) -> Source:
         return Source(shard, RunConfig(batch_bytes=64))

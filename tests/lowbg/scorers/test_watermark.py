@@ -137,6 +137,7 @@ def test_a_tokenizer_that_is_not_there_is_not_asked_for_in_vain(
     assert asked == [("org/mine", "v1", False)]
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
     pytest.importorskip("transformers", reason="needs the extra lm")

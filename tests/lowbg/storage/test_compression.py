@@ -246,6 +246,7 @@ def test_output_depends_on_content_alone(pieces: list[int], codec: str) -> None:
     assert read_all(once) == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_output_does_not_depend_on_chunks_for_any_codec(codec: str) -> None:
     content = TEXT + NOISE

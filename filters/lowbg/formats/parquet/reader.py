@@ -18,18 +18,16 @@ import pyarrow.parquet as pq
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError, InputError
 from lowbg.formats.base import Format, Reader
-from lowbg.formats.parquet import FORMAT, int96
-from lowbg.formats.parquet.columns import (
+from lowbg.formats.columns import (
     check_text_column,
     column_at,
-    other_of,
-    strings_of,
+    metadata_of,
 )
+from lowbg.formats.parquet import FORMAT, int96
 from lowbg.formats.parquet.layout import ParquetLayout
 from lowbg.formats.texts import text_of, utf8_lengths
 from lowbg.records import (
     Batch,
-    Metadata,
     Position,
     Rejected,
     RejectReason,
@@ -221,7 +219,7 @@ class ParquetReader(Reader):
         return Batch(
             records=ordinals,
             text=text,
-            metadata=self._metadata(rows),
+            metadata=metadata_of(rows, self._fields),
             sizes=sizes,
             payload=RowPayload(rows),
             rejected=rejected,
@@ -250,22 +248,11 @@ class ParquetReader(Reader):
         return Batch(
             records=empty,
             text=pa.array([], pa.large_string()),
-            metadata=self._metadata(rows),
+            metadata=metadata_of(rows, self._fields),
             sizes=empty,
             payload=RowPayload(rows),
             rejected=[rejected],
             consumed=consumed,
-        )
-
-    def _metadata(self, rows: pa.RecordBatch) -> Metadata:
-        return Metadata(
-            id=strings_of(column_at(rows, self._fields.id), len(rows)),
-            language=strings_of(column_at(rows, self._fields.language), len(rows)),
-            date=strings_of(column_at(rows, self._fields.date), len(rows)),
-            url=strings_of(column_at(rows, self._fields.url), len(rows)),
-            others={
-                name: other_of(column_at(rows, name), len(rows)) for name in self._fields.others
-            },
         )
 
 

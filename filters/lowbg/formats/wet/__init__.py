@@ -43,11 +43,9 @@ class WetFormat:
 
     def count(self, path: Path) -> int:
         """Documents, and what is broken."""
-        from lowbg.config import RunConfig
-        from lowbg.storage.compression import open_binary
+        from lowbg.formats.blocks import count_by_reading
 
-        with self.open_reader(Opened(open_binary(path), str(path)), RunConfig()) as reader:
-            return sum(len(b) + sum(r.count for r in b.rejected) for b in reader)
+        return count_by_reading(self, path)
 
     def objects(self, payload: Payload) -> Iterator[dict[str, Any]]:
         """Each document's headers by their names, with the fields that are called otherwise."""

@@ -11,20 +11,19 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import orjson
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lowbg.errors import ConfigError, InputError, cause
+from lowbg.config import FieldNames, RunConfig
+from lowbg.errors import ConfigError, FormatError
 from lowbg.jobs.drift.check import Change, judge
 from lowbg.jobs.drift.diversity import Floats
 from lowbg.jobs.drift.profile import Z
 from lowbg.jobs.drift.settings import Limits
 from lowbg.runs.inputs import Shard
+from lowbg.runs.reading import ShardReading, Source
 
 COLUMN: Final = "lm_perplexity"
 REPLICATES: Final = 1_000
@@ -55,7 +54,7 @@ class Scored:
 
 
 def read_scores(shards: Sequence[Shard]) -> Scored:
-    """The rows of `lowbg score --lm` (JSONL or Parquet), in the order of their keys.
+    """The rows of `lowbg score --lm`, in the order of their keys.
 
     Raises `ConfigError` for rows without `lm_perplexity` or with one that isn't finite and above 0,
     and for a document that comes twice; `InputError` for a file that can't be read.
@@ -92,21 +91,26 @@ def read_scores(shards: Sequence[Shard]) -> Scored:
 
 def _rows(shard: Shard) -> Iterator[dict[str, Any]]:
     """Every row of a file of scores; each has a shard, a record and `COLUMN`."""
-    path = Path(shard.path)
+    path = shard.path
     needed = f"score the held-out documents with lowbg score and `extras.lm.model=…`, for {COLUMN}"
+    number = 0
     try:
-        if path.suffix.lower() == ".parquet":
-            rows = pq.read_table(path).to_pylist()
-        else:
-            rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({cause(error)})") from error
-    except ValueError as error:
+        source = Source(shard, RunConfig(fields=FieldNames(text="shard")))
+        with ShardReading(source) as reading:
+            for batch in (step.batch for step in reading):
+                if batch.rejected:
+                    raise FormatError(
+                        batch.rejected[0].message.removesuffix(" Record quarantined.")
+                    )
+                for row in reading.opened.format.objects(batch.payload):
+                    number += 1
+                    if not {"shard", "record", COLUMN} <= row.keys():
+                        raise FormatError(f"row {number} has no shard, record or {COLUMN}")
+                    yield row
+        if reading.broken is not None:
+            raise reading.broken
+    except FormatError as error:
         raise ConfigError(f"{path}: not rows of scores ({error}); {needed}") from error
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not {"shard", "record", COLUMN} <= row.keys():
-            raise ConfigError(f"{path}: row {number} has no shard, record or {COLUMN}; {needed}")
-        yield row
 
 
 def compare_scores(baseline: Scored, now: Scored, limits: Limits) -> Change:

@@ -14,7 +14,7 @@ from rich.text import Text
 from lowbg.amounts import count_text
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
 from lowbg.jobs.gate.texts import found_text, limit_text, subject_text
-from lowbg.report.sections.base import visible
+from lowbg.report.console import open_console, safe_text
 
 _STYLES: Final = {
     Status.PASS: "green",
@@ -25,7 +25,6 @@ _STYLES: Final = {
 _LABELS: Final = {
     Status.PASS: "pass", Status.UNDECIDED: "undecided", Status.FAIL: "FAIL", Status.ERROR: "ERROR",
 }  # fmt: skip
-_ASCII: Final = str.maketrans({"–": "-", "…": "...", "·": "|"})
 _INDENT: Final = 13
 _PARTS_APART: Final = 3
 """More parts of one rule that pass are one row."""
@@ -37,17 +36,9 @@ def render_terminal(
     result: GateResult, stream: IO[str], *, width: int | None = None, color: bool | None = None
 ) -> None:
     """Prints the table to `stream`; `width` in columns, `color` forced or forbidden."""
-    console = Console(
-        file=stream,
-        width=width,
-        force_terminal=True if color else None,
-        no_color=None if color is None else not color,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
+    console = open_console(stream, width, color)
     plain = console.options.ascii_only
-    console.print(_text(subject_text(result), plain, "bold"))
+    console.print(safe_text(subject_text(result), plain, "bold"))
     bad = [
         (finding, (finding.name, found_text(finding), limit_text(finding)))
         for status in (Status.ERROR, Status.FAIL, Status.UNDECIDED)
@@ -57,20 +48,20 @@ def render_terminal(
     columns = [max((cell_len(row[i]) for _, row in [*bad, *good]), default=0) for i in range(3)]
     narrow = _INDENT + sum(columns) + 4 > console.width
     for finding, row in [*bad, *good]:
-        label = _text(f"  {_LABELS[finding.status]:<11}", plain, _STYLES[finding.status])
+        label = safe_text(f"  {_LABELS[finding.status]:<11}", plain, _STYLES[finding.status])
         if narrow:
-            console.print(Text.assemble(label, _text(row[0], plain)))
+            console.print(Text.assemble(label, safe_text(row[0], plain)))
             _below(console, f"{row[1]}, {row[2]}", plain)
         else:
             cells = [f"{cell}{' ' * (columns[i] - cell_len(cell))}" for i, cell in enumerate(row)]
-            console.print(Text.assemble(label, _text("  ".join(cells), plain)))
+            console.print(Text.assemble(label, safe_text("  ".join(cells), plain)))
         for line in (finding.reason, *(place.text for place in finding.places)):
             if line:
                 _below(console, line, plain)
 
 
 def _below(console: Console, text: str, plain: bool) -> None:
-    console.print(Padding(_text(text, plain, "bright_black"), (0, 0, 0, _INDENT)))
+    console.print(Padding(safe_text(text, plain, "bright_black"), (0, 0, 0, _INDENT)))
 
 
 def _passing(findings: Sequence[Finding]) -> list[tuple[Finding, Row]]:
@@ -85,10 +76,3 @@ def _passing(findings: Sequence[Finding]) -> list[tuple[Finding, Row]]:
         name = f"{rule}: {count_text(len(parts))} parts"
         rows.append((highest, (name, f"highest {found_text(highest)}", limit_text(highest))))
     return rows
-
-
-def _text(text: str, plain: bool, style: str = "") -> Text:
-    text = visible(text)
-    if plain:
-        text = text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
-    return Text(text, style)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -72,14 +72,9 @@ def scan(job: GateJob, observer: Observer = NOBODY) -> Evidence:
     """
     engine = Engine(job.config.policy)
     engine.prepare()
-    found = map_shards(ScanTask(job.reading), job.shards, job.crew, observer, engine)
-    return gather(job, scanned_in_order(job, found))
-
-
-def scanned_in_order(job: GateJob, ends: Iterable[Ended[Scanned]]) -> list[Scanned]:
-    """What was found in each shard, in the job's order."""
+    ends = map_shards(ScanTask(job.reading), job.shards, job.crew, observer, engine)
     found = {ended.shard: scanned_of(ended) for ended in ends}
-    return [found[shard] for shard in job.shards]
+    return gather(job, [found[shard] for shard in job.shards])
 
 
 def scanned_of(ended: Ended[Scanned]) -> Scanned:

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import lowbg
-from lowbg.config import Durability, ExecutorName, Existing, Mix, MixSelect, RunConfig, as_dict
+from lowbg.config import Mix, MixSelect, as_dict
 from lowbg.errors import ConservationError, InputError, LowbgError, OutputError
 from lowbg.formats.naming import output_name
 from lowbg.jobs.mix import ngrams, weights
@@ -30,7 +29,8 @@ from lowbg.runs.checkpoints import MixRecord, key_of
 from lowbg.runs.directory import COMMON_ENTRIES, Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
-from lowbg.runs.mapping import ALONE, Ended, Task, Workers, failed_shard, map_shards
+from lowbg.runs.job import Job
+from lowbg.runs.mapping import ALONE, Ended, Task, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.resume import differences, refuse_changes
 from lowbg.runs.run import RunClock
@@ -45,24 +45,10 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class MixJob:
+class MixJob(Job):
     """One mix into a directory; `shards` as `inputs.find` names them."""
 
-    shards: tuple[Shard, ...]
-    output: Path
-    config: RunConfig
     mix: Mix = field(default_factory=Mix)
-    workers: int = 1
-    executor: ExecutorName = ExecutorName.PROCESSES
-    existing: Existing = Existing.REFUSE
-    durability: Durability = field(default_factory=Durability)
-    command: str = ""
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def crew(self) -> Workers:
-        """Who does it."""
-        return Workers(self.workers, self.executor)
 
 
 @dataclass(frozen=True, slots=True)

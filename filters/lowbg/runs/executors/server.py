@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lowbg.errors import LowbgError
+from lowbg.runs.machine import available_cores
 
 PRELOADED = "lowbg.runs.executors.preloaded"
 """What the server imports before the first fork: it calls `prepare`."""
@@ -42,17 +43,20 @@ ENVIRONMENT = {
 """What is set for the server, and for nothing else."""
 
 _PARENT, _FOLDER = "LOWBG_SERVER_PARENT", "LOWBG_SERVER_FOLDER"
-"""What the server is told through its environment: who starts it, where its socket is."""
+_COMPILING = "LOWBG_SERVER_COMPILING"
+"""What the server is told through its environment: who starts it, where its socket is, and what it
+says on stderr when something has to be compiled."""
 
 _PR_SET_PDEATHSIG = 1
 
 _started = False
 
 
-def start(*modules: str) -> bool:
+def start(*modules: str, compiling: str = "") -> bool:
     """Starts the server, which gets ready on its own; true if workers will come from it.
 
-    It imports `modules`, where the workers' tasks are at home. Does nothing where it runs already.
+    It imports `modules`, where the workers' tasks are at home, and says `compiling` on stderr where
+    kernels have to be compiled. Does nothing where it runs already.
     Only on Linux, where no system library forbids to fork, and only from the main thread: with the
     thread that started it the server ends.
     """
@@ -68,7 +72,7 @@ def start(*modules: str) -> bool:
         if not _started:
             # multiprocessing complains at its end where the folder that it removes is gone.
             util.Finalize(None, os.makedirs, (folder, 0o700, True), exitpriority=0)
-        told = {_PARENT: str(os.getpid()), _FOLDER: folder}
+        told = {_PARENT: str(os.getpid()), _FOLDER: folder, _COMPILING: compiling}
         with _environment(**ENVIRONMENT, **told):
             with _held_back():
                 resource_tracker.ensure_running()  # It lets signals through when it has started.
@@ -148,13 +152,23 @@ def prepare() -> None:
     gc.disable()
     parent = int(os.environ.pop(_PARENT, os.getppid()))
     _end_with_parent(parent, os.environ.pop(_FOLDER, ""))
+    compiling = os.environ.pop(_COMPILING, "")
     with contextlib.suppress(Exception):
         from lowbg.config import Policy
+        from lowbg.kernels import crew
         from lowbg.runs.engine import Engine
 
-        Engine(Policy(), third_parties=False).warm_up()
+        with crew.at_work(available_cores(), lambda: _say(compiling)):
+            Engine(Policy(), third_parties=False).warm_up()
     gc.freeze()
     gc.enable()
+
+
+def _say(text: str) -> None:
+    if text and sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
 
 def let_signals_through() -> None:

@@ -100,7 +100,7 @@ def test_few_documents_are_refused(tmp_path: Path) -> None:
     [
         ('{"shard": "a", "record": 0}\n', "row 1 has no shard, record or lm_perplexity"),
         ("nonsense\n", "not rows of scores"),
-        ("[]\n", "row 1 has no shard"),
+        ("[]\n", "an array, not an object"),
         ("", "no row has lm_perplexity"),
         ('{"shard": "a", "record": 0, "lm_perplexity": 9.0}\n' * 2, "which another row did"),
         ('{"shard": "a", "record": 0, "lm_perplexity": "9"}\n', "row 1 has the lm_perplexity '9'"),
@@ -115,5 +115,5 @@ def test_what_is_no_score_is_refused(tmp_path: Path, text: str, message: str) ->
 
 def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
     gone = Shard(str(tmp_path / "gone.jsonl"), "gone.jsonl", 0)
-    with pytest.raises(InputError, match=r"gone\.jsonl: cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"gone\.jsonl: cannot be opened \(No such file"):
         read_scores([gone])

@@ -59,7 +59,7 @@ def mixed(
     given_human = human if isinstance(human, list) else [str(human)]
     shards = find(given_human, [str(synthetic)], out).shards
     config = more.pop("config", RunConfig())
-    job = MixJob(shards, out, config, mix, executor=more.pop("executor", SERIAL), **more)
+    job = MixJob(shards, out, config, mix=mix, executor=more.pop("executor", SERIAL), **more)
     return mix_shards(job)
 
 

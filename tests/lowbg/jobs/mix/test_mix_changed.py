@@ -36,7 +36,7 @@ def mixed(
     shards = find([str(human)], [str(synthetic)], out).shards
     config = RunConfig(fields or FieldNames())
     return mix_shards(
-        MixJob(shards, out, config, mix, executor=ExecutorName.SERIAL, existing=existing)
+        MixJob(shards, out, config, mix=mix, executor=ExecutorName.SERIAL, existing=existing)
     )
 
 

@@ -87,6 +87,7 @@ def config(tmp_path: Path) -> TrainConfig:
     )
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_bytes(config: TrainConfig, tmp_path: Path) -> None:
     first = train(config).path.read_bytes()
     second = train(replace(config, output=tmp_path / "again.safetensors")).path.read_bytes()

@@ -1,12 +1,13 @@
-"""Columns of a Parquet file as what records hold: the text, what is known of it, other fields."""
+"""Arrow columns as what records hold: the text, what is known of it, other fields."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lowbg.config import FieldNames
 from lowbg.errors import FormatError
-from lowbg.records import LIST, OBJECT
+from lowbg.records import LIST, OBJECT, Metadata
 
 
 def _find(schema: pa.Schema, path: str) -> list[int] | None:
@@ -117,3 +118,15 @@ def other_of(column: pa.Array | None, rows: int) -> pa.StringArray:
 
 def _lossy(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")
+
+
+def metadata_of(rows: pa.RecordBatch, fields: FieldNames) -> Metadata:
+    """What the rows say of themselves, by the columns that `fields` names; absent ones are null."""
+    n = len(rows)
+    return Metadata(
+        id=strings_of(column_at(rows, fields.id), n),
+        language=strings_of(column_at(rows, fields.language), n),
+        date=strings_of(column_at(rows, fields.date), n),
+        url=strings_of(column_at(rows, fields.url), n),
+        others={name: other_of(column_at(rows, name), n) for name in fields.others},
+    )
