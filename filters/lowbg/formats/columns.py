@@ -1,4 +1,4 @@
-"""Columns of a Parquet file as what records hold: the text, what is known of it, other fields."""
+"""Arrow columns as what records hold: the text, what is known of it, other fields."""
 
 from __future__ import annotations
 
