@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing as mp
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,12 @@ def gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def _number_of(process: str) -> int:
+    """The number of a worker by multiprocessing's name for it, as in `SpawnProcess-3`; else 1."""
+    numbered = re.search(r"-(\d+)", process)
+    return int(numbered[1]) if numbered else 1
+
+
 def device_of_this_process(wanted: str) -> torch.device:
     """The device to use: `auto` is a GPU where there is one, else the CPU.
 
@@ -42,7 +49,7 @@ def device_of_this_process(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and torch.cuda.device_count() > 1:
-        worker = (mp.current_process()._identity or (1,))[0]
+        worker = _number_of(mp.current_process().name)
         wanted = f"cuda:{(worker - 1) % torch.cuda.device_count()}"
     try:
         device = torch.device(wanted)

@@ -53,8 +53,15 @@ if __name__ == "__main__":
         thread = threading.Thread(target=lambda: print(json.dumps(server.start())))
         thread.start()
         thread.join()
-    elif server.start("lowbg.jobs.filter"):
+    else:
         import shutil
+        from multiprocessing import forkserver
+        if "nothing of it" in sys.argv:
+            del forkserver.ensure_running
+        if "not its end" in sys.argv:
+            forkserver._moved = forkserver._forkserver
+            del forkserver._forkserver
+        server.start("lowbg.jobs.filter")
         from multiprocessing import util
         if "clear the folder" in sys.argv:
             shutil.rmtree(util.get_temp_dir())
@@ -118,6 +125,16 @@ def test_nothing_is_imported_from_the_current_folder(
     for name in ("queue", "random", "zstandard", "statistics", "lowbg"):
         (folder / f"{name}.py").write_text("raise SystemExit('the wrong module')")
     assert [row["kernels"] for row in play("a", cwd=folder)] == [True]
+
+
+@pytest.mark.parametrize("moved", [["nothing of it"], ["not its end", "clear the folder"]])
+def test_where_its_insides_have_moved_workers_are_started_afresh(
+    moved: list[str], play: Callable[..., Any]
+) -> None:
+    """They say the same, but for what they share."""
+    said = play("a", *moved)
+    assert [row["held_back"] for row in said] == [[]] * (1 + len(moved))
+    assert not any(row["modules"] for row in said)
 
 
 def test_only_a_main_thread_has_a_server(play: Callable[..., Any]) -> None:
