@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import lowbg
+from lowbg.runs.machine import switch_often
 from lowbg_cli.exits import raise_on_signals, run_program, usage_errors_in_a_line
 from lowbg_cli.groups import Command, Group
 from lowbg_cli.helping import PlainCommand, PlainGroup
@@ -146,6 +147,7 @@ def main() -> None:
     if sys.platform == "linux":  # For this process it is too late to read the environment.
         with contextlib.suppress(AttributeError, OSError, ValueError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"]))
+    switch_often()
     raise_on_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):
         with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ from lowbg.config import ExecutorName, Extras, Policy, Rule, RunConfig, Threshol
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, declared, setting, with_changes
 from lowbg_cli import first_use, terminal
-from lowbg_cli.groups import Changes, changes_of, flag_of, refuse
+from lowbg_cli.groups import Changes, changes_of, refuse
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Discovery, Shard
@@ -84,7 +84,7 @@ class ConfigOptions:
             refuse(
                 rates,
                 "no effect under rule 'thresholds'; set the thresholds themselves "
-                f"({', '.join(map(flag_of, declared(Thresholds)))}) or use --rule calibrated",
+                f"({', '.join(own.flag for own in declared(Thresholds))}) or use --rule calibrated",
             )
         if policy.min_ai_scores or policy.lm is not None:
             refuse(
@@ -108,7 +108,7 @@ def _gpus(device: str) -> int:
     """The GPUs that a run uses with this `--lm-device`; one that is named by number is one."""
     from lowbg.scorers.lm import extras
 
-    models = extras.load("lowbg.scorers.lm.models", extra="lm", wanted_by="--lm")
+    models = extras.load("lowbg.scorers.lm.models", extra="lm", wanted_by="`extras.lm.model`")
     if device == "cpu":
         return 0
     return min(1, int(models.gpus())) if ":" in device else int(models.gpus())

@@ -30,9 +30,10 @@ from lowbg.settings import (
     setting_of,
     without_null,
 )
-from lowbg_cli import first_use
+from lowbg_cli import first_use, terminal
 from lowbg_cli.exits import ExitCode, ended
 from lowbg_cli.values import checker_of, converted, parsed_kind, parser_of
+from lowbg_cli.wording import Wording
 
 _OF = "changes of"
 
@@ -88,12 +89,12 @@ class Option:
     @property
     def flags(self) -> tuple[str, ...]:
         """Its names, as `--output` and `-o`; an argument's stands for its value."""
-        return _flags(self.own)
+        return self.own.flags
 
     @property
     def flag(self) -> str:
         """The name by which messages call it."""
-        return flag_of(self.own)
+        return self.own.flag
 
     @property
     def is_argument(self) -> bool:
@@ -188,15 +189,6 @@ class Given:
         return [option.flag for option in self.options if option.flag in flags]
 
 
-def flag_of(own: Declared) -> str:
-    """The name by which messages call the option of a setting."""
-    return _flags(own)[0].partition("/")[0]
-
-
-def _flags(own: Declared) -> tuple[str, ...]:
-    return tuple((own.setting.flags or f"--{own.path[-1].replace('_', '-')}").split())
-
-
 def refuse(flags: Sequence[str], why: str) -> None:
     """Raises `ConfigError` where there are options that would have no effect."""
     if flags:
@@ -210,6 +202,11 @@ class Command:
     function: Callable[..., ExitCode]
     options: tuple[Option, ...]
 
+    @property
+    def wording(self) -> Wording:
+        """The words for the library's messages."""
+        return Wording([option.own for option in self.options if not option.is_argument])
+
     def callback(self) -> Callable[..., None]:
         """What typer registers: the function behind a signature that lists every option."""
 
@@ -221,7 +218,8 @@ class Command:
             def call() -> ExitCode:
                 return self.function(**self._filled(given, values))
 
-            raise typer.Exit(ended(call, lambda error: self.explain(error, given)))
+            with terminal.speaking(self.wording):
+                raise typer.Exit(ended(call, lambda error: self.explain(error, given)))
 
         context = inspect.Parameter(
             "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
@@ -234,10 +232,14 @@ class Command:
 
     def explain(self, error: LowbgError, given: Sequence[Option]) -> str:
         """An error's message, with the option of the setting that it is about."""
+        message = self.wording(str(error))
         of_key = [option for option in self.options if option.own.key == error.key]
         if not of_key or error.file is not None:
-            return str(error)
-        return f"{of_key[0].flag}: {error}" if of_key[0] in given else f"{error} ({of_key[0].flag})"
+            return message
+        flag = of_key[0].flag
+        if flag in (word.strip(".,:;()") for word in message.split()):
+            return message
+        return f"{flag}: {message}" if of_key[0] in given else f"{message} ({flag})"
 
     def _filled(self, given: Sequence[Option], values: Mapping[str, Any]) -> dict[str, Any]:
         """The function's arguments: every group, with what the command line says."""

@@ -32,7 +32,7 @@ _MESSAGES = 20
 class RunLog(logging.Handler):
     """The log of one run; without a path nothing is written.
 
-    As a handler it takes the library's warnings, says them on stderr, and writes them down.
+    As a handler it takes the library's warnings; they are said on stderr without it.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -53,6 +53,7 @@ class RunLog(logging.Handler):
         if self._descriptor < 0:
             return
         time = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        message = terminal.worded(message)
         line = {"time": time, "level": level, "event": event, "message": message, **more}
         try:
             os.write(self._descriptor, json.dumps(line).encode("ascii") + b"\n")
@@ -62,9 +63,7 @@ class RunLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a warning of the library."""
-        message = record.getMessage()
-        terminal.warning(message)
-        self.write(record.levelname.lower(), "note", message)
+        self.write(record.levelname.lower(), "note", record.getMessage())
 
     def shard(self, result: ShardResult) -> None:
         """Notes a shard's end."""
@@ -105,7 +104,7 @@ class RunLog(logging.Handler):
             records=records,
             **totals,
             ai_share=round(outcome.ai_share, 6),
-            problems=[*outcome.notes, *messages][:_MESSAGES],
+            problems=[terminal.worded(m) for m in (*outcome.notes, *messages)][:_MESSAGES],
             report=str(report),
         )
 

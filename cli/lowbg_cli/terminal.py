@@ -3,8 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import unicodedata
+from collections.abc import Callable, Iterator
+
+_wording: Callable[[str], str] = str
+"""What puts a library's message into the words of the command that runs."""
+
+
+@contextlib.contextmanager
+def speaking(wording: Callable[[str], str]) -> Iterator[None]:
+    """Within, messages are said in these words, and what the library logs is said, too."""
+    global _wording
+    before, logger, handler = _wording, logging.getLogger("lowbg"), _Logged()
+    level = logger.level
+    _wording = wording
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        _wording = before
+
+
+class _Logged(logging.Handler):
+    """Says what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line on stderr; `record` came through the logger's level."""
+        (warning if record.levelno >= logging.WARNING else say)(record.getMessage())
+
+
+def worded(message: str) -> str:
+    """A message of the library in the words of the command that runs."""
+    return _wording(message)
 
 
 def say(message: str) -> None:
@@ -12,7 +46,7 @@ def say(message: str) -> None:
     if sys.stderr is None:  # print would take stdout instead.
         return
     with contextlib.suppress(OSError, ValueError):
-        print(f"lowbg: {printable(message)}", file=sys.stderr, flush=True)
+        print(f"lowbg: {printable(worded(message))}", file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:

@@ -128,7 +128,7 @@ class Detector:
     def _score(self, table: pa.Table, fields: FieldNames) -> pa.Table:
         import pyarrow as pa
 
-        from lowbg.formats.parquet.columns import column_at, metadata_of
+        from lowbg.formats.columns import column_at, metadata_of
         from lowbg.formats.texts import text_of
         from lowbg.jobs.score import as_rows, document_columns
 
@@ -149,7 +149,7 @@ class Detector:
 
 def _check_text(schema: pa.Schema, path: str) -> None:
     """Raises `ConfigError` where there is no text at `path`."""
-    from lowbg.formats.parquet.columns import check_text_column
+    from lowbg.formats.columns import check_text_column
 
     try:
         check_text_column(schema, path, "the table")

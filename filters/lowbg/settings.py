@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,9 @@ from typing import Annotated, Any, Final, TypeVar, cast
 from lowbg.errors import ConfigError
 
 T = TypeVar("T")
+
+_NAMED: Final = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)(?:=([^`]*))?`")
+"""How messages name a setting: `fields.text`, `changed="redo"`, `extras.lm.model=…` (any value)."""
 
 ABOVE_ZERO: Final = math.ulp(0.0)
 """The least float above 0, as a limit: anything but 0."""
@@ -140,6 +144,16 @@ class Declared:
     def key(self) -> str:
         """Its name in messages, and in a policy file if it can stand there."""
         return self.setting.key or ".".join(self.path)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Its names on a command line, the one that messages use first; see `Setting`."""
+        return tuple((self.setting.flags or f"--{self.path[-1].replace('_', '-')}").split())
+
+    @property
+    def flag(self) -> str:
+        """The name by which messages of a command line call it."""
+        return self.flags[0].partition("/")[0]
 
     def within(self, names: Sequence[str]) -> bool:
         """Whether it is one of `names`, keys or paths, or lies in one of them."""
@@ -336,6 +350,21 @@ def size_text(count: int) -> str:
         if count and count % (1 << power) == 0:
             return f"{count >> power}{unit}"
     return str(count)
+
+
+def renamed(message: str, call: Callable[[str, str | None], str | None]) -> str:
+    """A message with the settings that it names in backticks called otherwise.
+
+    `call` gets a name, and the value that stands with it (null: none); where it returns null the
+    name stays as it is.
+    """
+
+    def word(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        called = call(name, value and value.removeprefix('"').removesuffix('"'))
+        return match.group() if called is None else called
+
+    return _NAMED.sub(word, message)
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

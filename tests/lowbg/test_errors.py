@@ -46,7 +46,7 @@ def test_the_kinds_of_problems_stay_what_they_are_within_a_version() -> None:
     ]  # fmt: skip
     assert [kind.value for kind in ProblemKind if kind.of_records] == [
         "invalid_json", "invalid_utf8", "not_an_object", "missing_text", "null_text",
-        "text_not_string", "too_large", "cut", "unreadable",
+        "text_not_string", "too_large", "cut", "unreadable", "malformed",
     ]  # fmt: skip
 
 

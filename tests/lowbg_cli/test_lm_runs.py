@@ -112,7 +112,7 @@ def test_an_lm_without_calibration_changes_no_verdict_and_says_so(
     assert look["tokens"] > 0
     assert look["seconds"] > 0
     assert look["changed"] == {}
-    assert "lowbg calibrate --lm" in " ".join(got.stderr.split())
+    assert "lowbg calibrate with the same --lm options" in " ".join(got.stderr.split())
     manifest = json.loads((tmp_path / "lm" / "manifest.json").read_bytes())
     assert manifest["models"]["lm tiny"] == locate(str(model), "--lm").sha256()
     assert manifest["scorers"]["causal_lm"] == 1

@@ -35,7 +35,8 @@ def test_scorers(run: Run) -> None:
     for name in ("perplexity", "burstiness", "phrases"):
         assert f"\n{name} " in f"\n{result.stdout}"
     listed = json.loads(run("scorers", "--json").stdout)
-    assert {"name", "version", "languages", "min_words", "columns", "models"} == set(listed[0])
+    told = {"name", "version", "languages", "min_words", "second_look", "settings"}
+    assert {*told, "columns", "models"} == set(listed[0])
     assert all(len(digest) == 64 for row in listed for digest in row["models"].values())
 
 

@@ -135,9 +135,9 @@ def _found(result: Calibrated) -> int:
 
 def _trusting(policy: Policy, by: KnownBy, date_field: str) -> Policy:
     """What is known to be human by its date stays so when the policy is used."""
-    if by.before is None or policy.trust_before is not None:
+    if by.human_before is None or policy.trust_before is not None:
         return policy
-    return replace(policy, trust_before=by.before, date_field=date_field)
+    return replace(policy, trust_before=by.human_before, date_field=date_field)
 
 
 def _write(path: Path, policy: Policy, comments: tuple[str, ...]) -> None:
@@ -152,8 +152,8 @@ def _comments(
 ) -> tuple[str, ...]:
     """The header: when, of what, and how many documents stand behind each threshold."""
     how = (
-        f"dated before {by.before}"
-        if by.before is not None
+        f"dated before {by.human_before}"
+        if by.human_before is not None
         else f"labelled {by.label_human!r} in {by.label_field!r}"
     )
     named = ", ".join(terminal.printable(name) for name in inputs[:8])
@@ -197,7 +197,7 @@ def _warn(result: Calibrated, known: Known) -> None:
 
 def _table(result: Calibrated, by: KnownBy) -> str:
     """A row a language: documents, thresholds, and shares called AI before and after."""
-    others = "later called AI" if by.before is not None else "AI called AI"
+    others = "later called AI" if by.human_before is not None else "AI called AI"
     rows = [("language", "human", "threshold", "human called AI", others)]
     for r in result.languages:
         if r.new is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import sys
@@ -184,10 +185,19 @@ def gate_command(
         *options.changes.within("max_record_bytes"),
     ]
     evidence = _gather(inputs, config, draw, workers, reading, quiet=quiet)
-    result = judge(config.policy.gate, evidence)
+    result = _worded(judge(config.policy.gate, evidence))
     tell_problems(evidence.results, None, quiet=quiet, strict=False)
     renderings.write(result, config.policy)
     return renderings.end(result, quiet=quiet)
+
+
+def _worded(result: GateResult) -> GateResult:
+    """The result in the words of this command, in every rendering."""
+    findings = (
+        dataclasses.replace(finding, reason=terminal.worded(finding.reason))
+        for finding in result.findings
+    )
+    return dataclasses.replace(result, findings=tuple(findings))
 
 
 def _gather(

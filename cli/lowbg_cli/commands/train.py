@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def train_command(*, own: TrainOptions, quiet: Quiet = False) -> ExitCode:
     if own.language not in languages.CODES:
         raise ConfigError(f"no language {own.language!r}; there are {', '.join(languages.CODES)}")
     if not quiet:
-        logging.basicConfig(stream=sys.stderr, format="lowbg: %(message)s", level=logging.INFO)
+        logging.getLogger("lowbg").setLevel(logging.INFO)
     path = train(TrainConfig(own.language, own.output, own.human, own.ai, seed=own.seed)).path
     if not quiet:
         terminal.say(f"{path}: {bytes_text(path.stat().st_size, three_digits=True)}")

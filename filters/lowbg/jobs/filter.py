@@ -118,8 +118,8 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
     except LockedError as error:
         # Of this run's own directory it would say that nothing was done.
         raise OutputError(
-            f"{reserve}: another run is adding to it. {job.output} is finished, and --resume adds "
-            "what it has to the reserve."
+            f"{reserve}: another run is adding to it. {job.output} is finished, and "
+            '`existing="resume"` adds what it has to the reserve.'
         ) from error
     replace_file(note, RESERVED.encode({**noted, **new}))
     return reserved

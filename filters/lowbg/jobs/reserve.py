@@ -75,7 +75,7 @@ def _check_policy(config: RunConfig) -> None:
         return
     raise ConfigError(
         "a reserve takes documents that are human by provenance, and nothing says which are; "
-        "give --trust-before, --trust or --allow-source, or a policy with them"
+        "give `trust.before`, `trust.fields` or `trust.allow_sources`, or a policy with them"
     )
 
 

@@ -165,7 +165,7 @@ class RowFiles(ShardFiles):
             raise OutputError(
                 f"{self._shard}: {self._gaps} of its lines are no readable records, and dolma "
                 "pairs attributes with documents line by line. Nothing of this shard was written; "
-                "take out those lines, or score it with --as jsonl."
+                'take out those lines, or score it with `format="jsonl"`.'
             )
         return super().end_shard()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,13 @@ def mix(h: np.uint64) -> np.uint64:
     h = (h ^ (h >> _S32)) * MIX_1
     h = (h ^ (h >> _S29)) * MIX_2
     return h ^ (h >> _S32)
+
+
+def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """`mix` of every value, outside of kernels: there a call would compile it, at every start."""
+    kernel: Any = mix
+    found: NDArray[np.uint64] = kernel.py_func(values)
+    return found
 
 
 @part

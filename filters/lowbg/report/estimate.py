@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.report.mixture import CHOSEN, Constants, ShareFit, fit_share
+from lowbg.report.naming import for_pages
 from lowbg.report.statistics import SCORE_BINS, TRUST_COUNTS, Statistics
 from lowbg.storage.typed import Count, Open, Share
 
@@ -221,7 +222,7 @@ class ShareEstimator:
         return (
             f"{found} scored documents are human by their date; {MIN_TRUSTED} are needed to know "
             "how human documents score. The raw share is a bound, not an estimate. "
-            "Set trust.before (--trust-before DATE) where documents have dates"
+            + for_pages("Set `trust.before` where documents have dates")
         )
 
 

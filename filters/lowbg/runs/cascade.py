@@ -87,14 +87,17 @@ class Cascade:
         if known is None:
             why = "the policy has no calibration of an LM"
         elif known.model != lm.scorer.identity():
-            why = "the policy was calibrated with another LM or --lm-context"
+            why = "the policy was calibrated with another LM or `extras.lm.context`"
         elif known.band != lm.band:
             why = (
                 f"the policy was calibrated with {_band(known.band)}, this run has {_band(lm.band)}"
             )
         else:
             return None
-        return f"{why}; lowbg calibrate with these --lm options makes a policy that fits"
+        return (
+            f"{why}; lowbg calibrate with the same `extras.lm.model` options makes a policy that "
+            "fits"
+        )
 
     def look(self, documents: Documents, decisions: Decisions, make: MakeDocuments) -> Look:
         """Scores the documents; `make` makes documents of some of their texts and languages."""
@@ -145,4 +148,4 @@ def _score_some(
 
 
 def _band(band: tuple[float, float] | None) -> str:
-    return "no --lm-band" if band is None else f"--lm-band {band[0]:g}:{band[1]:g}"
+    return "no `extras.lm.band`" if band is None else f"`extras.lm.band={band[0]:g}:{band[1]:g}`"

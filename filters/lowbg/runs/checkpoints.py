@@ -123,7 +123,7 @@ class MixRecord(Closed, frozen=True, kw_only=True, tag="lowbg.mix/1", tag_field=
 
 AnyRecord: TypeAlias = RunRecord | MixRecord
 RECORD: Final[FileType[AnyRecord]] = FileType(
-    AnyRecord, "the record of a run", OutputError, "--overwrite starts again"
+    AnyRecord, "the record of a run", OutputError, '`existing="overwrite"` starts again'
 )
 
 

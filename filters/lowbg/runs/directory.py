@@ -75,12 +75,12 @@ class OutputDirectory:
         """
         output, layout = self.path, self.layout
         if output.exists() and not output.is_dir():
-            raise ConfigError(f"{output} is a file; -o takes a directory")
+            raise ConfigError(f"{output} is a file; `output` takes a directory")
         try:
             output.mkdir(parents=True, exist_ok=True)
             present = sorted(entry.name for entry in output.iterdir())
         except OSError as error:
-            raise ConfigError(f"{output}: {error.strerror}. Choose another -o.") from error
+            raise ConfigError(f"{output}: {error.strerror}. Choose another `output`.") from error
         present = [name for name in present if not _LEFTOVER.fullmatch(name)]
         self._check_command()
         foreign = _foreign(output, present, layout)
@@ -88,20 +88,20 @@ class OutputDirectory:
             some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
             raise ConfigError(
                 f"{output} holds files that lowbg did not make ({some}). "
-                "Choose an empty directory for -o."
+                "Choose an empty directory for `output`."
             )
         if _is_occupied(output, present) and existing is Existing.REFUSE:
             what = "a run" if MANIFEST in present else "an unfinished run"
-            more = "--incremental to add what is new, " if layout.grows else ""
+            more = '`existing="incremental"` to add what is new, ' if layout.grows else ""
             raise ConfigError(
-                f"{output} already holds {what}. Use --resume to go on with it, {more}--overwrite "
-                "to replace it, or choose another -o."
+                f'{output} already holds {what}. Use `existing="resume"` to go on with it, '
+                f'{more}`existing="overwrite"` to replace it, or choose another `output`.'
             )
         links = [name for name in present if (output / name).is_symlink()]
         if links and existing in GOES_ON:
             raise ConfigError(
                 f"{output / links[0]} is a symbolic link; lowbg doesn't write through it. "
-                "Choose another -o."
+                "Choose another `output`."
             )
 
     @contextmanager
@@ -126,7 +126,7 @@ class OutputDirectory:
             if _is_occupied(self.path, [entry.name for entry in self.path.iterdir()]):
                 raise ConfigError(
                     f"{self.path} holds a run that notes nothing to go on with. "
-                    "Use --overwrite to replace it, or choose another -o."
+                    'Use `existing="overwrite"` to replace it, or choose another `output`.'
                 )
         return found
 
@@ -178,10 +178,10 @@ class OutputDirectory:
         try:
             record = checkpoints.read_record(self.path)
         except OutputError:
-            return  # Said where it is needed; --overwrite does without.
+            return  # Said where it is needed; overwriting does without.
         if record is not None and record.command != self.layout.command:
             raise ConfigError(
-                f"{self.path} holds a run of lowbg {record.command}. Choose another -o."
+                f"{self.path} holds a run of lowbg {record.command}. Choose another `output`."
             )
 
     def _remove_leftovers(self) -> None:

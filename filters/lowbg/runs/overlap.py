@@ -9,11 +9,9 @@ out of the cache. What comes out is the same at any number.
 from __future__ import annotations
 
 import queue
-import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,10 +21,6 @@ from lowbg.runs.engine import Judge, Judged
 
 LEAVE_S = 1.0
 """How long an abandoned reader is waited for: it may hang in a pipe that nobody writes to."""
-
-SWITCH_S = 1e-4
-"""How long a thread may keep the interpreter while others wait for it. Python's 5 ms are as much as
-a kernel takes for its part of a batch: it would wait as long again to say that it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +50,7 @@ def judged_in_order(
             del batch
             yield step.pop()
     else:
-        with _frequent_switches():
-            yield from _overlapping(reader, engine, threads)
-
-
-@contextmanager
-def _frequent_switches() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, SWITCH_S))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+        yield from _overlapping(reader, engine, threads)
 
 
 def _judge(engine: Judge | None, batch: Batch) -> Judged | None:

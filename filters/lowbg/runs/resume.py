@@ -152,8 +152,8 @@ class _Stock:
         if others and self._when_changed is Changed.REFUSE:
             raise ConfigError(
                 f"changed after they were processed: {_some(list(others.values()))}. Give new data "
-                "names of their own; or use --changed redo to process these again, --changed keep "
-                "to leave what came of them"
+                'names of their own; or use `changed="redo"` to process these again, '
+                '`changed="keep"` to leave what came of them'
             )
         notes = []
         if others and self._when_changed is Changed.REDO:
@@ -202,8 +202,8 @@ class _Stock:
             earlier = names.get(now, name)
             if not shard.resumable:
                 raise ConfigError(
-                    f"--incremental: {shard.path} can be read only once, so that what is new in it "
-                    "can't be told; write it to a file"
+                    f'`existing="incremental"`: {shard.path} can be read only once, so that what '
+                    "is new in it can't be told; write it to a file"
                 )
             if earlier != name and name not in self._finished:
                 raise ConfigError(
@@ -297,7 +297,8 @@ def refuse_changes(output: Path, changed: Sequence[str]) -> None:
     if changed:
         raise ConfigError(
             f"{output} holds a run that can't be gone on with, since it would come out mixed: "
-            f"{_some(changed)}. Use --overwrite to start again, or choose another -o."
+            f'{_some(changed)}. Use `existing="overwrite"` to start again, or choose another '
+            "`output`."
         )
 
 

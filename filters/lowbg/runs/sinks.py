@@ -192,7 +192,10 @@ class StreamOutputs(Outputs):
         config: RunConfig,
     ) -> None:
         if config.policy.unscored is Unscored.SEPARATE:
-            raise ConfigError("a stream has no output for unscored = separate. Use -o DIR instead.")
+            raise ConfigError(
+                "a stream has no output for unscored = separate. "
+                "Use a directory (`output=…`) instead."
+            )
         self._config = config
         self._human = StreamWriter(human)
         self._ai: JsonlWriter | None = None
@@ -207,7 +210,7 @@ class StreamOutputs(Outputs):
         if not reader.format.takes_stream:
             raise ConfigError(
                 f"a stream takes lines only, and this input is {reader.format.title}. "
-                "Use -o DIR instead."
+                "Use a directory (`output=…`) instead."
             )
         return self
 

@@ -39,8 +39,8 @@ class Binoculars(CausalLm):
         if self._settings is None:
             return observer
         if self._settings.performer is None:
-            raise ConfigError("scorer 'binoculars' needs a second model: --lm-performer MODEL")
-        return (*observer, locate(self._settings.performer, "--lm-performer", fetch=fetch))
+            raise ConfigError("scorer 'binoculars' needs a second model: `extras.lm.performer=…`")
+        return (*observer, locate(self._settings.performer, "`extras.lm.performer`", fetch=fetch))
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
         """The columns; null below two tokens."""

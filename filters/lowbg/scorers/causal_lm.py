@@ -137,19 +137,19 @@ class CausalLm(Scorer):
 
     def _asked(self) -> LmSettings:
         if self._settings is None:
-            raise ConfigError(f"scorer {self.name!r} needs a model: --lm MODEL")
+            raise ConfigError(f"scorer {self.name!r} needs a model: `extras.lm.model=…`")
         return self._settings
 
     def _folders(self, *, fetch: bool = False) -> tuple[ModelFolder, ...]:
         if self._settings is None:
             return ()
-        return (locate(self._settings.model, "--lm", fetch=fetch),)
+        return (locate(self._settings.model, "`extras.lm.model`", fetch=fetch),)
 
     def prepare(self) -> None:
         """Downloads the model, unless it is here; checks that the extra is installed."""
         self._asked()
         for module in ("torch", "transformers"):
-            extras.load(module, extra="lm", wanted_by="--lm")
+            extras.load(module, extra="lm", wanted_by="`extras.lm.model`")
         self._folders(fetch=True)
 
     def setup(self) -> None:
@@ -157,8 +157,12 @@ class CausalLm(Scorer):
         if self._inference is not None:
             return
         settings = self._asked()
-        module: Any = extras.load("lowbg.scorers.lm.models", extra="lm", wanted_by="--lm")
-        inference: Any = extras.load("lowbg.scorers.lm.inference", extra="lm", wanted_by="--lm")
+        module: Any = extras.load(
+            "lowbg.scorers.lm.models", extra="lm", wanted_by="`extras.lm.model`"
+        )
+        inference: Any = extras.load(
+            "lowbg.scorers.lm.inference", extra="lm", wanted_by="`extras.lm.model`"
+        )
         device = module.device_of_this_process(settings.device)
         loaded = [
             module.CausalModel(folder, device, settings.dtype, settings.context)

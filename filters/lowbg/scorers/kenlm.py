@@ -82,11 +82,11 @@ class Kenlm(Scorer):
 
     def _asked(self) -> KenlmSettings:
         if self._settings is None:
-            raise ConfigError("scorer 'kenlm' needs a model: --kenlm FILE")
+            raise ConfigError("scorer 'kenlm' needs a model: `extras.kenlm.model=…`")
         return self._settings
 
     def _paths(self) -> list[tuple[str, Path]]:
-        """The files, each with what it is for, as the options call it."""
+        """The files, each with what it is for, as manifests call it."""
         if self._settings is None:
             return []
         named = (
@@ -98,20 +98,22 @@ class Kenlm(Scorer):
     def prepare(self) -> None:
         """Checks that the extra is installed and the files are there."""
         settings = self._asked()
-        extras.load("kenlm", extra="kenlm", wanted_by="--kenlm")
+        extras.load("kenlm", extra="kenlm", wanted_by="`extras.kenlm.model`")
         if settings.sentencepiece is not None:
-            extras.load("sentencepiece", extra="kenlm", wanted_by="--kenlm-sentencepiece")
+            extras.load("sentencepiece", extra="kenlm", wanted_by="`extras.kenlm.sentencepiece`")
         for role, path in self._paths():
             if not path.is_file():
-                kind = "a .bin or .arpa file" if role == "kenlm" else "a .model file"
-                raise ConfigError(f"{path}: no such file; --{role} takes {kind}")
+                takes = "`extras.kenlm.sentencepiece` takes a .model file"
+                if role == "kenlm":
+                    takes = "`extras.kenlm.model` takes a .bin or .arpa file"
+                raise ConfigError(f"{path}: no such file; {takes}")
 
     def setup(self) -> None:
         """Loads the model, once."""
         settings = self._asked()
         if self._model is not None:
             return
-        kenlm = extras.load("kenlm", extra="kenlm", wanted_by="--kenlm")
+        kenlm = extras.load("kenlm", extra="kenlm", wanted_by="`extras.kenlm.model`")
         try:
             config = kenlm.Config()
             config.show_progress = False
@@ -150,7 +152,9 @@ class Kenlm(Scorer):
 
 
 def _pieces_of(path: str) -> Any:
-    sentencepiece = extras.load("sentencepiece", extra="kenlm", wanted_by="--kenlm-sentencepiece")
+    sentencepiece = extras.load(
+        "sentencepiece", extra="kenlm", wanted_by="`extras.kenlm.sentencepiece`"
+    )
     try:
         return sentencepiece.SentencePieceProcessor(model_file=path)
     except (OSError, RuntimeError) as error:

@@ -60,6 +60,11 @@ ZScore = Callable[[Any], float]
 """z of one document's token ids (int64 tensor, 1 × tokens); NaN where there are too few."""
 
 
+def _of(path: Path) -> str:
+    """How messages name a file of keys."""
+    return f"`extras.watermark={path}`"
+
+
 def read_keys(path: Path) -> dict[str, Any]:
     """The scheme, tokenizer and keys in a file.
 
@@ -68,20 +73,20 @@ def read_keys(path: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"--watermark {path}: cannot be read as TOML ({cause(error)})") from error
+        raise ConfigError(f"{_of(path)}: cannot be read as TOML ({cause(error)})") from error
     scheme = str(values.get("scheme"))
     if scheme not in _KEYS:
-        raise ConfigError(f"--watermark {path}: scheme is {scheme!r}; it must be kgw or synthid")
+        raise ConfigError(f"{_of(path)}: scheme is {scheme!r}; it must be kgw or synthid")
     needed, optional = _KEYS[scheme]
     needed = ("scheme", "tokenizer", *needed)
     missing = [key for key in needed if key not in values]
     if missing:
         what = "the tokenizer of the model that wrote" if missing[0] == "tokenizer" else "the key"
-        raise ConfigError(f"--watermark {path}: {missing[0]} is missing ({what}, as it was set)")
+        raise ConfigError(f"{_of(path)}: {missing[0]} is missing ({what}, as it was set)")
     unknown = sorted(set(values) - {*needed, *optional})
     if unknown:
         known = ", ".join((*needed, *optional))
-        raise ConfigError(f"--watermark {path}: unknown key {unknown[0]!r}; there are {known}")
+        raise ConfigError(f"{_of(path)}: unknown key {unknown[0]!r}; there are {known}")
     return values
 
 
@@ -111,7 +116,7 @@ class Watermark(Scorer):
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise ConfigError(f"--watermark {path}: {error.strerror}") from error
+            raise ConfigError(f"{_of(path)}: {error.strerror}") from error
         digest = hashlib.scrypt(content, salt=b"lowbg watermark", n=1 << 14, r=8, p=1, dklen=32)
         tokenizer = self._folder(read_keys(path))
         return {
@@ -120,19 +125,19 @@ class Watermark(Scorer):
         }
 
     def _folder(self, values: Mapping[str, Any], *, fetch: bool = False) -> ModelFolder:
-        option = f"--watermark {self._file()}: tokenizer"
+        option = f"{_of(self._file())}: tokenizer"
         return locate(str(values["tokenizer"]), option, fetch=fetch, weights=False)
 
     def _file(self) -> Path:
         if self._path is None:
-            raise ConfigError("scorer 'watermark' needs keys: --watermark FILE")
+            raise ConfigError("scorer 'watermark' needs keys: `extras.watermark=…`")
         return Path(self._path)
 
     def prepare(self) -> None:
         """Checks the keys, and that the extra is installed; downloads a tokenizer by name."""
         values = read_keys(self._file())
         for module in ("torch", "transformers"):
-            extras.load(module, extra="lm", wanted_by="--watermark")
+            extras.load(module, extra="lm", wanted_by="`extras.watermark`")
         self._folder(values, fetch=True)
 
     def setup(self) -> None:
@@ -141,7 +146,7 @@ class Watermark(Scorer):
         if self._z is not None:
             return
         values = read_keys(path)
-        transformers = extras.load("transformers", extra="lm", wanted_by="--watermark")
+        transformers = extras.load("transformers", extra="lm", wanted_by="`extras.watermark`")
         folder = self._folder(values)
         common = {"trust_remote_code": False, "local_files_only": True}
         try:
@@ -150,16 +155,16 @@ class Watermark(Scorer):
         except (OSError, ValueError, KeyError) as error:
             why = " ".join(str(error).split())[:200]
             raise ModelError(
-                f"--watermark {path}: no tokenizer and config.json at {folder.label!r} ({why})"
+                f"{_of(path)}: no tokenizer and config.json at {folder.label!r} ({why})"
             ) from error
         if not self._tokenizer("Hello, world", add_special_tokens=False)["input_ids"]:
-            raise ModelError(f"--watermark {path}: {folder.label!r} has no tokenizer in it")
+            raise ModelError(f"{_of(path)}: {folder.label!r} has no tokenizer in it")
         given = {k: v for k, v in values.items() if k not in ("scheme", "tokenizer")}
         make = _kgw if values["scheme"] == "kgw" else _synthid
         try:
             self._z = make(transformers, config.get_text_config(), given)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise ConfigError(f"--watermark {path}: {error}") from error
+            raise ConfigError(f"{_of(path)}: {error}") from error
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
         """z and p; null where the text has fewer tokens than the watermark needs."""

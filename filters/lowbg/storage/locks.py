@@ -46,7 +46,7 @@ def run_lock(output: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. Choose another -o.") from error
+        raise ConfigError(f"{path}: {error.strerror}. Choose another `output`.") from error
     with file:
         if not _take(file):
             raise LockedError(_held(output, _note(file)))
@@ -131,7 +131,7 @@ def _held(output: Path, note: dict[str, Any]) -> str:
     )
     return (
         f"{output}: another run is writing there ({who or 'it just started'}). "
-        "Wait for it, or choose another -o."
+        "Wait for it, or choose another `output`."
     )
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar, get_args
 
 import msgspec
-import orjson
 
 from lowbg import __version__
 from lowbg.errors import LowbgError, cause
@@ -66,11 +65,15 @@ def compact(plain: Any) -> bytes:
 
 def line(plain: Any) -> bytes:
     """One line in UTF-8."""
+    import orjson  # Not at the top: options are declared by types of this module.
+
     return orjson.dumps(plain, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def indented(plain: Any) -> bytes:
     """UTF-8, keys sorted, two spaces; lone surrogates (file names may hold them) written out."""
+    import orjson
+
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
     try:
         return orjson.dumps(plain, option=options)
@@ -164,6 +167,8 @@ def _tag(kind: Any) -> str | None:
 
 
 def _parsed(data: bytes) -> Any:
+    import orjson
+
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -264,7 +264,7 @@ def test_an_output_that_holds_a_run_is_refused_without_overwrite(tmp_path: Path)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "part.jsonl").write_bytes(b"".join(GOOD))
     run(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(ConfigError, match="--overwrite"):
+    with pytest.raises(ConfigError, match='existing="overwrite"'):
         run(tmp_path / "in", tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"notes\.txt"):
@@ -335,7 +335,7 @@ def test_a_shard_without_the_text_column_costs_only_itself(tmp_path: Path) -> No
     outcome = run(tmp_path / "in", tmp_path / "out")
     assert [shard.complete for shard in outcome.shards] == [False, True]
     assert "content" in outcome.shards[0].problems[0].message
-    assert "--text-field" in outcome.shards[0].problems[0].message
+    assert "`fields.text`" in outcome.shards[0].problems[0].message
     assert (tmp_path / "out" / "manifest.json").exists()
 
 

@@ -321,7 +321,10 @@ def test_a_reserve_that_is_in_use_fails_the_run_but_not_its_output(tmp_path: Pat
     out, root = tmp_path / "out", tmp_path / "reserve"
     shards = tuple(discover([str(tmp_path / "a.jsonl")]))
     job = FilterJob(shards, out, CONFIG, executor=ExecutorName.SERIAL, reserve=root)
-    with run_lock(root), pytest.raises(OutputError, match="out is finished, and --resume"):
+    with (
+        run_lock(root),
+        pytest.raises(OutputError, match='out is finished, and `existing="resume"`'),
+    ):
         filter_shards(job)
     assert verify(out) == []
     again = replace(job, existing=Existing.RESUME)

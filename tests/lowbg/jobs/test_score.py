@@ -128,7 +128,7 @@ def test_overwriting_removes_the_last_run_s_files_and_no_others(
 
 def test_an_output_that_is_not_empty_is_refused(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "out", ScoreFormat.JSONL)
-    with pytest.raises(ConfigError, match="--overwrite"):
+    with pytest.raises(ConfigError, match='existing="overwrite"'):
         run(source, tmp_path / "out", ScoreFormat.JSONL)
     run(source, tmp_path / "out", ScoreFormat.JSONL, existing=Existing.OVERWRITE)
 

@@ -190,7 +190,7 @@ def test_missing_text_names_the_fields_that_there_are(made: Made, shard: MakeSha
     problem = Problem(ProblemKind.MISSING_TEXT, "a:1: no field 'text'", 3)
     report = made(shard(problems=(problem,), seen_fields=("body", "id")))
     assert "body, id" in report["problems"][0]["advice"]
-    assert "--text-field" in report["problems"][0]["advice"]
+    assert "fields.text (--text-field FIELD)" in report["problems"][0]["advice"]
 
 
 @pytest.mark.parametrize(

@@ -167,10 +167,10 @@ def test_a_calibration_is_for_one_model_context_and_band(lm: Seen) -> None:
     for other, why in (
         (
             LmSettings("stand-in", band=(0.3, 0.9)),
-            "--lm-band 0.2:0.9, this run has --lm-band 0.3:0.9",
+            "`extras.lm.band=0.2:0.9`, this run has `extras.lm.band=0.3:0.9`",
         ),
-        (LmSettings("stand-in"), "this run has no --lm-band"),
-        (LmSettings("stand-in", band=(0.2, 0.9), context=512), "another LM or --lm-context"),
+        (LmSettings("stand-in"), "this run has no `extras.lm.band`"),
+        (LmSettings("stand-in", band=(0.2, 0.9), context=512), "another LM or `extras.lm.context`"),
     ):
         silent = Engine(policy, Extras(other)).cascade.why_silent(policy)
         assert silent is not None

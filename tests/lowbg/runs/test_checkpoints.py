@@ -395,7 +395,7 @@ def test_another_configuration_is_refused(
     with pytest.raises(ConfigError) as refused:
         run(source, tmp_path / "out", Existing.RESUME, config=config)
     assert what in str(refused.value)
-    assert "--overwrite" in str(refused.value)
+    assert '`existing="overwrite"`' in str(refused.value)
 
 
 def test_the_batch_size_is_no_other_configuration(source: Path, tmp_path: Path) -> None:
@@ -429,7 +429,9 @@ def test_a_changed_input_is_refused(finished: bool, source: Path, tmp_path: Path
         with pytest.raises(Killed):
             run(source, out, on_progress=at(3, kill))
     shard.write_bytes(lines(61))
-    with pytest.raises(ConfigError, match=r"a\.jsonl had [\d,]+ bytes, has .*--overwrite"):
+    with pytest.raises(
+        ConfigError, match=r"a\.jsonl had [\d,]+ bytes, has .*`existing=.overwrite.`"
+    ):
         run(source, out, Existing.RESUME)
     assert run(source, out, Existing.OVERWRITE).shards[0].records == 61
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -155,18 +154,3 @@ def test_no_batch_is_held_while_the_next_one_is_made() -> None:
         alive.append(weakref.ref(step.batch.sizes))
         del step
     assert len(alive) == 5
-
-
-@pytest.mark.parametrize("fault", [None, CutStreamError("cut")])
-def test_threads_switch_often_only_while_they_overlap(fault: Exception | None) -> None:
-    before = sys.getswitchinterval()
-    engine: Any = Uneven()
-    inside: list[float] = []
-    reader: Any = Numbered(3, fault)
-    found = judged_in_order(reader, engine, 2)
-    with suppress(CutStreamError), closing(found):
-        for _ in found:
-            inside.append(sys.getswitchinterval())
-    assert len(inside) == 3
-    assert max(inside) < before / 10
-    assert sys.getswitchinterval() == before

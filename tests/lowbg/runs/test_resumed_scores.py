@@ -132,7 +132,7 @@ def test_another_form_or_command_is_refused(source: Path, tmp_path: Path) -> Non
         run(source, out, Existing.RESUME, form=ScoreFormat.PARQUET)
     shards = tuple(discover([str(source)], output=out))
     for existing in (Existing.RESUME, Existing.OVERWRITE):
-        with pytest.raises(ConfigError, match=r"a run of lowbg score\. Choose another -o"):
+        with pytest.raises(ConfigError, match=r"a run of lowbg score\. Choose another `output`"):
             filter_shards(FilterJob(shards, out, CONFIG, existing=existing))
     filtered = tmp_path / "filtered"
     filter_shards(FilterJob(shards, filtered, CONFIG, executor=ExecutorName.SERIAL))

@@ -161,5 +161,5 @@ def test_the_digest_changes_with_the_keys_and_does_not_hold_them(tmp_path: Path)
     after = Watermark(WatermarkSettings(str(one))).models
     changed = [name for name in after if after[name] != digests[0][name]]
     assert changed == ["watermark-tokenizer writer"]
-    with pytest.raises(ConfigError, match="--watermark FILE"):
+    with pytest.raises(ConfigError, match=r"`extras\.watermark=…`"):
         Watermark(None).prepare()

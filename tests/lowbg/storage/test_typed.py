@@ -140,10 +140,10 @@ def of(name: str, needed: Callable[[Any], Any] = lambda content: True) -> Any:
 
 
 def named(content: Any, *keys: str) -> Any:
-    """Puts what lies under the only key at `keys` under "one", between others like it."""
+    """Puts what lies under the first key at `keys` under "one", between others like it."""
     for key in keys[:-1]:
         content = content[key]
-    (found,) = content[keys[-1]].values()
+    found = next(iter(content[keys[-1]].values()))
     content[keys[-1]] = {name: copy.deepcopy(found) for name in ("a", "b", "one", "z")}
     return content[keys[-1]]["one"]
 

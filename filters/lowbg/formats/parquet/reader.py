@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError, InputError
 from lowbg.formats.base import Format, Reader
-from lowbg.formats.parquet import FORMAT, int96
-from lowbg.formats.parquet.columns import (
+from lowbg.formats.columns import (
     check_text_column,
     column_at,
     metadata_of,
 )
+from lowbg.formats.parquet import FORMAT, int96
 from lowbg.formats.parquet.layout import ParquetLayout
 from lowbg.formats.texts import text_of, utf8_lengths
 from lowbg.records import (

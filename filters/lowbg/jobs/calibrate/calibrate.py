@@ -145,7 +145,7 @@ def calibrate(known: Known, engine: Engine, min_documents: int | None = None) ->
     least = least_documents(target_fpr)
     if min_documents is not None and min_documents < least:
         raise ConfigError(
-            f"--min-documents {min_documents}: a target of {target_fpr:g} needs at least {least:,} "
+            f"`min_documents={min_documents}`: a target of {target_fpr:g} needs at least {least:,} "
             f"human documents in a stratum ({CONFIDENCE:.0%} confidence); give {least} or more"
         )
     least = max(least, min_documents or 0)
@@ -197,5 +197,5 @@ def _refusal(known: Known, results: Sequence[LanguageResult], least: int, target
     counts = ", ".join(f"{r.language} has {r.documents:,}" for r in results)
     return (
         f"too few known-human documents: {counts}; {need}. Give more of them, or a higher "
-        "--target-fpr"
+        "`target_fpr`"
     )

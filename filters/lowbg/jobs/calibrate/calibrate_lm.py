@@ -149,7 +149,7 @@ def _threshold(
 
 def _refusal(results: list[LmResult], band: tuple[float, float] | None, least: int) -> str:
     counts = ", ".join(f"{r.language} {r.read:,}" for r in results) or "none"
-    wider = " or widen --lm-band" if band is not None else ""
+    wider = " or widen `extras.lm.band`" if band is not None else ""
     return (
         f"too few known-human documents were read by the LM: {counts}; {least:,} are needed in a "
         f"language. Give more of them{wider}"

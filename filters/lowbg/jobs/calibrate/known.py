@@ -28,22 +28,22 @@ from lowbg.runs.reading import ShardReading, Source, refuse_broken
 
 @dataclass(frozen=True, slots=True)
 class KnownBy:
-    """How a document is known to be human: dated earlier than `before`, or by `label_field`.
+    """How a document is known to be human: dated earlier than `human_before`, or by `label_field`.
 
     Exactly one is set. A label is human when it is `label_human`, in any case; any other is AI.
     `stratum_field` names a field whose values are strata of their own.
     """
 
-    before: dt.date | None = None
+    human_before: dt.date | None = None
     label_field: str | None = None
     label_human: str = "human"
     stratum_field: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.before is None) == (self.label_field is None):
+        if (self.human_before is None) == (self.label_field is None):
             raise ConfigError(
-                "how is a document known to be human? Give either --human-before DATE or "
-                "--label-field FIELD"
+                "how is a document known to be human? Give either `human_before=…` or "
+                "`label_field=…`"
             )
 
 
@@ -139,14 +139,14 @@ def read_known(
 
 
 def _nothing(by: KnownBy, date_field: str, documents: int) -> str:
-    if by.before is not None:
+    if by.human_before is not None:
         return (
-            f"none of {documents:,} documents has a date before {by.before} in the field "
-            f"{date_field!r}; name the one that holds it with --date-field"
+            f"none of {documents:,} documents has a date before {by.human_before} in the field "
+            f"{date_field!r}; name the one that holds it with `fields.date`"
         )
     return (
         f"none of {documents:,} documents is labelled {by.label_human!r} in the field "
-        f"{by.label_field!r}; see --label-field and --label-human"
+        f"{by.label_field!r}; see `label_field` and `label_human`"
     )
 
 
@@ -156,8 +156,8 @@ def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
     scores = judged.decisions.score
     scored = is_known(scores)
     labelled = np.ones(len(batch), np.bool_)
-    if by.before is not None:
-        human = trusted_by_date(batch.metadata, by.before, len(batch))
+    if by.human_before is not None:
+        human = trusted_by_date(batch.metadata, by.human_before, len(batch))
     else:
         assert by.label_field is not None
         labels = batch.metadata.others[by.label_field]

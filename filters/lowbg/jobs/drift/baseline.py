@@ -116,7 +116,7 @@ class _Stored(
 
 BASELINE: Final[FileType[_Stored]] = FileType(
     _Stored, "a drift baseline", ConfigError,
-    "Make one with lowbg drift baseline INPUT -o FILE", indented,
+    "Make one with lowbg drift baseline", indented,
     lambda plain: [plain["conditions"]["version"]],
 )  # fmt: skip
 

@@ -45,7 +45,7 @@ CHECK: Final[FileType[Check]] = FileType(
     Check,
     "a line of a drift history",
     ConfigError,
-    "Take it out, or give --history another file",
+    "Take it out, or give `history` another file",
     line,
 )
 

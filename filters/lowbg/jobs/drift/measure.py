@@ -114,7 +114,7 @@ def measure(sample: Sample, size: Size, engine: Engine, against: Profile | None 
     if len(sample) < size.documents:
         raise ConfigError(
             f"the input has {len(sample):,} readable documents, and the sample is of "
-            f"{size.documents:,}. {_advice('--documents', len(sample), against)}"
+            f"{size.documents:,}. {_advice(f'`documents={len(sample)}`', len(sample), against)}"
         )
     documents = _judge(sample, engine)
     opening = openings(documents.words, documents.word_starts)
@@ -128,7 +128,7 @@ def measure(sample: Sample, size: Size, engine: Engine, against: Profile | None 
         there = int(lengths.sum())
         raise ConfigError(
             f"the sampled documents have {there:,} words to count, and the sample is of "
-            f"{size.words:,}. {_advice('--words', there, against)}"
+            f"{size.words:,}. {_advice(f'`words={there}`', there, against)}"
         )
     words, owners = take(documents.words, documents.word_starts, taken)
     rng = np.random.default_rng(size.seed)
@@ -153,12 +153,12 @@ def measure(sample: Sample, size: Size, engine: Engine, against: Profile | None 
     return Measured(profile, divergences, gain)
 
 
-def _advice(option: str, there: int, against: Profile | None) -> str:
+def _advice(most: str, there: int, against: Profile | None) -> str:
     if not there:
         return "There is nothing to measure."
     if against is not None:
-        return f"To compare it, make the baseline anew with {option} {there} at most."
-    return f"Give {option} {there} at most."
+        return f"To compare it, make the baseline anew with {most} at most."
+    return f"Give {most} at most."
 
 
 def _weights(rng: np.random.Generator, n: int) -> Floats:

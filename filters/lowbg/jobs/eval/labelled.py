@@ -77,7 +77,7 @@ def judge_labelled(
         refuse_broken(results)
         raise ConfigError(
             f"no record has the field {label_field!r}; name the one that says human or ai with "
-            "--label-field"
+            "`label_field`"
         )
     return Labelled(judging, unlabelled, tuple(results))
 

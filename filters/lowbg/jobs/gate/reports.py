@@ -84,7 +84,7 @@ def _checked(directory: Path) -> Path:
     if content is None:
         raise ConfigError(
             f"{directory}: the run there didn't finish (no {manifest.NAME}); "
-            "finish it with --resume, or judge the data itself"
+            'finish it with `existing="resume"`, or judge the data itself'
         )
     written = {file.path: file.sha256 for file in content.files}.get(REPORT)
     if written is None:

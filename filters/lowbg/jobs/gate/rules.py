@@ -40,8 +40,8 @@ def check_gate(gate: Gate) -> None:
     """Raises `ConfigError` for a gate that limits nothing, or a category that there isn't."""
     if gate.empty:
         raise ConfigError(
-            "nothing to judge by: give limits under [gate] in the policy, or as options "
-            "(--max-ai-share 0.05)"
+            "nothing to judge by: give limits under [gate] in the policy, such as "
+            "`gate.max_ai_share=0.05`"
         )
     known = categories() if gate.max_phrase_hits else ()
     for category in gate.max_phrase_hits:
@@ -262,13 +262,13 @@ def _advice(limit: float, part: Part, evidence: Evidence, statistic: GateStatist
         needed = documents_needed(limit, part.ai_share)
     sample = evidence.sample
     if needed is None:
-        return f"{text}; judge without --sample" if sample is not None else text
+        return f"{text}; judge without `sample`" if sample is not None else text
     if sample is None:
         return f"{text}; were the share the same, {count_text(needed)} scored ones would"
     draw = int(needed * sample.size / part.scored) + 1
     if draw >= sample.documents:
-        return f"{text}; judge without --sample"
-    return f"{text}; were the share the same, --sample {draw} would"
+        return f"{text}; judge without `sample`"
+    return f"{text}; were the share the same, `sample={draw}` would"
 
 
 def documents_needed(limit: float, found: float) -> int | None:
@@ -350,7 +350,7 @@ def _phrase_hits(gate: Gate, evidence: Evidence) -> list[Finding]:
             if status is Status.UNDECIDED:
                 reason = (
                     f"too few documents to decide: the data set may hold up to "
-                    f"{count_text(int(interval[1]))}; judge without --sample"
+                    f"{count_text(int(interval[1]))}; judge without `sample`"
                 )
         findings.append(
             Finding(

@@ -36,14 +36,14 @@ _OTHER = "other:"
 _ROWS_A_BATCH = 2_000
 
 
-def scan_sample(job: GateJob, size: int, seed: int, observer: Observer = NOBODY) -> Evidence:
-    """Judges `size` documents drawn at random from all shards; every record is read.
+def scan_sample(job: GateJob, sample: int, seed: int, observer: Observer = NOBODY) -> Evidence:
+    """Judges `sample` documents drawn at random from all shards; every record is read.
 
     A data set of no more documents is judged whole. Raises as `scan` does.
     """
-    pool = _Pool(size)
+    pool = _Pool(sample)
     index = {shard: i for i, shard in enumerate(job.shards)}
-    for ended in map_shards(_DrawTask(job.reading, size, seed), job.shards, job.crew, observer):
+    for ended in map_shards(_DrawTask(job.reading, sample, seed), job.shards, job.crew, observer):
         pool.add(index[ended.shard], scanned_of(ended))
     pool.prune()
     engine = Engine(job.config.policy).setup()
@@ -51,9 +51,9 @@ def scan_sample(job: GateJob, size: int, seed: int, observer: Observer = NOBODY)
     pairs = zip(job.shards, parts, strict=True)
     evidence = gather(job, [_judged(job, shard, part, engine) for shard, part in pairs])
     documents = sum(part.documents for part in parts)
-    if documents <= size:
+    if documents <= sample:
         return evidence
-    return replace(evidence, sample=Sample(size, documents, seed))
+    return replace(evidence, sample=Sample(sample, documents, seed))
 
 
 def keys_of(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.uint64]:

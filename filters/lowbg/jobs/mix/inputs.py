@@ -102,7 +102,7 @@ def _files_of(root: Path, role: Role) -> tuple[tuple[Path, str], ...]:
     if not (root / MANIFEST).is_file():
         raise ConfigError(
             f"{root}: its run isn't finished, and there are both human and AI files in it. Finish "
-            "it with --resume, or name the files"
+            'it with `existing="resume"`, or name the files'
         )
     files = listed_of_kind(root, KINDS[role])
     return tuple((path, Path(*path.relative_to(root).parts[1:]).as_posix()) for path in files)
@@ -131,8 +131,8 @@ def _check_halves(shards: Sequence[Shard], inputs: Sequence[str], role: Role) ->
                 outputs[folder] = not named and _is_output(folder)
             if outputs[folder]:
                 raise ConfigError(
-                    f"{folder}: an output of lowbg, of which --{role} would take all files, human "
-                    f"and AI. Give it as an input of its own: --{role} {folder}"
+                    f"{folder}: an output of lowbg, of which `{role}` would take all files, human "
+                    f"and AI. Give it as an input of its own: `{role}={folder}`"
                 )
 
 

@@ -247,7 +247,8 @@ class _Mixing:
         measured = self._measured[shard.name]
         if not measured.is_of(shard):
             raise InputError(
-                f"{shard.path}: was changed while the mix was made. Start again with --overwrite."
+                f"{shard.path}: was changed while the mix was made. Start again with "
+                '`existing="overwrite"`.'
             )
         wanted = int(counts.sum()) + measured.quarantined
         copied = result.records if result.outputs else 0
@@ -257,7 +258,7 @@ class _Mixing:
         raise OutputError(
             f"{shard.path}: {copied:,} of {wanted:,} records were copied"
             f"{f' ({why})' if why else '; it was changed meanwhile'}. Nothing was put beside what "
-            "it lacks; --resume goes on."
+            'it lacks; `existing="resume"` goes on.'
         )
 
     def _finish(

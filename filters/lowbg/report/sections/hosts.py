@@ -10,6 +10,7 @@ from lowbg.amounts import share_text
 from lowbg.config import VERDICTS
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import ShareEstimator
+from lowbg.report.naming import for_pages
 from lowbg.report.sections.base import (
     Block,
     CountedRow,
@@ -91,7 +92,7 @@ def _rest(
 
 def _blocks(hosts: Hosts) -> Sequence[Block]:
     if not hosts.distinct:
-        return (Note("The records name no URL (--url-field)."),)
+        return (Note(for_pages("The records name no URL in the field that `fields.url` says.")),)
     blocks: list[Block] = []
     if hosts.most_ai:
         blocks.append(Note("Most AI documents:"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lowbg.amounts import count_text
+from lowbg.report.naming import for_pages
 from lowbg.report.results import ShardRow
 from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 from lowbg.storage.typed import Count, Open
@@ -50,7 +51,9 @@ def _whole_run(kind: str, message: str, shard: str) -> ToldProblem:
 def _advice(kind: str, shard: ShardRow) -> str:
     if kind == "missing_text" and shard.seen_fields:
         seen = ", ".join(shard.seen_fields[:12])
-        return f"The records have the fields {seen}. Name the one with --text-field."
+        return f"The records have the fields {seen}. " + for_pages(
+            "Name the text with `fields.text`."
+        )
     return ""
 
 
@@ -64,7 +67,7 @@ def _blocks(problems: list[ToldProblem]) -> Sequence[Block]:
         Column("First message"),
     )
     rows = [
-        (p.shard, p.kind, p.count or None, f"{p.message} {p.advice}".strip())
+        (p.shard, p.kind, p.count or None, f"{for_pages(p.message)} {p.advice}".strip())
         for p in problems[:_SHOWN]
     ]
     return (Table(columns, rows, more=max(0, len(problems) - _SHOWN)),)
@@ -74,7 +77,7 @@ def _lines(problems: list[ToldProblem]) -> Sequence[Line]:
     lines = []
     for problem in problems[:_SHOWN_IN_TERMINAL]:
         many = f" ({count_text(problem.count)} records)" if problem.count > 1 else ""
-        text = f"{problem.message}{many} {problem.advice}".strip()
+        text = f"{for_pages(problem.message)}{many} {problem.advice}".strip()
         lines.append(Line("problem", [text], "warning"))
     more = len(problems) - _SHOWN_IN_TERMINAL
     if more > 0:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lowbg.amounts import count_text, share_text
 from lowbg.report.estimate import share
+from lowbg.report.naming import for_pages
 from lowbg.report.sections.base import Block, Facts, Line, Material, Note, Section
 from lowbg.storage.typed import Count, Open, Seconds, Share
 
@@ -61,10 +62,10 @@ def _facts(look: SecondLook) -> list[tuple[str, str]]:
     ]
 
 
-_SILENT = (
+_SILENT = for_pages(
     "The LM's figures are reported and changed no verdict: the policy holds no calibration for "
     "this LM, this band, and the languages and lengths that it read. "
-    "lowbg calibrate --lm makes one."
+    "lowbg calibrate with `extras.lm.model` makes one."
 )
 
 
@@ -91,9 +92,7 @@ def _lines(look: SecondLook | None) -> Sequence[Line]:
     lines = [Line("read by LM", items)]
     if _is_silent(look):
         lines.append(
-            Line(
-                "LM", ["not calibrated: changes no verdict", "see lowbg calibrate --lm"], "warning"
-            )
+            Line("LM", ["not calibrated: changes no verdict", "see lowbg calibrate"], "warning")
         )
     return lines
 

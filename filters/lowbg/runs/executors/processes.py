@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from lowbg.errors import ConfigError, LowbgError, StoppedError
 from lowbg.runs.executors import server
 from lowbg.runs.executors.base import Finished, Result, Task, Worker
+from lowbg.runs.machine import switch_often
 from lowbg.runs.progress import OnProgress, Progress
 from lowbg.runs.stopping import STOP
 
@@ -43,6 +45,7 @@ def _start(setup: Callable[[], Worker[Any, Any]], progress: Any) -> None:
     signal.signal(signal.SIGTERM, _on_terminate)
     server.let_signals_through()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    switch_often()
     _worker = setup()
     _progress = progress
     # What is loaded stays: the collector need not walk over it again.
@@ -78,6 +81,27 @@ def _run(task: Any) -> Any:
         _busy = False
 
 
+class _Recorded:
+    """A way of starting processes that remembers those that it started."""
+
+    def __init__(self, context: BaseContext) -> None:
+        self._context: Any = context
+        self._made: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def Process(self, *args: Any, **options: Any) -> Any:  # noqa: N802 - as in multiprocessing
+        process = self._context.Process(*args, **options)
+        self._made.append(process)
+        return process
+
+    @property
+    def started(self) -> list[Any]:
+        """What was started, and may have ended."""
+        return [process for process in self._made if process.pid is not None]
+
+
 class ProcessExecutor:
     """Runs tasks in `workers` processes; they are handed out in the tasks' order."""
 
@@ -95,18 +119,15 @@ class ProcessExecutor:
         A worker that is killed takes the tasks under way with it: they, and those that were
         waiting, are run again one at a time, and the one that kills its worker again is reported.
         """
-        context = server.context()
-        progress: Any = context.Queue() if on_progress is not None else None
+        progress: Any = server.context().Queue() if on_progress is not None else None
         stop = threading.Event()
         listener = threading.Thread(target=_listen, args=(progress, on_progress, stop), daemon=True)
         if on_progress is not None:
             listener.start()
         try:
-            left = yield from self._run_pool(
-                self.workers, setup, list(enumerate(tasks)), context, progress
-            )
+            left = yield from self._run_pool(self.workers, setup, list(enumerate(tasks)), progress)
             for index, task in left:
-                rest = yield from self._run_pool(1, setup, [(index, task)], context, progress)
+                rest = yield from self._run_pool(1, setup, [(index, task)], progress)
                 if rest:
                     yield Finished(index, None, LowbgError("the worker process was killed"))
         finally:
@@ -121,24 +142,22 @@ class ProcessExecutor:
         workers: int,
         setup: Callable[[], Worker[Task, Result]],
         tasks: Sequence[tuple[int, Task]],
-        context: Any,
         progress: Any,
     ) -> Generator[Finished[Result], None, list[tuple[int, Task]]]:
         """Runs tasks in one pool; returns those that a broken pool left unfinished."""
         left: list[tuple[int, Task]] = []
+        recorded: Any = _Recorded(server.ready())
         pool = ProcessPoolExecutor(
-            min(workers, len(tasks)), mp_context=context, initializer=_start,
+            min(workers, len(tasks)), mp_context=recorded, initializer=_start,
             initargs=(setup, progress),
         )  # fmt: skip
         done = False
-        pids: list[int] = []
         futures: dict[Future[Result], tuple[int, Task]] = {}
         try:
             try:
-                with server.starting(context):
+                with server.starting():
                     for index, task in tasks:
                         futures[pool.submit(_run, task)] = index, task
-                        pids = list(pool._processes or {})
             except (EOFError, ConnectionError, FileNotFoundError, BrokenProcessPool):
                 # What had been started is ended below.
                 return list(tasks)
@@ -155,11 +174,11 @@ class ProcessExecutor:
             done = True
         finally:
             if not done:
-                _end(list((pool._processes or {}).values()))
+                _end(recorded.started)
             pool.shutdown(wait=done, cancel_futures=True)
             if left or not done:
                 # A pool whose server was killed breaks while its workers still write.
-                server.wait_for(pids, GRACE_S)
+                server.wait_for([process.pid for process in recorded.started], GRACE_S)
         return left
 
 

@@ -49,6 +49,10 @@ says on stderr when something has to be compiled."""
 
 _PR_SET_PDEATHSIG = 1
 
+_MOVED = (ImportError, AttributeError, TypeError)
+"""What comes of reaching into multiprocessing's insides where they have moved. Then every worker is
+started afresh, and loads what it needs: slower, and the same."""
+
 _started = False
 
 
@@ -63,25 +67,30 @@ def start(*modules: str, compiling: str = "") -> bool:
     global _started
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return False
+    try:
+        _ensure_running(modules, compiling)
+    except (OSError, *_MOVED):  # There is no place for its socket, or no such server.
+        return False
+    _started = True
+    return True
+
+
+def _ensure_running(modules: Sequence[str], compiling: str) -> None:
+    """The one place that starts the server. Raises one of `_MOVED` where it can't be done so."""
     from multiprocessing import forkserver, resource_tracker, util  # not to be had everywhere
 
     if not _started:
         forkserver.set_forkserver_preload([PRELOADED, *modules])
-    try:
-        folder = str(util.get_temp_dir())
-        if not _started:
-            # multiprocessing complains at its end where the folder that it removes is gone.
-            util.Finalize(None, os.makedirs, (folder, 0o700, True), exitpriority=0)
-        told = {_PARENT: str(os.getpid()), _FOLDER: folder, _COMPILING: compiling}
-        with _environment(**ENVIRONMENT, **told):
-            with _held_back():
-                resource_tracker.ensure_running()  # It lets signals through when it has started.
-            with _held_back():
-                forkserver.ensure_running()
-    except OSError:  # There is no place for its socket.
-        return False
-    _started = True
-    return True
+    folder = str(util.get_temp_dir())
+    if not _started:
+        # multiprocessing complains at its end where the folder that it removes is gone.
+        util.Finalize(None, os.makedirs, (folder, 0o700, True), exitpriority=0)
+    told = {_PARENT: str(os.getpid()), _FOLDER: folder, _COMPILING: compiling}
+    with _environment(**ENVIRONMENT, **told):
+        with _held_back():
+            resource_tracker.ensure_running()  # It lets signals through when it has started.
+        with _held_back():
+            forkserver.ensure_running()
 
 
 def context() -> BaseContext:
@@ -89,26 +98,31 @@ def context() -> BaseContext:
     return mp.get_context("forkserver" if _started else "spawn")
 
 
-@contextlib.contextmanager
-def starting(processes: BaseContext) -> Iterator[None]:
-    """Within, the caller starts workers: no signal comes in between, which would lose them.
+def ready() -> BaseContext:
+    """`context`, once the server is ready, where a signal may come.
 
-    Before, it waits until the server is ready, where a signal may come. Raises `LowbgError` where
-    the server is killed each time that it gets ready.
+    Another is started where it was killed, or can't be reached. Raises `LowbgError` where it is
+    killed each time that it gets ready.
     """
+    if _started and not _is_ready() and _started and not _is_ready() and _started:
+        raise LowbgError("the process from which workers are started was killed")
+    return context()
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Within, the caller starts workers: no signal comes in between, which would lose them."""
     if not _started:
         yield
         return
-    if not _is_ready(processes) and not _is_ready(processes):
-        raise LowbgError("the process from which workers are started was killed")
     with _held_back():
         yield
 
 
-def _is_ready(processes: Any) -> bool:
+def _is_ready() -> bool:
     """Whether a process could be had from the server; waits for it."""
     start()  # It does where one was killed.
-    first = processes.Process(target=_nothing)
+    first = mp.get_context("forkserver").Process(target=_nothing)
     try:
         first.start()
     except FileNotFoundError:
@@ -123,14 +137,19 @@ def _is_ready(processes: Any) -> bool:
 def _end_unreachable() -> None:
     """Ends a server whose socket is gone, so that `start` starts another.
 
-    Someone cleared the folder of temporary files, as many systems do by a file's age.
+    Someone cleared the folder of temporary files, as many systems do by a file's age. Where it
+    can't be ended, workers are started afresh from now on.
     """
-    from multiprocessing import forkserver, util
+    global _started
+    try:
+        from multiprocessing import forkserver, util
 
-    server: Any = forkserver._forkserver
-    with contextlib.suppress(FileNotFoundError):  # It removes its socket.
-        server._stop()
-    Path(util.get_temp_dir()).mkdir(mode=0o700, exist_ok=True)
+        server: Any = forkserver._forkserver
+        with contextlib.suppress(FileNotFoundError):  # It removes its socket.
+            server._stop()
+        Path(util.get_temp_dir()).mkdir(mode=0o700, exist_ok=True)
+    except _MOVED:
+        _started = False
 
 
 def _nothing() -> None:

@@ -11,7 +11,7 @@ from lowbg.errors import ConfigError
 def load(module: str, *, extra: str, wanted_by: str) -> Any:
     """The module `module`; raises `ConfigError` where its extra isn't installed.
 
-    `wanted_by` is the option that needs it.
+    `wanted_by` is the setting that needs it.
     """
     try:
         return importlib.import_module(module)

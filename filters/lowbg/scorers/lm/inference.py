@@ -169,8 +169,8 @@ class Inference:
         if not self._overflowed and not np.isfinite(figures[:, SURPRISAL]).all():
             self._overflowed = True
             _log.warning(
-                "%s: its numbers ran over, and some documents have no figures; use --lm-dtype "
-                "bfloat16 or float32",
+                "%s: its numbers ran over, and some documents have no figures; use "
+                '`extras.lm.dtype="bfloat16"` or "float32"',
                 self.models[0].label,
             )
 
@@ -181,7 +181,8 @@ class Inference:
         if rows == 1 and self.chunk <= _LEAST_CHUNK:
             raise ModelError(
                 f"{self.models[0].label}: memory doesn't suffice for {length:,} tokens at once. "
-                "Use --lm-context to read fewer, --lm-dtype bfloat16, or a smaller model."
+                'Use `extras.lm.context` to read fewer, `extras.lm.dtype="bfloat16"`, or a '
+                "smaller model."
             )
         self.budget = max(1, min(self.budget, batch.ids.size) // 2)
         self.chunk = max(_LEAST_CHUNK, self.chunk // 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing as mp
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,12 @@ def gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def _number_of(process: str) -> int:
+    """The number of a worker by multiprocessing's name for it, as in `SpawnProcess-3`; else 1."""
+    numbered = re.search(r"-(\d+)", process)
+    return int(numbered[1]) if numbered else 1
+
+
 def device_of_this_process(wanted: str) -> torch.device:
     """The device to use: `auto` is a GPU where there is one, else the CPU.
 
@@ -42,14 +49,14 @@ def device_of_this_process(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and torch.cuda.device_count() > 1:
-        worker = (mp.current_process()._identity or (1,))[0]
+        worker = _number_of(mp.current_process().name)
         wanted = f"cuda:{(worker - 1) % torch.cuda.device_count()}"
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         why = str(error).split("\n", 1)[0]
-        raise ConfigError(f"--lm-device {wanted}: can't be used ({why})") from error
+        raise ConfigError(f"`extras.lm.device={wanted}`: can't be used ({why})") from error
     return device
 
 
@@ -82,8 +89,8 @@ class CausalModel:
         Raises `ModelError` where it can't be loaded, lacks weights, has no fast tokenizer, one
         with more tokens than the model has, or code of its own, and where it isn't causal.
         """
-        transformers = extras.load("transformers", extra="lm", wanted_by="--lm")
-        safetensors = extras.load("safetensors", extra="lm", wanted_by="--lm")
+        transformers = extras.load("transformers", extra="lm", wanted_by="`extras.lm.model`")
+        safetensors = extras.load("safetensors", extra="lm", wanted_by="`extras.lm.model`")
         transformers.utils.logging.disable_progress_bar()
         common = {"local_files_only": True, "trust_remote_code": False}
         self.label = folder.label
@@ -217,9 +224,9 @@ def check_same_tokens(observer: CausalModel, performer: CausalModel) -> None:
     )
     if not same:
         raise ConfigError(
-            f"--lm-performer {performer.label}: its tokens aren't those of {observer.label}; "
-            "Binoculars needs two models with one tokenizer, such as a base model and its chat "
-            "model"
+            f"`extras.lm.performer={performer.label}`: its tokens aren't those of "
+            f"{observer.label}; Binoculars needs two models with one tokenizer, such "
+            "as a base model and its chat model"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lowbg.kernels.hashes import SEED, mix
+from lowbg.kernels.hashes import SEED, mixed
 from lowbg.kernels.phrases import Tables, add_heads
 from lowbg.text.tokens import Tokens
 
@@ -18,7 +18,7 @@ def compile_variants(
 
     Variant v stands for pattern `owners[v]` in the documents of group `groups[v]`.
     """
-    salts = np.array([mix(SEED ^ np.uint64(g)) for g in range(n_groups)], np.uint64)
+    salts = mixed(SEED ^ np.arange(n_groups, dtype=np.uint64))
     singles, pairs = (np.zeros((n_groups, 1024), np.uint64) for _ in range(2))
     heads = np.empty(len(variants.words), np.uint64)
     starts = variants.word_starts

@@ -185,7 +185,7 @@ def test_reads_labels_dates_and_strata(tmp_path: Path, engine: Engine) -> None:
     assert known.stratum is not None
     assert known.stratum.tolist() == ["a", "b", "", ""]
     assert (known.unlabelled, known.repeated, known.unscored) == (1, 1, 1)
-    by_date = read(shards, KnownBy(before=dt.date(2022, 11, 30)), engine)
+    by_date = read(shards, KnownBy(human_before=dt.date(2022, 11, 30)), engine)
     # "2022" alone may be December.
     assert by_date.is_human.tolist() == [True, False, False, False, True]
 
@@ -194,7 +194,7 @@ def test_says_where_nothing_is_known(tmp_path: Path, engine: Engine) -> None:
     shards = write(tmp_path / "a.jsonl", [{"text": SENTENCE * 9, "label": "ai"}])
     with pytest.raises(ConfigError, match="none of 1 documents is labelled 'human'"):
         read(shards, KnownBy(label_field="label"), engine)
-    with pytest.raises(ConfigError, match="--date-field"):
-        read(shards, KnownBy(before=dt.date(2022, 11, 30)), engine)
-    with pytest.raises(ConfigError, match="either --human-before"):
+    with pytest.raises(ConfigError, match=r"`fields\.date`"):
+        read(shards, KnownBy(human_before=dt.date(2022, 11, 30)), engine)
+    with pytest.raises(ConfigError, match="either `human_before=…`"):
         KnownBy()

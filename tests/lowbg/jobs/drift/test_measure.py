@@ -113,10 +113,10 @@ def test_a_copy_of_the_hold_out_is_not_learned_from(
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (Size(300, 15_000), "has 250 readable documents, and the sample is of 300. Give --docu"),
+        (Size(300, 15_000), "has 250 readable documents, and the sample is of 300. Give `docu"),
         (
             Size(250, 90_000),
-            "words to count, and the sample is of 90,000. Give --words 19572 at most",
+            "words to count, and the sample is of 90,000. Give `words=19572` at most",
         ),
     ],
 )

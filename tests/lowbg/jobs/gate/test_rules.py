@@ -103,7 +103,7 @@ def test_a_sample_is_judged_by_its_interval_whatever_the_statistic(evidence: Mak
     assert only(gate, evidence(90, 10), "max_ai_share").status is PASS
     small = only(gate, evidence(90, 10, sample_of=5_000), "max_ai_share")
     assert small.status is UNDECIDED
-    assert "judge without --sample" in small.reason
+    assert "judge without `sample`" in small.reason
     clear = only(Gate(0.3, GateStatistic.RAW), evidence(90, 10, sample_of=5_000), "max_ai_share")
     assert clear.status is PASS
 
@@ -114,7 +114,7 @@ def test_how_large_a_sample_would_decide(evidence: MakeEvidence) -> None:
     needed = documents_needed(0.05, 0.02)
     assert needed is not None
     # Half of the documents can be scored, so that twice as many must be drawn.
-    assert f"--sample {2 * needed + 1} would" in finding.reason
+    assert f"`sample={2 * needed + 1}` would" in finding.reason
 
 
 @pytest.mark.parametrize(("limit", "found"), [(0.05, 0.02), (0.05, 0.0), (0.05, 0.2), (0.5, 0.49)])

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
@@ -71,8 +70,8 @@ def test_what_dies_while_workers_start_costs_nothing(
     starting, dead = server.starting, [error]
 
     @contextmanager
-    def dying(processes: BaseContext) -> Iterator[None]:
-        with starting(processes):
+    def dying() -> Iterator[None]:
+        with starting():
             yield
             if dead:
                 raise dead.pop()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,8 +53,15 @@ if __name__ == "__main__":
         thread = threading.Thread(target=lambda: print(json.dumps(server.start())))
         thread.start()
         thread.join()
-    elif server.start("lowbg.jobs.filter"):
+    else:
         import shutil
+        from multiprocessing import forkserver
+        if "nothing of it" in sys.argv:
+            del forkserver.ensure_running
+        if "not its end" in sys.argv:
+            forkserver._moved = forkserver._forkserver
+            del forkserver._forkserver
+        server.start("lowbg.jobs.filter")
         from multiprocessing import util
         if "clear the folder" in sys.argv:
             shutil.rmtree(util.get_temp_dir())
@@ -119,6 +127,16 @@ def test_nothing_is_imported_from_the_current_folder(
     assert [row["kernels"] for row in play("a", cwd=folder)] == [True]
 
 
+@pytest.mark.parametrize("moved", [["nothing of it"], ["not its end", "clear the folder"]])
+def test_where_its_insides_have_moved_workers_are_started_afresh(
+    moved: list[str], play: Callable[..., Any]
+) -> None:
+    """They say the same, but for what they share."""
+    said = play("a", *moved)
+    assert [row["held_back"] for row in said] == [[]] * (1 + len(moved))
+    assert not any(row["modules"] for row in said)
+
+
 def test_only_a_main_thread_has_a_server(play: Callable[..., Any]) -> None:
     """With the thread that started it, it would end."""
     assert play("elsewhere") is False
@@ -144,15 +162,23 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def started(shards: Path, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files, of a short name: a socket's address has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="l") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def started(
+    shards: Path, tmp_path: Path, temporary: Path
+) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     """Starts a run with two workers, which has a process group and temporary files of its own."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:
-        (tmp_path / "tmp").mkdir()
         command = [sys.executable, "-m", "lowbg_cli", "filter", str(shards)]
         command += ["-o", str(tmp_path / "out"), "--workers", "2", "-q"]
-        env = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+        env = {**os.environ, "TMPDIR": str(temporary)}
         process = subprocess.Popen(
             command, stderr=subprocess.PIPE, start_new_session=True, env=env, cwd=tmp_path
         )
@@ -201,7 +227,7 @@ def test_a_signal_to_all_of_a_run_ends_all_of_it_in_a_line(
     number: signal.Signals,
     processes: int,
     started: Callable[[], subprocess.Popen[bytes]],
-    tmp_path: Path,
+    temporary: Path,
 ) -> None:
     """As Ctrl-C, `timeout` and a terminal that is closed send it."""
     run = started()
@@ -212,18 +238,18 @@ def test_a_signal_to_all_of_a_run_ends_all_of_it_in_a_line(
     assert said.count(b"\n") == 1, said
     assert said.startswith(b"lowbg: interrupted")
     wait_until(lambda: not group(run))
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("processes", STAGES.values(), ids=STAGES.keys())
 def test_nothing_outlives_a_run_that_is_killed(
-    processes: int, started: Callable[[], subprocess.Popen[bytes]], tmp_path: Path
+    processes: int, started: Callable[[], subprocess.Popen[bytes]], temporary: Path
 ) -> None:
     run = started()
     wait_until(lambda: len(group(run)) >= processes)
     run.kill()
     wait_until(lambda: not group(run))
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_waiting_for_a_process_that_stays_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,7 @@ def test_goes_on_with_half_when_memory_runs_out(
 
 def test_says_so_when_one_text_alone_is_too_much(saved: Callable[..., Path]) -> None:
     short: Any = Short(load(saved("gpt2")), 3, torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.raises(ModelError, match=r"64 tokens at once.*--lm-context"):
+    with pytest.raises(ModelError, match=r"64 tokens at once.*`extras\.lm\.context`"):
         Inference(short).read([prose(1)])
 
 
@@ -347,13 +347,15 @@ def test_numbers_that_run_over_leave_no_figures(
     for _ in range(2):
         got = figures(inference, [prose(1)])
         assert all(math.isnan(getattr(got, name)[0]) for name in COMPARED)
-    assert caplog.text.count("use --lm-dtype bfloat16 or float32") == 1
+    assert caplog.text.count('use `extras.lm.dtype="bfloat16"` or "float32"') == 1
 
 
 def test_other_tokens_are_refused(saved: Callable[..., Path], tmp_path: Path) -> None:
     observer = load(saved("gpt2"))
     check_same_tokens(observer, load(saved("gpt2", 1)))
-    with pytest.raises(ConfigError, match=r"--lm-performer llama-0: its tokens aren't those"):
+    with pytest.raises(
+        ConfigError, match=r"`extras\.lm\.performer=llama-0`: its tokens aren't those"
+    ):
         check_same_tokens(observer, load(saved("llama")))
 
 
@@ -396,5 +398,5 @@ def test_devices_and_types() -> None:
     assert device_of_this_process("cpu") == CPU
     assert dtype_on(CPU, LmDtype.AUTO) is torch.float32
     assert dtype_on(CPU, LmDtype.BFLOAT16) is torch.bfloat16
-    with pytest.raises(ConfigError, match=r"--lm-device toaster"):
+    with pytest.raises(ConfigError, match=r"`extras\.lm\.device=toaster`"):
         device_of_this_process("toaster")

@@ -12,6 +12,8 @@ import pytest
 from lowbg.errors import ConfigError, ModelError
 from lowbg.scorers.lm.store import locate
 
+LM = "`extras.lm.model`"
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -24,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_digested_by_what_it_says(folder: Path, tmp_path: Path) -> None:
-    found = locate(str(folder), "--lm")
+    found = locate(str(folder), LM)
     assert found.label == "tiny"
     first = found.sha256()
     (folder / "README.md").write_text("no part of the model")
@@ -38,17 +40,17 @@ def test_a_folder_is_digested_by_what_it_says(folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["./no/folder", "/no/folder", "~/nothing", "a/b/c", "", "a b"])
 def test_what_is_no_folder_and_no_name_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"--lm .*no such folder"):
-        locate(name, "--lm")
+    with pytest.raises(ConfigError, match=r"`extras\.lm\.model` .*no such folder"):
+        locate(name, LM)
 
 
 def test_pickled_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"only pytorch_model\.bin.*no pickled weights"):
-        locate(str(folder), "--lm")
+        locate(str(folder), LM)
     (folder / "config.json").unlink()
     with pytest.raises(ModelError, match=r"no config\.json"):
-        locate(str(folder), "--lm")
+        locate(str(folder), LM)
 
 
 def test_a_name_is_resolved_to_a_commit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,8 +66,8 @@ def test_a_name_is_resolved_to_a_commit(folder: Path, monkeypatch: pytest.Monkey
         snapshot_download=snapshot_download, errors=SimpleNamespace(HfHubHTTPError=OSError)
     )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert locate("org/name@main", "--lm").label == "org/name@0123abc"
-    locate("name", "--lm", fetch=True)
+    assert locate("org/name@main", LM).label == "org/name@0123abc"
+    locate("name", LM, fetch=True)
     assert asked == [("org/name", "main", True), ("name", None, False)]
 
 
@@ -78,11 +80,11 @@ def test_a_model_that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     with pytest.raises(ModelError, match=r"hf download org/name --revision v1; or give a local"):
-        locate("org/name@v1", "--lm")
+        locate("org/name@v1", LM)
 
 
 def test_a_folder_needs_no_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert locate(str(folder), "--lm", fetch=True).path == folder
+    assert locate(str(folder), LM, fetch=True).path == folder
     with pytest.raises(ConfigError, match=r"pip install 'lowbg\[lm\]'"):
-        locate("gpt2", "--lm")
+        locate("gpt2", LM)

@@ -1,4 +1,4 @@
-"""Columns of a Parquet file as what records hold: the text, what is known of it, other fields."""
+"""Arrow columns as what records hold: the text, what is known of it, other fields."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_text_column(schema: pa.Schema, path: str, name: str) -> None:
     if steps is None:
         raise FormatError(
             f"{name}: no column {path!r}; there are {', '.join(schema.names) or 'none'}. "
-            "Name the text column with --text-field."
+            "Name the text column with `fields.text`."
         )
     kind = schema.field(steps[0]).type
     for step in steps[1:]:
@@ -71,7 +71,7 @@ def check_text_column(schema: pa.Schema, path: str, name: str) -> None:
     if not _is_text(kind):
         raise FormatError(
             f"{name}: column {path!r} is {kind}, not text; the columns are "
-            f"{', '.join(schema.names)}. Name the text column with --text-field."
+            f"{', '.join(schema.names)}. Name the text column with `fields.text`."
         )
 
 
