@@ -57,6 +57,11 @@ def polars_series(texts: list[str | None]) -> Any:
     return pytest.importorskip("polars").Series("text", texts)
 
 
+def polars_categories(texts: list[str | None]) -> Any:
+    polars = pytest.importorskip("polars")
+    return polars.Series("text", texts, dtype=polars.Categorical)
+
+
 def pandas_series(texts: list[str | None]) -> Any:
     return pytest.importorskip("pandas").Series(texts, name="text")
 
@@ -79,6 +84,7 @@ SHAPES: dict[str, Callable[[list[str | None]], Any]] = {
     "chunks": lambda texts: pa.chunked_array([texts[:2], texts[2:]], pa.large_string()),
     "a table of one column": lambda texts: pa.table({"anything": texts}),
     "Polars": polars_series,
+    "categories of Polars": polars_categories,
     "pandas": pandas_series,
     "a frame of pandas": pandas_frame,
     "a dataset's column": dataset_column,

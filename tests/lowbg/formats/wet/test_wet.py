@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -221,6 +222,25 @@ def test_a_cut_file_gives_what_was_whole_and_names_the_rest(batch_bytes: int) ->
         (rejected,) = got.rejected
         assert (rejected.record, rejected.reason) == (whole, "cut")
         assert rejected.raw == data[ends[whole] : size]
+
+
+def test_a_cut_is_told_again_to_who_goes_on_behind_it() -> None:
+    data = wet(PAGES)[:-3]
+    reader = opened(data, RunConfig(batch_bytes=1))
+    positions = []
+    with pytest.raises(CutStreamError) as first:
+        positions.extend(reader.position() for _ in reader)
+    for position in positions:
+        again = opened(data, RunConfig(batch_bytes=1))
+        again.start_at(position)
+        with pytest.raises(CutStreamError, match=re.escape(str(first.value))):
+            list(again)
+
+
+def test_what_is_too_large_keeps_no_bytes_of_what_follows() -> None:
+    pages = [PAGES[0], Page(b"a" * 3_000), *PAGES]
+    got = Read(wet(pages), batch_bytes=1 << 20, max_record_bytes=2_000)
+    assert [rejected.raw for rejected in got.rejected] == [records_of(wet(pages))[2]]
 
 
 @pytest.mark.parametrize("codec", CODECS)
