@@ -106,7 +106,7 @@ def _table(own: Declared, flag: str, given: Sequence[str]) -> dict[Any, Any]:
         name, sign, value = text.partition("=")
         where = f"{flag} {text}"
         if not (name and sign and value):
-            raise ConfigError(f"{where}: write {own.setting.unit}")
+            raise ConfigError(f"{where}: write {own.setting.unit}. {own.setting.help}")
         if isinstance(names, type) and issubclass(names, StrEnum):
             if name not in tuple(names):
                 raise ConfigError(f"{where}: {name!r} is none of {', '.join(names)}")

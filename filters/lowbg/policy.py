@@ -223,7 +223,8 @@ class Provenance:
     """
 
     fields: Mapping[str, tuple[str, ...]] = setting(
-        "Documents whose field has this value (a glob) are human by provenance; repeatable.",
+        "Documents whose field has this value (a glob) are human by provenance, such as "
+        "metadata.license=CC-BY-*; repeatable.",
         factory=dict,
         key="trust.fields",
         flags="--trust",

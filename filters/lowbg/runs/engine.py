@@ -97,9 +97,9 @@ class Engine:
             self.models, policy, extras, third_parties=third_parties
         )
         self.columns = columns_of(self.scorers)
-        checked = [CheckedScorer(scorer) for scorer in self.scorers]
-        self._fast = [c for c in checked if c.scorer.second_look is None]
-        self.cascade = Cascade([c for c in checked if c.scorer.second_look is not None])
+        self._checked = [CheckedScorer(scorer) for scorer in self.scorers]
+        self._fast = [c for c in self._checked if c.scorer.second_look is None]
+        self.cascade = Cascade([c for c in self._checked if c.scorer.second_look is not None])
         owners = (s for s in self.scorers if any(c.name == PHRASE_LOG_ODDS for c in s.columns))
         self._weighing = next(owners, None)
         self._decider = Decider(policy, self.models)
@@ -111,7 +111,7 @@ class Engine:
 
     def setup(self) -> Engine:
         """Loads what the scorers need in this process; returns itself."""
-        for scorer in self.scorers:
+        for scorer in self._checked:
             scorer.setup()
         lm = self.cascade.calibration(self.policy)
         self._second = Decider(self.policy, self.models, lm) if lm is not None else None
@@ -119,7 +119,7 @@ class Engine:
 
     def prepare(self) -> None:
         """Fetches what the scorers need on this machine."""
-        for scorer in self.scorers:
+        for scorer in self._checked:
             scorer.prepare()
 
     def warm_up(self) -> None:

@@ -16,7 +16,7 @@ from importlib import import_module, metadata
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, ScorerError
 
 if TYPE_CHECKING:
     from lowbg.config import Extras, Policy
@@ -44,22 +44,26 @@ class Factory:
     def __call__(self, models: Mapping[str, ModelFile], settings: object = None) -> Scorer:
         """The scorer over these models; without `settings` it may only say what it is."""
         from lowbg.scorers.base import Scorer
+        from lowbg.scorers.checked import blamed
 
+        who = f"scorer {self.name!r} ({self.module}:{self.attribute})"
         try:
-            create: Any = import_module(self.module)
-            for part in self.attribute.split("."):
-                create = getattr(create, part)
-        except (ImportError, AttributeError) as error:
+            with blamed(who):
+                create: Any = import_module(self.module)
+                for part in self.attribute.split("."):
+                    create = getattr(create, part)
+        except ScorerError as error:
             raise ConfigError(
-                f"scorer {self.name!r} ({self.module}:{self.attribute}) can't be loaded: {error}. "
-                "Install what it needs, or leave it out."
+                f"{who} can't be loaded: {error.__cause__}. Install what it needs, or leave it out."
             ) from error
-        scorer: Scorer = create(models) if settings is None else create(models, settings)
+        with blamed(who):
+            scorer: Scorer = create(models) if settings is None else create(models, settings)
         if not isinstance(scorer, Scorer):
             raise ConfigError(
-                f"scorer {self.name!r} ({self.module}:{self.attribute}): a {type(scorer).__name__} "
-                "came, and no lowbg.scorers.base.Scorer"
+                f"{who}: a {type(scorer).__name__} came, and no lowbg.scorers.base.Scorer"
             )
+        if scorer.name != self.name:
+            raise ConfigError(f"{who} calls itself {scorer.name!r}; it must be the same name")
         return scorer
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,21 +25,29 @@ class CheckedScorer:
             nullcontext() if scorer.concurrent else threading.Lock()
         )
 
+    def prepare(self) -> None:
+        """Fetches what the scorer needs on this machine."""
+        with blamed(self._who):
+            self.scorer.prepare()
+
+    def setup(self) -> None:
+        """Loads what the scorer needs in this process."""
+        with blamed(self._who):
+            self.scorer.setup()
+
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
         """The scorer's columns of these documents."""
         return self.timed(documents)[0]
 
     def timed(self, documents: Documents) -> tuple[Mapping[str, pa.Array], float]:
         """The scorer's columns, and the seconds that it took once it was its turn."""
-        try:
-            with self._turn:
-                started = time.perf_counter()
-                found = self.scorer.score(documents)
-                seconds = time.perf_counter() - started
-        except (LowbgError, MemoryError):
-            raise
-        except Exception as error:
-            raise ScorerError(f"{self._who} failed: {type(error).__name__}: {error}") from error
+        with blamed(self._who), self._turn:
+            started = time.perf_counter()
+            found = self.scorer.score(documents)
+            seconds = time.perf_counter() - started
+        if not isinstance(found, Mapping):
+            kind = type(found).__name__
+            raise ScorerError(f"{self._who} returned a {kind}; it must be a mapping of columns")
         if found.keys() != self._columns.keys():
             odd = sorted(found.keys() ^ self._columns.keys())[0]
             what = "came and is not declared" if odd in found else "is declared and did not come"
@@ -53,6 +61,21 @@ class CheckedScorer:
     @property
     def _who(self) -> str:
         return f"scorer {self.scorer.name!r} (version {self.scorer.version})"
+
+
+@contextmanager
+def blamed(who: str) -> Iterator[None]:
+    """Whatever a scorer's code raises within becomes a `ScorerError` that names it.
+
+    `SystemExit` too: a plug-in does not say with which code lowbg ends. What it raises of lowbg's
+    own errors, and a lack of memory, pass.
+    """
+    try:
+        yield
+    except (LowbgError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise ScorerError(f"{who} failed: {type(error).__name__}: {error}") from error
 
 
 def _fault(column: Column, values: pa.Array, n: int) -> str | None:

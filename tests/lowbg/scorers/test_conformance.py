@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
@@ -17,7 +18,7 @@ import pytest
 
 from lowbg.config import Extras, KenlmSettings, LmSettings, Policy
 from lowbg.decision import decide, lm
-from lowbg.errors import ConfigError, ScorerError
+from lowbg.errors import ConfigError, LowbgError, ScorerError
 from lowbg.models import ModelFile, embedded_names, open_embedded
 from lowbg.runs.engine import Engine
 from lowbg.scorers import Factory, available, columns_of, running_scorers
@@ -232,9 +233,16 @@ class Toy(Scorer):
         self.values = values
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
-        if isinstance(self.values, Exception):
+        if isinstance(self.values, BaseException):
             raise self.values
-        return self.values if isinstance(self.values, dict) else {"toy_size": self.values}
+        whole = isinstance(self.values, dict) or self.values is None
+        return self.values if whole else {"toy_size": self.values}
+
+    def prepare(self) -> None:
+        self.score(documents_of([]))
+
+    def setup(self) -> None:
+        self.score(documents_of([]))
 
 
 NUMBERS = pa.array([1, 2], pa.float32())
@@ -250,7 +258,9 @@ NUMBERS = pa.array([1, 2], pa.float32())
         ([1.0, 2.0], "'toy_size' is a list; it must be an Arrow array"),
         ({}, "'toy_size' is declared and did not come"),
         ({"toy_size": NUMBERS, "more": NUMBERS}, "'more' came and is not declared"),
+        (None, "returned a NoneType; it must be a mapping of columns"),
         (ZeroDivisionError("by zero"), "failed: ZeroDivisionError: by zero"),
+        (SystemExit(0), "failed: SystemExit: 0"),
     ],
 )
 def test_a_scorer_is_held_to_what_it_declares(values: Any, message: str) -> None:
@@ -258,6 +268,35 @@ def test_a_scorer_is_held_to_what_it_declares(values: Any, message: str) -> None
     assert CheckedScorer(Toy(NUMBERS)).score(documents) == {"toy_size": NUMBERS}
     with pytest.raises(ScorerError, match=rf"scorer 'toy' \(version 3\).*{message}"):
         CheckedScorer(Toy(values)).score(documents)
+
+
+@pytest.mark.parametrize("error", [OSError("no model file"), SystemExit(5)], ids=repr)
+def test_a_scorer_that_cannot_start_is_named(error: BaseException) -> None:
+    for start in (CheckedScorer(Toy(error)).prepare, CheckedScorer(Toy(error)).setup):
+        with pytest.raises(ScorerError, match=r"^scorer 'toy' \(version 3\) failed: "):
+            start()
+    for passes in (ConfigError("say more"), MemoryError()):
+        with pytest.raises(type(passes)):
+            CheckedScorer(Toy(passes)).setup()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise RuntimeError('at import')", "can't be loaded: at import"),
+        ("raise SystemExit(0)", "can't be loaded: 0"),
+        ("def create(models): raise OSError('no disk')", "failed: OSError: no disk"),
+        ("from lowbg.scorers.burstiness import create", "calls itself 'burstiness'"),
+    ],
+)
+def test_a_plugin_that_cannot_be_made_is_named(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_plugin.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_plugin", raising=False)
+    with pytest.raises(LowbgError, match=rf"scorer 'toy' \(broken_plugin:create\).*{message}"):
+        Factory("toy", "broken_plugin")(models())
 
 
 class Renamed(Toy):
@@ -355,7 +394,8 @@ def test_third_parties_come_last_by_name(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     names = list(available())
     assert names[-3:] == ["alpha", "broken", "zeta"]
-    assert available()["alpha"]({}).name == "burstiness"
+    with pytest.raises(ConfigError, match="calls itself 'burstiness'"):
+        available()["alpha"]({})
     with pytest.raises(ConfigError, match=r"'broken'.*not_there"):
         available()["broken"]({})
 
