@@ -37,7 +37,7 @@ import lowbg
 from lowbg.config import RunConfig
 from lowbg.errors import LowbgError
 from lowbg.formats import open_reader
-from lowbg.records import Batch, BytesPayload, Position
+from lowbg.records import Batch, BytesPayload, Position, RowPayload
 
 SECONDS = 10.0
 """An input that takes longer is a hang: they have a few hundred bytes."""
@@ -181,7 +181,7 @@ class Seen:
             payload = batch.payload
             spans = zip(payload.starts.tolist(), payload.ends.tolist(), strict=True)
             lines = [payload.buffer[start:stop] for start, stop in spans]
-        elif len(batch.payload.rows) != len(batch):
+        elif isinstance(batch.payload, RowPayload) and len(batch.payload.rows) != len(batch):
             self.wrong.append("rows of another number than records")
         self.records += zip(batch.records.tolist(), batch.text.to_pylist(), lines, strict=True)
         self.rejected += [

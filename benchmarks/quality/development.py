@@ -12,8 +12,8 @@ from benchmarks.quality.fairness import perplexity_deciles
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
-from lowbg.jobs.eval.evaluate import Judgements, length_buckets
-from lowbg.jobs.eval.judging import Judging, judge_rows
+from lowbg.jobs.eval.evaluate import LabelledScores, length_buckets
+from lowbg.jobs.eval.labelled_scores import LabelledScoresBuilder, judge_rows
 from lowbg.jobs.train.corpus import Row, list_files, read_rows
 from lowbg.models import embedded_names
 from lowbg.runs.engine import Engine
@@ -32,18 +32,18 @@ def judge(
     policy: Policy,
     choose: Callable[[Iterable[Row]], Iterable[Row]] = lambda rows: rows,
     files: Collection[str] | None = None,
-) -> Judgements:
+) -> LabelledScores:
     """The rows of every file that `choose` leaves, judged; with `files`, of the files so named.
 
     Beside the groupings of `judge_rows`: "kind" of human text (`groups.toml`), "length",
     "perplexity decile", and "tables": "some" or "none" for the language.
     """
-    engine, judging = Engine(policy).setup(), Judging()
+    engine, builder = Engine(policy).setup(), LabelledScoresBuilder()
     for path in list_files([data / "labelled" / "dev"]):
         if files is not None and path.name not in files:
             continue
-        judge_rows(engine, choose(read_rows(path)), judging)
-    j = judging.judgements()
+        judge_rows(engine, choose(read_rows(path)), builder)
+    j = builder.build()
     has_tables = np.isin(j.groups["language"], embedded_names())
     more = {
         "kind": kinds(j),
@@ -54,7 +54,7 @@ def judge(
     return dataclasses.replace(j, groups={**j.groups, **more})
 
 
-def kinds(j: Judgements) -> NDArray[np.str_]:
+def kinds(j: LabelledScores) -> NDArray[np.str_]:
     """The kind of every human document, "" where `groups.toml` names none."""
     table = tomllib.loads((HERE / "groups.toml").read_text(encoding="utf-8"))["groups"]
     kind_of = {place: kind for kind, places in table.items() for place in places}
@@ -65,7 +65,7 @@ def kinds(j: Judgements) -> NDArray[np.str_]:
     return np.array([*found])
 
 
-def _triples(j: Judgements) -> Iterator[tuple[bool, str, str]]:
+def _triples(j: LabelledScores) -> Iterator[tuple[bool, str, str]]:
     return zip(
         j.is_ai.tolist(), j.groups["dataset"].tolist(), j.groups["domain"].tolist(), strict=True
     )

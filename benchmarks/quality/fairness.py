@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.jobs.eval.evaluate import Floats, Interval, Judgements, length_buckets, wilson_interval
+from lowbg.jobs.eval.evaluate import (
+    Floats,
+    Interval,
+    LabelledScores,
+    length_buckets,
+    wilson_interval,
+)
 
 DECILES = 10
 
@@ -41,7 +47,7 @@ class ScoreBin:
 
 
 def human_groups(
-    j: Judgements, groupings: Mapping[str, NDArray[np.str_]], min_documents: int = 1
+    j: LabelledScores, groupings: Mapping[str, NDArray[np.str_]], min_documents: int = 1
 ) -> list[HumanGroup]:
     """The false-positive rate of every group (but "") that has `min_documents` human documents.
 
@@ -61,7 +67,7 @@ def human_groups(
     return results
 
 
-def default_groupings(j: Judgements) -> dict[str, NDArray[np.str_]]:
+def default_groupings(j: LabelledScores) -> dict[str, NDArray[np.str_]]:
     """Language, length, both, and decile of perplexity."""
     language, length = j.groups["language"], length_buckets(j.words)
     both = np.where(language != "", np.char.add(np.char.add(language, " · "), length), "")
@@ -73,7 +79,7 @@ def default_groupings(j: Judgements) -> dict[str, NDArray[np.str_]]:
     }
 
 
-def perplexity_deciles(j: Judgements) -> NDArray[np.str_]:
+def perplexity_deciles(j: LabelledScores) -> NDArray[np.str_]:
     """Each scored human document's decile of perplexity among those of its language.
 
     "01" holds the most predictable text, "10" the most unusual; "" where there is no perplexity,
@@ -92,7 +98,7 @@ def perplexity_deciles(j: Judgements) -> NDArray[np.str_]:
     return result
 
 
-def reliability(j: Judgements, bins: int = 10) -> list[ScoreBin]:
+def reliability(j: LabelledScores, bins: int = 10) -> list[ScoreBin]:
     """The bins of equal width of `ai_score` that hold a document.
 
     Raises `ValueError` where a label is missing: there is nothing to compare.

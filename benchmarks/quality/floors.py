@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.errors import ConfigError
-from lowbg.jobs.eval.evaluate import Floats, Judgements, auroc
+from lowbg.jobs.eval.evaluate import Floats, LabelledScores, auroc
 from lowbg.jobs.train.corpus import Row
 
 Figure = Literal["recall", "fpr", "auroc", "scored"]
@@ -59,7 +59,7 @@ class Floor:
     where: Mapping[str, tuple[str, ...]]
     value: float
 
-    def measure(self, j: Judgements) -> Measured:
+    def measure(self, j: LabelledScores) -> Measured:
         """The figure, and the standard error that `value` has on as many documents.
 
         Of shares it is the binomial one (with at least one document expected), of AUROC that of
@@ -100,7 +100,7 @@ class Floors:
     floors: tuple[Floor, ...]
 
 
-def chosen(j: Judgements, where: Mapping[str, Sequence[str]]) -> NDArray[np.bool_]:
+def chosen(j: LabelledScores, where: Mapping[str, Sequence[str]]) -> NDArray[np.bool_]:
     """Which documents are in the groups that `where` names, by grouping; "*" is any but none.
 
     Raises `ConfigError` for a grouping that there is not.
@@ -134,7 +134,7 @@ def _floor(entry: Mapping[str, Any]) -> Floor:
     return Floor(str(entry["name"]), entry["figure"], where, float(entry["value"]))
 
 
-def updated(text: str, floors: Floors, j: Judgements, *, may_lower: bool) -> str:
+def updated(text: str, floors: Floors, j: LabelledScores, *, may_lower: bool) -> str:
     """The text of the floors' file with the values that `j` gives, comments kept.
 
     Raises `ConfigError` where a figure got worse, unless it `may_lower` floors.

@@ -26,7 +26,7 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.eval.evaluate import (
     GroupResult,
     Interval,
-    Judgements,
+    LabelledScores,
     as_json,
     as_markdown,
     evaluate,
@@ -40,7 +40,7 @@ MARKS = ("<!-- limits: written by benchmarks/quality/run.py -->", "<!-- end of l
 SHOWN = ("language", "dataset", "dataset × language", "dataset × domain", "generator", "attack")
 
 
-def published_cells(j: Judgements) -> list[GroupResult]:
+def published_cells(j: LabelledScores) -> list[GroupResult]:
     """The cells of Fast-DetectGPT's tables: each generator against all human text of its domain."""
     generator = np.random.default_rng(1)
     results = []
@@ -55,7 +55,7 @@ def published_cells(j: Judgements) -> list[GroupResult]:
     return results
 
 
-def detection(j: Judgements) -> list[GroupResult]:
+def detection(j: LabelledScores) -> list[GroupResult]:
     """Everything that `lowbg eval` shows, by the groupings that tell something here."""
     dataset = np.char.add(j.groups["dataset"], " · ")
     groups = {
@@ -67,7 +67,7 @@ def detection(j: Judgements) -> list[GroupResult]:
     return evaluate(shown) + published_cells(j)
 
 
-def limits(j: Judgements) -> list[dict[str, Any]]:
+def limits(j: LabelledScores) -> list[dict[str, Any]]:
     """The README's rows: text, datasets, documents, figure and its 95 % interval."""
     rows = []
     scored = ~np.isnan(j.score)
@@ -108,7 +108,7 @@ def _percent(found: Interval) -> str:
     return f"{value:.1f} % ({low:.1f}–{high:.1f})"
 
 
-def fairness_report(j: Judgements) -> tuple[str, dict[str, Any]]:
+def fairness_report(j: LabelledScores) -> tuple[str, dict[str, Any]]:
     """The page and the plain values of false positives by group, and of reliability."""
     groupings = {"kind of text": j.groups["kind"], **fairness.default_groupings(j)}
     groupings["kind and language"] = np.where(

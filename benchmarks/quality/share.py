@@ -33,8 +33,8 @@ from benchmarks.tables.held_out import HeldOut
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
-from lowbg.jobs.eval.evaluate import Judgements
-from lowbg.jobs.eval.judging import Judging, judge_rows
+from lowbg.jobs.eval.evaluate import LabelledScores
+from lowbg.jobs.eval.labelled_scores import LabelledScoresBuilder, judge_rows
 from lowbg.jobs.train.corpus import list_files, read_rows
 from lowbg.models import embedded_names, open_embedded
 from lowbg.report.estimate import MIN_TRUSTED, ShareEstimator
@@ -99,16 +99,16 @@ class Result:
     adjusted_error: float
 
 
-def judge_all(folder: Path) -> tuple[Judgements, dict[str, str]]:
+def judge_all(folder: Path) -> tuple[LabelledScores, dict[str, str]]:
     """Every row below `folder`, judged; the files' digests."""
-    engine, judging, digests = Engine(Policy()).setup(), Judging(), {}
+    engine, builder, digests = Engine(Policy()).setup(), LabelledScoresBuilder(), {}
     for path in list_files([folder]):
         digests[path.name] = file_digest(path)
-        judge_rows(engine, read_rows(path), judging)
-    return judging.judgements(), digests
+        judge_rows(engine, read_rows(path), builder)
+    return builder.build(), digests
 
 
-def pools(j: Judgements) -> Iterator[Pool]:
+def pools(j: LabelledScores) -> Iterator[Pool]:
     """Of each language with enough documents of both labels: instructed models, and every kind."""
     scored = ~np.isnan(j.score)
     instructed = (j.groups["attack"] == "") & ~np.isin(j.groups["generator"], BASE_MODELS)
@@ -321,10 +321,10 @@ def main(argv: list[str]) -> int:
     if options.choose:
         choose(options.data, options.seed, options.output)
         return 0
-    judgements, digests = judge_all(options.data / "labelled" / "dev")
+    labelled_scores, digests = judge_all(options.data / "labelled" / "dev")
     with ProcessPoolExecutor(os.cpu_count()) as workers:
         one = partial(measured, draws=options.draws, seed=options.seed)
-        results = [*itertools.chain.from_iterable(workers.map(one, pools(judgements)))]
+        results = [*itertools.chain.from_iterable(workers.map(one, pools(labelled_scores)))]
     report = {
         "draws": options.draws,
         "seed": options.seed,

@@ -16,7 +16,7 @@ from lowbg_cli.configure import command_line
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Given, refuse
 from lowbg_cli.logfile import RunLog
-from lowbg_cli.outcome import Judgement
+from lowbg_cli.outcome import ExitRules
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -88,14 +88,14 @@ def run_in_directory(
     shards: Sequence[Shard],
     output: Path,
     directory: DirectoryOptions,
-    judgement: Judgement,
+    exit_rules: ExitRules,
 ) -> ExitCode:
     """Runs `start` with progress, log and summary; the exit code."""
     log = RunLog(directory.log_file)
     hint = f"Go on with the same command and --resume; --overwrite starts {output} again."
     if directory.incremental:
         hint = "The same command goes on."
-    quiet = judgement.quiet
+    quiet = exit_rules.quiet
     try:
         with (
             log.during(command_line(), output=str(output), shards=len(shards)),
@@ -113,7 +113,7 @@ def run_in_directory(
                 terminal.say(_reserved(directory.reserve, outcome.reserved))
             code = ExitCode.FINISHED
             if outcome.shards or not directory.incremental:
-                code = judgement.end(outcome, str(output / "report.json"))
+                code = exit_rules.end(outcome, str(output / "report.json"))
             log.end(outcome, code, output / "report.json")
     except LockedError as error:
         if not directory.skip_if_running:

@@ -25,7 +25,7 @@ _FIELDS_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ExitRules:
     """How an outcome is told and judged."""
 
     quiet: bool = setting("Nothing on stderr but errors.", False, flags="--quiet -q")
@@ -61,7 +61,7 @@ class Judgement:
             f"the AI share of the scored documents is {outcome.ai_share:.4f}, above "
             f"--fail-above {self.fail_above:g}"
         )
-        # The share of a part of the input is no judgement of the whole: 3 goes first.
+        # The share of a part of the input is no verdict on the whole: 3 goes first.
         return code or ExitCode.JUDGED_BAD
 
 

@@ -12,8 +12,8 @@ from lowbg.errors import ConfigError
 from lowbg.settings import (
     ABOVE_ZERO,
     Heading,
-    JudgedLanguage,
     Language,
+    LanguageWithTables,
     Vocabulary,
     check_limits,
     setting,
@@ -357,7 +357,7 @@ class Policy:
     date_field: str | None = setting(
         "The field that holds the date.", None, key="trust.date_field", flags=None
     )
-    min_ai_scores: Mapping[JudgedLanguage, float] = setting(
+    min_ai_scores: Mapping[LanguageWithTables, float] = setting(
         "The ai_score from which a document is called AI, by language.",
         factory=dict,
         key="calibration.min_ai_scores",

@@ -84,7 +84,7 @@ class Vocabulary:
 Language = Annotated[str, Vocabulary("language")]
 """A language that is told apart."""
 
-JudgedLanguage = Annotated[str, Vocabulary("language with tables")]
+LanguageWithTables = Annotated[str, Vocabulary("language with tables")]
 """A language that there are tables for."""
 
 _SETTING = "setting"

@@ -307,7 +307,7 @@ def _end(
     elif not quiet:
         terminal.say("no drift beyond the limits")
     if check.incomplete:
-        # A part of the input is no judgement of the whole: 3 goes first.
+        # A part of the input is no verdict on the whole: 3 goes first.
         return ExitCode.INCOMPLETE
     return ExitCode.JUDGED_BAD if check.alerts else ExitCode.FINISHED
 

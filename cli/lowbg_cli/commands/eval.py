@@ -75,8 +75,8 @@ def eval_command(
             terminal.warning(f"{counted(count, 'record')} left out: {what}")
     if tell_broken(labelled.shards):
         terminal.warning("the metrics are of what was read, not of the whole input")
-    judgements = labelled.judging.judgements()
-    results = evaluate(judgements)
+    labelled_scores = labelled.builder.build()
+    results = evaluate(labelled_scores)
     if own.json is not None:
         _write(own.json, _as_json(results, config, engine, shards, labelled.cut))
     if own.markdown is not None:
@@ -85,7 +85,7 @@ def eval_command(
         from lowbg.jobs.eval.plots import as_html
 
         facts = _facts(config, engine, shards, labelled.cut)
-        _write(own.html, as_html(judgements, results, facts))
+        _write(own.html, as_html(labelled_scores, results, facts))
 
     from lowbg_cli.figures import print_figures
 

@@ -24,7 +24,7 @@ from lowbg_cli.configure import (
 from lowbg_cli.directory import DirectoryOptions, refuse_directory_options, run_in_directory
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Given, Only, command, refuse
-from lowbg_cli.outcome import Judgement
+from lowbg_cli.outcome import ExitRules
 from lowbg_cli.piping import PipeOptions
 from lowbg_cli.plan import check_existing, print_plan
 from lowbg_cli.progress import progress_line
@@ -44,7 +44,7 @@ def filter_command(
     options: Annotated[ConfigOptions, Only(without=("gate",))],
     workers: WorkerOptions,
     directory: DirectoryOptions,
-    judgement: Judgement,
+    exit_rules: ExitRules,
     given: Given,
     dry_run: Annotated[
         bool, Setting("Print the configuration and the shards; make nothing.", flags="--dry-run")
@@ -63,9 +63,9 @@ def filter_command(
     config = options.resolve()
     if output is None:
         refuse_directory_options(given)
-        return _into_stream(inputs, pipe, workers, config, judgement, dry_run=dry_run)
+        return _into_stream(inputs, pipe, workers, config, exit_rules, dry_run=dry_run)
     refuse(given.of(PipeOptions), f"only without -o; with it everything goes to {output}")
-    return _into_directory(inputs, output, directory, workers, config, judgement, dry_run=dry_run)
+    return _into_directory(inputs, output, directory, workers, config, exit_rules, dry_run=dry_run)
 
 
 def _into_directory(
@@ -74,13 +74,13 @@ def _into_directory(
     directory: DirectoryOptions,
     hands: WorkerOptions,
     config: RunConfig,
-    judgement: Judgement,
+    exit_rules: ExitRules,
     *,
     dry_run: bool,
 ) -> ExitCode:
     existing = directory.existing
     incremental = existing is Existing.INCREMENTAL
-    found = find_shards(inputs, output, quiet=judgement.quiet, may_be_empty=incremental)
+    found = find_shards(inputs, output, quiet=exit_rules.quiet, may_be_empty=incremental)
     standard_input(found.shards)
     workers, executor = hands.resolve(found.shards, config.extras)
     threads = hands.threads_each(workers, found.shards)
@@ -113,7 +113,7 @@ def _into_directory(
         found.shards,
         output,
         directory,
-        judgement,
+        exit_rules,
     )
 
 
@@ -122,11 +122,11 @@ def _into_stream(
     pipe: PipeOptions,
     hands: WorkerOptions,
     config: RunConfig,
-    judgement: Judgement,
+    exit_rules: ExitRules,
     *,
     dry_run: bool,
 ) -> ExitCode:
-    found = find_shards(inputs, None, quiet=judgement.quiet)
+    found = find_shards(inputs, None, quiet=exit_rules.quiet)
     threads = hands.threads_each(1, found.shards)
     config = replace(config, threads=threads)
     pipe.check(found.shards)
@@ -153,9 +153,9 @@ def _into_stream(
         ai=pipe.ai_to,
         quarantine=pipe.quarantine,
     )
-    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as observer:
+    with if_interrupted(hint), progress_line(found.shards, quiet=exit_rules.quiet) as observer:
         outcome = filter_stream(job, observer)
-    code = judgement.end(outcome, pipe.write_report(outcome))
+    code = exit_rules.end(outcome, pipe.write_report(outcome))
     if outcome.quarantined and pipe.quarantine is None:
         return _lost(outcome)
     return code

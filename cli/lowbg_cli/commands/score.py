@@ -23,7 +23,7 @@ from lowbg_cli.configure import (
 from lowbg_cli.directory import DirectoryOptions, refuse_directory_options, run_in_directory
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Given, Only, command
-from lowbg_cli.outcome import Judgement
+from lowbg_cli.outcome import ExitRules
 from lowbg_cli.progress import progress_line
 
 
@@ -42,7 +42,7 @@ def score_command(
     ],
     workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
     directory: Annotated[DirectoryOptions, Only(without=("incremental", "changed", "reserve"))],
-    judgement: Annotated[Judgement, Only(("quiet", "strict"))],
+    exit_rules: Annotated[ExitRules, Only(("quiet", "strict"))],
     given: Given,
 ) -> ExitCode:
     """Write a row of features, score and verdict a document.
@@ -58,8 +58,8 @@ def score_command(
         if row_format is not ScoreFormat.JSONL:
             raise ConfigError(f"--as {row_format} needs a directory; -o - takes jsonl only")
         refuse_directory_options(given)
-        return _into_stream(inputs, config, judgement)
-    return _into_directory(inputs, Path(output), row_format, directory, workers, config, judgement)
+        return _into_stream(inputs, config, exit_rules)
+    return _into_directory(inputs, Path(output), row_format, directory, workers, config, exit_rules)
 
 
 def _into_directory(
@@ -69,10 +69,10 @@ def _into_directory(
     directory: DirectoryOptions,
     hands: WorkerOptions,
     config: RunConfig,
-    judgement: Judgement,
+    exit_rules: ExitRules,
 ) -> ExitCode:
     existing = directory.existing
-    found = find_shards(inputs, output, quiet=judgement.quiet)
+    found = find_shards(inputs, output, quiet=exit_rules.quiet)
     standard_input(found.shards)
     workers, executor = hands.resolve(found.shards, config.extras)
     ready_workers(workers, executor, found.shards, "lowbg.jobs.score")
@@ -97,19 +97,19 @@ def _into_directory(
         found.shards,
         output,
         directory,
-        judgement,
+        exit_rules,
     )
 
 
-def _into_stream(inputs: Sequence[str], config: RunConfig, judgement: Judgement) -> ExitCode:
+def _into_stream(inputs: Sequence[str], config: RunConfig, exit_rules: ExitRules) -> ExitCode:
     with loading.for_good():
         from lowbg.jobs.score import ScoreStreamJob, score_stream
 
     stdout = standard_output()
-    found = find_shards(inputs, None, quiet=judgement.quiet)
+    found = find_shards(inputs, None, quiet=exit_rules.quiet)
     stdin = standard_input(found.shards)
     hint = "Rows on stdout are whole but not all. Run it again."
     job = ScoreStreamJob(found.shards, config, stdin, command_line(), out=stdout)
-    with if_interrupted(hint), progress_line(found.shards, quiet=judgement.quiet) as observer:
+    with if_interrupted(hint), progress_line(found.shards, quiet=exit_rules.quiet) as observer:
         outcome = score_stream(job, observer)
-    return judgement.end(outcome, None)
+    return exit_rules.end(outcome, None)

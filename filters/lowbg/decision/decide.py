@@ -78,7 +78,7 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
-class Decisions:
+class Verdicts:
     """The verdict on each document.
 
     `score` is `ai_score`, null when unscored. `verdicts` holds codes of `Verdict`. `called_ai`
@@ -145,7 +145,7 @@ class Decider:
             )
         return at_rate(stored, self.policy.target_fpr)
 
-    def decide(self, f: Features) -> Decisions:
+    def decide(self, f: Features) -> Verdicts:
         """The verdicts on a batch; a document's verdict never depends on the others."""
         n = len(f.words)
         log_odds = _floats(f.columns, PHRASE_LOG_ODDS, n)
@@ -177,7 +177,7 @@ class Decider:
         trusted, denied = f.known.trusted, f.known.denied
         verdicts = np.where(scored | trusted, Verdict.HUMAN.code, Verdict.UNSCORED.code)
         verdicts = np.where((called & ~trusted) | denied, Verdict.AI.code, verdicts)
-        return Decisions(
+        return Verdicts(
             score=pa.array(score.astype(np.float32), mask=~scored),
             verdicts=verdicts.astype(np.int8),
             called_ai=called,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lowbg.arrays import filled
 from lowbg.config import LmCalibration, Policy, Rule
-from lowbg.decision.decide import Decisions
+from lowbg.decision.decide import Verdicts
 from lowbg.decision.lm import FEATURES
 from lowbg.scorers.base import Documents, Scorer, SecondLook
 from lowbg.scorers.checked import CheckedScorer
@@ -99,7 +99,7 @@ class Cascade:
             "fits"
         )
 
-    def look(self, documents: Documents, decisions: Decisions, make: MakeDocuments) -> Look:
+    def look(self, documents: Documents, decisions: Verdicts, make: MakeDocuments) -> Look:
         """Scores the documents; `make` makes documents of some of their texts and languages."""
         columns: dict[str, pa.Array] = {}
         sent = np.full(len(documents), -1, np.int8)
@@ -116,7 +116,7 @@ class Cascade:
         return Look(columns, sent, tokens, seconds)
 
 
-def _choose(look: SecondLook, decisions: Decisions) -> NDArray[np.int8]:
+def _choose(look: SecondLook, decisions: Verdicts) -> NDArray[np.int8]:
     """Which documents a scorer sees: see `Look.sent`."""
     if look.band is None:
         return np.full(len(decisions), ALL, np.int8)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
-from lowbg.decision.decide import PHRASE_LOG_ODDS, Decider, Decisions, Features
+from lowbg.decision.decide import PHRASE_LOG_ODDS, Decider, Features, Verdicts
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
 from lowbg.formats import open_reader
 from lowbg.models import ModelFile, embedded_names, open_embedded
@@ -49,7 +49,7 @@ class Judged:
     documents: Documents
     columns: Mapping[str, pa.Array]
     known: KnownOrigin
-    decisions: Decisions
+    decisions: Verdicts
     counted: Mapping[str, list[str]] = field(default_factory=dict)
     second: LookedAgain | None = None
     declared: Columns = field(default_factory=Columns)

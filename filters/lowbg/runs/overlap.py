@@ -39,7 +39,7 @@ class Step:
 def judged_in_order(
     reader: Reader, engine: Judge | None, threads: int
 ) -> Generator[Step, None, None]:
-    """Every batch of the shard with its judgement, if any; close it before the reader.
+    """Every batch of the shard with what was judged of it, if anything; close it before the reader.
 
     Raises what reading or judging raises, after the batches before it.
     """

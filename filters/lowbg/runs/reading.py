@@ -62,7 +62,7 @@ def refuse_broken(results: Sequence[ShardResult]) -> None:
 class ShardReading:
     """One pass over a shard: `with ShardReading(source) as reading: for step in reading: …`.
 
-    With a `judge` every batch comes with its judgement, made in `config.threads` threads; that
+    With a `judge` every batch comes judged, in `config.threads` threads; that
     never changes a result. `tally` counts what was read, and `statistics` what is in quarantine: to
     count what was judged is left to the caller. With a `checkpoint` the pass goes on from there.
     With `stoppable` it ends between two batches when `stopping.STOP` is asked: it raises

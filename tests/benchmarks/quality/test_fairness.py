@@ -12,15 +12,15 @@ from benchmarks.quality.fairness import (
     reliability_markdown,
 )
 
-from lowbg.jobs.eval.evaluate import Judgements
+from lowbg.jobs.eval.evaluate import LabelledScores
 
 
-def judgements(n: int = 200) -> Judgements:
+def labelled_scores(n: int = 200) -> LabelledScores:
     """`n` human documents of rising perplexity and score, and as many AI ones at 0.95."""
     rising = np.linspace(0.0, 0.6, n)
     score = np.concatenate([rising, np.full(n, 0.95)])
     score[0] = np.nan
-    return Judgements(
+    return LabelledScores(
         is_ai=np.repeat([False, True], n),
         score=score,
         called_ai=np.nan_to_num(score) >= 0.54,
@@ -31,16 +31,16 @@ def judgements(n: int = 200) -> Judgements:
 
 
 def test_deciles_rank_scored_human_text_of_a_language() -> None:
-    deciles = perplexity_deciles(judgements())
+    deciles = perplexity_deciles(labelled_scores())
     assert (deciles[0], deciles[1], deciles[199]) == ("", "01", "10")
     assert set(deciles[200:].tolist()) == {""}
     sizes = np.unique(deciles[1:200], return_counts=True)[1]
     assert set(sizes.tolist()) <= {19, 20}
-    assert set(perplexity_deciles(judgements(90)).tolist()) == {""}
+    assert set(perplexity_deciles(labelled_scores(90)).tolist()) == {""}
 
 
 def test_false_positives_by_group() -> None:
-    j = judgements()
+    j = labelled_scores()
     rows = human_groups(j, default_groupings(j))
     found = {(row.grouping, row.group): row for row in rows}
     language = found["language", "en"]
@@ -57,7 +57,7 @@ def test_false_positives_by_group() -> None:
 
 
 def test_reliability_weighs_labels_alike() -> None:
-    j = judgements()
+    j = labelled_scores()
     bins = reliability(j)
     last = bins[-1]
     assert (last.low, last.human, last.ai, last.ai_share) == (0.9, 0, 200, 1.0)
@@ -69,6 +69,6 @@ def test_reliability_weighs_labels_alike() -> None:
 
 
 def test_reliability_needs_both_labels() -> None:
-    j = judgements()
+    j = labelled_scores()
     with pytest.raises(ValueError, match="both labels"):
-        reliability(Judgements(np.ones_like(j.is_ai), j.score, j.called_ai, j.words, {}))
+        reliability(LabelledScores(np.ones_like(j.is_ai), j.score, j.called_ai, j.words, {}))

@@ -16,7 +16,7 @@ from benchmarks.quality.development import judge
 
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
-from lowbg.jobs.eval.evaluate import Judgements
+from lowbg.jobs.eval.evaluate import LabelledScores
 from lowbg.jobs.train.corpus import Row
 from lowbg.models import embedded_names, open_embedded
 from lowbg.storage.files import file_digest
@@ -30,7 +30,7 @@ FLOORS = floors.load(QUALITY / "floors.toml")
 
 
 @pytest.fixture(scope="module")
-def judged() -> Judgements:
+def judged() -> LabelledScores:
     if not (DATA / "labelled" / "dev").is_dir():
         pytest.skip(f"no labelled/dev below {DATA}; {VARIABLE} names a folder that has it")
     return judge(DATA, Policy(), lambda rows: floors.sample(rows, FLOORS), RESULTS["data"])
@@ -60,7 +60,7 @@ def test_a_new_file_is_not_judged(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("floor", FLOORS.floors, ids=lambda floor: floor.name)
-def test_the_shipped_models_hold_their_floors(judged: Judgements, floor: floors.Floor) -> None:
+def test_the_shipped_models_hold_their_floors(judged: LabelledScores, floor: floors.Floor) -> None:
     found = floor.measure(judged)
     assert found.documents >= 50
     assert floor.holds(found, FLOORS.margin), (
@@ -90,10 +90,10 @@ def test_the_model_card_names_the_shipped_models() -> None:
         assert pinned[name].startswith(on_card[name]), name
 
 
-def judgements(score: float, n: int = 100) -> Judgements:
+def labelled_scores(score: float, n: int = 100) -> LabelledScores:
     """`n` documents of each label, human ones at 0.1, AI ones at `score`; called AI from 0.5."""
     scores = np.repeat([0.1, score], n)
-    return Judgements(
+    return LabelledScores(
         is_ai=np.repeat([False, True], n),
         score=scores,
         called_ai=scores >= 0.5,
@@ -108,27 +108,27 @@ def floor(figure: floors.Figure, value: float, **where: tuple[str, ...]) -> floo
 
 def test_a_floor_allows_for_chance_and_no_more() -> None:
     half = floor("recall", 0.5)
-    assert half.measure(judgements(0.9)).value == 1.0
-    assert half.measure(judgements(0.9)).error == pytest.approx(0.05)
+    assert half.measure(labelled_scores(0.9)).value == 1.0
+    assert half.measure(labelled_scores(0.9)).error == pytest.approx(0.05)
     for value, holds in [(0.5, True), (0.36, True), (0.34, False), (0.9, True)]:
         assert half.holds(floors.Measured(value, 0.05, 100), 3.0) is holds
     rate = floor("fpr", 0.0)
-    assert rate.measure(judgements(0.9)).error == pytest.approx(0.00995, abs=1e-5)
+    assert rate.measure(labelled_scores(0.9)).error == pytest.approx(0.00995, abs=1e-5)
     for value, is_held in [(0.0, True), (0.02, True), (0.04, False)]:
         assert rate.holds(floors.Measured(value, 0.00995, 100), 3.0) is is_held
-    assert not half.holds(half.measure(judgements(0.1)), 3.0)
+    assert not half.holds(half.measure(labelled_scores(0.1)), 3.0)
     assert not half.holds(floors.Measured(float("nan"), float("nan"), 0), 3.0)
 
 
 def test_auroc_and_its_error() -> None:
-    found = floor("auroc", 0.9).measure(judgements(0.9))
+    found = floor("auroc", 0.9).measure(labelled_scores(0.9))
     assert found.value == 1.0
     # Hanley & McNeil 1982, with Q1 = 0.818, Q2 = 0.853.
     assert found.error == pytest.approx(0.02263, abs=1e-5)
 
 
 def test_where_chooses_groups() -> None:
-    j = judgements(0.9)
+    j = labelled_scores(0.9)
     assert floors.chosen(j, {"dataset": ["a"]}).sum() == 100
     assert floors.chosen(j, {"dataset": ["*"]}).sum() == 200
     with pytest.raises(ConfigError, match="dataset"):
@@ -143,10 +143,10 @@ def test_a_floor_is_lowered_on_request_alone(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     text, own = path.read_text(encoding="utf-8"), floors.load(path)
-    assert "value = 1.0000" in floors.updated(text, own, judgements(0.9), may_lower=False)
+    assert "value = 1.0000" in floors.updated(text, own, labelled_scores(0.9), may_lower=False)
     with pytest.raises(ConfigError, match="--lower-floors"):
-        floors.updated(text, own, judgements(0.1), may_lower=False)
-    lowered = floors.updated(text, own, judgements(0.1), may_lower=True)
+        floors.updated(text, own, labelled_scores(0.1), may_lower=False)
+    lowered = floors.updated(text, own, labelled_scores(0.1), may_lower=True)
     assert lowered == text.replace("0.9000", "0.0000")
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.lowbg.decision.calibrations import CALIBRATION
 
 from lowbg.config import FprBound, Policy, Rule, Thresholds
-from lowbg.decision.decide import Decider, Decisions, Features, human_share_above
+from lowbg.decision.decide import Decider, Features, Verdicts, human_share_above
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
@@ -50,7 +50,7 @@ def known(trusted: tuple[bool, ...], denied: tuple[bool, ...] | None = None) -> 
     return KnownOrigin(by_date, by_source, rules, ["dated before 2022-11-30", "denied source: x"])
 
 
-def decide(policy: Policy, f: Features) -> Decisions:
+def decide(policy: Policy, f: Features) -> Verdicts:
     model = ModelFile(Path("en"), "", {"calibration": asdict(CALIBRATION)}, {})
     return Decider(policy, {"en": model}).decide(f)
 

@@ -25,7 +25,7 @@ MIN_CLASS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Judgements:
+class LabelledScores:
     """The labelled documents with what was decided of them, one entry each.
 
     `score` is NaN where unscored; `called_ai` is false there. `groups` holds, by the name of a
@@ -124,7 +124,7 @@ def wilson_interval(hits: int, n: int) -> Interval | None:
 
 
 def group_result(
-    j: Judgements,
+    j: LabelledScores,
     grouping: str,
     group: str,
     inside: NDArray[np.bool_],
@@ -172,7 +172,7 @@ def length_buckets(words: NDArray[np.int64]) -> NDArray[np.str_]:
     return np.array(names)[np.searchsorted(LENGTHS, words, side="right") - 1]
 
 
-def evaluate(j: Judgements, seed: int = 1, rounds: int = 200) -> list[GroupResult]:
+def evaluate(j: LabelledScores, seed: int = 1, rounds: int = 200) -> list[GroupResult]:
     """The figures over everything, by each grouping and by length; same seed, same result."""
     generator = np.random.default_rng(seed)
     everything = np.ones(len(j), np.bool_)

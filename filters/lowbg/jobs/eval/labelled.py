@@ -1,4 +1,4 @@
-"""Labelled shards → judgements: the reading half of `lowbg eval`."""
+"""Labelled shards → labelled_scores: the reading half of `lowbg eval`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError
-from lowbg.jobs.eval.judging import Judging
+from lowbg.jobs.eval.labelled_scores import LabelledScoresBuilder
 from lowbg.records import Batch
 from lowbg.report.results import ShardResult
 from lowbg.runs.engine import Engine
@@ -32,7 +32,7 @@ class Labelled:
     `shards` says what became of each: of one that breaks off, the documents before that are in.
     """
 
-    judging: Judging
+    builder: LabelledScoresBuilder
     unlabelled: int
     shards: tuple[ShardResult, ...]
 
@@ -62,7 +62,7 @@ def judge_labelled(
     """
     others = dict.fromkeys((*config.fields.others, label_field, *GROUPINGS))
     config = replace(config, fields=replace(config.fields, others=tuple(others)))
-    judging = Judging()
+    builder = LabelledScoresBuilder()
     unlabelled = 0
     results = []
     for shard in shards:
@@ -71,15 +71,15 @@ def judge_labelled(
                 if step.judged is not None:
                     labels = _labels(step.batch, label_field, shard.name)
                     unlabelled += labels.count(None)
-                    judging.add(step.judged, labels, _groups(step.batch, labels))
+                    builder.add(step.judged, labels, _groups(step.batch, labels))
         results.append(reading.result())
-    if not judging.documents:
+    if not builder.documents:
         refuse_broken(results)
         raise ConfigError(
             f"no record has the field {label_field!r}; name the one that says human or ai with "
             "`label_field`"
         )
-    return Labelled(judging, unlabelled, tuple(results))
+    return Labelled(builder, unlabelled, tuple(results))
 
 
 def _labels(batch: Batch, label_field: str, shard: str) -> list[bool | None]:

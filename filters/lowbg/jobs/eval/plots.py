@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.jobs.eval.evaluate import MIN_CLASS, Floats, GroupResult, Interval, Judgements
+from lowbg.jobs.eval.evaluate import MIN_CLASS, Floats, GroupResult, Interval, LabelledScores
 from lowbg.report.render_html import render_page
 from lowbg.report.statistics import SCORE_BINS
 
@@ -67,7 +67,9 @@ def roc(human: Floats, ai: Floats) -> tuple[Floats, Floats]:
     return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])
 
 
-def as_html(j: Judgements, results: Sequence[GroupResult], facts: Sequence[tuple[str, str]]) -> str:
+def as_html(
+    j: LabelledScores, results: Sequence[GroupResult], facts: Sequence[tuple[str, str]]
+) -> str:
     """The page; `facts` head it, label and value."""
     parts = []
     for grouping in dict.fromkeys(result.grouping for result in results):
@@ -85,7 +87,7 @@ def as_html(j: Judgements, results: Sequence[GroupResult], facts: Sequence[tuple
     return render_page("eval.html.j2", parts=parts, facts=facts, axes=axes)
 
 
-def _plots(j: Judgements, result: GroupResult) -> Iterator[Plot]:
+def _plots(j: LabelledScores, result: GroupResult) -> Iterator[Plot]:
     """The group's plot, if it has enough scored documents of both labels to compare."""
     scored = ~np.isnan(j.score)
     inside = np.ones(len(j), np.bool_)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import RunConfig, Verdict
-from lowbg.decision.decide import Decisions
+from lowbg.decision.decide import Verdicts
 from lowbg.errors import InputError
 from lowbg.formats.base import Reader
 from lowbg.jobs.mix.inputs import HUMAN, Role
@@ -153,7 +153,7 @@ class RoleJudge:
             Documents(text, tokens, np.full(n, -1, np.int8), languages.CODES),
             {},
             KnownOrigin(nobody, nobody, unknown, ()),
-            Decisions(
+            Verdicts(
                 score=pa.nulls(n, pa.float32()),
                 verdicts=np.full(n, self._verdict, np.int8),
                 called_ai=nobody,

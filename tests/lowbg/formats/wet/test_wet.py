@@ -227,7 +227,7 @@ def test_a_cut_file_gives_what_was_whole_and_names_the_rest(batch_bytes: int) ->
 def test_a_cut_is_told_again_to_who_goes_on_behind_it() -> None:
     data = wet(PAGES)[:-3]
     reader = opened(data, RunConfig(batch_bytes=1))
-    positions = []
+    positions: list[Position] = []
     with pytest.raises(CutStreamError) as first:
         positions.extend(reader.position() for _ in reader)
     for position in positions:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lowbg.jobs.eval.evaluate import (
-    Judgements,
+    LabelledScores,
     as_json,
     as_markdown,
     auroc,
@@ -32,13 +32,13 @@ def test_tpr_at_a_rate_allows_that_many_false_positives() -> None:
     assert tpr_at(human, np.array([98.5, 99.5, 50.0]), 0.0) == pytest.approx(1 / 3)
 
 
-def judgements() -> Judgements:
+def labelled_scores() -> LabelledScores:
     generator = np.random.default_rng(0)
     n = 400
     is_ai = np.arange(n) % 2 == 1
     score = generator.normal(is_ai * 3.0, 1.0)
     score[:40] = np.nan
-    return Judgements(
+    return LabelledScores(
         is_ai=is_ai,
         score=score,
         called_ai=np.nan_to_num(score, nan=-9) > 2.5,
@@ -48,7 +48,7 @@ def judgements() -> Judgements:
 
 
 def test_groups() -> None:
-    results = {(r.grouping, r.group): r for r in evaluate(judgements(), rounds=50)}
+    results = {(r.grouping, r.group): r for r in evaluate(labelled_scores(), rounds=50)}
     everything = results["all", "all"]
     assert (everything.human, everything.ai) == (200, 200)
     assert everything.coverage == pytest.approx(0.9)
@@ -60,9 +60,9 @@ def test_groups() -> None:
 
 
 def test_same_seed_same_result_and_tables_render() -> None:
-    one, two = (as_json(evaluate(judgements(), rounds=20)) for _ in range(2))
+    one, two = (as_json(evaluate(labelled_scores(), rounds=20)) for _ in range(2))
     assert one == two
-    assert "| a | 100 | 100 | 80 % |" in as_markdown(evaluate(judgements(), rounds=20))
+    assert "| a | 100 | 100 | 80 % |" in as_markdown(evaluate(labelled_scores(), rounds=20))
 
 
 def test_length_buckets() -> None:

@@ -8,19 +8,19 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from lowbg.jobs.eval.evaluate import Judgements, auroc, evaluate
+from lowbg.jobs.eval.evaluate import LabelledScores, auroc, evaluate
 from lowbg.jobs.eval.plots import HEIGHT, WIDTH, as_html, roc
 
 EVIL = '<script>alert("x")</script>'
 
 
-def judgements(n: int = 600) -> Judgements:
+def labelled_scores(n: int = 600) -> LabelledScores:
     generator = np.random.default_rng(0)
     is_ai = np.arange(n) % 2 == 1
     score = 1.0 / (1.0 + np.exp(-generator.normal(is_ai * 3.0 - 3.0, 1.5)))
     score[:40] = np.nan
     group = np.where(np.arange(n) < n // 2, "a", EVIL)
-    return Judgements(
+    return LabelledScores(
         is_ai=is_ai,
         score=score,
         called_ai=np.nan_to_num(score) > 0.5,
@@ -39,7 +39,7 @@ def test_the_area_under_the_curve_is_auroc() -> None:
 
 
 def page() -> str:
-    j = judgements()
+    j = labelled_scores()
     return as_html(j, evaluate(j, rounds=20), [("Version", EVIL)])
 
 
@@ -78,8 +78,8 @@ def test_loads_nothing_and_escapes_everything() -> None:
 
 
 def test_a_group_of_one_label_has_no_curve() -> None:
-    j = judgements()
-    human = Judgements(~j.is_ai & False, j.score, j.called_ai, j.words, j.groups)
+    j = labelled_scores()
+    human = LabelledScores(~j.is_ai & False, j.score, j.called_ai, j.words, j.groups)
     text = as_html(human, evaluate(human, rounds=20), [])
     assert "polyline class" not in text
     assert "<table>" in text

@@ -1,4 +1,4 @@
-"""Labelled documents → judgements: what `lowbg eval` and `benchmarks/quality/` share."""
+"""Labelled documents → labelled_scores: what `lowbg eval` and `benchmarks/quality/` share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.arrays import floats
-from lowbg.jobs.eval.evaluate import Judgements
+from lowbg.jobs.eval.evaluate import LabelledScores
 from lowbg.jobs.train.corpus import Row, as_text
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
@@ -19,7 +19,7 @@ _BATCH = 1_000
 
 
 @dataclass(slots=True)
-class Judging:
+class LabelledScoresBuilder:
     """Gathers what was decided of labelled documents, batch by batch, in their order."""
 
     documents: int = 0
@@ -53,13 +53,13 @@ class Judging:
         self.documents += int(kept.sum())
         self.called += int(columns["called_ai"][kept].sum())
 
-    def judgements(self) -> Judgements:
+    def build(self) -> LabelledScores:
         """Everything as arrays; a grouping that no document has is left out.
 
         Raises `ValueError` where nothing was added.
         """
         joined = {name: np.concatenate(parts) for name, parts in self._columns.items()}
-        return Judgements(
+        return LabelledScores(
             is_ai=joined["is_ai"].astype(np.bool_),
             score=joined["score"].astype(np.float64),
             called_ai=joined["called_ai"].astype(np.bool_),
@@ -69,7 +69,7 @@ class Judging:
         )
 
 
-def judge_rows(engine: Engine, rows: Iterable[Row], judging: Judging) -> None:
+def judge_rows(engine: Engine, rows: Iterable[Row], builder: LabelledScoresBuilder) -> None:
     """Adds the rows of a file, grouped by dataset, domain, generator and attack.
 
     The language is the rows' own. Generator and attack are of AI rows alone.
@@ -78,13 +78,13 @@ def judge_rows(engine: Engine, rows: Iterable[Row], judging: Judging) -> None:
     for row in rows:
         part.append(row)
         if len(part) == _BATCH:
-            _judge_part(engine, part, judging)
+            _judge_part(engine, part, builder)
             part = []
     if part:
-        _judge_part(engine, part, judging)
+        _judge_part(engine, part, builder)
 
 
-def _judge_part(engine: Engine, rows: Sequence[Row], judging: Judging) -> None:
+def _judge_part(engine: Engine, rows: Sequence[Row], builder: LabelledScoresBuilder) -> None:
     nulls = pa.nulls(len(rows), pa.string())
     own = pa.array([row.language or None for row in rows], pa.string())
     judged = engine.judge(as_text(rows), Metadata(nulls, own, nulls, nulls))
@@ -94,4 +94,4 @@ def _judge_part(engine: Engine, rows: Sequence[Row], judging: Judging) -> None:
         "generator": [row.generator if row.is_ai else "" for row in rows],
         "attack": [row.attack if row.is_ai else "" for row in rows],
     }
-    judging.add(judged, [row.is_ai for row in rows], groups)
+    builder.add(judged, [row.is_ai for row in rows], groups)
