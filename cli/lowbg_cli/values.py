@@ -106,7 +106,8 @@ def _table(own: Declared, flag: str, given: Sequence[str]) -> dict[Any, Any]:
         name, sign, value = text.partition("=")
         where = f"{flag} {text}"
         if not (name and sign and value):
-            raise ConfigError(f"{where}: write {own.setting.unit}. {own.setting.help}")
+            such_as = f", such as {own.setting.example}" if own.setting.example else ""
+            raise ConfigError(f"{where}: write {own.setting.unit}{such_as}")
         if isinstance(names, type) and issubclass(names, StrEnum):
             if name not in tuple(names):
                 raise ConfigError(f"{where}: {name!r} is none of {', '.join(names)}")

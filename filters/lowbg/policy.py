@@ -223,12 +223,12 @@ class Provenance:
     """
 
     fields: Mapping[str, tuple[str, ...]] = setting(
-        "Documents whose field has this value (a glob) are human by provenance, such as "
-        "metadata.license=CC-BY-*; repeatable.",
+        "Documents whose field has this value (a glob) are human by provenance; repeatable.",
         factory=dict,
         key="trust.fields",
         flags="--trust",
         unit="FIELD=VALUE",
+        example="metadata.license=CC-BY-*",
         heading=Heading.PROVENANCE,
     )
     allow_sources: tuple[str, ...] = setting(

@@ -58,7 +58,7 @@ class Setting:
 
     `key`: under which a policy file states it, dotted; else its path in the configuration. `flags`:
     its names on a command line, by spaces; empty: told from the field's name; null: it has none;
-    without a dash it is an argument. `unit`: what stands for a value. `least` and `most` are limits
+    without a dash it is an argument. `unit`: what stands for a value; `example`: one, for who spells it wrong. `least` and `most` are limits
     of a number, or of each number of a table; `shown`: its default in words; `hidden`: nobody but
     tests needs it.
     """
@@ -67,6 +67,7 @@ class Setting:
     key: str = ""
     flags: str | None = ""
     unit: str = ""
+    example: str = ""
     heading: Heading = Heading.COMMON
     least: float | None = None
     most: float | None = None
@@ -98,6 +99,7 @@ def setting(
     key: str = "",
     flags: str | None = "",
     unit: str = "",
+    example: str = "",
     heading: Heading = Heading.COMMON,
     least: float | None = None,
     most: float | None = None,
@@ -110,6 +112,7 @@ def setting(
         key=key,
         flags=flags,
         unit=unit,
+        example=example,
         heading=heading,
         least=least,
         most=most,

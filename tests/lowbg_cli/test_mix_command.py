@@ -185,7 +185,7 @@ def test_provenance_decides_and_is_counted(run: Run, synthetic: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--trust", "license"], "write FIELD=VALUE"),
+        (["--trust", "license"], "write FIELD=VALUE, such as metadata.license=CC-BY-*"),
         (["--allow-source", "two words"], "is no source"),
         (["--deny-source", "@nowhere"], "nowhere: the list of sources cannot be read"),
         (["--reserve", "r"], "nothing says which are"),
