@@ -58,9 +58,9 @@ class Setting:
 
     `key`: under which a policy file states it, dotted; else its path in the configuration. `flags`:
     its names on a command line, by spaces; empty: told from the field's name; null: it has none;
-    without a dash it is an argument. `unit`: what stands for a value; `example`: one, for who spells it wrong. `least` and `most` are limits
-    of a number, or of each number of a table; `shown`: its default in words; `hidden`: nobody but
-    tests needs it.
+    without a dash it is an argument. `unit`: what stands for a value; `example`: one, for who
+    spells it wrong. `least` and `most` are limits of a number, or of each number of a table;
+    `shown`: its default in words; `hidden`: nobody but tests needs it.
     """
 
     help: str
