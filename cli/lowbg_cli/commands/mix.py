@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import counted
-from lowbg.config import Mix, MixSelect, MixUnit, MixWeights
 from lowbg.errors import ConfigError
+from lowbg.jobs.mix.settings import Mix, MixSelect, MixUnit, MixWeights
 from lowbg.settings import Heading, setting, with_changes
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Quiet, WorkerOptions, command_line, tell_left_out

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.config import Mix, MixSelect, MixWeights
 from lowbg.jobs.mix import ngrams, weights
 from lowbg.jobs.mix.inputs import HUMAN, SYNTHETIC, role_of
 from lowbg.jobs.mix.measure import Measured, folder, rows_of
 from lowbg.jobs.mix.novelty import ranks_of
 from lowbg.jobs.mix.selection import CHUNK, UNLIMITED, Chunk, allowance, record_keys, select
+from lowbg.jobs.mix.settings import Mix, MixSelect, MixWeights
 from lowbg.runs.checkpoints import key_of
 from lowbg.runs.inputs import Shard
 from lowbg.storage.files import naming

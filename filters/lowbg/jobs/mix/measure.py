@@ -16,11 +16,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.arrays import filled
-from lowbg.config import Mix, MixSelect, MixUnit, RunConfig
+from lowbg.config import RunConfig
 from lowbg.errors import CheckpointError
 from lowbg.jobs.mix import ngrams
 from lowbg.jobs.mix.inputs import HUMAN, role_of
 from lowbg.jobs.mix.selection import record_keys
+from lowbg.jobs.mix.settings import Mix, MixSelect, MixUnit
 from lowbg.records import Batch
 from lowbg.runs.checkpoints import FOLDER, key_of
 from lowbg.runs.engine import Engine

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lowbg
-from lowbg.config import Mix, MixSelect, as_dict
+from lowbg.config import as_dict
 from lowbg.errors import ConservationError, InputError, LowbgError, OutputError
 from lowbg.formats.naming import output_name
 from lowbg.jobs.mix import ngrams, weights
@@ -23,6 +23,7 @@ from lowbg.jobs.mix.inputs import HUMAN, SYNTHETIC, Role, role_of
 from lowbg.jobs.mix.measure import Measured, MeasureTask, folder, load, rows_of
 from lowbg.jobs.mix.novelty import CoverageTask, NoveltyTask, ranks_of, taken_bigrams
 from lowbg.jobs.mix.selection import floor_holds
+from lowbg.jobs.mix.settings import Mix, MixSelect
 from lowbg.report.results import ShardResult
 from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import MixRecord, key_of

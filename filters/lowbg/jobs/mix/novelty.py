@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import Mix, RunConfig
+from lowbg.config import RunConfig
 from lowbg.jobs.mix import ngrams
 from lowbg.jobs.mix.copying import TakenSource, taken_source
 from lowbg.jobs.mix.measure import folder, rows_of
 from lowbg.jobs.mix.selection import record_keys
+from lowbg.jobs.mix.settings import Mix
 from lowbg.runs.checkpoints import key_of
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import OnProgress

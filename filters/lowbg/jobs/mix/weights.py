@@ -19,9 +19,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lowbg.config import MixWeights, Verdict
+from lowbg.config import Verdict
 from lowbg.formats.jsonl.writer import JsonlWriter
 from lowbg.formats.naming import stem
+from lowbg.jobs.mix.settings import MixWeights
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.inputs import Shard

@@ -20,21 +20,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lowbg.config import (
-    Durability,
-    ExecutorName,
-    Existing,
-    FieldNames,
-    Mix,
-    MixSelect,
-    MixUnit,
-    MixWeights,
-    RunConfig,
-)
+from lowbg.config import Durability, ExecutorName, Existing, FieldNames, RunConfig
 from lowbg.errors import ConfigError, OutputError, StoppedError
 from lowbg.jobs.mix import copying
 from lowbg.jobs.mix.inputs import find
 from lowbg.jobs.mix.mix import MixJob, MixOutcome, mix_shards
+from lowbg.jobs.mix.settings import Mix, MixSelect, MixUnit, MixWeights
 from lowbg.runs.inputs import Shard
 from lowbg.runs.manifest import verify
 

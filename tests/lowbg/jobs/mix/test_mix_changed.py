@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from lowbg.config import ExecutorName, Existing, FieldNames, Mix, MixSelect, MixUnit, RunConfig
+from lowbg.config import ExecutorName, Existing, FieldNames, RunConfig
 from lowbg.errors import ConfigError, InputError
 from lowbg.jobs.mix import counts
 from lowbg.jobs.mix import mix as mixing
 from lowbg.jobs.mix.inputs import find
 from lowbg.jobs.mix.mix import MixJob, MixOutcome, mix_shards
+from lowbg.jobs.mix.settings import Mix, MixSelect, MixUnit
 from lowbg.runs.manifest import verify
 
 
