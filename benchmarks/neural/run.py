@@ -103,7 +103,7 @@ def flops(model: CausalModel, inference: Inference, judged: int) -> float:
     tokens = inference.cost.windowed
     length = tokens / max(1, inference.cost.batches)
     attention = 2 * config.num_hidden_layers * config.hidden_size * min(length, 512)
-    return tokens * (2.0 * body + attention) + judged * 2.0 * head
+    return float(tokens * (2.0 * body + attention) + judged * 2.0 * head)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
