@@ -10,7 +10,7 @@ A `Detector` keeps what it loaded, for more than one call.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -183,6 +183,8 @@ def _column(texts: Texts) -> pa.ChunkedArray:
 
     if isinstance(texts, (str, bytes)):
         raise ConfigError("texts are several, such as a list of str; this is a single one")
+    if isinstance(texts, Mapping):
+        raise ConfigError(f"a mapping ({_kind(texts)}): give the list of its texts")
     if isinstance(texts, (pa.Array, pa.ChunkedArray)):
         column = texts
     elif hasattr(texts, "__arrow_c_stream__") or hasattr(texts, "__arrow_c_array__"):
@@ -205,13 +207,17 @@ def _from_capsule(source: Any) -> pa.ChunkedArray:
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise ConfigError(f"no column can be read from {_kind(source)}: {error}") from error
     if pa.types.is_struct(column.type):
-        names = [field.name for field in column.type]
+        # pandas adds an index that isn't 0, 1, 2 … as a column.
+        names = [f.name for f in column.type if not f.name.startswith("__index_level_")]
         if len(names) != 1:
             raise ConfigError(
                 f"a table with the columns {', '.join(names)}: give the one that holds the texts, "
                 "or use Detector.score_table"
             )
-        return pa.table(source).column(0)
+        # From what was read: a reader gives its batches only once.
+        kind = column.type.field(names[0])
+        place = column.type.get_field_index(kind.name)
+        return pa.chunked_array([c.flatten()[place] for c in column.chunks], kind.type)
     return column
 
 
@@ -246,7 +252,8 @@ def _table(source: Any) -> pa.Table:
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise ConfigError(f"no table can be read from {_kind(source)}: {error}") from error
     if hasattr(source, "with_format") and hasattr(source, "column_names"):  # datasets.Dataset
-        found = source.with_format("arrow")[:]
+        # A dictionary of splits is no table.
+        found = None if isinstance(source, Mapping) else source.with_format("arrow")[:]
         if isinstance(found, pa.Table):
             return found
     raise ConfigError(f"a table is needed, of pyarrow, Polars, pandas …; this is {_kind(source)}")

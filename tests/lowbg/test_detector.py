@@ -70,6 +70,16 @@ def pandas_frame(texts: list[str | None]) -> Any:
     return pytest.importorskip("pandas").DataFrame({"text": texts})
 
 
+def pandas_frame_with_an_index(texts: list[str | None]) -> Any:
+    index = [*range(5, 5 + len(texts) - 1), 100]
+    return pytest.importorskip("pandas").DataFrame({"text": texts}, index=index)
+
+
+def reader(texts: list[str | None]) -> Any:
+    batches = [pa.record_batch({"text": pa.array(part)}) for part in (texts[:2], texts[2:])]
+    return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+
+
 def dataset_column(texts: list[str | None]) -> Any:
     return pytest.importorskip("datasets").Dataset.from_dict({"text": texts})["text"]
 
@@ -87,6 +97,8 @@ SHAPES: dict[str, Callable[[list[str | None]], Any]] = {
     "categories of Polars": polars_categories,
     "pandas": pandas_series,
     "a frame of pandas": pandas_frame,
+    "a frame with an index": pandas_frame_with_an_index,
+    "a reader of batches": reader,
     "a dataset's column": dataset_column,
 }
 
@@ -187,6 +199,7 @@ WRONG: list[tuple[Any, str]] = [
     (["a", b"b"], "text 1 is no str but bytes"),
     (5, "not int"),
     (None, "not NoneType"),
+    ({"text": ["a"]}, "a mapping"),
     (pa.array([1, 2]), "int64, not text"),
     (pa.table({"a": ["x"], "b": ["y"]}), "columns a, b"),
 ]
@@ -210,6 +223,13 @@ def test_what_is_no_text_is_refused(detector: lowbg.Detector, texts: Any, says: 
 def test_what_is_no_table_is_refused(detector: lowbg.Detector, table: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         detector.score_table(table)
+
+
+def test_a_dictionary_of_datasets_is_refused(detector: lowbg.Detector) -> None:
+    datasets = pytest.importorskip("datasets")
+    splits = datasets.DatasetDict({"train": datasets.Dataset.from_dict({"text": ["a"]})})
+    with pytest.raises(ConfigError, match="this is datasets"):
+        detector.score_table(splits)
 
 
 def test_a_policy_that_is_none_is_refused(tmp_path: Path) -> None:
