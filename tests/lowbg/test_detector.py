@@ -140,6 +140,7 @@ def test_slices_change_nothing(
     assert detector.score(pa.array(TEXTS)).equals(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["Polars", "pandas", "datasets", "pyarrow", "a batch", "a reader"])
 def test_tables_are_scored_as_the_command_scores_them(
     detector: lowbg.Detector, tmp_path: Path, form: str
@@ -266,6 +267,7 @@ def test_an_explanation_has_the_score(detector: lowbg.Detector, expected: pa.Tab
         detector.explain(wrong)
 
 
+@pytest.mark.slow
 def test_importing_changes_nothing_in_the_host() -> None:
     """Neither what numba is set to, nor how threads switch, nor what is loaded."""
     code = """

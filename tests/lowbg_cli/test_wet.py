@@ -15,6 +15,8 @@ from tests.lowbg_cli.test_resume import STOPPED
 from tests.wet_files import Page, read_again, wet
 from typer.testing import Result
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 HUMAN = "We walked across the river on the stones, and the dogs ran ahead of us barking. " * 6

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BEFORE = """
 import json, os, sys
 from lowbg import kernels

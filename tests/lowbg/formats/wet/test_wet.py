@@ -207,6 +207,7 @@ def test_empty_lines_between_records_are_no_records() -> None:
         assert sum(batch.blank for batch in got.batches) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_bytes", [1, 1 << 20])
 def test_a_cut_file_gives_what_was_whole_and_names_the_rest(batch_bytes: int) -> None:
     data = wet(PAGES)
@@ -436,6 +437,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_without_the_extra_only_such_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "Some words."}\n')
     command = [sys.executable, "-c", WITHOUT, "filter", str(tmp_path), "-o"]
