@@ -25,7 +25,7 @@ from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.machine import available_cores
 from lowbg.runs.mapping import Ended, Workers, failed_shard
 from lowbg.runs.progress import Observer, OnProgress
-from lowbg.runs.reading import Source
+from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.shard import ShardTask, run_shard
 from lowbg.storage.locks import share_of_worker
@@ -79,9 +79,10 @@ def open_run(
 
     `name_of` is what a shard's output is called: two must not share a name. Raises `ConfigError`
     when the output directory holds something that `job.existing` doesn't allow for, and
-    `LockedError` when another run is at work there.
+    `LockedError` when another run is at work there, `FormatError` when there is nothing to read.
     """
     check_names(job.shards, name_of)
+    refuse_foreign(job.shards)
     engine = Engine(job.config.policy, job.config.extras)
     engine.prepare()
     with OutputDirectory(job.output, layout).held(job.existing) as directory:
@@ -151,6 +152,7 @@ class StreamRun(ShardTask):
     """A run into one stream, in this process; `open_outputs` says what becomes of a shard."""
 
     def __init__(self, job: StreamJob) -> None:
+        refuse_foreign(job.shards)
         engine = Engine(job.config.policy, job.config.extras)
         engine.prepare()
         self._engine = engine.setup()

@@ -23,6 +23,7 @@ from lowbg.formats.columns import (
     column_at,
     metadata_of,
 )
+from lowbg.formats.foreign import ENCRYPTED_PARQUET
 from lowbg.formats.parquet import FORMAT, int96
 from lowbg.formats.parquet.layout import ParquetLayout
 from lowbg.formats.texts import text_of, utf8_lengths
@@ -322,13 +323,17 @@ def _stored_bytes(group: Any) -> int:
 def _is_sound(file: pq.ParquetFile, group: int, name: str) -> bool:
     """Whether a row group's column metadata may be looked at.
 
-    Where it is damaged pyarrow ends the process (`std::terminate`: its accessors let a C++
-    exception through); decoding, which looks at the same metadata, raises instead.
+    Raises `FormatError` where it is encrypted. Where it is damaged pyarrow ends the process
+    (`std::terminate`: its accessors let a C++ exception through); decoding, which looks at the same
+    metadata, raises instead.
     """
     try:
         next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         _check_reading(error, name)
+        if "decrypt" in str(error):
+            told = ENCRYPTED_PARQUET.told(name, "none", has_name=True)
+            raise FormatError(f"{name}: {told}") from error
         return False
     return True
 
@@ -351,8 +356,9 @@ def _layout(file: pq.ParquetFile, name: str) -> ParquetLayout:
 
 
 def _codec(name: str) -> str:
-    # LZO can be neither read nor written by Arrow.
-    return {"UNCOMPRESSED": "none", "LZO": "zstd"}.get(name, name.lower())
+    # LZO can be neither read nor written by Arrow. It reads Hadoop's LZ4, which it has no name for,
+    # and writes the LZ4 that took its place in the specification.
+    return {"UNCOMPRESSED": "none", "LZO": "zstd", "UNKNOWN": "lz4"}.get(name, name.lower())
 
 
 def _slices(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
