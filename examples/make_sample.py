@@ -15,7 +15,6 @@ from pydoc_data.topics import topics
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
 HERE = Path(__file__).parent
 
@@ -70,7 +69,8 @@ def main(argv: list[str]) -> int:
     documents += ai
     half = len(documents) // 2
     lines = "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in documents[:half])
-    (target / "crawl-0.jsonl.zst").write_bytes(zstandard.compress(lines.encode()))
+    with pa.CompressedOutputStream(target / "crawl-0.jsonl.zst", "zstd") as file:
+        file.write(lines.encode())
     pq.write_table(pa.Table.from_pylist(documents[half:]), target / "crawl-1.parquet")
     print(f"{len(documents)} documents in {target}", file=sys.stderr)
     return 0

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
-import zstandard
 from zlib_ng import zlib_ng
 
 from lowbg.errors import ConfigError, CutStreamError, FormatError, InputError
+from lowbg.storage import zstd
 from lowbg.storage.decompression import (
     STEP_BYTES,
     ZSTD_MAGIC,
@@ -235,8 +235,11 @@ class _Compressor(Protocol):
 
 def _new_compressor(codec: Codec) -> _Compressor | None:
     if codec == "zstd":
-        # threads=0 compresses in the calling thread: with workers, output depends on their number.
-        return zstandard.ZstdCompressor(level=3, write_checksum=True, threads=0).compressobj()
+        # No workers: with them, output depends on their number.
+        parameter = zstd.CompressionParameter
+        return zstd.ZstdCompressor(
+            options={parameter.compression_level: 3, parameter.checksum_flag: 1}
+        )
     if codec == "gzip":
         # wbits=31 writes a header without name and with time 0.
         return zlib_ng.compressobj(6, zlib_ng.DEFLATED, 31)

@@ -12,10 +12,10 @@ import lzma
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
-import zstandard
 from zlib_ng import zlib_ng
 
 from lowbg.errors import CutStreamError, FormatError, InputError
+from lowbg.storage import zstd
 
 Codec = Literal["none", "gzip", "zstd", "bz2", "xz"]
 
@@ -27,6 +27,8 @@ STEP_BYTES = 1 << 18
 
 MAX_WINDOW = 1 << 31
 """The largest zstd window, in bytes: what `zstd --long=31` writes."""
+
+_LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW.bit_length() - 1}
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -217,14 +219,13 @@ def _streams(source: Source, codec: Codec) -> Iterator[bytes]:
 class _ZstdFrames:
     """Walks zstd frames block by block (RFC 8878, section 3.1).
 
-    python-zstandard's own readers hide a cut file, and a decompressor fed 128 KiB may return
-    2 GiB. The walk settles both: a block holds at most 128 KiB of content, and the last block of
-    a frame says so.
+    The library's own readers lose the last blocks before a cut, and a decompressor fed 128 KiB
+    may return 2 GiB. The walk settles both: a block holds at most 128 KiB of content, and the
+    last block of a frame says so.
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._context = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -243,7 +244,7 @@ class _ZstdFrames:
 
     def _frame(self) -> Iterator[bytes]:
         header, checksum = self._header()
-        frame = self._context.decompressobj()
+        frame = zstd.ZstdDecompressor(options=_LIMITS)
         self._feed(frame, header)
         take = self._source.take
         last = 0
@@ -283,10 +284,10 @@ class _ZstdFrames:
             )
         return ZSTD_MAGIC + descriptor + rest, bool(flags & 4)
 
-    def _feed(self, frame: Any, data: bytes) -> bytes:
+    def _feed(self, frame: zstd.ZstdDecompressor, data: bytes) -> bytes:
         try:
-            return cast(bytes, frame.decompress(data))
-        except zstandard.ZstdError as error:
+            return frame.decompress(data)
+        except zstd.ZstdError as error:
             raise _cut(self._source, "zstd", f"is damaged ({error})") from error
 
     def _exactly(self, n: int) -> bytes:
