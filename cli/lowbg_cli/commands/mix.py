@@ -125,6 +125,8 @@ def _tell(outcome: MixOutcome, mix: Mix, output: Path, *, quiet: bool) -> ExitCo
     """What the mix is made of, on stderr; the exit code."""
     for problem in outcome.problems:
         terminal.error(problem)
+    for note in () if quiet else outcome.notes:
+        terminal.warning(note)
     unreadable = [
         role
         for role, part in (("human", outcome.human), ("synthetic", outcome.synthetic))

@@ -30,7 +30,7 @@ DEFAULT = "jsonl"
 
 CODEC_ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
 
-_SHARED = ("base", "blocks", "columns", "foreign", "naming", "quarantine", "texts")
+_SHARED = ("base", "blocks", "columns", "foreign", "naming", "quarantine", "rows", "texts", "views")
 
 
 @cache

@@ -198,6 +198,7 @@ class ShardReading:
             lm_seconds=tally.lm_seconds,
             earlier_records=earlier_records,
             earlier_text_bytes=earlier_text_bytes,
+            notes=reader.notes if reader is not None else (),
         )
 
     def fail(self, error: LowbgError) -> None:

@@ -16,7 +16,7 @@ import lowbg
 from lowbg.config import Durability, RunConfig, as_dict
 from lowbg.errors import OutputError
 from lowbg.report import collect, read_json
-from lowbg.report.results import RunInfo, ShardResult
+from lowbg.report.results import RunInfo, ShardResult, notes_of
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine, Judge, policy_digest
@@ -136,8 +136,10 @@ class DirectoryRun:
         if silent is not None:
             notes = (*notes, f"the LM changed no verdict: {silent}")
         if earlier.reported is None:
+            notes = (*notes, *notes_of(shards))
             return Outcome(report, tuple(shards), len(earlier.finished), notes)
         new = tuple(shard for shard in shards if shard.shard not in earlier.reported)
+        notes = (*notes, *notes_of(new))
         return Outcome(report, new, len(earlier.reported), notes)
 
 
