@@ -27,7 +27,7 @@ from lowbg.text.origins import NO_HOST, Coded, hosts, years
 
 MEASURES: Final = ("documents", "bytes", "words")
 TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored", "ai")
-"""Of a language and year: trusted documents, those with a score, those that the score alone would
+"""Of a language and year: trusted documents, those with a score, those that their text alone would
 call AI; then the documents that are not trusted: scored, and AI."""
 
 SCORE_BINS: Final = Bins(
@@ -55,8 +55,8 @@ class StatisticsBatch:
 
     `verdicts` holds codes of `Verdict`; `words` in words; `sizes` in stored bytes;
     `languages` indexes `codes`, −1 where not recognised. `trusted` documents are human by their
-    provenance; `called_ai` is the verdict by score alone, before that. `columns` holds the features
-    by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
+    provenance; `called_ai` is the verdict by the text alone, before that. `columns` holds the
+    features by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
     values of all documents. `second_look` counts what a
@@ -345,8 +345,8 @@ def _by_trust(
         trusted,
         trusted & judged,
         trusted & judged & batch.called_ai,
-        others & (batch.verdicts != Verdict.UNSCORED.code),
-        others & (batch.verdicts == Verdict.AI.code),
+        others & judged,
+        others & judged & (batch.verdicts == Verdict.AI.code),
     )
     counted = flags[0] | flags[3]
     if but in origin.names:
