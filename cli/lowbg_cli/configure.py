@@ -23,12 +23,29 @@ if TYPE_CHECKING:
 STDIN = "-"
 NO_EXTRAS = Extras()
 
-Inputs: TypeAlias = Annotated[
-    tuple[str, ...],
-    Setting("Files, directories, globs, URLs (s3://, https://), or - for stdin.", flags="INPUT"),
-]
 Quiet: TypeAlias = Annotated[bool, Setting("Nothing on stderr but errors.", flags="--quiet -q")]
 AsJson: TypeAlias = Annotated[bool, Setting("JSON instead of text.", flags="--json")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclude:
+    """What of the inputs is not read."""
+
+    exclude: tuple[str, ...] = setting(
+        "Inputs to leave out, by name or by path below the input; may be repeated.",
+        (),
+        unit="GLOB",
+        heading=Heading.INPUT,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs(Exclude):
+    """What is read."""
+
+    given: tuple[str, ...] = setting(
+        "Files, directories, globs, URLs (s3://, https://), or - for stdin.", flags="INPUT"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,21 +205,28 @@ def ready_workers(
 
 
 def find_shards(
-    inputs: Sequence[str], output: Path | None, *, quiet: bool, may_be_empty: bool = False
+    inputs: Inputs, output: Path | None, *, quiet: bool, may_be_empty: bool = False
 ) -> Discovery:
     """The shards that the inputs stand for; says what lies among them and isn't read."""
     from lowbg.runs.inputs import survey
 
-    found = survey(inputs, output=output, may_be_empty=may_be_empty)
+    found = survey(inputs.given, output=output, may_be_empty=may_be_empty, exclude=inputs.exclude)
     tell_left_out(found, quiet=quiet)
     return found
 
 
 def tell_left_out(found: Discovery, *, quiet: bool) -> None:
     """Says what lies among the shards and isn't read."""
-    if found.skipped and not quiet:
-        some = ", ".join(found.skipped[:3]) + (", …" if len(found.skipped) > 3 else "")
-        terminal.say(f"{counted(len(found.skipped), 'other file')} left out: {some}")
+    if quiet:
+        return
+    for paths, what in (
+        (found.skipped, f"{counted(len(found.skipped), 'other file')} left out"),
+        (found.metadata, "metadata left out"),
+        (found.excluded, f"{counted(len(found.excluded), 'file')} excluded"),
+    ):
+        if paths:
+            some = ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
+            terminal.say(f"{what}: {some}")
 
 
 def standard_input(shards: Sequence[Shard]) -> BinaryIO | None:

@@ -30,8 +30,14 @@ from lowbg_cli.wording import ACTIONS
 LIBRARY = Path(lowbg.__file__).parent
 OPTION = re.compile(r"(?<![\w-])(--[a-z{]|-o\b)")
 NAMED = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)(?:=([^`]*))?`")
-NO_MESSAGES = {" --revision {}", "--{}"}
-"""An option of another program (`hf download`), and how a setting's flag is made of its name."""
+NO_MESSAGES = {
+    " --revision {}",
+    "--{}",
+    "git lfs pull --include {file}",
+    "mlr --icsv --ojsonl cat",
+    "mlr --itsv --ojsonl cat",
+}
+"""Options of other programs, and how a setting's flag is made of its name."""
 
 
 def strings_of(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -99,7 +99,7 @@ def calibrate_command(
     joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)
     policy = _trusting(made, by, config.fields.date)
-    _write(how.output, policy, _comments(result, inputs, by, engine))
+    _write(how.output, policy, _comments(result, inputs.given, by, engine))
     _warn(result, known)
     if by.human_before is not None and not quiet:
         tell_dates(shard.statistics for shard in known.shards)

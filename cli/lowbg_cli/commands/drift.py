@@ -127,7 +127,7 @@ def baseline_command(
     profile = measure(drawn, size, engine).profile
     if profile.holdout is None:
         terminal.warning("no document was fit for the hold-out: its perplexity can't be watched")
-    write_baseline(output, profile, conditions_of(engine), inputs)
+    write_baseline(output, profile, conditions_of(engine), inputs.given)
     if not quiet:
         terminal.say(
             f"{output}: {size.documents:,} of {counted(profile.seen, 'document')}, "
@@ -179,14 +179,14 @@ def check_command(
         label=places.label or f"{made:%Y-%m-%d %H:%M}",
         made=made.isoformat(timespec="seconds"),
         baseline=before.sha256,
-        inputs=inputs,
+        inputs=inputs.given,
         documents=drawn.seen,
         incomplete=not drawn.complete,
         changes=tuple(changes),
     )
     facts = [
         ("baseline", f"{baseline}, made {before.made} of {', '.join(before.inputs)}"),
-        ("checked", f"{', '.join(inputs)}: {drawn.seen:,} documents"),
+        ("checked", f"{', '.join(inputs.given)}: {drawn.seen:,} documents"),
         ("sample", f"{size.documents:,} documents, {size.words:,} words, seed {size.seed}"),
         ("lowbg", before.conditions.version),
     ]
@@ -196,7 +196,7 @@ def check_command(
 @command
 def canary_command(
     *,
-    inputs: Inputs,
+    inputs: Annotated[Inputs, Only(("given",))],
     baseline: Annotated[
         str,
         Setting("The scores of the checkpoint to compare with.", flags="--baseline", unit="SCORES"),
@@ -220,28 +220,28 @@ def canary_command(
 
     before = read_scores(_score_files([baseline]))
     earlier = places.read(before.digest)
-    now = read_scores(_score_files(inputs))
+    now = read_scores(_score_files(inputs.given))
     change = compare_scores(before, now, limits)
     made = dt.datetime.now(dt.UTC)
     check = Check(
         label=places.label or f"{made:%Y-%m-%d %H:%M}",
         made=made.isoformat(timespec="seconds"),
         baseline=before.digest,
-        inputs=inputs,
+        inputs=inputs.given,
         documents=len(now),
         incomplete=False,
         changes=(change,),
     )
     facts = [
         ("baseline", baseline),
-        ("checked", ", ".join(inputs)),
+        ("checked", ", ".join(inputs.given)),
         ("held-out documents", f"{len(now):,}"),
     ]
     return _end(check, places, earlier, facts, quiet=quiet)
 
 
 def _draw(
-    inputs: Sequence[str], size: Size, config: RunConfig, workers: WorkerOptions, *, quiet: bool
+    inputs: Inputs, size: Size, config: RunConfig, workers: WorkerOptions, *, quiet: bool
 ) -> tuple[Sample, Engine]:
     """The sample, and what will judge it; says what could not be read."""
     shards = find_shards(inputs, None, quiet=quiet).shards

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,7 +68,7 @@ def filter_command(
 
 
 def _into_directory(
-    inputs: Sequence[str],
+    inputs: Inputs,
     output: Path,
     directory: DirectoryOptions,
     hands: WorkerOptions,
@@ -118,7 +117,7 @@ def _into_directory(
 
 
 def _into_stream(
-    inputs: Sequence[str],
+    inputs: Inputs,
     pipe: PipeOptions,
     hands: WorkerOptions,
     config: RunConfig,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from lowbg.config import GateGroup, Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
-from lowbg.settings import Heading, Setting, setting
+from lowbg.settings import Heading, setting
 from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     STDIN,
     ConfigOptions,
+    Inputs,
     Quiet,
     WorkerOptions,
     find_shards,
@@ -137,15 +138,19 @@ class Draw:
     seed: int | None = setting("What is drawn.", None, unit="N", shown="0")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateInputs(Inputs):
+    """What is judged."""
+
+    given: tuple[str, ...] = setting(
+        "Data as for filter; or outputs of finished runs, or their report.json.", flags="INPUT"
+    )
+
+
 @command
 def gate_command(
     *,
-    inputs: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Data as for filter; or outputs of finished runs, or their report.json.", flags="INPUT"
-        ),
-    ],
+    inputs: GateInputs,
     options: Annotated[
         ConfigOptions,
         Only(
@@ -179,7 +184,7 @@ def gate_command(
     check_gate(config.policy.gate)
     # Options that say how to read data, of which a report needs none.
     reading = [
-        *given.among("--sample"),
+        *given.among("--sample", "--exclude"),
         *options.changes.within("fields"),
         *given.of(WorkerOptions),
         *options.changes.within("max_record_bytes"),
@@ -204,7 +209,7 @@ def _worded(result: GateResult) -> GateResult:
 
 
 def _gather(
-    inputs: Sequence[str],
+    inputs: Inputs,
     config: RunConfig,
     draw: Draw,
     workers: WorkerOptions,
@@ -215,11 +220,12 @@ def _gather(
     """What there is to judge: from reports, or from the data itself."""
     from lowbg.jobs.gate.reports import report_evidence, report_paths
 
-    first = "standard input" if inputs[0] == STDIN else inputs[0]
-    subject = first if len(inputs) == 1 else f"{first} and {len(inputs) - 1} more"
-    reports = report_paths(inputs)
+    given = inputs.given
+    first = "standard input" if given[0] == STDIN else given[0]
+    subject = first if len(given) == 1 else f"{first} and {len(given) - 1} more"
+    reports = report_paths(given)
     if reports is not None:
-        refuse(reading, f"{inputs[0]} is a report, not data to read")
+        refuse(reading, f"{given[0]} is a report, not data to read")
         return report_evidence(reports, config.policy, subject)
     found = find_shards(inputs, None, quiet=quiet)
     shards = found.shards

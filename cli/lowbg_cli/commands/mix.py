@@ -11,7 +11,14 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.mix.settings import Mix, MixSelect, MixUnit, MixWeights
 from lowbg.settings import Heading, setting, with_changes
 from lowbg_cli import terminal
-from lowbg_cli.configure import ConfigOptions, Quiet, WorkerOptions, command_line, tell_left_out
+from lowbg_cli.configure import (
+    ConfigOptions,
+    Exclude,
+    Quiet,
+    WorkerOptions,
+    command_line,
+    tell_left_out,
+)
 from lowbg_cli.directory import DirectoryOptions
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Changes, Given, Only, changes_of, command, refuse
@@ -52,6 +59,7 @@ class MixOptions:
 def mix_command(
     *,
     own: MixOptions,
+    left_out: Exclude,
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
     directory: Annotated[
@@ -78,7 +86,7 @@ def mix_command(
     from lowbg.jobs.mix.inputs import SYNTHETIC, find, role_of
     from lowbg.jobs.mix.mix import MixJob, mix_shards
 
-    found = find(own.human, own.synthetic, own.output)
+    found = find(own.human, own.synthetic, own.output, left_out.exclude)
     tell_left_out(found, quiet=quiet)
     count, by = workers.resolve(found.shards)
     job = MixJob(
@@ -117,6 +125,8 @@ def _tell(outcome: MixOutcome, mix: Mix, output: Path, *, quiet: bool) -> ExitCo
     """What the mix is made of, on stderr; the exit code."""
     for problem in outcome.problems:
         terminal.error(problem)
+    for note in () if quiet else outcome.notes:
+        terminal.warning(note)
     unreadable = [
         role
         for role, part in (("human", outcome.human), ("synthetic", outcome.synthetic))

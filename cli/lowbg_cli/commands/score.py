@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +62,7 @@ def score_command(
 
 
 def _into_directory(
-    inputs: Sequence[str],
+    inputs: Inputs,
     output: Path,
     row_format: ScoreFormat,
     directory: DirectoryOptions,
@@ -101,7 +100,7 @@ def _into_directory(
     )
 
 
-def _into_stream(inputs: Sequence[str], config: RunConfig, exit_rules: ExitRules) -> ExitCode:
+def _into_stream(inputs: Inputs, config: RunConfig, exit_rules: ExitRules) -> ExitCode:
     with loading.for_good():
         from lowbg.jobs.score import ScoreStreamJob, score_stream
 

@@ -30,7 +30,7 @@ DEFAULT = "jsonl"
 
 CODEC_ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
 
-_SHARED = ("base", "blocks", "columns", "naming", "quarantine", "texts")
+_SHARED = ("base", "blocks", "columns", "foreign", "naming", "quarantine", "rows", "texts", "views")
 
 
 @cache
@@ -119,11 +119,12 @@ def titles() -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def recognise(source: Opened) -> Format:
+def recognise(source: Opened, *, records: bool = True) -> Format:
     """The format of an opened input, by its first bytes; it stays to be read from its beginning.
 
-    An empty file is one of the default format, without records. Raises `InputError` when it can't
-    be read and `FormatError` when the content is none that lowbg reads, or not what the name says.
+    An empty file is one of the default format, without records. With `records` false it may be any
+    text. Raises `InputError` when it can't be read and `FormatError` when the content is none that
+    lowbg reads, or not what the name says.
     """
     formats = available()
     head = source.head()
@@ -142,12 +143,27 @@ def recognise(source: Opened) -> Format:
             f"{source.name}{inside}: {each.title}, which cannot be read as a stream; "
             "give it as a file"
         )
+    _refuse_foreign(source, records=records)
     claimed = _by_name(source.name)
     if claimed is not None and claimed.name != DEFAULT and (head or not claimed.wrapped):
         raise FormatError(
             f"{source.name}: not a {claimed.title} file (its first bytes are {head[:4]!r})"
         )
     return named(DEFAULT)
+
+
+def _refuse_foreign(source: Opened, *, records: bool) -> None:
+    """Raises `FormatError` for what no format knows and is known to be something else."""
+    from lowbg.formats import foreign
+
+    head = source.content.peek(foreign.HEAD_BYTES if records else SNIFF_BYTES)
+    kind = foreign.binary_kind(head)
+    if kind is None and records:
+        kind = foreign.text_kind(head, source.name)
+    if kind is not None:
+        has_name = source.raw.seekable() and source.name != "stdin"
+        told = kind.told(source.name, source.content.codec, has_name=has_name)
+        raise FormatError(f"{source.name}: {told}")
 
 
 def recognise_file(path: str | os.PathLike[str]) -> tuple[Format, str]:
@@ -179,7 +195,7 @@ def open_text(source: str | os.PathLike[str] | BinaryIO, name: str) -> InputStre
     another format's file."""
     opened = _opened(source, name)
     try:
-        found = recognise(opened)
+        found = recognise(opened, records=False)
         if found.name != DEFAULT:
             raise FormatError(f"{name}: {found.title}, not text; give it as a file, and a record")
         return opened.content

@@ -148,13 +148,15 @@ class Reader(Protocol):
     everything before the damage has been yielded when it raises. `compression` is the codec around
     the file ("none", "gzip", "zstd", "bz2", "xz"; "none" where it is inside). `seen_fields` names
     top-level fields that there are (of the first records), to explain a wrong field option. `kind`
-    is equal for shards whose records one file can hold.
+    is equal for shards whose records one file can hold. `notes` say what of the shard its outputs
+    can't keep.
     """
 
     format: Format
     compression: str
     seen_fields: set[str]
     kind: object
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Batch]: ...
 

@@ -141,8 +141,8 @@ class FilterStreamJob(StreamJob):
 def filter_stream(job: FilterStreamJob, observer: Observer = NOBODY) -> Outcome:
     """Filters shards, in their order, into one stream. `BrokenPipeError` passes through."""
     outputs = StreamOutputs(job.human, job.ai, job.quarantine, job.config)
-    run = _FilterStream(job, outputs)
     try:
+        run = _FilterStream(job, outputs)
         results = [run_shard(shard, run, observer.progress) for shard in job.shards]
         files = outputs.commit()
     finally:

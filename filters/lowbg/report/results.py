@@ -5,6 +5,7 @@ Everything here pickles (workers send it home) and is a part of files (`storage.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from lowbg.errors import ProblemKind
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
 from lowbg.storage.typed import Closed, Count, Interval, Open, Seconds, Share
+
+_NOTES_SHOWN = 3
 
 
 class Problem(Closed, frozen=True):
@@ -37,7 +40,8 @@ class ShardResult(Closed, frozen=True, eq=False):
     `lm_seconds` is that part of the wall-clock time which a causal LM took. Of `records` and
     `text_bytes`, `earlier_records` and `earlier_text_bytes` are what was done before the run that
     reports them: all of a shard that it found finished, and what lay before the checkpoint that it
-    went on from. They are no part of what became of it: equal results may differ in them.
+    went on from. They are no part of what became of it: equal results may differ in them. `notes`
+    say what of the input the outputs don't keep.
     """
 
     shard: str
@@ -60,6 +64,7 @@ class ShardResult(Closed, frozen=True, eq=False):
     lm_seconds: float = 0.0
     earlier_records: int = 0
     earlier_text_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ShardResult):
@@ -71,6 +76,13 @@ class ShardResult(Closed, frozen=True, eq=False):
         return msgspec.structs.astuple(own) == msgspec.structs.astuple(others)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def notes_of(shards: Iterable[ShardResult]) -> tuple[str, ...]:
+    """The shards' notes, the first few of them."""
+    notes = [note for shard in shards for note in shard.notes]
+    more = len(notes) - _NOTES_SHOWN
+    return (*notes[:_NOTES_SHOWN], *([f"and {more:,} more such files"] if more > 0 else []))
 
 
 class ByVerdict(Open, frozen=True):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ _NO_DATA = ("quarantine", "report.json", "manifest.json")
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """What Hive calls the directory of records whose value is null."""
+
+_METADATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json"})
+_DATASET_INFO = "dataset_info.json"
+_DATASET_STATE = "state.json"
 
 _MAGIC = frozenset("*?[")
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/\d+")
@@ -91,10 +96,16 @@ class InputState(Closed, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The shards to read, in order, and what lay among them and is not read."""
+    """The shards to read, in order, and what lay among them and is not read.
+
+    `skipped` may be data for all we know; `metadata` describes data sets, or is what a job left of
+    its own; `excluded` is what the caller asked to leave out.
+    """
 
     shards: tuple[Shard, ...]
     skipped: tuple[str, ...]
+    metadata: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +121,16 @@ class Listed:
 
 @dataclass(slots=True)
 class _Input:
-    """What one input argument stands for: its shards, named relative to `label`'s directory."""
+    """What one input argument stands for: its shards, named relative to `label`'s directory.
+
+    `root` is that directory as the paths of what is left out begin with it.
+    """
 
     label: str
     shards: list[Shard] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    metadata: list[str] = field(default_factory=list)
+    root: str = ""
 
 
 def discover(inputs: Sequence[str], *, output: Path | None = None) -> list[Shard]:
@@ -123,16 +139,22 @@ def discover(inputs: Sequence[str], *, output: Path | None = None) -> list[Shard
 
 
 def survey(
-    inputs: Sequence[str | Listed], *, output: Path | None = None, may_be_empty: bool = False
+    inputs: Sequence[str | Listed],
+    *,
+    output: Path | None = None,
+    may_be_empty: bool = False,
+    exclude: Sequence[str] = (),
 ) -> Discovery:
     """The shards that `inputs` stand for, in the order of the inputs and sorted within each.
 
     An input is a file, a directory (walked, hidden files left out, files with a format's ending
     taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. Of an
-    output directory of lowbg, reports and quarantine are left out. A file that is named twice is
-    one shard. Where names of different inputs collide, those inputs' names
-    get the input directory's name in front. What a shell's <(…) stands for is named by its place
-    among such inputs: pipe-1, pipe-2.
+    output directory of lowbg, reports and quarantine are left out; so is what describes a data set,
+    and what a job left of its own (see `_is_metadata`). What `exclude` names is left out: a glob
+    without a slash stands for any part of a shard's name, one with a slash for its beginning. A
+    file that is named twice is one shard. Where names of different inputs collide, those inputs'
+    names get the input directory's name in front. What a shell's <(…) stands for is named by its
+    place among such inputs: pipe-1, pipe-2.
 
     Raises `ConfigError` when an input is missing or cannot be listed, when there are no shards,
     when names still collide, and when an input is the output directory or lies inside it. An
@@ -141,6 +163,7 @@ def survey(
     """
     root = None if output is None else _real(output)
     found = [_expand(given, root, may_be_empty=may_be_empty) for given in inputs]
+    excluded = [path for each in found for path in _exclude(each, exclude)]
     for shard in (shard for each in found for shard in each.shards):
         _check_shard_outside(shard, root)
     _drop_repeated(found)
@@ -148,13 +171,54 @@ def survey(
     _disambiguate(found)
     shards = tuple(shard for each in found for shard in each.shards)
     skipped = tuple(dict.fromkeys(path for each in found for path in each.skipped))
+    metadata = tuple(dict.fromkeys(path for each in found for path in each.metadata))
     if not shards and not may_be_empty:
-        others = f" ({len(skipped)} other files, such as {skipped[0]})" if skipped else ""
+        left_out = [*excluded, *skipped, *metadata]
+        others = f" ({len(left_out)} other files, such as {left_out[0]})" if left_out else ""
         named = ", ".join(i if isinstance(i, str) else i.label for i in inputs) or "no inputs"
         raise ConfigError(
             f"no shards in {named}{others}; a directory is searched for {described_endings()}"
         )
-    return Discovery(shards, skipped)
+    return Discovery(shards, skipped, metadata, tuple(dict.fromkeys(excluded)))
+
+
+def _exclude(found: _Input, patterns: Sequence[str]) -> Iterator[str]:
+    """Takes out what the patterns name; the paths of that."""
+    if not patterns:
+        return
+    for shard in found.shards:
+        if fits(shard.name, patterns):
+            yield shard.path
+    found.shards = [shard for shard in found.shards if not fits(shard.name, patterns)]
+    for paths in (found.skipped, found.metadata):
+        out = [p for p in paths if fits(p.removeprefix(found.root).strip("/"), patterns)]
+        yield from out
+        paths[:] = [path for path in paths if path not in out]
+
+
+def fits(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a relative POSIX path, or a directory above it, is one that a glob names.
+
+    A glob without a slash is for any part of the path; in one with a slash `*` takes slashes too.
+    """
+    parts = name.split("/")
+    above = ["/".join(parts[:i]) for i in range(1, len(parts) + 1)]
+    return any(
+        fnmatch.fnmatchcase(path, pattern.strip("/"))
+        for pattern in patterns
+        for path in (above if "/" in pattern.strip("/") else parts)
+    )
+
+
+def _is_metadata(name: str, beside: Collection[str]) -> bool:
+    """Whether a file or directory of this name, among these others, holds no records of a data set.
+
+    Hugging Face describes a data set in `dataset_info.json` and `state.json`; what begins with an
+    underscore is Hadoop's, Spark's or Delta's own, but for a partition (`_day=1`).
+    """
+    if name.startswith("_"):
+        return "=" not in name
+    return name in _METADATA or (name == _DATASET_STATE and _DATASET_INFO in beside)
 
 
 def safe_name(name: str) -> str:
@@ -229,8 +293,8 @@ def _expand_path(path: Path, output: Path | None) -> _Input:
     size = _size(path)
     if not path.is_dir():
         return _Input(path.absolute().parent.name, [_shard(path, path.name, size)])
-    found = _Input(_real(path).name)
-    for file in _walk(path, output, found.skipped):
+    found = _Input(_real(path).name, root=str(path))
+    for file in _walk(path, output, found):
         if has_known_ending(file.name):
             found.shards.append(_shard(file, file.relative_to(path).as_posix(), _size(file)))
         else:
@@ -241,18 +305,19 @@ def _expand_path(path: Path, output: Path | None) -> _Input:
 
 def _expand_glob(given: str, output: Path | None, *, may_be_empty: bool) -> _Input:
     base = _literal_base(given)
-    found = _Input(_real(base).name)
+    found = _Input(_real(base).name, root=str(base))
     files: list[Path] = []
     for match in sorted(glob.glob(given, recursive=True)):  # noqa: PTH207 (keeps the spelling)
         path = Path(match)
         _check_outside(path, output)
-        files.extend(_walk(path, output, found.skipped) if path.is_dir() else [path])
+        files.extend(_walk(path, output, found) if path.is_dir() else [path])
     files = [file for file in dict.fromkeys(files) if file.exists()]
     if not files:
         if may_be_empty and base.is_dir():
             return found
         raise ConfigError(f"{given}: nothing matches")
     # `data/*` also matches a README; `data/part-*` may well match files without any ending.
+    files = _without_metadata(files, found)
     known = [file for file in files if has_known_ending(file.name)]
     taken = known or files
     left_out = set(files).difference(taken)
@@ -261,6 +326,18 @@ def _expand_glob(given: str, output: Path | None, *, may_be_empty: bool) -> _Inp
         found.shards.append(_shard(file, os.path.relpath(file, base), _size(file)))
     found.shards.sort(key=_order)
     return found
+
+
+def _without_metadata(files: Sequence[Path], found: _Input) -> list[Path]:
+    """A glob's files but for metadata, unless that is all that it matches."""
+    by_folder: dict[Path, set[str]] = {}
+    for file in files:
+        by_folder.setdefault(file.parent, set()).add(file.name)
+    data = [file for file in files if not _is_metadata(file.name, by_folder[file.parent])]
+    if not data:
+        return list(files)
+    found.metadata.extend(str(file) for file in files if file not in set(data))
+    return data
 
 
 def _literal_base(pattern: str) -> Path:
@@ -273,8 +350,11 @@ def _literal_base(pattern: str) -> Path:
     return base
 
 
-def _walk(root: Path, output: Path | None, skipped: list[str]) -> Iterator[Path]:
-    """Every regular file below `root` that is not hidden; each directory is entered once."""
+def _walk(root: Path, output: Path | None, found: _Input) -> Iterator[Path]:
+    """Every regular file below `root` that is not hidden; each directory is entered once.
+
+    What else there is goes into what `found` says was left out.
+    """
 
     def refuse(error: OSError) -> None:
         raise ConfigError(f"{error.filename}: cannot be listed ({error.strerror})") from error
@@ -293,7 +373,10 @@ def _walk(root: Path, output: Path | None, skipped: list[str]) -> Iterator[Path]
             if name.startswith(".") or identity in seen:
                 continue
             if name in no_data or (output is not None and _real(child) == output):
-                skipped.append(f"{child}{os.sep}")
+                found.skipped.append(f"{child}{os.sep}")
+                continue
+            if _is_metadata(name, names):
+                found.metadata.append(f"{child}{os.sep}")
                 continue
             seen.add(identity)
             kept.append(name)
@@ -302,10 +385,12 @@ def _walk(root: Path, output: Path | None, skipped: list[str]) -> Iterator[Path]
             file = here / name
             if name.startswith("."):
                 continue
-            if file.is_file() and name not in no_data:
+            if _is_metadata(name, files):
+                found.metadata.append(str(file))
+            elif file.is_file() and name not in no_data:
                 yield file
             else:  # A pipe would block, a broken link would fail.
-                skipped.append(str(file))
+                found.skipped.append(str(file))
 
 
 def _real(path: Path) -> Path:
@@ -365,9 +450,14 @@ def _list_url(url: str, system: Any, root: str) -> _Input:
     files = [file for file, info in sorted(listed.items()) if info["type"] == "file"]
     if not files:
         system.info(root)  # Raises where nothing is there at all.
-    found = _Input(base.rpartition("/")[2])
+    found = _Input(base.rpartition("/")[2], root=system.unstrip_protocol(base))
     names = {file: file[len(base) :].lstrip("/") for file in files}
     shown = [f for f in files if not any(part.startswith(".") for part in names[f].split("/"))]
+    metadata = _metadata_of({names[file] for file in shown})
+    if base != root and metadata.issuperset(names[file] for file in shown):
+        metadata = set()  # As for local paths: a glob that matches nothing else means it.
+    found.metadata.extend(system.unstrip_protocol(f) for f in shown if names[f] in metadata)
+    shown = [file for file in shown if names[file] not in metadata]
     wanted = _without_reports(names.values())
     data = [file for file in shown if names[file] in wanted]
     known = [file for file in data if has_known_ending(file)]
@@ -381,6 +471,18 @@ def _list_url(url: str, system: Any, root: str) -> _Input:
         else:
             found.skipped.append(address)
     found.shards.sort(key=_order)
+    return found
+
+
+def _metadata_of(names: Collection[str]) -> set[str]:
+    """The names that are metadata, or lie in a directory that is."""
+    found: set[str] = set()
+    for name in names:
+        *above, own = name.split("/")
+        folder = "/".join([*above, ""])
+        beside = [_DATASET_INFO] if f"{folder}{_DATASET_INFO}" in names else []
+        if any(_is_metadata(part, ()) for part in above) or _is_metadata(own, beside):
+            found.add(name)
     return found
 
 

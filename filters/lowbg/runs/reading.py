@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from lowbg.config import RunConfig, Verdict
-from lowbg.errors import InputError, LowbgError, ProblemKind, StoppedError
-from lowbg.formats import open_reader
+from lowbg.errors import FormatError, InputError, LowbgError, ProblemKind, StoppedError
+from lowbg.formats import open_reader, recognise_file
 from lowbg.formats.base import Reader
 from lowbg.records import Batch
 from lowbg.report.results import Problem, ShardResult
@@ -57,6 +57,28 @@ def refuse_broken(results: Sequence[ShardResult]) -> None:
     for problem in (problem for result in results for problem in result.problems):
         if not problem.count:
             raise InputError(problem.message)
+
+
+def refuse_foreign(shards: Sequence[Shard]) -> None:
+    """Raises `FormatError` where every shard is a file of no format that lowbg reads.
+
+    So nothing is written for them. The first one that can be read ends the search; what comes by
+    a pipe or a network is not looked at.
+    """
+    refused: list[FormatError] = []
+    for shard in shards:
+        if not shard.resumable or "://" in shard.path:
+            return
+        try:
+            recognise_file(shard.path)
+            return
+        except FormatError as error:
+            refused.append(error)
+        except InputError:
+            return
+    if refused:
+        many = f"none of the {len(refused):,} files can be read; " if len(refused) > 1 else ""
+        raise FormatError(f"{many}{refused[0]}")
 
 
 class ShardReading:
@@ -179,6 +201,7 @@ class ShardReading:
             lm_seconds=tally.lm_seconds,
             earlier_records=earlier_records,
             earlier_text_bytes=earlier_text_bytes,
+            notes=reader.notes if reader is not None else (),
         )
 
     def fail(self, error: LowbgError) -> None:

@@ -16,7 +16,7 @@ import lowbg
 from lowbg.config import Durability, RunConfig, as_dict
 from lowbg.errors import OutputError
 from lowbg.report import collect, read_json
-from lowbg.report.results import RunInfo, ShardResult
+from lowbg.report.results import RunInfo, ShardResult, notes_of
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine, Judge, policy_digest
@@ -25,7 +25,7 @@ from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.machine import available_cores
 from lowbg.runs.mapping import Ended, Workers, failed_shard
 from lowbg.runs.progress import Observer, OnProgress
-from lowbg.runs.reading import Source
+from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.shard import ShardTask, run_shard
 from lowbg.storage.locks import share_of_worker
@@ -79,9 +79,10 @@ def open_run(
 
     `name_of` is what a shard's output is called: two must not share a name. Raises `ConfigError`
     when the output directory holds something that `job.existing` doesn't allow for, and
-    `LockedError` when another run is at work there.
+    `LockedError` when another run is at work there, `FormatError` when there is nothing to read.
     """
     check_names(job.shards, name_of)
+    refuse_foreign(job.shards)
     engine = Engine(job.config.policy, job.config.extras)
     engine.prepare()
     with OutputDirectory(job.output, layout).held(job.existing) as directory:
@@ -135,8 +136,10 @@ class DirectoryRun:
         if silent is not None:
             notes = (*notes, f"the LM changed no verdict: {silent}")
         if earlier.reported is None:
+            notes = (*notes, *notes_of(shards))
             return Outcome(report, tuple(shards), len(earlier.finished), notes)
         new = tuple(shard for shard in shards if shard.shard not in earlier.reported)
+        notes = (*notes, *notes_of(new))
         return Outcome(report, new, len(earlier.reported), notes)
 
 
@@ -151,6 +154,7 @@ class StreamRun(ShardTask):
     """A run into one stream, in this process; `open_outputs` says what becomes of a shard."""
 
     def __init__(self, job: StreamJob) -> None:
+        refuse_foreign(job.shards)
         engine = Engine(job.config.policy, job.config.extras)
         engine.prepare()
         self._engine = engine.setup()

@@ -56,21 +56,15 @@ _UNREADABLE: tuple[tuple[bytes, str], ...] = (
     (b"\xfe\xff", "UTF-16 text; convert it first: iconv -f UTF-16 -t UTF-8"),
     (b"{\x00", "UTF-16 text; convert it first: iconv -f UTF-16LE -t UTF-8"),
     (b"\x00{", "UTF-16 text; convert it first: iconv -f UTF-16BE -t UTF-8"),
-    (b"PK\x03\x04", "a zip archive; unpack it first"),
-    (b"PK\x05\x06", "an empty zip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
     (b"\x04\x22\x4d\x18", "lz4-compressed; decompress it first: lz4 -dc"),
-    (b"ARROW1\x00\x00", "an Arrow file, which lowbg does not read; convert it first"),
-    (b"ORC", "an ORC file, which lowbg does not read; convert it first"),
-    (b"Obj\x01", "an Avro file, which lowbg does not read; convert it first"),
 )
 
 
 def sniff(head: bytes, name: str = "input") -> Codec:
     """The codec of a stream that starts with `head` (`SNIFF_BYTES` are enough).
 
-    Raises `FormatError` for what is recognised and is neither a codec nor 8-bit text: UTF-16,
-    archives and some binary formats.
+    Raises `FormatError` for what is recognised and is neither such a codec nor of 8 bits: UTF-16,
+    UTF-32, and codecs that aren't read.
     """
     # 1F 8B alone is enough: a foreign method byte is then reported as damaged gzip, not read as
     # text.
@@ -85,8 +79,6 @@ def sniff(head: bytes, name: str = "input") -> Codec:
         return "xz"
     if head[1:4] == ZSTD_MAGIC[1:] and 0x22 <= head[0] <= 0x27:
         raise FormatError(f"{name}: zstd of a version before 0.8; recompress it first")
-    if head[257:262] == b"ustar" and head[262:263] in b"\x00 ":
-        raise FormatError(f"{name}: a tar archive; unpack it first")
     for magic, what in _UNREADABLE:
         if head.startswith(magic):
             raise FormatError(f"{name}: {what}")

@@ -47,7 +47,8 @@ def test_a_directory_is_walked_in_order_with_the_rest_reported(tmp_path: Path) -
         "c/d/e.ndjson.xz",
         "f.pq",
     ]
-    assert sorted(found.skipped) == [str(tmp_path / "README.md"), str(tmp_path / "b" / "_SUCCESS")]
+    assert found.skipped == (str(tmp_path / "README.md"),)
+    assert found.metadata == (str(tmp_path / "b" / "_SUCCESS"),)
     assert found.shards[0].path == str(tmp_path / "a.jsonl")
     assert found.shards[0].size == len("a.jsonl")
 
@@ -214,7 +215,7 @@ def test_urls() -> None:
             file.write(b"12345")
     found = survey(["memory://shards"])
     assert [(s.name, s.size) for s in found.shards] == [("a.jsonl", 5), ("sub/b.jsonl.zst", 5)]
-    assert len(found.skipped) == 1
+    assert found.metadata == ("memory:///shards/sub/_SUCCESS",)
     with fsspec.open(found.shards[1].path, "rb") as file:
         assert file.read() == b"12345"
     assert names("memory://shards/sub/b.jsonl.zst") == ["b.jsonl.zst"]
@@ -286,3 +287,72 @@ def test_a_partition_does_not_depend_on_where_it_is_named(
     (tmp_path / "date=2021-05-01").mkdir()
     monkeypatch.chdir(tmp_path / "date=2021-05-01")
     assert Shard("x.jsonl", "x", 0).partition == {"date": "2021-05-01"}
+
+
+METADATA = (
+    "_SUCCESS",
+    "_metadata",
+    "_temporary/0/part-0.jsonl",
+    "_delta_log/00.json",
+    "_part-1.jsonl",
+    "dataset_infos.json",
+    "train/dataset_info.json",
+    "train/state.json",
+)
+DATA = ("_day=1/a.jsonl", "part-0.jsonl", "state.json", "train/a.jsonl")
+
+
+def test_metadata_of_data_sets_is_no_shard(tmp_path: Path) -> None:
+    make(tmp_path, *METADATA, *DATA)
+    found = survey([str(tmp_path)])
+    assert [shard.name for shard in found.shards] == list(DATA)
+    assert found.skipped == ()
+    folders = ("_temporary/", "_delta_log/")
+    left_out = {*folders, *(name for name in METADATA if not name.startswith(folders))}
+    assert set(found.metadata) == {f"{tmp_path}/{name}" for name in left_out}
+    assert names(str(tmp_path / "*.json*")) == ["part-0.jsonl", "state.json"]
+    assert names(str(tmp_path / "dataset_infos.json")) == ["dataset_infos.json"]
+    assert names(str(tmp_path / "_part-*")) == ["_part-1.jsonl"]
+
+
+def test_metadata_at_a_url_is_no_shard() -> None:
+    import fsspec
+
+    for name in (*METADATA, *DATA):
+        with fsspec.open(f"memory://metadata/{name}", "wb") as file:
+            file.write(b"{}")
+    found = survey(["memory://metadata"])
+    assert sorted(shard.name for shard in found.shards) == list(DATA)
+    assert len(found.metadata) == len(METADATA)
+    assert names("memory://metadata/_part-*") == ["_part-1.jsonl"]
+    assert survey(["memory://metadata"], exclude=["train", "*.txt"]).excluded == tuple(
+        f"memory:///metadata/train/{name}"
+        for name in ("a.jsonl", "dataset_info.json", "state.json")
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("*.jsonl", ["b/c.json", "d/e/f.json"]),
+        ("b", ["a.jsonl", "d/e/f.json"]),
+        ("d/e/", ["a.jsonl", "b/a.jsonl", "b/c.json"]),
+        ("d/*", ["a.jsonl", "b/a.jsonl", "b/c.json"]),
+        ("b/*.jsonl", ["a.jsonl", "b/c.json", "d/e/f.json"]),
+        ("*/a.jsonl", ["a.jsonl", "b/c.json", "d/e/f.json"]),
+        ("/a.jsonl", ["b/c.json", "d/e/f.json"]),
+        ("A.jsonl", ["a.jsonl", "b/a.jsonl", "b/c.json", "d/e/f.json"]),
+    ],
+)
+def test_what_is_excluded(pattern: str, left: list[str], tmp_path: Path) -> None:
+    make(tmp_path, "a.jsonl", "b/a.jsonl", "b/c.json", "d/e/f.json", "README.md")
+    found = survey([str(tmp_path)], exclude=[pattern, "*.md"])
+    assert [shard.name for shard in found.shards] == left
+    assert found.skipped == ()
+    assert len(found.excluded) == 5 - len(left)
+
+
+def test_without_any_shard_left_the_message_names_what_was_excluded(tmp_path: Path) -> None:
+    make(tmp_path, "a.jsonl")
+    with pytest.raises(ConfigError, match=r"1 other files, such as .*a\.jsonl"):
+        survey([str(tmp_path)], exclude=["*"])

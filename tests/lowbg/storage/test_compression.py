@@ -223,9 +223,6 @@ def test_sniff_tells_codecs_apart(head: bytes, codec: str) -> None:
         ('{"text":"a"}'.encode("utf-16-le"), "UTF-16"),
         ('{"text":"a"}'.encode("utf-16-be"), "UTF-16"),
         ('{"text":"a"}'.encode("utf-32"), "UTF-32"),
-        (b"PK\x03\x04rest", "zip"),
-        (b"Obj\x01rest", "Avro"),
-        (b"shard.jsonl".ljust(257, b"\x00") + b"ustar\x0000", "tar"),
         (b"\x25\xb5\x2f\xfd", "zstd"),
     ],
 )

@@ -6,43 +6,30 @@ damaged file does not depend on the batch size.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lowbg.config import FieldNames
-from lowbg.errors import CheckpointError, FormatError, InputError
-from lowbg.formats.base import Format, Reader
-from lowbg.formats.columns import (
-    check_text_column,
-    column_at,
-    metadata_of,
-)
-from lowbg.formats.parquet import FORMAT, int96
+from lowbg.errors import CheckpointError, FormatError
+from lowbg.formats.base import Format
+from lowbg.formats.columns import check_text_column
+from lowbg.formats.foreign import ENCRYPTED_PARQUET
+from lowbg.formats.parquet import FORMAT, int96, logical
 from lowbg.formats.parquet.layout import ParquetLayout
-from lowbg.formats.texts import text_of, utf8_lengths
-from lowbg.records import (
-    Batch,
-    Position,
-    Rejected,
-    RejectReason,
-    RowPayload,
-)
+from lowbg.formats.rows import GROUP_BYTES, RowReader, cast_rows, check_reading, in_a_line
+from lowbg.formats.views import without_views
+from lowbg.records import Batch, Position
 from lowbg.storage.compression import open_binary
 
 DECODE_BYTES = 4 << 20
 """How much is decoded in one go, in bytes of uncompressed column data."""
 
-GROUP_BYTES = 32 << 20
-"""About how many uncompressed bytes an output's row group holds: what a writer buffers."""
 
-
-class ParquetReader(Reader):
+class ParquetReader(RowReader):
     """The records of one Parquet file, in their order.
 
     `source` is a path, an fsspec URL or a seekable binary stream; `name` is what messages call
@@ -68,10 +55,7 @@ class ParquetReader(Reader):
         max_record_bytes: int,
         name: str,
     ) -> None:
-        self.name = name
-        self._fields = fields
-        self._batch_bytes = max(1, batch_bytes)
-        self._max_record_bytes = max_record_bytes
+        super().__init__(name, fields, batch_bytes=batch_bytes, max_record_bytes=max_record_bytes)
         if isinstance(source, (str, os.PathLike)):
             self._raw = open_binary(source)
         else:
@@ -81,15 +65,16 @@ class ParquetReader(Reader):
             if int96.paths(self._file):
                 in_us = _open(self._raw, name, int96_unit="us")
                 self._file = self._file if int96.fit_nanoseconds(in_us) else in_us
-            self.schema: pa.Schema = _without_views(self._file.schema_arrow)
+            self.schema: pa.Schema = without_views(self._file.schema_arrow)
             _check_rows(self._file, name)
             self.layout = _layout(self._file, name)
-            self.kind: object = self.schema
+            self.kind: object = (self.schema, self.layout.geometries)
+            self.notes = self._notes()
             check_text_column(self.schema, fields.text, name)
         except (pa.ArrowException, OSError, ValueError) as error:
             # Names in a damaged footer need not be UTF-8, types need not exist.
             self._raw.close()
-            _check_reading(error, name)
+            check_reading(error, name)
             raise _damaged(name, error) from error
         except BaseException:
             self._raw.close()
@@ -97,10 +82,19 @@ class ParquetReader(Reader):
         columns = self._file.schema
         self._flat = [i for i in range(len(columns)) if not columns.column(i).max_repetition_level]
         self.seen_fields: set[str] = set(self.schema.names)
-        self._record = 0
         self._consumed = 0
         self._damaged: list[int] = []
         self._skip = 0
+
+    def _notes(self) -> tuple[str, ...]:
+        written = logical.with_geometries(self.schema, dict(self.layout.geometries))
+        lost = logical.lost(self._file, written)
+        if not lost:
+            return ()
+        return (
+            f"{self.name}: outputs keep the values of {', '.join(lost)}, but not that type, which "
+            "Arrow lacks",
+        )
 
     def close(self) -> None:
         """Releases the file; safe to call twice."""
@@ -109,7 +103,7 @@ class ParquetReader(Reader):
 
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""
-        return Position(self._record, damaged=tuple(self._damaged))
+        return Position(self.records, damaged=tuple(self._damaged))
 
     def start_at(self, position: Position) -> None:
         """Makes the first batch the one that followed `position`; call it before iterating."""
@@ -125,7 +119,7 @@ class ParquetReader(Reader):
         for group, metadata in enumerate(groups):
             if self._skip and metadata.num_rows <= self._skip:
                 self._skip -= metadata.num_rows
-                self._record += metadata.num_rows
+                self.records += metadata.num_rows
                 if group not in self._damaged:
                     self._consumed += _stored_bytes(metadata)
                 continue
@@ -152,7 +146,7 @@ class ParquetReader(Reader):
         for decoded in self._decode(group, rows, metadata.total_byte_size):
             if isinstance(decoded, str):
                 self._damaged.append(group)
-                yield self._unreadable(group, rows - done, decoded, before + stored)
+                yield self.unreadable(f"row group {group}", rows - done, decoded, before + stored)
                 break
             # Not before a part was decoded: see `_is_sound`.
             if not stored:
@@ -160,11 +154,11 @@ class ParquetReader(Reader):
                 stored = _stored_bytes(metadata)
             behind = min(self._skip, len(decoded))
             self._skip -= behind
-            self._record += behind
+            self.records += behind
             done += behind
-            for part in _slices(decoded.slice(behind), self._batch_bytes):
+            for part in self.slices(decoded.slice(behind)):
                 done += len(part)
-                yield self._batch(part, before + stored * done // max(done, rows))
+                yield self.batch(part, before + stored * done // max(done, rows))
         self._consumed = before + stored
 
     def _check_values(self, group: int, metadata: Any) -> None:
@@ -186,74 +180,13 @@ class ParquetReader(Reader):
             for batch in self._file.iter_batches(portion, row_groups=[group], use_threads=False):
                 done += len(batch)
                 if len(batch):
-                    yield batch if batch.schema.equals(self.schema) else _as(batch, self.schema)
+                    yield cast_rows(batch, self.schema)
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-            _check_reading(error, self.name)
-            yield " ".join(str(error).split())[:300]
+            check_reading(error, self.name)
+            yield in_a_line(error)
             return
         if done < rows:
             yield f"it holds {done} rows, the file's index says {rows}"
-
-    def _batch(self, rows: pa.RecordBatch, consumed: int) -> Batch:
-        """The records of `rows`; those without a readable text are rejected."""
-        text, refused = text_of(column_at(rows, self._fields.text))
-        ordinals = self._record + np.arange(len(rows), dtype=np.int64)
-        sizes = utf8_lengths(text)
-        for i in np.flatnonzero(sizes > self._max_record_bytes).tolist():
-            refused[i] = (
-                RejectReason.TOO_LARGE,
-                f"text of {sizes[i]} bytes is above the limit of {self._max_record_bytes} bytes a "
-                "record",
-            )
-        rejected = [
-            self._reject(rows, int(ordinals[i]), i, reason, error)
-            for i, (reason, error) in sorted(refused.items())
-        ]
-        self._record += len(rows)
-        if refused:
-            keep = np.ones(len(rows), np.bool_)
-            keep[list(refused)] = False
-            mask = pa.array(keep)
-            rows, text = rows.filter(mask), text.filter(mask)
-            ordinals, sizes = ordinals[keep], sizes[keep]
-        return Batch(
-            records=ordinals,
-            text=text,
-            metadata=metadata_of(rows, self._fields),
-            sizes=sizes,
-            payload=RowPayload(rows),
-            rejected=rejected,
-            consumed=consumed,
-        )
-
-    def _reject(
-        self, rows: pa.RecordBatch, record: int, i: int, reason: RejectReason, error: str
-    ) -> Rejected:
-        message = f"{self.name}: row {record}: {error}. Record quarantined."
-        raw = b"" if reason is RejectReason.TOO_LARGE else _one_row_stream(rows, i)
-        return Rejected(record, None, None, reason, message, raw, "arrow-ipc")
-
-    def _unreadable(self, group: int, count: int, error: str, consumed: int) -> Batch:
-        """An empty batch with one `Rejected` for the rows of a group that cannot be decoded."""
-        message = (
-            f"{self.name}: row group {group}: {count} rows from row {self._record} on cannot be "
-            f"decoded ({error}). Records quarantined."
-        )
-        rejected = Rejected(
-            self._record, None, None, RejectReason.UNREADABLE, message, b"", "arrow-ipc", count
-        )
-        self._record += count
-        rows = pa.RecordBatch.from_pylist([], schema=self.schema)
-        empty = np.zeros(0, np.int64)
-        return Batch(
-            records=empty,
-            text=pa.array([], pa.large_string()),
-            metadata=metadata_of(rows, self._fields),
-            sizes=empty,
-            payload=RowPayload(rows),
-            rejected=[rejected],
-            consumed=consumed,
-        )
 
 
 def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
@@ -272,40 +205,15 @@ def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
             coerce_int96_timestamp_unit=int96_unit,
         )
     except (pa.ArrowException, OSError, ValueError) as error:
-        _check_reading(error, name)
+        check_reading(error, name)
         raise _damaged(name, error) from error
 
 
-def _check_reading(error: Exception, name: str) -> None:
-    """Raises `InputError` where reading failed; Arrow's own errors have no number."""
-    if isinstance(error, OSError) and error.errno is not None:
-        raise InputError(f"{name}: reading failed ({error.strerror})") from error
-
-
 def _damaged(name: str, error: Exception) -> FormatError:
-    first = " ".join(str(error).split())[:300]
     return FormatError(
-        f"{name}: not a whole Parquet file, its footer is missing or damaged ({first}); "
-        "fetch or write it again"
+        f"{name}: not a whole Parquet file, its footer is missing or damaged "
+        f"({in_a_line(error)}); fetch or write it again"
     )
-
-
-def _without_views(schema: pa.Schema) -> pa.Schema:
-    """`schema` with string and binary views as strings and binaries, where they are columns."""
-    for i, field in enumerate(schema):
-        if pa.types.is_string_view(field.type):
-            schema = schema.set(i, field.with_type(pa.large_string()))
-        elif pa.types.is_binary_view(field.type):
-            schema = schema.set(i, field.with_type(pa.large_binary()))
-    return schema
-
-
-def _as(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [
-        column if column.type == field.type else column.cast(field.type)
-        for column, field in zip(rows.columns, schema, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _check_rows(file: pq.ParquetFile, name: str) -> None:
@@ -322,13 +230,17 @@ def _stored_bytes(group: Any) -> int:
 def _is_sound(file: pq.ParquetFile, group: int, name: str) -> bool:
     """Whether a row group's column metadata may be looked at.
 
-    Where it is damaged pyarrow ends the process (`std::terminate`: its accessors let a C++
-    exception through); decoding, which looks at the same metadata, raises instead.
+    Raises `FormatError` where it is encrypted. Where it is damaged pyarrow ends the process
+    (`std::terminate`: its accessors let a C++ exception through); decoding, which looks at the same
+    metadata, raises instead.
     """
     try:
         next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        _check_reading(error, name)
+        check_reading(error, name)
+        if "decrypt" in str(error):
+            told = ENCRYPTED_PARQUET.told(name, "none", has_name=True)
+            raise FormatError(f"{name}: {told}") from error
         return False
     return True
 
@@ -347,26 +259,16 @@ def _layout(file: pq.ParquetFile, name: str) -> ParquetLayout:
     row_bytes = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
     if row_bytes:
         rows = min(rows, int(GROUP_BYTES / row_bytes))
-    return ParquetLayout(codecs, max(1, rows), metadata.created_by or "", int96.only(file))
+    return ParquetLayout(
+        codecs,
+        max(1, rows),
+        metadata.created_by or "",
+        int96.only(file),
+        tuple(logical.geometries(file).items()),
+    )
 
 
 def _codec(name: str) -> str:
-    # LZO can be neither read nor written by Arrow.
-    return {"UNCOMPRESSED": "none", "LZO": "zstd"}.get(name, name.lower())
-
-
-def _slices(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
-    """`rows` in slices of about `size` bytes."""
-    step = max(1, len(rows) * size // max(1, rows.nbytes))
-    for start in range(0, len(rows), step):
-        yield rows.slice(start, step)
-
-
-def _one_row_stream(rows: pa.RecordBatch, i: int) -> bytes:
-    """Row `i` as an Arrow IPC stream of its own."""
-    # `take` copies the one row; a slice would carry its neighbours' buffers along.
-    row = rows.take(pa.array([i]))
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, row.schema) as stream:
-        stream.write_batch(row)
-    return sink.getvalue()
+    # LZO can be neither read nor written by Arrow. It reads Hadoop's LZ4, which it has no name for,
+    # and writes the LZ4 that took its place in the specification.
+    return {"UNCOMPRESSED": "none", "LZO": "zstd", "UNKNOWN": "lz4"}.get(name, name.lower())

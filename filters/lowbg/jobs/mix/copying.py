@@ -88,7 +88,7 @@ class SelectingReader(Reader):
     ) -> None:
         self.inner = inner
         self.format, self.kind, self.compression = inner.format, inner.kind, inner.compression
-        self.seen_fields = inner.seen_fields
+        self.seen_fields, self.notes = inner.seen_fields, inner.notes
         self._records = records
         self._taken = taken
         self._name = name

@@ -33,8 +33,10 @@ def role_of(shard: Shard) -> Role:
     return HUMAN if shard.name.startswith(f"{HUMAN}/") else SYNTHETIC
 
 
-def find(human: Sequence[str], synthetic: Sequence[str], output: Path) -> Discovery:
-    """The shards of both roles, sorted by name.
+def find(
+    human: Sequence[str], synthetic: Sequence[str], output: Path, exclude: Sequence[str] = ()
+) -> Discovery:
+    """The shards of both roles, sorted by name, but for what `exclude` names (see `survey`).
 
     An output directory of lowbg stands for what is human (or synthetic) in it, under the names that
     it has there: of a run not the other half, of a reserve what its manifest lists. Raises
@@ -42,16 +44,21 @@ def find(human: Sequence[str], synthetic: Sequence[str], output: Path) -> Discov
     other half of an output along.
     """
     shards: list[Shard] = []
-    skipped: list[str] = []
+    all_found: list[Discovery] = []
     given: tuple[tuple[Role, Sequence[str]], ...] = ((HUMAN, human), (SYNTHETIC, synthetic))
     for role, inputs in given:
         if not inputs:
             continue
-        found = _surveyed([_local(path) for path in inputs], role, output)
+        found = _surveyed([_local(path) for path in inputs], role, output, exclude)
         shards += (replace(shard, name=f"{role}/{shard.name}") for shard in found.shards)
-        skipped += found.skipped
+        all_found.append(found)
     _check(shards)
-    return Discovery(tuple(sorted(shards, key=lambda shard: shard.name)), tuple(skipped))
+    return Discovery(
+        tuple(sorted(shards, key=lambda shard: shard.name)),
+        tuple(path for found in all_found for path in found.skipped),
+        tuple(path for found in all_found for path in found.metadata),
+        tuple(path for found in all_found for path in found.excluded),
+    )
 
 
 def _local(given: str) -> str:
@@ -60,7 +67,7 @@ def _local(given: str) -> str:
     return rest if rest and scheme in ("file", "local") else given
 
 
-def _surveyed(inputs: Sequence[str], role: Role, output: Path) -> Discovery:
+def _surveyed(inputs: Sequence[str], role: Role, output: Path, exclude: Sequence[str]) -> Discovery:
     """What the inputs stand for in their role."""
     paths = list(dict.fromkeys(path for given in inputs for path in _matches(given)))
     roots = [Path(path) for path in paths if _is_output(Path(path))]
@@ -72,7 +79,10 @@ def _surveyed(inputs: Sequence[str], role: Role, output: Path) -> Discovery:
         for path in paths
     ]
     found = survey(
-        asked, output=output, may_be_empty=all(isinstance(each, Listed) for each in asked)
+        asked,
+        output=output,
+        may_be_empty=all(isinstance(each, Listed) for each in asked),
+        exclude=exclude,
     )
     listed = {str(file) for each in asked if isinstance(each, Listed) for file, _ in each.files}
     _check_halves([s for s in found.shards if s.path not in listed], inputs, role)

@@ -24,7 +24,7 @@ from lowbg.jobs.mix.measure import Measured, MeasureTask, folder, load, rows_of
 from lowbg.jobs.mix.novelty import CoverageTask, NoveltyTask, ranks_of, taken_bigrams
 from lowbg.jobs.mix.selection import floor_holds
 from lowbg.jobs.mix.settings import Mix, MixSelect
-from lowbg.report.results import ShardResult
+from lowbg.report.results import ShardResult, notes_of
 from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import MixRecord, key_of
 from lowbg.runs.directory import COMMON_ENTRIES, Layout, OutputDirectory, check_names
@@ -74,7 +74,7 @@ class MixOutcome:
     `unsized` documents are without the token field: such a human document counts as 0 tokens, such
     a synthetic one isn't taken. `capped` sources reached their cap. With weights, `wanted_draws`
     were asked for: the floor and the cap of repeats may leave fewer. `problems` say which inputs
-    could not be read, or outputs written, whole.
+    could not be read, or outputs written, whole; `notes` what outputs don't keep.
     """
 
     human: Part
@@ -86,6 +86,7 @@ class MixOutcome:
     coverage: ngrams.Coverage | None
     problems: tuple[str, ...]
     resumed: int
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -306,6 +307,7 @@ class _Mixing:
             coverage=coverage,
             problems=tuple(problems),
             resumed=resumed,
+            notes=notes_of(results.values()) if self._mix.weights is None else (),
         )
         self._write_manifest(outcome, rows, results)
         for path in folder(self._job.output).glob("*.np[yz]"):

@@ -436,7 +436,6 @@ def test_seen_fields_explain_a_wrong_field() -> None:
     [
         (gzip.compress(b'{"text":"a"}', mtime=0), "gzip inside zstd"),
         ('{"text":"a"}'.encode("utf-16"), "UTF-16"),
-        (b"a.jsonl".ljust(257, b"\x00") + b"ustar\x00" + bytes(300), "tar"),
     ],
 )
 @pytest.mark.parametrize("batch_bytes", [1, 1 << 20])

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from lowbg.errors import OutputError
 from lowbg.formats.parquet.layout import ParquetLayout
-from lowbg.formats.parquet.writer import CHUNK_ROWS, ParquetWriter, leaf_paths
+from lowbg.formats.parquet.writer import ParquetWriter, leaf_paths
+from lowbg.formats.rows import CHUNK_ROWS
 from lowbg.records import BytesPayload, RowPayload
 
 ROWS = 1000

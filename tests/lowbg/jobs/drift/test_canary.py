@@ -100,7 +100,7 @@ def test_few_documents_are_refused(tmp_path: Path) -> None:
     [
         ('{"shard": "a", "record": 0}\n', "row 1 has no shard, record or lm_perplexity"),
         ("nonsense\n", "not rows of scores"),
-        ("[]\n", "an array, not an object"),
+        ("[]\n[]\n", "an array, not an object"),
         ("", "no row has lm_perplexity"),
         ('{"shard": "a", "record": 0, "lm_perplexity": 9.0}\n' * 2, "which another row did"),
         ('{"shard": "a", "record": 0, "lm_perplexity": "9"}\n', "row 1 has the lm_perplexity '9'"),

@@ -1,0 +1,407 @@
+"""What formats share whose records are Arrow rows: batches of them in, and their writers."""
+
+from __future__ import annotations
+
+import io
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lowbg.config import FieldNames
+from lowbg.errors import FormatError, InputError
+from lowbg.formats.base import Annotations, Reader, Writer
+from lowbg.formats.columns import column_at, metadata_of
+from lowbg.formats.texts import text_of, utf8_lengths
+from lowbg.records import Batch, Payload, Rejected, RejectReason, RowPayload
+from lowbg.schema import AI_SCORE, REASONS, VERDICT
+from lowbg.storage.files import AtomicFile, Part, PartState, WrittenFile, naming
+
+ANNOTATION_COLUMN = "lowbg"
+
+CHUNK_ROWS = 1024
+"""Rows that are joined at once: a whole group at once would be held twice."""
+
+GROUP_BYTES = 32 << 20
+"""About how many uncompressed bytes an output's group of rows holds: what a writer buffers."""
+
+
+class RowReader(Reader):
+    """What readers of rows share. `schema` is that of the rows, `records` how many lie behind."""
+
+    schema: pa.Schema
+
+    def __init__(
+        self, name: str, fields: FieldNames, *, batch_bytes: int, max_record_bytes: int
+    ) -> None:
+        self.name = name
+        self.fields = fields
+        self.records = 0
+        self._batch_bytes = max(1, batch_bytes)
+        self._max_record_bytes = max_record_bytes
+
+    def batch(self, rows: pa.RecordBatch, consumed: int) -> Batch:
+        """The records of `rows`; those without a readable text are rejected."""
+        text, refused = text_of(column_at(rows, self.fields.text))
+        ordinals = self.records + np.arange(len(rows), dtype=np.int64)
+        sizes = utf8_lengths(text)
+        for i in np.flatnonzero(sizes > self._max_record_bytes).tolist():
+            refused[i] = (
+                RejectReason.TOO_LARGE,
+                f"text of {sizes[i]} bytes is above the limit of {self._max_record_bytes} bytes a "
+                "record",
+            )
+        rejected = [
+            self._reject(rows, int(ordinals[i]), i, reason, error)
+            for i, (reason, error) in sorted(refused.items())
+        ]
+        self.records += len(rows)
+        if refused:
+            keep = np.ones(len(rows), np.bool_)
+            keep[list(refused)] = False
+            mask = pa.array(keep)
+            rows, text = rows.filter(mask), text.filter(mask)
+            ordinals, sizes = ordinals[keep], sizes[keep]
+        return Batch(
+            records=ordinals,
+            text=text,
+            metadata=metadata_of(rows, self.fields),
+            sizes=sizes,
+            payload=RowPayload(rows),
+            rejected=rejected,
+            consumed=consumed,
+        )
+
+    def _reject(
+        self, rows: pa.RecordBatch, record: int, i: int, reason: RejectReason, error: str
+    ) -> Rejected:
+        message = f"{self.name}: row {record}: {error}. Record quarantined."
+        raw = b"" if reason is RejectReason.TOO_LARGE else one_row_stream(rows, i)
+        return Rejected(record, None, None, reason, message, raw, "arrow-ipc")
+
+    def unreadable(self, where: str, count: int, error: str, consumed: int) -> Batch:
+        """An empty batch with one `Rejected` for the rows of a part that cannot be decoded."""
+        message = (
+            f"{self.name}: {where}: {count} rows from row {self.records} on cannot be decoded "
+            f"({error}). Records quarantined."
+        )
+        rejected = Rejected(
+            self.records, None, None, RejectReason.UNREADABLE, message, b"", "arrow-ipc", count
+        )
+        self.records += count
+        rows = pa.RecordBatch.from_pylist([], schema=self.schema)
+        empty = np.zeros(0, np.int64)
+        return Batch(
+            records=empty,
+            text=pa.array([], pa.large_string()),
+            metadata=metadata_of(rows, self.fields),
+            sizes=empty,
+            payload=RowPayload(rows),
+            rejected=[rejected],
+            consumed=consumed,
+        )
+
+    def slices(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """`rows` in slices of about a batch's bytes."""
+        step = max(1, len(rows) * self._batch_bytes // max(1, rows.nbytes))
+        for start in range(0, len(rows), step):
+            yield rows.slice(start, step)
+
+
+def check_reading(error: Exception, name: str) -> None:
+    """Raises `InputError` where reading failed; Arrow's own errors have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise InputError(f"{name}: reading failed ({error.strerror})") from error
+
+
+def in_a_line(error: Exception) -> str:
+    """What Arrow says is wrong, on one line and not too long."""
+    return " ".join(str(error).split())[:300]
+
+
+def cast_rows(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """`rows` with the types of `schema`; the very same where they have them."""
+    if rows.schema.equals(schema):
+        return rows
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(rows.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def one_row_stream(rows: pa.RecordBatch, i: int) -> bytes:
+    """Row `i` as an Arrow IPC stream of its own."""
+    # `take` copies the one row; a slice would carry its neighbours' buffers along.
+    row = rows.take(pa.array([i]))
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, row.schema) as stream:
+        stream.write_batch(row)
+    return sink.getvalue()
+
+
+class RowWriter(Writer):
+    """One file of kept rows.
+
+    They are written in groups of exactly `rows_per_group` rows (the last one fewer) whatever the
+    sizes of the batches, so that equal rows give equal bytes. With `annotate` the struct column
+    `lowbg` is added, in the place of a column of that name if there is one. The file appears under
+    its name at `commit`; until then it is at `part`, if given, beside a log of its rows, with which
+    it is made anew when a run goes on. Raises `OutputError` where the system refuses, and
+    `FormatError` when a part isn't what its state says. A format says how the file is begun, a
+    group written, and the file ended or let go.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        schema: pa.Schema,
+        rows_per_group: int,
+        annotate: bool = False,
+        part: Part | None = None,
+    ) -> None:
+        self.records = 0
+        self.schema = _with_annotation(schema) if annotate else schema
+        self._root = root
+        self._rows_per_group = rows_per_group
+        self._annotate = annotate
+        # The group under way: joined chunks, and the rows of the chunk that is not full yet.
+        self._chunks: list[pa.RecordBatch] = []
+        self._chunked_rows = 0
+        self._loose: list[pa.RecordBatch] = []
+        self._loose_rows = 0
+        self._file = AtomicFile(path, part.path if part is not None else None)
+        self._closed = False
+        self._log: RowLog | None = None
+        try:
+            self._sink = pa.PythonFile(_Sink(self._file), mode="w")
+            self.begin(self._sink)
+            if part is not None:
+                self._log = self._replay(part)
+        except BaseException:
+            self._file.abort()
+            raise
+
+    @abstractmethod
+    def begin(self, sink: pa.NativeFile) -> None:
+        """Begins the file."""
+
+    @abstractmethod
+    def write_group(self, group: pa.Table) -> None:
+        """Writes a group of rows."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Writes what the file ends with."""
+
+    def let_go(self) -> None:
+        """Makes sure that nothing is written any more."""
+
+    def _replay(self, part: Part) -> RowLog:
+        """The rows' log; those that are in it already are written again."""
+        kept = part.state.rows if part.state is not None else 0
+        log = RowLog(part.beside("rows"), kept)
+        try:
+            for rows in log.stored(self.schema):
+                self._append(rows)
+            if part.state is not None and part.state.records != self.records:
+                raise FormatError(f"{log.path}: {self.records} rows, not {part.state.records}")
+        except BaseException:
+            log.close()
+            raise
+        return log
+
+    def write(
+        self, payload: Payload, keep: NDArray[np.bool_], annotations: Annotations = None
+    ) -> None:
+        """Appends the rows of `payload` where `keep` is true, in order.
+
+        `annotations` is a struct array with one entry a row of `payload`, kept or not.
+        """
+        if not isinstance(payload, RowPayload):
+            raise TypeError("lines of a JSONL shard cannot be written as stored rows")
+        rows = payload.rows
+        if self._annotate:
+            rows = _annotate(rows, annotations, self.schema)
+        if not keep.all():
+            rows = rows.filter(pa.array(keep))
+        if not len(rows):
+            return
+        if self._log is not None:
+            self._log.append(rows)
+        self._append(rows)
+
+    def _append(self, rows: pa.RecordBatch) -> None:
+        self.records += len(rows)
+        while len(rows):
+            left = self._rows_per_group - self._chunked_rows
+            room = min(CHUNK_ROWS, left) - self._loose_rows
+            self._loose.append(rows.slice(0, room))
+            self._loose_rows += len(self._loose[-1])
+            rows = rows.slice(room)
+            if self._loose_rows == min(CHUNK_ROWS, left):
+                self._join_loose()
+            if self._chunked_rows == self._rows_per_group:
+                self._write_group()
+
+    def _join_loose(self) -> None:
+        """Makes one chunk of the loose rows: its bounds depend on no batch's, nor do the bytes."""
+        joined = pa.Table.from_batches(self._loose, self.schema).combine_chunks()
+        self._chunks += joined.to_batches()
+        self._chunked_rows += self._loose_rows
+        self._loose, self._loose_rows = [], 0
+
+    def _write_group(self) -> None:
+        """Writes the chunks as one group."""
+        group = _canonical(pa.Table.from_batches(self._chunks, self.schema))
+        with naming(self._file.path):
+            self.write_group(group)
+        self._chunks, self._chunked_rows = [], 0
+
+    def join(self) -> None:
+        """Nothing: rows of several shards are as those of one."""
+
+    def checkpoint(self, turn: int) -> PartState:
+        """Makes the rows' log durable and says how far it is; only with a part."""
+        assert self._log is not None
+        self._log.sync()
+        return PartState(records=self.records, rows=self._log.bytes)
+
+    def finish(self) -> WrittenFile:
+        """Writes the last group and the file's end and syncs; the file lacks only its name."""
+        if self._loose:
+            self._join_loose()
+        if self._chunks:
+            self._write_group()
+        if not self._closed:
+            with naming(self._file.path):
+                self._closed = True
+                self.end()
+                self._sink.close()
+        self._file.seal()
+        return self._file.written(self._root, self.records)
+
+    def publish(self) -> None:
+        """Renames to the final name."""
+        self._file.publish()
+
+    def commit(self) -> WrittenFile:
+        """Writes the last group and the file's end, syncs and renames to the final name."""
+        written = self.finish()
+        self.publish()
+        return written
+
+    def abort(self) -> None:
+        """Removes the temporary file, unless it is a part; safe after `commit` and twice."""
+        self._file.abort()
+        if self._log is not None:
+            self._log.close()
+        if not self._closed:
+            self._closed = True
+            self.let_go()
+
+
+class RowLog:
+    """The rows of an unfinished Parquet file in a form that can be cut and appended to.
+
+    A Parquet file without its footer can't be read again; this is one Arrow IPC stream a batch,
+    end to end, of which the first `kept` bytes stay. Raises `OutputError` where the system refuses.
+    """
+
+    def __init__(self, path: Path, kept: int) -> None:
+        self.path = path
+        self.bytes = kept
+        compression = "lz4" if pa.Codec.is_available("lz4") else None
+        self._options = pa.ipc.IpcWriteOptions(compression=compression)
+        with naming(path):
+            self._file = path.open("r+b" if kept else "wb", buffering=0)
+            self._file.truncate(kept)
+            self._file.seek(kept)
+
+    def stored(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows that are kept. Raises `FormatError` when they can't be read."""
+        if not self.bytes:
+            return
+        try:
+            with pa.OSFile(str(self.path), "rb") as file:
+                while file.tell() < self.bytes:
+                    for rows in pa.ipc.open_stream(file):
+                        yield pa.RecordBatch.from_arrays(rows.columns, schema=schema)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise FormatError(f"{self.path}: cannot be read back ({error})") from error
+
+    def append(self, rows: pa.RecordBatch) -> None:
+        """Adds rows; they are safe after `sync`."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema, options=self._options) as stream:
+            stream.write_batch(rows)
+        rest = memoryview(sink.getvalue())
+        self.bytes += len(rest)
+        with naming(self.path):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    def sync(self) -> None:
+        """Makes what was added durable."""
+        with naming(self.path):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file; safe to call twice."""
+        with suppress(OSError):
+            self._file.close()
+
+
+class _Sink:
+    """An `AtomicFile` as the file object that Arrow wants."""
+
+    closed = False
+
+    def __init__(self, file: AtomicFile) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.bytes
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _with_annotation(schema: pa.Schema) -> pa.Schema:
+    # "element" is the name that the Parquet specification gives to a list's values.
+    reasons = pa.field(REASONS.name, pa.list_(pa.field("element", pa.string())))
+    added = pa.field(ANNOTATION_COLUMN, pa.struct([AI_SCORE.field, VERDICT.field, reasons]))
+    index = schema.get_field_index(ANNOTATION_COLUMN)
+    return schema.append(added) if index < 0 else schema.set(index, added)
+
+
+def _annotate(rows: pa.RecordBatch, annotations: Annotations, schema: pa.Schema) -> pa.RecordBatch:
+    index = schema.get_field_index(ANNOTATION_COLUMN)
+    kind = schema.field(index).type
+    column = pa.nulls(len(rows), kind) if annotations is None else annotations.cast(kind)
+    columns = list(rows.columns)
+    columns[index : index + 1] = [column]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _canonical(table: pa.Table) -> pa.Table:
+    """`table` with dictionary columns encoded anew, in order of first appearance.
+
+    A combined column's dictionary would otherwise depend on which batches it was made of, and
+    hold values of rows that were not kept.
+    """
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = table.column(i).cast(field.type.value_type)
+            table = table.set_column(i, field, plain.dictionary_encode().cast(field.type))
+    return table
