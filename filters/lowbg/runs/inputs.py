@@ -19,6 +19,9 @@ from lowbg.storage.typed import Closed
 
 STDIN = "-"
 
+STDIN_NAME = "stdin"
+"""What messages call it."""
+
 RUN_FOLDER = ".lowbg"
 """What marks a directory as one that lowbg wrote."""
 
@@ -253,7 +256,7 @@ def _expand(given: str | Listed, output: Path | None, *, may_be_empty: bool) -> 
     if isinstance(given, Listed):
         return _Input(given.label, [_shard(path, name, _size(path)) for path, name in given.files])
     if given == STDIN:
-        return _Input("stdin", [Shard(STDIN, "stdin", 0)])
+        return _Input(STDIN_NAME, [Shard(STDIN, STDIN_NAME, 0)])
     if "://" in given:
         return _expand_url(given)
     path = Path(given)

@@ -24,7 +24,7 @@ from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.checkpoints import Checkpoint, Tally
 from lowbg.runs.engine import Judge, Judged
-from lowbg.runs.inputs import STDIN, Shard
+from lowbg.runs.inputs import STDIN, STDIN_NAME, Shard
 from lowbg.runs.overlap import Step, judged_in_order
 from lowbg.runs.progress import OnProgress, Progress
 from lowbg.runs.stopping import STOP
@@ -49,7 +49,7 @@ class Source:
         shard = self.shard
         if shard.path != STDIN:
             return open_reader(shard.path, self.config, shard.name)
-        return open_reader(self.stdin or sys.stdin.buffer, self.config, shard.name)
+        return open_reader(self.stdin or sys.stdin.buffer, self.config, STDIN_NAME)
 
 
 def refuse_broken(results: Sequence[ShardResult]) -> None:
@@ -113,6 +113,8 @@ class ShardReading:
         self._stoppable = stoppable
         self._start = checkpoint.position if checkpoint else None
         self._earlier = self.tally.records, self.tally.text_bytes
+        self._earlier_bytes = self.tally.consumed
+        self._scored = int(self.statistics.scored()[0])
         self._clock = time.perf_counter() - (checkpoint.seconds if checkpoint else 0.0)
         self._cpu_clock = time.process_time() - (checkpoint.cpu_seconds if checkpoint else 0.0)
 
@@ -121,6 +123,7 @@ class ShardReading:
             self.reader = self.source.open()
             if self._start is not None:
                 self.reader.start_at(self._start)
+                self._report(done=False)
         except InputError as error:
             self._break_off(error)
         except BaseException:
@@ -234,6 +237,7 @@ class ShardReading:
         tally.records += len(batch)
         tally.text_bytes += int(batch.sizes.sum())
         if judged is not None:
+            self._scored += int(judged.decisions.scored.sum())
             tally.ai += int((judged.decisions.verdicts == Verdict.AI.code).sum())
             tally.lm_seconds += judged.second.seconds if judged.second is not None else 0.0
 
@@ -241,4 +245,9 @@ class ShardReading:
         if self._on_progress is not None:
             tally = self.tally
             name = self.source.label or self.source.shard.name
-            self._on_progress(Progress(name, tally.consumed, tally.records, tally.ai, done))
+            self._on_progress(
+                Progress(
+                    name, tally.consumed, tally.records, tally.ai, self._scored,
+                    self._earlier_bytes, done,
+                )
+            )  # fmt: skip

@@ -181,6 +181,34 @@ def test_a_stopped_shard_goes_on_to_the_same_bytes(
         assert verify(out) == []
 
 
+def test_progress_goes_on_where_it_was(source: Path, tmp_path: Path) -> None:
+    (source / "a.jsonl").write_bytes(lines(20))
+    (source / "b.jsonl").write_bytes(lines(12))
+    seen: list[Progress] = []
+
+    def stop_in_the_second(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.shard == "b.jsonl":
+            stop()
+
+    out = tmp_path / "out"
+    with pytest.raises(StoppedError):
+        run(source, out, on_progress=stop_in_the_second)
+    STOP.reset()
+    reached = {progress.shard: progress for progress in seen}
+    again: list[Progress] = []
+    run(source, out, Existing.RESUME, on_progress=again.append)
+    first = again[:2]
+    assert [p.shard for p in first] == ["a.jsonl", "b.jsonl"]
+    for progress in first:
+        before = reached[progress.shard]
+        assert (progress.consumed, progress.records) == (before.consumed, before.records)
+        assert (progress.ai, progress.scored) == (before.ai, before.scored)
+        assert progress.earlier == progress.consumed > 0
+    assert again[-1].records == 12
+    assert again[-1].earlier == first[1].consumed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("annotate", [False, True])
 @pytest.mark.parametrize("ending", [".zst", ".parquet"])
@@ -302,7 +330,8 @@ def test_finished_shards_are_not_read_again(source: Path, tmp_path: Path) -> Non
     seen: list[Progress] = []
     (source / "d.jsonl").write_bytes(lines(20))
     second = run(source, out, Existing.RESUME, seen.append)
-    assert {progress.shard for progress in seen} == {"d.jsonl"}
+    assert {progress.shard for progress in seen if not progress.earlier} == {"d.jsonl"}
+    assert all(progress.done for progress in seen if progress.earlier)
     assert (second.resumed, len(second.shards)) == (3, 4)
     assert second.shards[:3] == first.shards
     assert verify(out) == []
@@ -369,7 +398,7 @@ def test_a_run_killed_between_two_renames_has_only_names_left_to_give(
             run(source, out)
     seen: list[Progress] = []
     run(source, out, Existing.RESUME, seen.append)
-    assert seen == []
+    assert [progress.done for progress in seen] == [True]  # What was there, and no batch.
     assert outputs(out) == outputs(whole)
     assert verify(out) == []
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.amounts import count_text, share_text
+from lowbg.amounts import count_text, counted, share_text
 from lowbg.config import Gate, GateGroup, GateStatistic
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
@@ -120,11 +120,11 @@ def _readable_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
 def _scored_documents(gate: Gate, evidence: Evidence) -> list[Finding]:
     if not gate.min_scored_documents:
         return []
-    counted = evidence.statistics.documents()
+    found = evidence.statistics.documents()
     scored = int(evidence.statistics.scored()[0])
     status, reason = Status.PASS, ""
     if scored < gate.min_scored_documents:
-        unscored, lost = counted["unscored"], counted["quarantined"]
+        unscored, lost = found["unscored"], found["quarantined"]
         others = f"{count_text(unscored)} unscored, {count_text(lost)} in quarantine"
         status, reason = Status.FAIL, f"too few documents could be scored ({others})"
         if evidence.sample is not None:
@@ -231,6 +231,7 @@ def _share_finding(
         rule=rule, status=status, limit=limit, value=None if lacking else value, is_share=True,
         part=part.name, path=part.path, interval=None if lacking else interval,
         statistic=statistic, documents=part.scored, reason=reason,
+        of=f"{count_text(part.scored)} scored" if part.name else "",
         places=places if status in (Status.FAIL, Status.UNDECIDED) else (),
     )  # fmt: skip
 
@@ -391,7 +392,7 @@ def _quarantined_share(gate: Gate, evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="max_quarantined_share", status=status, limit=limit, value=value, is_share=True,
-            documents=evidence.records, places=places,
+            documents=evidence.records, of=counted(evidence.records, "record"), places=places,
             reason=f"{count_text(lost)} of {count_text(evidence.records)} records cannot be read"
             if status is Status.FAIL else "",
         )
@@ -424,7 +425,7 @@ def _human_token_share(gate: Gate, evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule=rule, status=status, limit=limit, value=value, is_share=True, is_minimum=True,
-            interval=interval, reason=reasons[status],
+            interval=interval, of=counted(whole, "word"), reason=reasons[status],
             documents=sum(documents.values()) - documents["quarantined"],
         )
     ]  # fmt: skip
