@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -108,6 +108,7 @@ class ShardReading:
         self.statistics = checkpoint.statistics if checkpoint else Statistics()
         self._failures: dict[ProblemKind, Problem] = {}
         self._judge = judge
+        self._partition = source.shard.partition
         self._on_progress = on_progress
         self._stoppable = stoppable
         self._start = checkpoint.position if checkpoint else None
@@ -132,7 +133,9 @@ class ShardReading:
             return
         threads = self.source.config.threads
         try:
-            with closing(judged_in_order(self.reader, self._judge, threads)) as steps:
+            with closing(
+                judged_in_order(self.reader, self._judge, threads, self._complete)
+            ) as steps:
                 for step in steps:
                     self._count(step.batch, step.judged)
                     self._report(done=False)
@@ -205,6 +208,13 @@ class ShardReading:
         """Notes what is wrong with the shard as a whole; the first of a kind is kept."""
         # Not in the tally: a later run may go on from there without it.
         self._failures.setdefault(error.problem, Problem(error.problem, str(error), 0))
+
+    def _complete(self, batch: Batch) -> Batch:
+        """The batch with what the shard's path says of its records."""
+        if not self._partition:
+            return batch
+        fields = self.source.config.read_fields
+        return replace(batch, metadata=batch.metadata.completed(fields, self._partition))
 
     def _break_off(self, error: InputError) -> None:
         self.broken = error

@@ -57,12 +57,11 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
     """Every rule's findings. Raises `ConfigError` as `check_gate` does."""
     check_gate(gate)
     findings = [finding for rule in RULES for finding in rule(gate, evidence)]
-    documents = evidence.statistics.documents()
     return GateResult(
         evidence.subject,
         tuple(findings),
         evidence.records,
-        documents["human"] + documents["ai"],
+        int(evidence.statistics.scored()[0]),
         evidence.sample,
         evidence.left_out,
     )
@@ -122,7 +121,7 @@ def _scored_documents(gate: Gate, evidence: Evidence) -> list[Finding]:
     if not gate.min_scored_documents:
         return []
     counted = evidence.statistics.documents()
-    scored = counted["human"] + counted["ai"]
+    scored = int(evidence.statistics.scored()[0])
     status, reason = Status.PASS, ""
     if scored < gate.min_scored_documents:
         unscored, lost = counted["unscored"], counted["quarantined"]
@@ -142,8 +141,8 @@ def _scored_documents(gate: Gate, evidence: Evidence) -> list[Finding]:
 def _ai_share(gate: Gate, evidence: Evidence) -> list[Finding]:
     if gate.max_ai_share is None:
         return []
-    counted = evidence.statistics.documents()
-    whole = Part("", counted["human"], counted["ai"])
+    ai = evidence.statistics.documents()["ai"]
+    whole = Part("", int(evidence.statistics.scored()[0]) - ai, ai)
     estimate = ShareEstimator(evidence.statistics).overall()
     return [
         _share_finding(
@@ -297,18 +296,18 @@ def _parts(evidence: Evidence, group: GateGroup) -> list[Part]:
         return [part for part in evidence.sources if part.name != _REST]
     statistics = evidence.statistics
     tables = {
-        GateGroup.LANGUAGE: statistics.languages,
-        GateGroup.YEAR: statistics.years,
-        GateGroup.HOST: statistics.hosts,
+        GateGroup.LANGUAGE: (statistics.languages, statistics.languages_without_score),
+        GateGroup.YEAR: (statistics.years, statistics.years_without_score),
+        GateGroup.HOST: (statistics.hosts, statistics.hosts_without_score),
     }
-    return [part for part in _rows(tables[group]) if part.name != _REST]
+    return [part for part in _rows(*tables[group]) if part.name != _REST]
 
 
-def _rows(table: CountTable) -> Iterable[Part]:
+def _rows(table: CountTable, without_score: CountTable) -> Iterable[Part]:
     width = len(MEASURES)
     counts: NDArray[np.int64] = table.counts
     for name, row in zip(table.names, counts.tolist(), strict=True):
-        yield Part(name, row[0], row[width])
+        yield Part(name, row[0] - int(without_score.row(name)[0]), row[width])
 
 
 def _most_ai(part: Part) -> tuple[int, str]:
