@@ -211,13 +211,15 @@ def test_progress_goes_on_where_it_was(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("annotate", [False, True])
-@pytest.mark.parametrize("ending", [".zst", ".parquet"])
+@pytest.mark.parametrize("ending", [".zst", ".parquet", ".arrow", ".arrows"])
 def test_a_killed_shard_goes_on_from_its_checkpoint(
     ending: str, annotate: bool, source: Path, tmp_path: Path
 ) -> None:
     path = source / f"a{'.jsonl' if ending == '.zst' else ''}{ending}"
     if ending == ".parquet":
         write_parquet(path)
+    elif ending != ".zst":
+        write_arrow(path)
     else:
         path.write_bytes(COMPRESS[ending](lines(50)))
     config = replace(CONFIG, annotate=annotate)
@@ -240,6 +242,20 @@ def test_a_killed_shard_goes_on_from_its_checkpoint(
 
 
 def write_parquet(path: Path) -> None:
+    pq.write_table(rows_table(), path, row_group_size=13, compression="gzip")
+
+
+def write_arrow(path: Path) -> None:
+    """A stream where the name ends with .arrows, else a file."""
+    table = rows_table()
+    new = pa.ipc.new_stream if path.suffix == ".arrows" else pa.ipc.new_file
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with new(path, table.schema, options=options) as writer:
+        writer.write_table(table.unify_dictionaries().combine_chunks(), max_chunksize=13)
+
+
+def rows_table() -> pa.Table:
+    """Rows of many types, some of them without a text."""
     schema = pa.schema(
         [
             pa.field("text", pa.string(), metadata={"note": "the text"}),
@@ -258,8 +274,7 @@ def write_parquet(path: Path) -> None:
         }
         for i in range(70)
     ]
-    table = pa.Table.from_pylist(rows, schema)
-    pq.write_table(table, path, row_group_size=13, compression="gzip")
+    return pa.Table.from_pylist(rows, schema)
 
 
 def test_a_resumed_parquet_file_has_the_same_row_groups(source: Path, tmp_path: Path) -> None:
