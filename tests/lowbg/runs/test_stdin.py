@@ -25,7 +25,7 @@ LINES = b'{"text": "a line"}\n' * 50
 )
 def test_standard_input_is_called_as_its_content(content: bytes, name: str) -> None:
     shards = (Shard("-", "stdin", 0), Shard("a", "a", 3))
-    for stream in (io.BytesIO(content), io.BufferedReader(io.BytesIO(content))):  # type: ignore[type-var]
+    for stream in (io.BytesIO(content), io.BufferedReader(io.BytesIO(content))):
         found = named_by_content(shards, stream)
         assert [shard.name for shard in found] == [name, "a"]
         assert stream.read() == content
