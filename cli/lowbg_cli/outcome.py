@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,6 +16,7 @@ from lowbg_cli.exits import ExitCode
 if TYPE_CHECKING:
     from lowbg.report import Report
     from lowbg.report.results import Problem, ShardResult
+    from lowbg.report.statistics import Statistics
     from lowbg.runs.job import Outcome
 
 MESSAGES_A_KIND = 5
@@ -53,13 +54,13 @@ class ExitRules:
         code = exit_code(outcome, strict=self.strict)
         if self.fail_above is None:
             return code
-        if not any(_scored(shard) for shard in outcome.shards):
+        if not outcome.scored:
             terminal.warning("no document was scored: --fail-above had nothing to judge")
         if outcome.ai_share <= self.fail_above:
             return code
         terminal.error(
-            f"the AI share of the scored documents is {outcome.ai_share:.4f}, above "
-            f"--fail-above {self.fail_above:g}"
+            f"the AI share of the {outcome.scored:,} scored documents is "
+            f"{outcome.ai_share:.4f}, above --fail-above {self.fail_above:g}"
         )
         # The share of a part of the input is no verdict on the whole: 3 goes first.
         return code or ExitCode.JUDGED_BAD
@@ -74,11 +75,6 @@ def summary(report: Report, stream: TextIO | None, leave_out: Sequence[str] = ()
     # Not to the stream itself: rich ends the program when its pipe breaks.
     render_terminal(report, text, color=color, leave_out=leave_out)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
-
-
-def _scored(shard: ShardResult) -> int:
-    documents = shard.statistics.documents()
-    return documents["human"] + documents["ai"]
 
 
 def tell_problems(
@@ -128,19 +124,28 @@ def _why_none(problems: Sequence[Problem]) -> str:
 
 def undated(report: Report) -> str:
     """What to say where documents were to be trusted by date and none has one; else empty."""
+    from lowbg.report.sections.dates import SECTION as DATES
     from lowbg.report.sections.runs import SECTION as RUNS
-    from lowbg.report.sections.years import SECTION as YEARS
-    from lowbg.text.origins import UNKNOWN_YEAR
 
-    run = report[RUNS][-1]
+    run, dates = report[RUNS][-1], report[DATES]
     before = run.policy["trust_before"]
-    years = {row.name for row in report[YEARS]}
-    if before is None or years != {UNKNOWN_YEAR}:
+    if before is None or dates.read:
         return ""
+    found = f"no document has a date in the field {run.configuration['fields']['date']!r}"
+    if dates.placeholder or dates.not_understood:
+        found = f"{found} that is one, such as 2021-01-31"
     return (
-        f"no document has a date in the field {run.configuration['fields']['date']!r}, so none "
-        f"is trusted as dated before {before}. Name the field with --date-field."
+        f"{found}, so none is trusted as dated before {before}. Name the field with --date-field."
     )
+
+
+def tell_dates(counted: Iterable[Statistics]) -> None:
+    """Says which documents have a date that is none, for who asks for dates and shows no report."""
+    from lowbg.report.sections.dates import told
+    from lowbg.report.statistics import merged
+
+    for sentence in told(merged(counted)):
+        terminal.warning(sentence.removesuffix("."))
 
 
 def _messages(problems: Sequence[Problem], report: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""A calm line on a terminal: how far, how fast, how long still, how many records, how many AI."""
+"""How far a run is: a calm line on a terminal, and a line a minute where there is none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from lowbg.amounts import bytes_text, duration_text
+from lowbg.amounts import bytes_text, counted, duration_text, share_text
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ SECONDS_BETWEEN = 0.25
 WINDOW_SECONDS = 15.0
 """The rate is taken over this long, so that the time left neither jumps nor lags."""
 
+MINUTE = 60.0
+"""Seconds between two lines where there is no terminal that redraws one."""
+
 _BAR_WIDTHS = (24, 12)
 
 
@@ -33,6 +36,7 @@ class State:
     """What a line shows. `total` is null where the size of the input isn't known.
 
     `consumed` and `total` are stored bytes; `rate` is bytes a second, null at the beginning.
+    `scored` documents are those that the AI share is a share of; 0 where nothing is.
     """
 
     consumed: int
@@ -40,6 +44,7 @@ class State:
     rate: float | None
     records: int
     ai: int
+    scored: int = 0
 
 
 def render_line(state: State, width: int, *, unicode: bool = True) -> str:
@@ -77,20 +82,71 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
     return next((line for line in lines if len(line) <= room), lines[-1][: max(0, room)])
 
 
+def render_sign(state: State) -> str:
+    """The line for a log: share done, amount, rate, time left, records and AI share."""
+    parts = []
+    amount = bytes_text(state.consumed, three_digits=True)
+    if state.total:
+        parts.append(f"{int(100 * min(1.0, state.consumed / state.total))} % done")
+        amount += f" of {bytes_text(state.total, three_digits=True)}"
+    parts.append(amount)
+    if state.rate is not None:
+        parts.append(f"{bytes_text(state.rate, three_digits=True)}/s")
+        if state.rate and state.total:
+            rest = max(0, state.total - state.consumed)
+            parts.append(f"{duration_text(rest / state.rate)} left")
+    parts.append(counted(state.records, "record"))
+    if state.scored:
+        parts.append(f"AI share {share_text(state.ai / state.scored)} of scored")
+    return ", ".join(parts)
+
+
 def _bar(share: float, cells: int, *, unicode: bool) -> str:
     full = int(share * cells)
     done, rest = ("━", "─") if unicode else ("#", ".")
     return done * full + rest * (cells - full)
 
 
+class Tally:
+    """Adds up what the shards report, from any thread; `window` seconds give the rate."""
+
+    def __init__(self, total: int | None, window: float) -> None:
+        self._total = total
+        self._window = window
+        self._shards: dict[str, Progress] = {}
+        self._samples: deque[tuple[float, int]] = deque()
+        self._lock = threading.Lock()
+
+    def take(self, progress: Progress) -> None:
+        """Takes a report."""
+        with self._lock:
+            self._shards[progress.shard] = progress
+
+    def state(self, now: float) -> State:
+        """What there is to show at the time `now`; bytes of an earlier run are in no rate."""
+        with self._lock:
+            shards = list(self._shards.values())
+        own = sum(shard.consumed - shard.earlier for shard in shards)
+        self._samples.append((now, own))
+        while len(self._samples) > 2 and now - self._samples[0][0] > self._window:
+            self._samples.popleft()
+        since, before = self._samples[0]
+        return State(
+            consumed=sum(shard.consumed for shard in shards),
+            total=self._total,
+            rate=(own - before) / (now - since) if now - since >= 1 else None,
+            records=sum(shard.records for shard in shards),
+            ai=sum(shard.ai for shard in shards),
+            scored=sum(shard.scored for shard in shards),
+        )
+
+
 class ProgressLine:
-    """Adds up what the shards report and redraws one line of `stream`, a terminal."""
+    """Redraws one line of `stream`, a terminal, as the shards report."""
 
     def __init__(self, stream: TextIO, total: int | None) -> None:
         self._stream = stream
-        self._total = total
-        self._shards: dict[str, tuple[int, int, int]] = {}
-        self._samples: deque[tuple[float, int]] = deque()
+        self._tally = Tally(total, WINDOW_SECONDS)
         self._drawn = 0.0
         self._lock = threading.Lock()
         self._open = True
@@ -98,12 +154,13 @@ class ProgressLine:
 
     def __call__(self, progress: Progress) -> None:
         """Takes a report; may be called from any thread."""
+        self._tally.take(progress)
         with self._lock:
-            self._shards[progress.shard] = (progress.consumed, progress.records, progress.ai)
             now = time.monotonic()
             if self._open and now - self._drawn >= SECONDS_BETWEEN:
                 self._drawn = now
-                self._draw(now)
+                line = render_line(self._tally.state(now), self._width(), unicode=self._unicode)
+                self._write(line)
 
     def close(self) -> None:
         """Takes the line away: what is said next starts on a clean one."""
@@ -111,16 +168,6 @@ class ProgressLine:
             if self._open and self._drawn:
                 self._write("")
             self._open = False
-
-    def _draw(self, now: float) -> None:
-        consumed, records, ai = (sum(column) for column in zip(*self._shards.values(), strict=True))
-        self._samples.append((now, consumed))
-        while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW_SECONDS:
-            self._samples.popleft()
-        since, before = self._samples[0]
-        rate = (consumed - before) / (now - since) if now - since >= 1 else None
-        state = State(consumed, self._total, rate, records, ai)
-        self._write(render_line(state, self._width(), unicode=self._unicode))
 
     def _width(self) -> int:
         try:
@@ -134,15 +181,50 @@ class ProgressLine:
             self._stream.flush()
 
 
+class SignsOfLife:
+    """Says a line every `seconds`, whether or not the shards report: what waits is alive, too."""
+
+    def __init__(
+        self,
+        total: int | None,
+        seconds: float = MINUTE,
+        say: Callable[[str], None] = terminal.say,
+    ) -> None:
+        self._say = say
+        self._tally = Tally(total, seconds)
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._tally.state(time.monotonic())
+        self._thread = threading.Thread(target=self._speak, name="lowbg-signs", daemon=True)
+        self._thread.start()
+
+    def __call__(self, progress: Progress) -> None:
+        """Takes a report; may be called from any thread."""
+        self._tally.take(progress)
+
+    def close(self) -> None:
+        """No line comes after this."""
+        self._ended.set()
+        self._thread.join()
+
+    def _speak(self) -> None:
+        while not self._ended.wait(self._seconds):
+            self._say(render_sign(self._tally.state(time.monotonic())))
+
+
 @contextmanager
 def progress_line(shards: Sequence[Shard], *, quiet: bool) -> Iterator[Observer]:
-    """What a run reports its progress to: a line, where somebody watches."""
+    """What a run reports its progress to: a line on a terminal, one a minute elsewhere."""
     from lowbg.runs.progress import NOBODY, Observer
 
-    if quiet or not terminal.is_interactive() or os.environ.get("TERM") == "dumb":
+    if quiet or sys.stderr is None:
         yield NOBODY
         return
-    line = ProgressLine(sys.stderr, total_size(shards))
+    line: ProgressLine | SignsOfLife
+    if terminal.is_interactive() and os.environ.get("TERM") != "dumb":
+        line = ProgressLine(sys.stderr, total_size(shards))
+    else:
+        line = SignsOfLife(total_size(shards))
     try:
         yield Observer(line)
     finally:

@@ -183,7 +183,7 @@ class FieldNames:
         heading=Heading.INPUT,
     )
     date: str = setting(
-        "A record's date (ISO 8601).",
+        "A record's date, in one of the usual forms.",
         "date",
         flags="--date-field",
         unit="FIELD",

@@ -13,8 +13,10 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lowbg.config import FieldNames
 from lowbg.errors import ProblemKind
 
 RejectReason: TypeAlias = ProblemKind
@@ -94,12 +96,17 @@ LIST: Final = "(list)"
 """What stands in a column of `Metadata.others` for a value that is no single one."""
 
 
+DATE_BOXES: Final = ("$date", "$date.$numberLong")
+"""Where MongoDB's extended JSON has the value of a date, below the date field."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """What the records say of themselves, as strings; null where a record says nothing.
 
     Each column is a `pa.StringArray` with one entry a record. A number is given as its decimal
-    text. `others` holds further fields by name, in which a boolean is "true" or "false", and an
+    text; of `date` one that is no integer, too, and anything else as in `others`. These are further
+    fields by name, in which a boolean is "true" or "false", and an
     object or a list is just `OBJECT` or `LIST`.
     """
 
@@ -108,6 +115,20 @@ class Metadata:
     date: pa.StringArray
     url: pa.StringArray
     others: Mapping[str, pa.StringArray] = field(default_factory=dict)
+
+    def completed(self, fields: FieldNames, known: Mapping[str, str]) -> Metadata:
+        """With what is `known` of all records, by field, where a record says nothing itself."""
+
+        def of(name: str, column: pa.StringArray) -> pa.StringArray:
+            return pc.fill_null(column, known[name]) if name in known else column
+
+        return Metadata(
+            id=of(fields.id, self.id),
+            language=of(fields.language, self.language),
+            date=of(fields.date, self.date),
+            url=of(fields.url, self.url),
+            others={name: of(name, column) for name, column in self.others.items()},
+        )
 
     @classmethod
     def unknown(cls, records: int, others: Sequence[str] = ()) -> Metadata:

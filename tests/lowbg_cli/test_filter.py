@@ -49,6 +49,95 @@ def test_trusting_by_a_date_that_nothing_has_is_said(run: Run, shard: Path, tmp_
     assert said not in run("filter", shard, "-o", tmp_path / "no").stderr
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        1609459200,
+        "20210101",
+        "2021/01/01",
+        "Fri, 01 Jan 2021 00:00:00 GMT",
+        {"$date": 1609459200000},
+    ],
+)
+def test_every_use_reads_a_date_alike(run: Run, tmp_path: Path, date: object) -> None:
+    shard = tmp_path / "in.jsonl"
+    shard.write_text(json.dumps({"text": HUMAN[0], "date": date}) + "\n")
+    result = run("filter", shard, "-o", tmp_path / "out", "--trust-before", "2022-11-30")
+    said = " ".join(result.stderr.split())
+    assert "by year 2021 0.0 %" in said
+    assert "known by dated before 2022-11-30 1" in said
+    assert "dates" not in said
+
+
+def test_dates_that_are_none_are_counted_with_an_example(run: Run, tmp_path: Path) -> None:
+    shard = tmp_path / "in.jsonl"
+    dates = ["2021-99-99", "2021-99-99", "soon", "1970-01-01", None]
+    rows = [{"text": HUMAN[i], "date": date} for i, date in enumerate(dates)]
+    shard.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    result = run("filter", shard, "-o", tmp_path / "out", "--trust-before", "2022-11-30")
+    said = " ".join(result.stderr.split())
+    assert "3 dates not understood, such as '2021-99-99'." in said
+    assert "1 date left at a default (1970-01-01 or 1900-01-01)" in said
+    assert "field 'date' that is one, such as 2021-01-31, so none is trusted" in said
+    dates = json.loads(read(tmp_path / "out" / "report.json"))["dates"]
+    assert dates == {
+        "read": 0, "absent": 1, "placeholder": 1, "not_understood": 3,
+        "examples": [
+            {"written": "2021-99-99", "documents": 2}, {"written": "soon", "documents": 1},
+        ],
+    }  # fmt: skip
+    assert "2021-99-99" in read(tmp_path / "out" / "report.html").decode()
+
+
+def test_a_path_says_what_records_do_not(run: Run, tmp_path: Path) -> None:
+    for day, rows in (
+        ("2021-01-01", [{"text": HUMAN[0]}, {"text": HUMAN[1], "dt": "2024-05-01"}]),
+        ("2024-01-01", [{"text": HUMAN[2]}]),
+    ):
+        folder = tmp_path / "in" / f"dt={day}"
+        folder.mkdir(parents=True)
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / "part.jsonl").write_text(lines)
+    trusting = ("--trust-before", "2022-11-30", "--date-field", "dt")
+    for threads in ("1", "2"):
+        out = tmp_path / threads
+        result = run("filter", tmp_path / "in", "-o", out, *trusting, "--threads", threads)
+        said = " ".join(result.stderr.split())
+        assert "by year 2021 0.0 % · 2024 0.0 %" in said
+        assert "known by dated before 2022-11-30 1" in said
+
+
+def test_trusted_documents_without_a_score_are_in_no_share(run: Run, tmp_path: Path) -> None:
+    """The share keeps its denominator, whatever is trusted; so do limits on it."""
+    shard = tmp_path / "in.jsonl"
+    texts = [*HUMAN[-2:], AI, "Too short to be scored.", "Short as well.", "And this one."]
+    years = [2024, 2024, 2024, 2020, 2020, 2024]
+    rows = [{"text": t, "date": f"{y}-01-01"} for t, y in zip(texts, years, strict=True)]
+    shard.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    for trusting in ((), ("--trust-before", "2022-11-30")):
+        out = tmp_path / f"out{len(trusting)}"
+        result = run("filter", shard, "-o", out, *trusting, "--fail-above", "0.3")
+        assert result.exit_code == 1
+        assert "the AI share of the 3 scored documents is 0.3333" in result.stderr
+        assert "33.3 % of 3 scored documents" in result.stderr
+        assert "by year 2024 33.3 % by" in " ".join(result.stderr.split())  # nothing of 2020
+        report = json.loads(read(out / "report.json"))
+        assert report["totals"]["scored"] == report["shards"][0]["scored"] == 3
+        assert report["totals"]["human"]["documents"] == (4 if trusting else 2)
+        by_year = {row["name"]: row for row in report["years"]}
+        assert by_year["2020"]["ai_share_of_scored"] is None
+        assert report["languages"][0]["scored"] == 3
+        policy = tmp_path / "p.toml"
+        trust = "[trust]\nbefore = 2022-11-30\n" if trusting else ""
+        gate = "[gate]\nmax_ai_share = 0.3\nmin_scored_documents = 4\nmin_group_documents = 1\n"
+        policy.write_text(f"{trust}{gate}max_ai_share_by = {{shard = 0.3}}\n")
+        for judged in (shard, out):
+            gated = run("gate", judged, "--policy", policy)
+            assert gated.exit_code == 1
+            assert "33.3 %" in gated.stdout + gated.stderr
+            assert "3 scored" in gated.stdout + gated.stderr
+
+
 def test_an_output_is_replaced_only_on_request(run: Run, shard: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run("filter", shard, "-o", out, "-q").exit_code == 0

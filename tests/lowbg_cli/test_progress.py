@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 
 import pytest
 
 from lowbg.runs.inputs import Shard
-from lowbg.runs.progress import NOBODY
-from lowbg_cli.progress import ProgressLine, State, progress_line, render_line, total_size
+from lowbg.runs.progress import NOBODY, Progress
+from lowbg_cli import terminal
+from lowbg_cli.progress import (
+    ProgressLine,
+    SignsOfLife,
+    State,
+    progress_line,
+    render_line,
+    render_sign,
+    total_size,
+)
 
 HALF = State(consumed=140_000_000, total=280_000_000, rate=84e6, records=1_234_567, ai=12_345)
 
 
-def report(shard: str, consumed: int, records: int, ai: int) -> object:
-    from lowbg.runs.progress import Progress
-
-    return Progress(shard, consumed, records, ai)
+def report(shard: str, consumed: int, records: int, ai: int, earlier: int = 0) -> Progress:
+    return Progress(shard, consumed, records, ai, 2 * ai, earlier)
 
 
 def test_a_wide_line_says_everything() -> None:
@@ -57,8 +65,8 @@ def test_shards_add_up_and_refreshes_are_calm(monkeypatch: pytest.MonkeyPatch) -
     line = ProgressLine(stream, 10_000_000)
     for i in range(1, 101):
         now[0] += 0.02
-        line(report("a", i * 20_000, i, 0))  # type: ignore[arg-type]
-        line(report("b", i * 20_000, i, 1))  # type: ignore[arg-type]
+        line(report("a", i * 20_000, i, 0))
+        line(report("b", i * 20_000, i, 1))
     frames = stream.getvalue().split("\r\x1b[K")[1:]
     assert 7 <= len(frames) <= 10  # Two seconds, at most five a second.
     assert "  2.00 MB/s" in frames[-1]
@@ -66,12 +74,59 @@ def test_shards_add_up_and_refreshes_are_calm(monkeypatch: pytest.MonkeyPatch) -
     line.close()
     line.close()
     assert stream.getvalue().endswith("\r\x1b[K")
-    line(report("a", 0, 0, 0))  # type: ignore[arg-type]
+    line(report("a", 0, 0, 0))
     assert stream.getvalue().endswith("\r\x1b[K")
 
 
-def test_no_line_where_nobody_watches() -> None:
+def test_what_an_earlier_run_did_is_done_but_in_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    line = ProgressLine(stream, 20_000_000)
+    line(report("a", 10_000_000, 100, 0, 10_000_000))
+    assert " 50 %" in stream.getvalue()
+    for consumed in (2_000_000, 3_000_000, 4_000_000):
+        now[0] += 1.0
+        line(report("b", consumed, 10, 0, 2_000_000))
+    assert stream.getvalue().split("\r\x1b[K")[-1].startswith(" 70 %")
+    assert "  667 kB/s  0:09 left" in stream.getvalue()
+
+
+def test_a_sign_of_life_says_what_matters() -> None:
+    state = State(140_000_000, 280_000_000, 84e6, 1_234_567, 12_345, 1_000_000)
+    assert render_sign(state) == (
+        "50 % done, 140 MB of 280 MB, 84.0 MB/s, 0:02 left, 1,234,567 records, "
+        "AI share 1.2 % of scored"
+    )
+    assert render_sign(State(5_000, None, None, 1, 0)) == "5.00 kB, 1 record"
+
+
+def test_signs_of_life_come_without_a_report(capsys: pytest.CaptureFixture[str]) -> None:
+    said = threading.Event()
+
+    def say(line: str) -> None:
+        terminal.say(line)
+        said.set()
+
+    signs = SignsOfLife(100, 0.001, say)
+    assert said.wait(30)
+    signs(report("a", 50, 3, 1))
+    signs.close()
+    assert capsys.readouterr().err.startswith("lowbg: 0 % done, 0 B of 100 B, 0 records\n")
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "term", "kind"),
+    [(True, "xterm", ProgressLine), (True, "dumb", SignsOfLife), (False, "xterm", SignsOfLife)],
+)
+def test_who_watches_gets_a_line_and_others_signs(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, term: str, kind: type
+) -> None:
+    monkeypatch.setattr(terminal, "is_interactive", lambda: is_terminal)
+    monkeypatch.setenv("TERM", term)
     with progress_line([], quiet=False) as observer:
+        assert isinstance(observer.progress, kind)
+    with progress_line([], quiet=True) as observer:
         assert observer is NOBODY
 
 

@@ -15,7 +15,7 @@ from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
-from lowbg_cli.outcome import tell_broken
+from lowbg_cli.outcome import tell_broken, tell_dates
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def calibrate_command(
     policy = _trusting(made, by, config.fields.date)
     _write(how.output, policy, _comments(result, inputs.given, by, engine))
     _warn(result, known)
+    if by.human_before is not None and not quiet:
+        tell_dates(shard.statistics for shard in known.shards)
     if joint is not None:
         _tell_lm(joint, quiet=quiet)
     if not quiet:

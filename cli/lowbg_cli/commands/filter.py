@@ -80,21 +80,25 @@ def _into_directory(
     existing = directory.existing
     incremental = existing is Existing.INCREMENTAL
     found = find_shards(inputs, output, quiet=exit_rules.quiet, may_be_empty=incremental)
-    standard_input(found.shards)
-    workers, executor = hands.resolve(found.shards, config.extras)
-    threads = hands.threads_each(workers, found.shards)
+    shards, stdin = found.shards, standard_input(found.shards)
+    if stdin is not None:
+        from lowbg.runs.stdin import named_by_content
+
+        shards = named_by_content(shards, stdin)
+    workers, executor = hands.resolve(shards, config.extras)
+    threads = hands.threads_each(workers, shards)
     config = replace(config, threads=threads)
     if dry_run:
         check_existing(output, existing)
         where = {"output": output, "workers": workers, "executor": executor}
-        print_plan(where, config, found.shards)
+        print_plan(where, config, shards)
         return ExitCode.FINISHED
-    ready_workers(workers, executor, found.shards, "lowbg.jobs.filter")
+    ready_workers(workers, executor, shards, "lowbg.jobs.filter")
     with loading.for_good():
         from lowbg.jobs.filter import FilterJob, filter_shards
 
     job = FilterJob(
-        shards=found.shards,
+        shards=shards,
         output=output,
         config=config,
         workers=workers,
@@ -109,7 +113,7 @@ def _into_directory(
     )
     return run_in_directory(
         lambda observer: filter_shards(job, observer),
-        found.shards,
+        shards,
         output,
         directory,
         exit_rules,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lowbg.arrays import floats
+from lowbg.arrays import floats, is_known
 from lowbg.config import Artifacts, FprBound, LmCalibration, Policy, Rule, Verdict
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
@@ -102,6 +102,12 @@ class Verdicts:
 
     def __len__(self) -> int:
         return len(self.verdicts)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Which documents AI shares are shares of: those with a score, and AI ones without."""
+        is_ai = self.verdicts == Verdict.AI.code
+        return np.asarray(is_known(self.score) | is_ai, np.bool_)
 
     def reasons(self, i: int) -> list[str]:
         """Why document i got its verdict; never empty."""

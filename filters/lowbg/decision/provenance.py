@@ -7,7 +7,6 @@ makes it human, and is what is said of it, in this order.
 
 from __future__ import annotations
 
-import datetime as dt
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
@@ -16,13 +15,12 @@ from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lowbg.arrays import bools
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
 from lowbg.records import KnownOrigin, Metadata
+from lowbg.text.dates import Dates
 from lowbg.text.origins import NO_HOST, Coded, hosts, without_www
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*://", re.IGNORECASE)
@@ -167,8 +165,9 @@ class ProvenanceJudge:
         self._allowed = SourcePatterns(provenance.allow_sources)
         self._denied = SourcePatterns(provenance.deny_sources)
 
-    def know(self, metadata: Metadata | None, n: int) -> KnownOrigin:
-        """What is known of `n` documents; of documents without metadata, nothing."""
+    def know(self, metadata: Metadata | None, dates: Dates) -> KnownOrigin:
+        """What is known of documents with these dates; of those without metadata, nothing."""
+        n = len(dates)
         rules = np.full(n, -1, np.int32)
         denied = np.zeros(n, np.bool_)
         names: dict[str, int] = {}
@@ -177,7 +176,7 @@ class ProvenanceJudge:
                 _apply(rules, names, "denied source: {}", self._denied.match(metadata.url))
                 denied = rules >= 0
             if self._before is not None:
-                dated = trusted_by_date(metadata, self._before, n) & (rules < 0)
+                dated = dates.before(self._before) & (rules < 0)
                 rules[dated] = names.setdefault(f"dated before {self._before}", len(names))
             for name, globs in self._fields.items():
                 if name in metadata.others:
@@ -207,33 +206,6 @@ def _apply(
     for i, name in enumerate(found):
         if name is not None and rules[i] < 0:
             rules[i] = names.setdefault(form.format(name), len(names))
-
-
-def trusted_by_date(metadata: Metadata | None, before: dt.date | None, n: int) -> NDArray[np.bool_]:
-    """Which documents are dated earlier than `before`: human by provenance.
-
-    A date counts when it starts with YYYY-MM-DD (ISO 8601), or YYYY-MM or YYYY, which stand for
-    their last day; anything else is not trusted.
-    """
-    if before is None or metadata is None:
-        return np.zeros(n, np.bool_)
-    iso = pc.fill_null(
-        pc.extract_regex(
-            metadata.date, r"^(?P<date>(?:19|20)\d\d(?:-\d\d(?:-\d\d)?)?)(?:[T ].*)?$"
-        ).field("date"),
-        "",
-    )
-    # "2022" and "2022-11" stand for their last day. Comparing text compares dates.
-    lengths = pc.utf8_length(iso)
-    full = pc.case_when(
-        pc.make_struct(pc.equal(lengths, 4), pc.equal(lengths, 7)),
-        pc.binary_join_element_wise(iso, "12-31", "-"),
-        pc.binary_join_element_wise(iso, "31", "-"),
-        iso,
-    )
-    is_date = pc.greater(lengths, 0)
-    earlier = pc.less(full, before.isoformat())
-    return bools(pc.and_(is_date, earlier))
 
 
 def counted_values(metadata: Metadata | None, fields: Sequence[str]) -> dict[str, list[str]]:

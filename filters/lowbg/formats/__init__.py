@@ -114,7 +114,7 @@ def described_endings() -> str:
 
 
 def titles() -> str:
-    """What formats there are, for people: "JSONL, WET or Parquet"."""
+    """What formats there are, for people: "JSONL, WET, Parquet or Arrow IPC"."""
     *others, last = (each.title for each in reversed(available()))
     return f"{', '.join(others)} or {last}"
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from lowbg.config import FieldNames
 from lowbg.errors import FormatError
 from lowbg.formats.texts import decoded
-from lowbg.records import LIST, OBJECT, Metadata
+from lowbg.records import DATE_BOXES, LIST, OBJECT, Metadata
 
 
 def _find(schema: pa.Schema, path: str) -> list[int] | None:
@@ -116,6 +116,31 @@ def other_of(column: pa.Array | None, rows: int) -> pa.StringArray:
     return strings_of(column, rows)
 
 
+def _dates_of(rows: pa.RecordBatch, path: str) -> pa.StringArray:
+    """The date column, out of the box that the dates may be in; numbers that are no integers too.
+
+    What is neither text nor number nor time is as in `other_of`.
+    """
+    boxes = [column_at(rows, f"{path}.{box}") for box in reversed(DATE_BOXES)]
+    boxed = [
+        strings_of(c, len(rows)) for c in boxes if c is not None and not pa.types.is_nested(c.type)
+    ]
+    column = column_at(rows, path)
+    column = None if column is None else decoded(column)
+    if column is not None and pa.types.is_decimal(column.type):
+        text = column.cast(pa.string())
+    elif column is not None and pa.types.is_floating(column.type):
+        # NaN is how pandas writes a missing number.
+        numbers = column.cast(pa.float64())
+        text = pc.if_else(pc.is_finite(numbers), numbers.cast(pa.string()), None)
+    else:
+        text = other_of(column, len(rows))
+        if column is not None and text.null_count > column.null_count:  # Times of day, say.
+            unlike = pc.and_(column.is_valid(), text.is_null())
+            text = pc.if_else(unlike, f"({column.type})", text)
+    return pc.coalesce(*boxed, text)
+
+
 def _lossy(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")
 
@@ -126,7 +151,7 @@ def metadata_of(rows: pa.RecordBatch, fields: FieldNames) -> Metadata:
     return Metadata(
         id=strings_of(column_at(rows, fields.id), n),
         language=strings_of(column_at(rows, fields.language), n),
-        date=strings_of(column_at(rows, fields.date), n),
+        date=_dates_of(rows, fields.date),
         url=strings_of(column_at(rows, fields.url), n),
         others={name: other_of(column_at(rows, name), n) for name in fields.others},
     )

@@ -94,7 +94,8 @@ class RowReader(Reader):
             self.records, None, None, RejectReason.UNREADABLE, message, b"", "arrow-ipc", count
         )
         self.records += count
-        rows = pa.RecordBatch.from_pylist([], schema=self.schema)
+        none = [pa.nulls(0, kind) for kind in self.schema.types]
+        rows = pa.RecordBatch.from_arrays(none, schema=self.schema)
         empty = np.zeros(0, np.int64)
         return Batch(
             records=empty,
@@ -167,7 +168,7 @@ class RowWriter(Writer):
         part: Part | None = None,
     ) -> None:
         self.records = 0
-        self.schema = _with_annotation(schema) if annotate else schema
+        self.schema = with_annotation(schema) if annotate else schema
         self._root = root
         self._rows_per_group = rows_per_group
         self._annotate = annotate
@@ -259,7 +260,7 @@ class RowWriter(Writer):
 
     def _write_group(self) -> None:
         """Writes the chunks as one group."""
-        group = _canonical(pa.Table.from_batches(self._chunks, self.schema))
+        group = pa.Table.from_batches(self._chunks, self.schema)
         with naming(self._file.path):
             self.write_group(group)
         self._chunks, self._chunked_rows = [], 0
@@ -377,7 +378,8 @@ class _Sink:
     def close(self) -> None: ...
 
 
-def _with_annotation(schema: pa.Schema) -> pa.Schema:
+def with_annotation(schema: pa.Schema) -> pa.Schema:
+    """`schema` with the column `lowbg`, in the place of one of that name or last."""
     # "element" is the name that the Parquet specification gives to a list's values.
     reasons = pa.field(REASONS.name, pa.list_(pa.field("element", pa.string())))
     added = pa.field(ANNOTATION_COLUMN, pa.struct([AI_SCORE.field, VERDICT.field, reasons]))
@@ -392,16 +394,3 @@ def _annotate(rows: pa.RecordBatch, annotations: Annotations, schema: pa.Schema)
     columns = list(rows.columns)
     columns[index : index + 1] = [column]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _canonical(table: pa.Table) -> pa.Table:
-    """`table` with dictionary columns encoded anew, in order of first appearance.
-
-    A combined column's dictionary would otherwise depend on which batches it was made of, and
-    hold values of rows that were not kept.
-    """
-    for i, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            plain = table.column(i).cast(field.type.value_type)
-            table = table.set_column(i, field, plain.dictionary_encode().cast(field.type))
-    return table

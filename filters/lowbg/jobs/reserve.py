@@ -38,6 +38,7 @@ from lowbg.runs.manifest import Input, ListedFile, Manifest, ReserveNote, listed
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.storage.files import WrittenFile, file_digest, naming, replace_file, sync_directory
 from lowbg.storage.locks import run_lock
+from lowbg.text.dates import read_dates
 
 PACK_DOCUMENTS: Final = 250_000
 """Most documents in a pack: what is kept in memory of one is their names."""
@@ -328,7 +329,7 @@ class _Adding:
 
     def add(self, batch: Batch, reader: Reader) -> None:
         """Adds the trusted documents of a batch that are new."""
-        trusted = self._judge.know(batch.metadata, len(batch)).trusted
+        trusted = self._judge.know(batch.metadata, read_dates(batch.metadata.date)).trusted
         if not trusted.any():
             return
         full = len(self._names) >= PACK_DOCUMENTS

@@ -176,7 +176,10 @@ def _build(material: Material) -> Report:
     return report_type(whole=False)(
         **{section.key: section.collect(material) for section in sections()},
         counters=msgspec.structs.replace(
-            material.statistics.to_plain(), hosts=hosts.to_dict(), host_languages=scored.to_dict()
+            material.statistics.to_plain(),
+            hosts=hosts.to_dict(),
+            hosts_without_score=material.statistics.hosts_without_score.only(hosts).to_dict(),
+            host_languages=scored.to_dict(),
         ),
     )
 
@@ -184,7 +187,7 @@ def _build(material: Material) -> Report:
 def _shard_row(shard: ShardResult) -> ShardRow:
     """A row of the section "shards": all that is known of a shard but what was found in it."""
     documents, sizes, words = (ByVerdict(*row) for row in shard.statistics.totals.T.tolist())
-    scored = documents.human + documents.ai
+    scored = int(shard.statistics.scored()[0])
     return ShardRow(
         shard=shard.shard,
         source=shard.source,
@@ -195,6 +198,7 @@ def _shard_row(shard: ShardResult) -> ShardRow:
         documents=documents,
         bytes=sizes,
         words=words,
+        scored=scored,
         ai_share_of_scored=share(documents.ai, scored),
         ai_share_of_scored_interval=wilson(documents.ai, scored),
         balanced=shard.records == sum(msgspec.structs.astuple(documents)),

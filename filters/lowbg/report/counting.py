@@ -31,6 +31,9 @@ class CountTable:
     def __len__(self) -> int:
         return len(self._slots)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._slots
+
     @property
     def names(self) -> list[str]:
         """The names, in the order in which they came."""
@@ -89,6 +92,17 @@ class CountTable:
         if rest:
             table._add([self.other], self._counts[rest].sum(axis=0, keepdims=True), None)
         return table
+
+    def only(self, known: CountTable) -> CountTable:
+        """The rows whose names `known` has, too, the rest as `other`."""
+        table = CountTable(self.width, self.max_rows, self.other)
+        table.add([name if name in known else self.other for name in self.names], self.counts)
+        return table
+
+    def row(self, name: str) -> NDArray[np.int64]:
+        """The counts of a name; zeros of one that there isn't."""
+        slot = self._slots.get(name)
+        return np.zeros(self.width, np.int64) if slot is None else self._counts[slot]
 
     def to_dict(self) -> dict[str, list[int]]:
         """Plain JSON values: the counts by name, names sorted."""

@@ -95,7 +95,11 @@ class ByVerdict(Open, frozen=True):
 
 
 class ShardRow(Open, frozen=True, kw_only=True):
-    """All that a report tells of a shard but what was found in it; otherwise as `ShardResult`."""
+    """All that a report tells of a shard but what was found in it; otherwise as `ShardResult`.
+
+    `scored` documents are those that the AI share is a share of (`Statistics.scored`); null in
+    reports of versions that took human and AI ones for it.
+    """
 
     shard: str
     source: str
@@ -106,6 +110,7 @@ class ShardRow(Open, frozen=True, kw_only=True):
     documents: ByVerdict
     bytes: ByVerdict
     words: ByVerdict
+    scored: Count | None = None
     ai_share_of_scored: Share | None
     ai_share_of_scored_interval: Interval | None
     balanced: bool

@@ -6,7 +6,7 @@ are equal when they counted the same documents, in whatever order and parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import exp
 from typing import Any, Final
@@ -17,12 +17,13 @@ import pyarrow.compute as pc
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from lowbg.arrays import filled, floats, is_known, to_numpy
+from lowbg.arrays import encoded, filled, floats, is_known, to_numpy
 from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
 from lowbg.report.counting import CountTable
 from lowbg.schema import WORDS, Bins
 from lowbg.storage.typed import Count, Open, from_plain
+from lowbg.text.dates import NOT_UNDERSTOOD, STATES, Dates
 from lowbg.text.origins import NO_HOST, Coded, hosts, years
 
 MEASURES: Final = ("documents", "bytes", "words")
@@ -45,6 +46,9 @@ MAX_HOST_LANGUAGES: Final = 20_000
 served. A finished shard keeps the largest `HOSTS_KEPT` and `HOST_LANGUAGES_KEPT` (`shortened`)."""
 HOSTS_KEPT: Final = 5_000
 HOST_LANGUAGES_KEPT: Final = 500
+DATES_KEPT: Final = 5
+"""Dates that are not understood that a finished shard keeps apart, the most frequent ones."""
+_DATE_CHARACTERS: Final = 40
 
 _VERDICT_DOCUMENTS: Final = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 
@@ -68,7 +72,7 @@ class StatisticsBatch:
     sizes: NDArray[np.int64]
     languages: NDArray[np.int8]
     codes: tuple[str, ...]
-    dates: pa.StringArray
+    dates: Dates
     urls: pa.StringArray
     trusted: NDArray[np.bool_]
     called_ai: NDArray[np.bool_]
@@ -108,6 +112,11 @@ class Counters(Open, frozen=True, kw_only=True):
     unscored: Counts
     rules: Counts | UnsetType = UNSET
     values: Counts | UnsetType = UNSET
+    languages_without_score: Counts | UnsetType = UNSET
+    years_without_score: Counts | UnsetType = UNSET
+    hosts_without_score: Counts | UnsetType = UNSET
+    dates: Counts | UnsetType = UNSET
+    unread_dates: Counts | UnsetType = UNSET
     second_look: Counts | UnsetType = UNSET
     histograms: dict[str, list[list[Count]]]
 
@@ -122,8 +131,12 @@ class Statistics:
 
     `totals` has a row a verdict of `OUTCOMES` and a column a measure of `MEASURES`. `languages`,
     `years` and `hosts` have, a name, the three measures of human, then of AI, then of unscored
-    documents. `phrases`, `phrase_categories` and `artifacts` count documents by verdict, as do
-    `rules` (of provenance) and `values` (of counted fields); `unscored` documents by reason;
+    documents; `languages_without_score` and so on have the three measures of those of the human
+    ones that are trusted and have no score, which are no part of any AI share. `dates` counts
+    documents by what became of their date (`STATES`), `unread_dates` by the dates that were not
+    understood, cut at 40 characters. `phrases`, `phrase_categories` and `artifacts` count documents
+    by verdict, as do `rules` (of provenance) and `values` (of counted fields); `unscored` documents
+    by reason;
     `rejected` records and bytes by reason. `trust` has `TRUST_COUNTS` by "language/year", where
     documents of denied sources count as neither; `trust_scores`, there, the trusted documents with
     a score by `SCORE_BINS` (below, the bins, above), then those that are not trusted;
@@ -140,6 +153,11 @@ class Statistics:
         self.languages = CountTable(by_verdict)
         self.years = CountTable(by_verdict)
         self.hosts = CountTable(by_verdict, MAX_HOSTS)
+        self.languages_without_score = CountTable(len(MEASURES))
+        self.years_without_score = CountTable(len(MEASURES))
+        self.hosts_without_score = CountTable(len(MEASURES))
+        self.dates = CountTable(1)
+        self.unread_dates = CountTable(1, MAX_VALUES)
         self.trust = CountTable(len(TRUST_COUNTS))
         self.trust_scores = CountTable(2 * (len(SCORE_BINS.edges) + 1))
         host_width = len(TRUST_COUNTS) + len(SCORE_BINS.edges) + 1
@@ -167,12 +185,20 @@ class Statistics:
         language_names = [*batch.codes, UNKNOWN_LANGUAGE]
         languages[languages < 0] = len(batch.codes)
         year, host = years(batch.dates), hosts(batch.urls)
-        for table, codes, names in (
-            (self.languages, languages, language_names),
-            (self.years, year.codes, year.names),
-            (self.hosts, host.codes, host.names),
+        without_score = _without_score(batch)
+        for table, lacking, codes, names in (
+            (self.languages, self.languages_without_score, languages, language_names),
+            (self.years, self.years_without_score, year.codes, year.names),
+            (self.hosts, self.hosts_without_score, host.codes, host.names),
         ):
             _add_present(table, names, _sums(codes, len(names), verdicts, measures))
+            if without_score.any():
+                own = tuple(m if m is None else m[without_score] for m in measures)
+                sums = _sums(codes[without_score], len(names), verdicts[without_score], own)
+                # Under the names that the table has them by, human documents alone.
+                known = [name if name in table else table.other for name in names]
+                _add_present(lacking, known, sums[:, : len(MEASURES)])
+        self.add_dates(batch.dates)
         counts, scores, names = _by_trust(batch, languages, language_names, year)
         self.trust.add(names, counts)
         self.trust_scores.add(names, scores)
@@ -189,6 +215,16 @@ class Statistics:
         if batch.second_look:
             counts = np.array(list(batch.second_look.values()), np.int64)
             self.second_look.add(list(batch.second_look), counts[:, None])
+
+    def add_dates(self, dates: Dates) -> None:
+        """Counts documents by what became of their dates; `add` does it, too."""
+        counts = np.bincount(dates.states, minlength=len(STATES))
+        _add_present(self.dates, list(STATES), counts[:, None])
+        if counts[NOT_UNDERSTOOD]:
+            odd = dates.written.filter(pa.array(dates.states == NOT_UNDERSTOOD))
+            codes, values = encoded(pc.utf8_slice_codeunits(odd, 0, _DATE_CHARACTERS))
+            names = [value or "" for value in values]
+            self.unread_dates.add(names, np.bincount(codes)[:, None])
 
     def _add_origin(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         if batch.origin is not None and (known := batch.origin.rules >= 0).any():
@@ -251,6 +287,15 @@ class Statistics:
         """Documents by verdict, `quarantined` records among them."""
         return dict(zip(OUTCOMES, self.totals[:, 0].tolist(), strict=True))
 
+    def scored(self) -> NDArray[np.int64]:
+        """Documents, bytes and words of what the AI share is a share of, by `MEASURES`.
+
+        All that is human or AI, but for trusted documents without a score: that they are human says
+        nothing of the documents that could be scored.
+        """
+        human, ai = self.totals[:2]
+        return np.asarray(human + ai - self.languages_without_score.counts.sum(axis=0), np.int64)
+
     def measured(self) -> dict[str, dict[str, int]]:
         """Documents, bytes and words by verdict."""
         return {
@@ -267,6 +312,8 @@ class Statistics:
         new = Statistics()
         new.merge(self)
         new.hosts = self.hosts.largest(HOSTS_KEPT, _VERDICT_DOCUMENTS)
+        new.hosts_without_score = self.hosts_without_score.only(new.hosts)
+        new.unread_dates = self.unread_dates.largest(DATES_KEPT)
         new.host_languages = largest_host_languages(self.host_languages, HOST_LANGUAGES_KEPT)
         return new
 
@@ -314,6 +361,14 @@ class Statistics:
         return f"Statistics({self.documents()})"
 
 
+def merged(parts: Iterable[Statistics]) -> Statistics:
+    """The sum of what each counted."""
+    whole = Statistics()
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
 def _add_exactly(sums: NDArray[np.int64], rows: list[list[int]], name: str) -> None:
     """Adds rows to sums of the same shape. Raises `ValueError` where it is another."""
     added = np.array(rows, np.int64)
@@ -336,7 +391,8 @@ def _by_trust(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
     """`TRUST_COUNTS`, scores and name of every "language/origin" that has any, but of one origin.
 
-    The scores are trusted documents, then the others, by `SCORE_BINS`, in one row.
+    The scores are trusted documents, then the others, by `SCORE_BINS`, in one row. Of the others,
+    AI documents with a near-certain phrase or without a score count with the highest.
     """
     judged = _judged(batch)
     trusted = batch.trusted
@@ -345,8 +401,8 @@ def _by_trust(
         trusted,
         trusted & judged,
         trusted & judged & batch.called_ai,
-        others & judged,
-        others & judged & (batch.verdicts == Verdict.AI.code),
+        others & (batch.verdicts != Verdict.UNSCORED.code),
+        others & (batch.verdicts == Verdict.AI.code),
     )
     counted = flags[0] | flags[3]
     if but in origin.names:
@@ -361,11 +417,25 @@ def _by_trust(
     scores = np.zeros((size, 2 * (len(SCORE_BINS.edges) + 1)), np.int64)
     score = batch.columns.get("ai_score")
     if score is not None:
-        kept = judged[counted]
+        certain = flags[4] & (_has_artifacts(batch) | ~judged)
+        kept = (judged | certain)[counted]
         groups = 2 * group[kept] + ~trusted[counted][kept]
-        values = to_numpy(score)[counted][kept]
+        values = np.where(certain, np.float32(1.0), filled(score, 0.0))[counted][kept]
         scores = SCORE_BINS.count(values, groups, 2 * size).reshape(scores.shape)
     return counts, scores, names
+
+
+def _without_score(batch: StatisticsBatch) -> NDArray[np.bool_]:
+    """Which documents are human by their provenance alone."""
+    is_human = batch.verdicts == Verdict.HUMAN.code
+    return np.asarray(batch.trusted & is_human & ~_judged(batch), np.bool_)
+
+
+def _has_artifacts(batch: StatisticsBatch) -> NDArray[np.bool_]:
+    found = batch.columns.get("artifacts")
+    if found is None:
+        return np.zeros(len(batch), np.bool_)
+    return np.asarray(floats(pc.list_value_length(found)) > 0)
 
 
 def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:

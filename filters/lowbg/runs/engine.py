@@ -31,6 +31,7 @@ from lowbg.scorers.base import Documents, Scorer
 from lowbg.scorers.checked import CheckedScorer
 from lowbg.text import languages
 from lowbg.text.characters import folding_of
+from lowbg.text.dates import Dates, read_dates
 from lowbg.text.tokens import tokenize
 
 NO_EXTRAS = Extras()
@@ -40,14 +41,16 @@ NO_EXTRAS = Extras()
 class Judged:
     """A batch of documents with everything that is known of them, in their order.
 
-    `columns` holds every scorer's features; `known` what provenance says of them; `decisions` the
-    verdicts and scores; `counted` the values of the policy's `count_fields`, by field.
+    `columns` holds every scorer's features; `dates` the days that they give; `known` what
+    provenance says of them; `decisions` the verdicts and scores; `counted` the values of the
+    policy's `count_fields`, by field.
     `second` is what a second look came to, null where no scorer has one. `declared` are the columns
     as the scorers declare them.
     """
 
     documents: Documents
     columns: Mapping[str, pa.Array]
+    dates: Dates
     known: KnownOrigin
     decisions: Verdicts
     counted: Mapping[str, list[str]] = field(default_factory=dict)
@@ -141,12 +144,14 @@ class Engine:
         the language is identified and nothing is known of their provenance.
         """
         own = metadata.language if metadata is not None else None
+        written = metadata.date if metadata is not None else pa.nulls(len(text), pa.string())
+        dates = read_dates(written)
         language = languages.detect(text, own)
         documents = self._documents(text, language)
         columns: dict[str, pa.Array] = {}
         for scorer in self._fast:
             columns.update(scorer.score(documents))
-        known = self._provenance.know(metadata, len(text))
+        known = self._provenance.know(metadata, dates)
         features = Features(
             languages=language,
             codes=languages.CODES,
@@ -158,7 +163,7 @@ class Engine:
         )
         counted = counted_values(metadata, self.policy.provenance.count_fields)
         decisions = self._decider.decide(features)
-        first = Judged(documents, columns, known, decisions, counted, declared=self.columns)
+        first = Judged(documents, columns, dates, known, decisions, counted, declared=self.columns)
         return self._look_again(first, features) if self.cascade.scorers else first
 
     def ngrams(self, documents: Documents, i: int) -> Sequence[tuple[str, float]]:

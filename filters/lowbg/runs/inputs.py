@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from lowbg.errors import ConfigError
 from lowbg.formats import described_endings, has_known_ending
@@ -19,11 +19,17 @@ from lowbg.storage.typed import Closed
 
 STDIN = "-"
 
+STDIN_NAME = "stdin"
+"""What messages call it."""
+
 RUN_FOLDER = ".lowbg"
 """What marks a directory as one that lowbg wrote."""
 
 _NO_DATA = ("quarantine", "report.json", "manifest.json")
 """What lies in such a directory beside data, and would pass for it."""
+
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive calls the directory of records whose value is null."""
 
 _METADATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json"})
 _DATASET_INFO = "dataset_info.json"
@@ -44,6 +50,23 @@ class Shard:
     path: str
     name: str
     size: int
+
+    @property
+    def partition(self) -> dict[str, str]:
+        """What the directories of its path say of all its records, as Hive names them: `date=…/`.
+
+        The values are percent-decoded; the innermost of equal names counts.
+        """
+        if self.path == STDIN:
+            return {}
+        # Whole: the same file says the same from wherever it is named.
+        path = urlsplit(self.path).path if "://" in self.path else str(Path.cwd() / self.path)
+        named = (part.partition("=") for part in path.split("/")[:-1])
+        return {
+            unquote(name): unquote(value)
+            for name, mark, value in named
+            if mark and name and value not in ("", _NO_VALUE)
+        }
 
     @property
     def resumable(self) -> bool:
@@ -233,7 +256,7 @@ def _expand(given: str | Listed, output: Path | None, *, may_be_empty: bool) -> 
     if isinstance(given, Listed):
         return _Input(given.label, [_shard(path, name, _size(path)) for path, name in given.files])
     if given == STDIN:
-        return _Input("stdin", [Shard(STDIN, "stdin", 0)])
+        return _Input(STDIN_NAME, [Shard(STDIN, STDIN_NAME, 0)])
     if "://" in given:
         return _expand_url(given)
     path = Path(given)

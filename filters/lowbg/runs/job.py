@@ -84,9 +84,12 @@ class Outcome:
         return sum(shard.statistics.documents()["quarantined"] for shard in self.shards)
 
     @property
+    def scored(self) -> int:
+        """Documents that the AI share is a share of; see `Statistics.scored`."""
+        return sum(int(shard.statistics.scored()[0]) for shard in self.shards)
+
+    @property
     def ai_share(self) -> float:
-        """AI documents over scored documents (human and AI); 0 where none was scored."""
-        totals = [shard.statistics.documents() for shard in self.shards]
-        ai = sum(t["ai"] for t in totals)
-        scored = ai + sum(t["human"] for t in totals)
-        return ai / scored if scored else 0.0
+        """AI documents over scored documents; 0 where none was scored."""
+        ai = sum(shard.statistics.documents()["ai"] for shard in self.shards)
+        return ai / self.scored if self.scored else 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -36,21 +36,25 @@ class Step:
     position: Position
 
 
+Complete: TypeAlias = Callable[[Batch], Batch]
+"""Adds to a batch what is known of it beside what it says."""
+
+
 def judged_in_order(
-    reader: Reader, engine: Judge | None, threads: int
+    reader: Reader, engine: Judge | None, threads: int, complete: Complete = lambda batch: batch
 ) -> Generator[Step, None, None]:
     """Every batch of the shard with what was judged of it, if anything; close it before the reader.
 
     Raises what reading or judging raises, after the batches before it.
     """
     if threads <= 1:
-        for batch in reader:
+        for batch in map(complete, reader):
             step = [Step(batch, _judge(engine, batch), reader.position())]
             # While the caller has it, and while the next one is read, nothing here holds it.
             del batch
             yield step.pop()
     else:
-        yield from _overlapping(reader, engine, threads)
+        yield from _overlapping(reader, engine, threads, complete)
 
 
 def _judge(engine: Judge | None, batch: Batch) -> Judged | None:
@@ -62,7 +66,9 @@ def _judge(engine: Judge | None, batch: Batch) -> Judged | None:
 _Ahead: TypeAlias = tuple[Batch, "Future[Judged | None]", Position]
 
 
-def _overlapping(reader: Reader, engine: Judge | None, threads: int) -> Generator[Step, None, None]:
+def _overlapping(
+    reader: Reader, engine: Judge | None, threads: int, complete: Complete
+) -> Generator[Step, None, None]:
     # Those that are judged at once, one with the reader and one with the caller are under way; the
     # bound keeps memory flat.
     ahead: queue.Queue[_Ahead | BaseException | None] = queue.Queue(threads - 1)
@@ -79,7 +85,7 @@ def _overlapping(reader: Reader, engine: Judge | None, threads: int) -> Generato
 
     def read() -> None:
         try:
-            for batch in reader:
+            for batch in map(complete, reader):
                 put((batch, pool.submit(_judge, engine, batch), reader.position()))
                 if stopped.is_set():
                     return

@@ -11,12 +11,17 @@ from lowbg.report.results import ShardResult
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a shard is: stored bytes read so far, and records seen by verdict."""
+    """How far a shard is: stored bytes read so far, records seen, and of them scored and AI ones.
+
+    `earlier` of the bytes were read by a run that this one goes on from.
+    """
 
     shard: str
     consumed: int
     records: int
     ai: int
+    scored: int = 0
+    earlier: int = 0
     done: bool = False
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -24,7 +24,7 @@ from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.checkpoints import Checkpoint, Tally
 from lowbg.runs.engine import Judge, Judged
-from lowbg.runs.inputs import STDIN, Shard
+from lowbg.runs.inputs import STDIN, STDIN_NAME, InputState, Shard
 from lowbg.runs.overlap import Step, judged_in_order
 from lowbg.runs.progress import OnProgress, Progress
 from lowbg.runs.stopping import STOP
@@ -49,7 +49,7 @@ class Source:
         shard = self.shard
         if shard.path != STDIN:
             return open_reader(shard.path, self.config, shard.name)
-        return open_reader(self.stdin or sys.stdin.buffer, self.config, shard.name)
+        return open_reader(self.stdin or sys.stdin.buffer, self.config, STDIN_NAME)
 
 
 def refuse_broken(results: Sequence[ShardResult]) -> None:
@@ -108,10 +108,14 @@ class ShardReading:
         self.statistics = checkpoint.statistics if checkpoint else Statistics()
         self._failures: dict[ProblemKind, Problem] = {}
         self._judge = judge
+        self._partition = source.shard.partition
         self._on_progress = on_progress
         self._stoppable = stoppable
         self._start = checkpoint.position if checkpoint else None
+        self._state = InputState.of(source.shard) if source.shard.resumable else None
         self._earlier = self.tally.records, self.tally.text_bytes
+        self._earlier_bytes = self.tally.consumed
+        self._scored = int(self.statistics.scored()[0])
         self._clock = time.perf_counter() - (checkpoint.seconds if checkpoint else 0.0)
         self._cpu_clock = time.process_time() - (checkpoint.cpu_seconds if checkpoint else 0.0)
 
@@ -120,6 +124,7 @@ class ShardReading:
             self.reader = self.source.open()
             if self._start is not None:
                 self.reader.start_at(self._start)
+                self._report(done=False)
         except InputError as error:
             self._break_off(error)
         except BaseException:
@@ -132,7 +137,9 @@ class ShardReading:
             return
         threads = self.source.config.threads
         try:
-            with closing(judged_in_order(self.reader, self._judge, threads)) as steps:
+            with closing(
+                judged_in_order(self.reader, self._judge, threads, self._complete)
+            ) as steps:
                 for step in steps:
                     self._count(step.batch, step.judged)
                     self._report(done=False)
@@ -145,6 +152,7 @@ class ShardReading:
                         raise StoppedError(f"{name}: stopped after {records}")
         except InputError as error:
             self._break_off(error)
+        self._refuse_changed()
 
     def __exit__(
         self,
@@ -206,6 +214,26 @@ class ShardReading:
         # Not in the tally: a later run may go on from there without it.
         self._failures.setdefault(error.problem, Problem(error.problem, str(error), 0))
 
+    def _complete(self, batch: Batch) -> Batch:
+        """The batch with what the shard's path says of its records."""
+        if not self._partition:
+            return batch
+        fields = self.source.config.read_fields
+        return replace(batch, metadata=batch.metadata.completed(fields, self._partition))
+
+    def _refuse_changed(self) -> None:
+        """A file that another process wrote to meanwhile counts as not read whole.
+
+        What was read may be of either state, or of both.
+        """
+        shard = self.source.shard
+        before, now = self._state, InputState.of(shard)
+        if before is not None and now != before:
+            how = f"{before.size:,} bytes, now {now.size:,}" if now.size != before.size else "time"
+            self._break_off(
+                InputError(f"{shard.path}: changed while it was read ({how}). Run it again.")
+            )
+
     def _break_off(self, error: InputError) -> None:
         self.broken = error
         self.fail(error)
@@ -224,6 +252,7 @@ class ShardReading:
         tally.records += len(batch)
         tally.text_bytes += int(batch.sizes.sum())
         if judged is not None:
+            self._scored += int(judged.decisions.scored.sum())
             tally.ai += int((judged.decisions.verdicts == Verdict.AI.code).sum())
             tally.lm_seconds += judged.second.seconds if judged.second is not None else 0.0
 
@@ -231,4 +260,9 @@ class ShardReading:
         if self._on_progress is not None:
             tally = self.tally
             name = self.source.label or self.source.shard.name
-            self._on_progress(Progress(name, tally.consumed, tally.records, tally.ai, done))
+            self._on_progress(
+                Progress(
+                    name, tally.consumed, tally.records, tally.ai, self._scored,
+                    self._earlier_bytes, done,
+                )
+            )  # fmt: skip

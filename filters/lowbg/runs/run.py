@@ -24,7 +24,7 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.machine import available_cores
 from lowbg.runs.mapping import Ended, Workers, failed_shard
-from lowbg.runs.progress import Observer, OnProgress
+from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.shard import ShardTask, run_shard
@@ -107,6 +107,9 @@ class DirectoryRun:
         self._observer = observer
         self._clock = RunClock()
         self._results = dict(earlier.finished)
+        if observer.progress is not None:
+            for result in earlier.finished.values():
+                observer.progress(_finished(result))
         self.waiting = tuple(s for s in job.shards if s.name not in earlier.finished)
 
     def add(self, ended: Ended[ShardResult]) -> None:
@@ -141,6 +144,14 @@ class DirectoryRun:
         new = tuple(shard for shard in shards if shard.shard not in earlier.reported)
         notes = (*notes, *notes_of(new))
         return Outcome(report, new, len(earlier.reported), notes)
+
+
+def _finished(result: ShardResult) -> Progress:
+    """How far a shard is that an earlier run finished."""
+    return Progress(
+        result.shard, result.read_bytes, result.records, result.statistics.documents()["ai"],
+        int(result.statistics.scored()[0]), result.read_bytes, done=True,
+    )  # fmt: skip
 
 
 def _failures(shards: Sequence[ShardResult]) -> list[str]:

@@ -216,7 +216,7 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         sizes=batch.sizes,
         languages=judged.documents.languages,
         codes=judged.documents.language_codes,
-        dates=batch.metadata.date,
+        dates=judged.dates,
         urls=batch.metadata.url,
         trusted=judged.known.trusted,
         called_ai=decisions.called_ai,

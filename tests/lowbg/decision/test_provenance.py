@@ -19,6 +19,7 @@ from lowbg.decision.provenance import ProvenanceJudge, SourcePatterns, counted_v
 from lowbg.errors import ConfigError
 from lowbg.formats import open_reader
 from lowbg.records import LIST, OBJECT, Metadata
+from lowbg.text.dates import read_dates
 
 
 def metadata(
@@ -129,7 +130,7 @@ def test_rules_in_their_order() -> None:
         license=[None, "CC-BY-4.0", "CC0", "CC0", "CC-BY-SA", "MIT"],
         seen=["true", None, None, None, None, None],
     )
-    known = judge.know(documents, 6)
+    known = judge.know(documents, read_dates(documents.date))
     reasons = [known.reason(i) if known.rules[i] >= 0 else None for i in range(6)]
     assert reasons == [
         "denied source: farm.example",
@@ -145,7 +146,7 @@ def test_rules_in_their_order() -> None:
 
 def test_nothing_is_known_without_metadata() -> None:
     judge = ProvenanceJudge(Policy(trust_before=dt.date(2022, 11, 30)))
-    assert judge.know(None, 3).rules.tolist() == [-1] * 3
+    assert judge.know(None, read_dates(pa.nulls(3, pa.string()))).rules.tolist() == [-1] * 3
 
 
 VALUES = [True, 3, 2.5, "text", None, {"a": 1}, [1]]

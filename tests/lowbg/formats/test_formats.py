@@ -68,7 +68,7 @@ def test_text_is_no_other_format(tmp_path: Path) -> None:
 
 def test_endings_come_from_the_formats() -> None:
     assert {".jsonl", ".ndjson.zst", ".json.xz", ".parquet", ".pq"} <= set(endings())
-    assert ".parquet.gz" not in endings()
+    assert not {".parquet.gz", ".arrow.zst"} & set(endings())
     assert all(ending in described_endings() for each in available() for ending in each.endings)
     assert available()[-1].name == "jsonl"
-    assert titles() == "JSONL, WET or Parquet"
+    assert titles() == "JSONL, WET, Parquet or Arrow IPC"

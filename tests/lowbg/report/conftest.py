@@ -12,6 +12,7 @@ from lowbg.report.results import Problem, RunInfo, ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
 from lowbg.schema import Bins, Columns
 from lowbg.storage.files import WrittenFile
+from lowbg.text.dates import read_dates
 
 EVIL = '<script>alert("x")</script>\x1b[31m\u202e'
 """What data may hold: markup, a terminal escape, a bidirectional override."""
@@ -38,7 +39,7 @@ def make_statistics(
             sizes=np.full(n, 1_000, np.int64),
             languages=np.zeros(n, np.int8),
             codes=("en",),
-            dates=pa.array(["2020-01-01" if t else "2024-01-01" for t in is_trusted]),
+            dates=read_dates(pa.array(["2020-01-01" if t else "2024-01-01" for t in is_trusted])),
             urls=pa.array([f"https://{host}/{i}" for i in range(n)]),
             trusted=is_trusted,
             called_ai=(verdicts == 1) | (np.arange(n) >= n - called),

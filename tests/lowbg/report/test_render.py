@@ -117,7 +117,7 @@ def test_terminal_summary(build: Build) -> None:
     text = "\n".join(lines)
     assert re.search(r"human +6 +54\.5 %", text)
     assert re.search(r"ai +3 +27\.3 %", text)
-    for expected in ("33.3 % of scored documents", "2024 33.3 %", "en 33.3 %",
+    for expected in ("33.3 % of 9 scored documents", "2024 33.3 %", "en 33.3 %",
                      "example.com 3", "refusal:I cannot 3", "human/ 8 records"):  # fmt: skip
         assert expected in text
 

@@ -20,7 +20,8 @@ from lowbg.report.statistics import SCORE_BINS, Statistics, StatisticsBatch
 from lowbg.schema import AI_SCORE, Columns, linear_bins
 from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.storage.typed import compact, to_plain
-from lowbg.text.origins import NO_HOST, UNKNOWN_YEAR, hosts, years
+from lowbg.text.dates import read_dates
+from lowbg.text.origins import NO_HOST, hosts
 
 CODES = ("en", "ru", "zh")
 REASONS = ("too_short", "no_model")
@@ -60,7 +61,7 @@ def batch(rows: Sequence[Document]) -> StatisticsBatch:
         sizes=np.array(column("size"), np.int64),
         languages=np.array(column("language"), np.int8),
         codes=CODES,
-        dates=pa.array(column("date"), pa.string()),
+        dates=read_dates(pa.array(column("date"), pa.string())),
         urls=pa.array(column("url"), pa.string()),
         trusted=np.array(column("trusted"), np.bool_),
         called_ai=np.array(column("called"), np.bool_),
@@ -243,39 +244,6 @@ def test_host_of_a_url(url: str | None, host: str) -> None:
     assert among.names[among.codes[1]] == host
 
 
-@pytest.mark.parametrize(
-    ("date", "year"),
-    [
-        ("2020-01-01T00:00:00Z", "2020"),
-        ("1999", "1999"),
-        ("2020/1/1", "2020"),
-        ("202001", "2020"),
-        ("20240115", "2024"),
-        ("199912312359", "1999"),
-        ("20240115123456", "2024"),
-        ("1577836800", "2020"),
-        ("1999999999", "2033"),
-        ("1577836800.25", "2020"),
-        ("1577836800000", "2020"),
-        ("1577836800000000", "2020"),
-        ("1577836800000000000", "2020"),
-        ("Tue, 15 Nov 1994 12:45:26 GMT", "1994"),
-        ("15/11/2021", "2021"),
-        ("1850-01-01", UNKNOWN_YEAR),
-        ("2100-01-01", UNKNOWN_YEAR),
-        ("99999999", UNKNOWN_YEAR),
-        ("soon", UNKNOWN_YEAR),
-        ("", UNKNOWN_YEAR),
-        (None, UNKNOWN_YEAR),
-    ],
-)
-def test_year_of_a_date(date: str | None, year: str) -> None:
-    alone = years(pa.array([date], pa.string()))
-    assert alone.names[alone.codes[0]] == year
-    among = years(pa.array(["2001-01-01", date, None, "1577836800"], pa.string()))
-    assert among.names[among.codes[1]] == year
-
-
 def test_bins_hold_their_lower_edge_and_the_last_both() -> None:
     bins = linear_bins("x", 0.0, 1.0, 4)
     values = np.array([-0.1, 0.0, 0.24, 0.25, 0.99, 1.0, 1.1, np.nan])
@@ -376,3 +344,43 @@ def test_denied_sources_count_neither_as_trusted_nor_as_others() -> None:
     assert counted.rules.to_dict() == {"denied source: x": [0, 1, 0]}
     assert counted.values.to_dict() == {"c2pa is absent": [1, 1, 0], "c2pa = (object)": [0, 1, 0]}
     assert Statistics.from_plain(counted.to_plain()) == counted
+
+
+@given(st.lists(documents, max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_trusted_documents_without_a_score_are_counted_apart(rows: list[Document]) -> None:
+    counted = count(rows)
+    lacking = [r for r in rows if r["trusted"] and r["verdict"] == 0 and r["score"] is None]
+    for table in (
+        counted.languages_without_score, counted.years_without_score, counted.hosts_without_score,
+    ):  # fmt: skip
+        sums = [len(lacking), sum(r["size"] for r in lacking), sum(r["words"] for r in lacking)]
+        assert table.counts.sum(axis=0).tolist() == sums
+    judged = sum(row["verdict"] != 2 for row in rows)
+    assert counted.scored()[0] == judged - len(lacking)
+
+
+def test_hosts_that_are_not_kept_apart_are_apart_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "MAX_HOSTS", 2)
+    monkeypatch.setattr(statistics, "HOSTS_KEPT", 1)
+    rows = [document(url=f"https://{host}/", trusted=True) for host in "abcacc"]
+    counted = count(rows)
+    assert counted.hosts_without_score.to_dict() == {
+        "(other)": [3, 3000, 300], "a": [2, 2000, 200], "b": [1, 1000, 100],
+    }  # fmt: skip
+    assert counted.shortened().hosts_without_score.to_dict() == {
+        "(other)": [4, 4000, 400], "a": [2, 2000, 200],
+    }  # fmt: skip
+
+
+def test_dates_are_counted_by_what_became_of_them() -> None:
+    dates = ["2021-01-01", None, "", "soon", "soon", "1970-01-01", "x" * 60]
+    counted = count([document(date=date) for date in dates])
+    assert counted.dates.to_dict() == {
+        "absent": [2], "not_understood": [3], "placeholder": [1], "read": [1],
+    }  # fmt: skip
+    assert counted.unread_dates.to_dict() == {"soon": [2], "x" * 40: [1]}
+    many = count([document(date=f"no {i:03}") for i in range(50)]).shortened()
+    assert many.unread_dates.to_dict() == {
+        "(other)": [45], **{f"no {i:03}": [1] for i in range(5)}
+    }  # fmt: skip

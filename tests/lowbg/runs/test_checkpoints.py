@@ -181,15 +181,45 @@ def test_a_stopped_shard_goes_on_to_the_same_bytes(
         assert verify(out) == []
 
 
+def test_progress_goes_on_where_it_was(source: Path, tmp_path: Path) -> None:
+    (source / "a.jsonl").write_bytes(lines(20))
+    (source / "b.jsonl").write_bytes(lines(12))
+    seen: list[Progress] = []
+
+    def stop_in_the_second(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.shard == "b.jsonl":
+            stop()
+
+    out = tmp_path / "out"
+    with pytest.raises(StoppedError):
+        run(source, out, on_progress=stop_in_the_second)
+    STOP.reset()
+    reached = {progress.shard: progress for progress in seen}
+    again: list[Progress] = []
+    run(source, out, Existing.RESUME, on_progress=again.append)
+    first = again[:2]
+    assert [p.shard for p in first] == ["a.jsonl", "b.jsonl"]
+    for progress in first:
+        before = reached[progress.shard]
+        assert (progress.consumed, progress.records) == (before.consumed, before.records)
+        assert (progress.ai, progress.scored) == (before.ai, before.scored)
+        assert progress.earlier == progress.consumed > 0
+    assert again[-1].records == 12
+    assert again[-1].earlier == first[1].consumed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("annotate", [False, True])
-@pytest.mark.parametrize("ending", [".zst", ".parquet"])
+@pytest.mark.parametrize("ending", [".zst", ".parquet", ".arrow", ".arrows"])
 def test_a_killed_shard_goes_on_from_its_checkpoint(
     ending: str, annotate: bool, source: Path, tmp_path: Path
 ) -> None:
     path = source / f"a{'.jsonl' if ending == '.zst' else ''}{ending}"
     if ending == ".parquet":
         write_parquet(path)
+    elif ending != ".zst":
+        write_arrow(path)
     else:
         path.write_bytes(COMPRESS[ending](lines(50)))
     config = replace(CONFIG, annotate=annotate)
@@ -212,6 +242,20 @@ def test_a_killed_shard_goes_on_from_its_checkpoint(
 
 
 def write_parquet(path: Path) -> None:
+    pq.write_table(rows_table(), path, row_group_size=13, compression="gzip")
+
+
+def write_arrow(path: Path) -> None:
+    """A stream where the name ends with .arrows, else a file."""
+    table = rows_table()
+    new = pa.ipc.new_stream if path.suffix == ".arrows" else pa.ipc.new_file
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with new(path, table.schema, options=options) as writer:
+        writer.write_table(table.unify_dictionaries().combine_chunks(), max_chunksize=13)
+
+
+def rows_table() -> pa.Table:
+    """Rows of many types, some of them without a text."""
     schema = pa.schema(
         [
             pa.field("text", pa.string(), metadata={"note": "the text"}),
@@ -230,8 +274,7 @@ def write_parquet(path: Path) -> None:
         }
         for i in range(70)
     ]
-    table = pa.Table.from_pylist(rows, schema)
-    pq.write_table(table, path, row_group_size=13, compression="gzip")
+    return pa.Table.from_pylist(rows, schema)
 
 
 def test_a_resumed_parquet_file_has_the_same_row_groups(source: Path, tmp_path: Path) -> None:
@@ -302,7 +345,8 @@ def test_finished_shards_are_not_read_again(source: Path, tmp_path: Path) -> Non
     seen: list[Progress] = []
     (source / "d.jsonl").write_bytes(lines(20))
     second = run(source, out, Existing.RESUME, seen.append)
-    assert {progress.shard for progress in seen} == {"d.jsonl"}
+    assert {progress.shard for progress in seen if not progress.earlier} == {"d.jsonl"}
+    assert all(progress.done for progress in seen if progress.earlier)
     assert (second.resumed, len(second.shards)) == (3, 4)
     assert second.shards[:3] == first.shards
     assert verify(out) == []
@@ -369,7 +413,7 @@ def test_a_run_killed_between_two_renames_has_only_names_left_to_give(
             run(source, out)
     seen: list[Progress] = []
     run(source, out, Existing.RESUME, seen.append)
-    assert seen == []
+    assert [progress.done for progress in seen] == [True]  # What was there, and no batch.
     assert outputs(out) == outputs(whole)
     assert verify(out) == []
 

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from lowbg.config import Policy, Unscored
-from lowbg.decision.provenance import trusted_by_date
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, policy_digest
 from lowbg.runs.routing import Route, masks, routes
@@ -37,34 +36,6 @@ def metadata(
         language=pa.array(language, pa.string()) if language else nothing,
         date=pa.array(date, pa.string()) if date else nothing,
     )
-
-
-@pytest.mark.parametrize(
-    ("date", "trusted"),
-    [
-        ("2022-11-29", True),
-        ("2022-11-29T23:59:59Z", True),
-        ("2022-11-30", False),
-        ("2022-11-30T00:00:00Z", False),
-        ("2023-01-01", False),
-        ("2021", True),
-        ("2022", False),  # some day of 2022
-        ("2022-10", True),
-        ("2022-11", False),
-        ("1999-12-31 10:00", True),
-        ("", False),
-        (None, False),
-        ("yesterday", False),
-        ("20221129", False),
-        ("1022-11-29", False),
-        ("2022-11-29x", False),
-    ],
-)
-def test_a_date_is_trusted_when_all_of_it_lies_before_the_cut_off(
-    date: str | None, trusted: bool
-) -> None:
-    assert trusted_by_date(metadata(1, date=[date]), CUT_OFF, 1).tolist() == [trusted]
-    assert trusted_by_date(metadata(1, date=[date]), None, 1).tolist() == [False]
 
 
 def test_a_trusted_document_is_human_with_its_score() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lowbg.errors import ConfigError
 from lowbg.formats import endings, has_known_ending
-from lowbg.runs.inputs import discover, safe_name, survey
+from lowbg.runs.inputs import Shard, discover, safe_name, survey
 
 
 def make(root: Path, *names: str) -> Path:
@@ -265,6 +265,28 @@ def test_unusual_names_on_disk_are_read(tmp_path: Path) -> None:
     found = discover([str(tmp_path)])
     assert sorted(s.name for s in found) == ["a%0Ab.jsonl", "c%FF.jsonl"]
     assert all(Path(s.path).is_file() for s in found)
+
+
+@pytest.mark.parametrize(
+    ("path", "partition"),
+    [
+        ("/d/date=2021-01-01/x.jsonl", {"date": "2021-01-01"}),
+        ("/d/lang=en/dt=2021%2F01%2F01/x=1.jsonl", {"lang": "en", "dt": "2021/01/01"}),
+        ("s3://bucket/date=2020/date=2021/part-0.parquet", {"date": "2021"}),
+        ("/d/date=__HIVE_DEFAULT_PARTITION__/=x/a=/b.jsonl", {}),
+        ("-", {}),
+    ],
+)
+def test_directories_name_fields_as_hive_does(path: str, partition: dict[str, str]) -> None:
+    assert Shard(path, "x", 0).partition == partition
+
+
+def test_a_partition_does_not_depend_on_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "date=2021-05-01").mkdir()
+    monkeypatch.chdir(tmp_path / "date=2021-05-01")
+    assert Shard("x.jsonl", "x", 0).partition == {"date": "2021-05-01"}
 
 
 METADATA = (

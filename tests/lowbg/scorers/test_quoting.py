@@ -47,7 +47,7 @@ QUOTED = [
     "The page still had `As an AI language model, I cannot` in its second line.",
     "> As an AI language model, I cannot wear shoes.\n\nFive stars, though.",
     # Not between marks, but about such text.
-    "ChatGPT: I apologize, but as an AI language model, I cannot compile your code.\nMe: then read.",
+    "ChatGPT: I apologize, but as an AI language model, I cannot compile your code.\nMe: read.",
     "Spam is found easily: search for As an AI language model, I, and see what chatbots sell.",
     "A list of AI phrases: as of my last knowledge update; as an AI language model, I cannot.",
     "Links with utm_source=chatgpt.com tell a site's owner how many readers ChatGPT sends.",

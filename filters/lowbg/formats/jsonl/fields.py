@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
@@ -30,7 +31,7 @@ from lowbg.kernels.json_lines import (
     scan,
     unescape,
 )
-from lowbg.records import Metadata
+from lowbg.records import DATE_BOXES, LIST, OBJECT, Metadata
 
 MAX_BYTES = (1 << 31) - 1
 """The most bytes of a metadata column of one batch."""
@@ -44,6 +45,8 @@ def _kinds(*kinds: int) -> int:
 _TEXT = (_kinds(STRING), 0)
 _METADATA = (_kinds(STRING, INTEGER), _kinds(FLOAT, BOOLEAN, NULL, CONTAINER))
 _OTHER = (_kinds(STRING, INTEGER, BOOLEAN), _kinds(NULL))
+_DATE = (_kinds(STRING, INTEGER, FLOAT, BOOLEAN, CONTAINER), _kinds(NULL))
+_BOXED = (_kinds(STRING, INTEGER, FLOAT), _kinds(BOOLEAN, NULL, CONTAINER))
 
 
 def _text(data: Bytes, begins: Places, ends: Places) -> pa.LargeStringArray:
@@ -97,8 +100,12 @@ class FieldScanner:
         self._fields = fields
         wanted = [(fields.text, _TEXT)]
         wanted += [(name, _METADATA) for name in (fields.id, fields.language)]
-        wanted += [(name, _METADATA) for name in (fields.date, fields.url)]
+        wanted += [(fields.date, _DATE), (fields.url, _METADATA)]
+        boxed = [f"{fields.date}.{box}" for box in DATE_BOXES]
         wanted += [(name, _OTHER) for name in fields.others]
+        named = {name for name, _ in wanted}
+        self._boxed = [name for name in boxed if name not in named]
+        wanted += [(name, _BOXED) for name in self._boxed]
         # A field that is wanted twice follows both rules: what they make the same of is plain.
         rules: dict[str, tuple[int, int]] = {}
         for name, (keeps, nulls) in wanted:
@@ -106,7 +113,7 @@ class FieldScanner:
             rules[name] = keeps & before[0], nulls & before[1]
         self._columns = {name: column for column, name in enumerate(rules)}
         self._rules = np.array(list(rules.values()), np.int64)
-        self._tree, self._keys = _tree(list(rules))
+        self._tree, self._keys = _tree(list(rules), named)
 
     def scan(self, block: bytes, size: int, max_line: int) -> Lines:
         """The lines in the first `size` bytes of `block`, behind which `PADDING` stands.
@@ -135,18 +142,37 @@ class FieldScanner:
         metadata = Metadata(
             id=_strings(*spans(fields.id)),
             language=_strings(*spans(fields.language)),
-            date=_strings(*spans(fields.date)),
+            date=_dates(*spans(fields.date), *map(spans, self._boxed)),
             url=_strings(*spans(fields.url)),
             others={name: _strings(*spans(name)) for name in fields.others},
         )
         return Lines(lines, plain, _text(*spans(fields.text)), metadata)
 
 
-def _tree(paths: list[str]) -> tuple[Places, Bytes]:
+def _dates(
+    data: Bytes, begins: Places, ends: Places, *boxed: tuple[Bytes, Places, Places]
+) -> pa.StringArray:
+    """The dates of these spans, those in boxes taken out; `OBJECT` or `LIST` for another one."""
+    for _, inner, stops in boxed:
+        found = inner >= 0
+        begins[found], ends[found] = inner[found], stops[found]
+    dates = _strings(data, begins, ends)
+    # A string without a character begins at the quote behind it.
+    empty = np.flatnonzero((begins == ends) & (begins >= 0))
+    for opening, name in ((ord("{"), OBJECT), (ord("["), LIST)):
+        own = empty[data[begins[empty]] == opening]
+        if len(own):
+            mask = np.zeros(len(begins), np.bool_)
+            mask[own] = True
+            dates = pc.if_else(pa.array(mask), name, dates)
+    return dates
+
+
+def _tree(paths: list[str], named: set[str]) -> tuple[Places, Bytes]:
     """The tree of the wanted paths, path i leading to column i, and the bytes of its keys.
 
     Node 0 is the record. A key that is itself a dotted path goes before the path through objects,
-    and then the line isn't plain.
+    and then the line isn't plain, where the path is one of those `named`.
     """
     nodes = [(-1, "", NO_COLUMN)]
 
@@ -161,7 +187,7 @@ def _tree(paths: list[str]) -> tuple[Places, Bytes]:
 
     for column, path in enumerate(paths):
         parts = path.split(".")
-        if len(parts) > 1:
+        if len(parts) > 1 and path in named:
             lead(below(0, path), NOT_PLAIN)
         node = 0
         for part in parts:

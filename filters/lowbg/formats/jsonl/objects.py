@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 
 from lowbg.config import FieldNames
-from lowbg.records import LIST, OBJECT, Metadata, RejectReason
+from lowbg.records import DATE_BOXES, LIST, OBJECT, Metadata, RejectReason
 
 BOM = b"\xef\xbb\xbf"
 
@@ -153,8 +153,11 @@ def _restore_ids(ids: list[Any], lines: list[bytes], field_path: str) -> None:
 
 def _look_up(doc: dict[str, Any], path: str, default: Any = None) -> Any:
     """The value of the key `path` if there is one, else at the dotted path through objects."""
-    if path in doc:
-        return doc[path]
+    return doc[path] if path in doc else _look_up_path(doc, path, default)
+
+
+def _look_up_path(doc: dict[str, Any], path: str, default: Any = None) -> Any:
+    """The value at the dotted path through objects."""
     value: Any = doc
     for key in path.split("."):
         if type(value) is not dict or key not in value:
@@ -227,7 +230,7 @@ def _metadata(columns: _Columns) -> Metadata:
     return Metadata(
         id=_strings(columns.id),
         language=_strings(columns.language),
-        date=_strings(columns.date),
+        date=pa.array([_date(value) for value in columns.date], pa.string()),
         url=_strings(columns.url),
         others={
             name: pa.array([_other(value) for value in values], pa.string())
@@ -242,6 +245,16 @@ def _strings(values: list[Any]) -> pa.StringArray:
         return pa.array(values, pa.string())
     except (ValueError, TypeError):  # Not all are strings or null, or one holds lone surrogates.
         return pa.array([_string(value) for value in values], pa.string())
+
+
+def _date(value: Any) -> str | None:
+    """A date, out of the box that it may be in."""
+    for box in DATE_BOXES:
+        if isinstance(value, dict):
+            inner = _look_up_path(value, box)
+            if isinstance(inner, (str, int, float)) and not isinstance(inner, bool):
+                value = inner
+    return _other(value)
 
 
 def _other(value: Any) -> str | None:

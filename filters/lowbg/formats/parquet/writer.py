@@ -45,7 +45,7 @@ class ParquetWriter(RowWriter):
 
     def write_group(self, group: pa.Table) -> None:
         """Writes a row group."""
-        group = as_geometries(group, self._written)
+        group = as_geometries(_canonical(group), self._written)
         self._writer.write_table(group, row_group_size=len(group))
 
     def end(self) -> None:
@@ -55,6 +55,19 @@ class ParquetWriter(RowWriter):
     def let_go(self) -> None:
         """Keeps the writer from ending a file that is gone."""
         self._writer.is_open = False
+
+
+def _canonical(table: pa.Table) -> pa.Table:
+    """`table` with dictionary columns encoded anew, in order of first appearance.
+
+    A combined column's dictionary would otherwise depend on which batches it was made of, and
+    hold values of rows that were not kept.
+    """
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = table.column(i).cast(field.type.value_type)
+            table = table.set_column(i, field, plain.dictionary_encode().cast(field.type))
+    return table
 
 
 def _codecs(read: pa.Schema, written: pa.Schema, layout: ParquetLayout) -> dict[str, str] | str:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from lowbg.arrays import filled, is_known
 from lowbg.config import RunConfig
 from lowbg.decision import lm
-from lowbg.decision.provenance import trusted_by_date
 from lowbg.errors import ConfigError
 from lowbg.records import Batch
 from lowbg.report.results import ShardResult
+from lowbg.report.sections.dates import told
+from lowbg.report.statistics import Statistics, merged
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import NOBODY, Observer
@@ -134,19 +135,25 @@ def read_known(
         with ShardReading(source, engine, observer.progress) as reading:
             for step in reading:
                 if step.judged is not None:
+                    reading.statistics.add_dates(step.judged.dates)
                     human += _add(gathered, step.batch, step.judged, by)
         results.append(reading.result())
     if not human:
         refuse_broken(results)
-        raise ConfigError(_nothing(by, config.fields.date, gathered.documents))
+        statistics = merged(result.statistics for result in results)
+        raise ConfigError(_nothing(by, config.fields.date, gathered.documents, statistics))
     return replace(_whole(gathered, by), shards=tuple(results))
 
 
-def _nothing(by: KnownBy, date_field: str, documents: int) -> str:
+def _nothing(by: KnownBy, date_field: str, documents: int, statistics: Statistics) -> str:
     if by.human_before is not None:
-        return (
-            f"none of {documents:,} documents has a date before {by.human_before} in the field "
-            f"{date_field!r}; name the one that holds it with `fields.date`"
+        return "; ".join(
+            (
+                f"none of {documents:,} documents has a date before {by.human_before} in the field "
+                f"{date_field!r}",
+                *(sentence.removesuffix(".") for sentence in told(statistics)),
+                "name the one that holds it with `fields.date`",
+            )
         )
     return (
         f"none of {documents:,} documents is labelled {by.label_human!r} in the field "
@@ -161,7 +168,7 @@ def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
     scored = is_known(scores)
     labelled = np.ones(len(batch), np.bool_)
     if by.human_before is not None:
-        human = trusted_by_date(batch.metadata, by.human_before, len(batch))
+        human = judged.dates.before(by.human_before)
     else:
         assert by.label_field is not None
         labels = batch.metadata.others[by.label_field]

@@ -237,7 +237,7 @@ def _judge_batch(text: pa.LargeStringArray, metadata: Metadata, engine: Engine) 
         [codes[i] for i in judged.documents.languages],
         [host.names[i] for i in host.codes],
         np.where(known, np.log(values), np.nan),
-        verdicts != Verdict.UNSCORED.code,
+        judged.decisions.scored,
         verdicts == Verdict.AI.code,
         tokens.words,
         tokens.words_per_document,

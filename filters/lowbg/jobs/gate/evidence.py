@@ -15,7 +15,10 @@ NO_SOURCE = "(none)"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The scored documents of a shard, language, host …; `path` is the file, empty if none."""
+    """The scored documents of a shard, language, host …; `path` is the file, empty if none.
+
+    Of those that are human by provenance, only the ones with a score are among them.
+    """
 
     name: str
     human: int

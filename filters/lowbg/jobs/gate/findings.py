@@ -41,8 +41,9 @@ class Finding:
 
     `limit` and `value` are shares (0 … 1) where `is_share`, else counts; `value` is null where
     there is nothing to measure. `interval` is the 95 % one of `value`, null where it is exact.
-    `statistic` says which share `value` is, `documents` how many documents it rests on. `reason`
-    is empty for what passes without a word; `places` are where to look, the worst first.
+    `statistic` says which share `value` is, `of` what it is a share of in words (empty: all scored
+    documents), `documents` how many documents it rests on. `reason` is empty for what passes
+    without a word; `places` are where to look, the worst first.
     """
 
     rule: str
@@ -56,6 +57,7 @@ class Finding:
     interval: Sequence[float] | None = None
     statistic: GateStatistic | None = None
     documents: int = 0
+    of: str = ""
     reason: str = ""
     places: tuple[Place, ...] = ()
 

@@ -126,7 +126,9 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
 
 
 def _part(shard: ShardRow) -> Part:
-    return Part(shard.shard, shard.documents.human, shard.documents.ai, shard.source)
+    ai = shard.documents.ai
+    human = shard.documents.human if shard.scored is None else shard.scored - ai
+    return Part(shard.shard, human, ai, shard.source)
 
 
 def _check_counts(report: Report, gate: Gate) -> None:

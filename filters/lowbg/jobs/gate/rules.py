@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.amounts import count_text, share_text
+from lowbg.amounts import count_text, counted, share_text
 from lowbg.config import Gate, GateGroup, GateStatistic
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
@@ -57,12 +57,11 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
     """Every rule's findings. Raises `ConfigError` as `check_gate` does."""
     check_gate(gate)
     findings = [finding for rule in RULES for finding in rule(gate, evidence)]
-    documents = evidence.statistics.documents()
     return GateResult(
         evidence.subject,
         tuple(findings),
         evidence.records,
-        documents["human"] + documents["ai"],
+        int(evidence.statistics.scored()[0]),
         evidence.sample,
         evidence.left_out,
     )
@@ -121,11 +120,11 @@ def _readable_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
 def _scored_documents(gate: Gate, evidence: Evidence) -> list[Finding]:
     if not gate.min_scored_documents:
         return []
-    counted = evidence.statistics.documents()
-    scored = counted["human"] + counted["ai"]
+    found = evidence.statistics.documents()
+    scored = int(evidence.statistics.scored()[0])
     status, reason = Status.PASS, ""
     if scored < gate.min_scored_documents:
-        unscored, lost = counted["unscored"], counted["quarantined"]
+        unscored, lost = found["unscored"], found["quarantined"]
         others = f"{count_text(unscored)} unscored, {count_text(lost)} in quarantine"
         status, reason = Status.FAIL, f"too few documents could be scored ({others})"
         if evidence.sample is not None:
@@ -142,8 +141,8 @@ def _scored_documents(gate: Gate, evidence: Evidence) -> list[Finding]:
 def _ai_share(gate: Gate, evidence: Evidence) -> list[Finding]:
     if gate.max_ai_share is None:
         return []
-    counted = evidence.statistics.documents()
-    whole = Part("", counted["human"], counted["ai"])
+    ai = evidence.statistics.documents()["ai"]
+    whole = Part("", int(evidence.statistics.scored()[0]) - ai, ai)
     estimate = ShareEstimator(evidence.statistics).overall()
     return [
         _share_finding(
@@ -232,6 +231,7 @@ def _share_finding(
         rule=rule, status=status, limit=limit, value=None if lacking else value, is_share=True,
         part=part.name, path=part.path, interval=None if lacking else interval,
         statistic=statistic, documents=part.scored, reason=reason,
+        of=f"{count_text(part.scored)} scored" if part.name else "",
         places=places if status in (Status.FAIL, Status.UNDECIDED) else (),
     )  # fmt: skip
 
@@ -297,18 +297,18 @@ def _parts(evidence: Evidence, group: GateGroup) -> list[Part]:
         return [part for part in evidence.sources if part.name != _REST]
     statistics = evidence.statistics
     tables = {
-        GateGroup.LANGUAGE: statistics.languages,
-        GateGroup.YEAR: statistics.years,
-        GateGroup.HOST: statistics.hosts,
+        GateGroup.LANGUAGE: (statistics.languages, statistics.languages_without_score),
+        GateGroup.YEAR: (statistics.years, statistics.years_without_score),
+        GateGroup.HOST: (statistics.hosts, statistics.hosts_without_score),
     }
-    return [part for part in _rows(tables[group]) if part.name != _REST]
+    return [part for part in _rows(*tables[group]) if part.name != _REST]
 
 
-def _rows(table: CountTable) -> Iterable[Part]:
+def _rows(table: CountTable, without_score: CountTable) -> Iterable[Part]:
     width = len(MEASURES)
     counts: NDArray[np.int64] = table.counts
     for name, row in zip(table.names, counts.tolist(), strict=True):
-        yield Part(name, row[0], row[width])
+        yield Part(name, row[0] - int(without_score.row(name)[0]), row[width])
 
 
 def _most_ai(part: Part) -> tuple[int, str]:
@@ -392,7 +392,7 @@ def _quarantined_share(gate: Gate, evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="max_quarantined_share", status=status, limit=limit, value=value, is_share=True,
-            documents=evidence.records, places=places,
+            documents=evidence.records, of=counted(evidence.records, "record"), places=places,
             reason=f"{count_text(lost)} of {count_text(evidence.records)} records cannot be read"
             if status is Status.FAIL else "",
         )
@@ -425,7 +425,7 @@ def _human_token_share(gate: Gate, evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule=rule, status=status, limit=limit, value=value, is_share=True, is_minimum=True,
-            interval=interval, reason=reasons[status],
+            interval=interval, of=counted(whole, "word"), reason=reasons[status],
             documents=sum(documents.values()) - documents["quarantined"],
         )
     ]  # fmt: skip

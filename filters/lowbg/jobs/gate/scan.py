@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lowbg.arrays import encoded, to_numpy
-from lowbg.config import VERDICTS, ExecutorName, Gate, RunConfig
+from lowbg.config import VERDICTS, ExecutorName, Gate, RunConfig, Verdict
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import NO_SOURCE, Evidence, Example, Part, Scanned
 from lowbg.records import Batch
@@ -117,8 +117,8 @@ def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
 
 
 def _shard_part(result: ShardResult) -> Part:
-    documents = result.statistics.documents()
-    return Part(result.shard, documents["human"], documents["ai"], result.source)
+    ai = result.statistics.documents()["ai"]
+    return Part(result.shard, int(result.statistics.scored()[0]) - ai, ai, result.source)
 
 
 def _is_unreadable(scanned: Scanned) -> bool:
@@ -202,7 +202,9 @@ class Counts:
         assert self._field is not None
         codes, values = encoded(batch.metadata.others[self._field])
         names = [NO_SOURCE if name is None else name for name in values]
-        keys = codes * len(VERDICTS) + judged.decisions.verdicts.astype(np.int64)
+        decisions = judged.decisions
+        verdicts = np.where(decisions.scored, decisions.verdicts, Verdict.UNSCORED.code)
+        keys = codes * len(VERDICTS) + verdicts.astype(np.int64)
         counts = np.bincount(keys, minlength=len(VERDICTS) * len(names)).reshape(-1, len(VERDICTS))
         self._sources.add(names, counts)
 

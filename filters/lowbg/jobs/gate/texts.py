@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lowbg.amounts import count_text, counted, share_text
+from lowbg.config import GateStatistic
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
 
 VERDICTS: Final = {
@@ -17,11 +18,18 @@ _NAMED: Final = 3
 
 
 def found_text(finding: Finding) -> str:
-    """What was found, with its interval: "6.1 % (5.7 % – 6.5 %)", "3"; a dash for nothing."""
+    """What was found, of what, and its interval; a dash for nothing.
+
+    Such as "6.1 % of 900 scored (5.7 % – 6.5 %)", "estimate 7.4 % of 900 scored (…)", "3".
+    """
     if finding.value is None:
         return "–"
     if finding.is_share:
         value = share_text(finding.value)
+        if finding.statistic is GateStatistic.ESTIMATE:
+            value = f"estimate {value}"
+        if finding.of:
+            value = f"{value} of {finding.of}"
         if finding.interval is None:
             return value
         low, high = finding.interval

@@ -25,6 +25,7 @@ from lowbg.runs.run import DirectoryTask
 from lowbg.runs.sinks import Place, ShardFiles, open_writer
 from lowbg.scorers.base import Documents
 from lowbg.text import languages
+from lowbg.text.dates import read_dates
 from lowbg.text.tokens import COUNTS, Tokens
 
 
@@ -152,6 +153,7 @@ class RoleJudge:
         return Judged(
             Documents(text, tokens, np.full(n, -1, np.int8), languages.CODES),
             {},
+            read_dates(pa.nulls(n, pa.string()) if metadata is None else metadata.date),
             KnownOrigin(nobody, nobody, unknown, ()),
             Verdicts(
                 score=pa.nulls(n, pa.float32()),

@@ -172,7 +172,11 @@ class Measures(Open, frozen=True):
 
 
 class CountedRow(Open, frozen=True, kw_only=True, omit_defaults=True):
-    """The documents of a language, year, host … by verdict; estimated, where it is asked for."""
+    """The documents of a language, year, host … by verdict; estimated, where it is asked for.
+
+    `scored`: human and AI documents, but for those that are human by provenance and have no score;
+    null in reports of versions that counted these.
+    """
 
     name: str
     documents: Count
@@ -181,6 +185,7 @@ class CountedRow(Open, frozen=True, kw_only=True, omit_defaults=True):
     human: Measures
     ai: Measures
     unscored: Measures
+    scored: Count | None = None
     ai_share_of_scored: Share | None
     ai_share_of_scored_interval: Interval | None
     ai_share_of_documents: Share | None
@@ -198,11 +203,17 @@ class FoundRow(Open, frozen=True):
 
 
 def counted_row(
-    name: str, counts: NDArray[np.int64], estimate: Estimate | None = None
+    name: str,
+    counts: NDArray[np.int64],
+    without_score: CountTable,
+    estimate: Estimate | None = None,
 ) -> CountedRow:
-    """A row of counts by verdict and measure, with its AI shares."""
+    """A row of counts by verdict and measure, with its AI shares.
+
+    `without_score` has the human documents that are no part of them.
+    """
     human, ai, unscored = (Measures(*row) for row in counts.reshape(-1, len(MEASURES)).tolist())
-    scored = human.documents + ai.documents
+    scored = human.documents + ai.documents - int(without_score.row(name)[0])
     documents, size, words = counts.reshape(-1, len(MEASURES)).sum(axis=0).tolist()
     return CountedRow(
         name=name,
@@ -212,6 +223,7 @@ def counted_row(
         human=human,
         ai=ai,
         unscored=unscored,
+        scored=scored,
         ai_share_of_scored=share(ai.documents, scored),
         ai_share_of_scored_interval=wilson(ai.documents, scored),
         ai_share_of_documents=share(ai.documents, documents),
@@ -261,6 +273,7 @@ def counted_table(heading: str, rows: Sequence[CountedRow], kind: ColumnKind) ->
             Column("Human", "count"),
             Column("AI", "count"),
             Column("Unscored", "count"),
+            Column("Scored", "count"),
             Column("AI share of scored (95 % interval)", "share"),
             *([Column("Estimated AI share (95 % interval)", "share")] if estimated else []),
         ),
@@ -271,6 +284,7 @@ def counted_table(heading: str, rows: Sequence[CountedRow], kind: ColumnKind) ->
                 row.human.documents,
                 row.ai.documents,
                 row.unscored.documents,
+                row.scored,
                 interval_cell(row),
                 *([estimate_cell(row)] if estimated else []),
             )
@@ -300,8 +314,12 @@ def grouped_section(
         return (counted_table(singular.capitalize(), own, "text"),)
 
     def lines(own: list[CountedRow]) -> Sequence[Line]:
-        shown = in_terminal(own)
-        items = [f"{row.name} {share_text(row.ai_share_of_scored)}" for row in shown]
+        # Where nothing was scored there is no share to show.
+        items = [
+            f"{row.name} {share_text(row.ai_share_of_scored)}"
+            for row in in_terminal(own)
+            if row.ai_share_of_scored is not None
+        ]
         return (Line(f"by {singular}", items),) if items else ()
 
     return Section(order, key, title, collect, blocks, lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from lowbg.amounts import share_text
 from lowbg.config import VERDICTS
@@ -21,7 +21,7 @@ from lowbg.report.sections.base import (
     counted_row,
     counted_table,
 )
-from lowbg.report.statistics import MEASURES
+from lowbg.report.statistics import MEASURES, Statistics
 from lowbg.storage.typed import Count, Open
 from lowbg.text.origins import NO_HOST
 
@@ -53,41 +53,43 @@ def largest_hosts(hosts: CountTable, n: int) -> CountTable:
 
 
 def _collect(material: Material) -> Hosts:
-    rows = _rows(material.statistics.hosts)
+    statistics = material.statistics
+    rows = _rows(statistics.hosts, statistics.hosts_without_score)
     other, without_url = rows.pop("(other)", None), rows.pop(NO_HOST, None)
     ranked = sorted(rows.values(), key=lambda row: (-row.documents, row.name))
     by_ai = sorted(rows.values(), key=lambda row: (-row.ai.documents, row.name))
     most_ai = [row for row in by_ai[:KEPT] if row.ai.documents]
-    estimator = ShareEstimator(material.statistics)
+    estimator = ShareEstimator(statistics)
     shown = {row.name for row in ranked[:KEPT] + most_ai}
     estimated = {name: replace(rows[name], estimate=estimator.host(name)) for name in shown}
-    left = material.statistics.hosts.largest(0, _DOCUMENTS)
     return Hosts(
         distinct=len(rows),
         distinct_is_minimum=other is not None,
         top=[estimated[row.name] for row in ranked[:KEPT]],
-        other=_rest(left, ranked[:KEPT], without_url),
+        other=_rest(statistics, ranked[:KEPT], without_url),
         without_url=without_url,
         most_ai=[estimated[row.name] for row in most_ai],
     )
 
 
-def _rows(hosts: CountTable) -> dict[str, CountedRow]:
+def _rows(hosts: CountTable, without_score: CountTable) -> dict[str, CountedRow]:
     pairs = zip(hosts.names, hosts.counts, strict=True)
-    return {name: counted_row(name, counts) for name, counts in pairs}
+    return {name: counted_row(name, counts, without_score) for name, counts in pairs}
 
 
 def _rest(
-    everything: CountTable, shown: list[CountedRow], without_url: CountedRow | None
+    statistics: Statistics, shown: list[CountedRow], without_url: CountedRow | None
 ) -> CountedRow | None:
     """All documents of hosts that are not among the ones shown."""
-    rows = _rows(everything)
-    if "(other)" not in rows:
-        return None
-    counts = everything.counts[0].copy().reshape(len(VERDICTS), len(MEASURES))
+    counts, lacking = (
+        table.counts.sum(axis=0) for table in (statistics.hosts, statistics.hosts_without_score)
+    )
     for row in [*shown, *([without_url] if without_url else [])]:
-        counts -= [astuple(measures) for measures in (row.human, row.ai, row.unscored)]
-    return counted_row("(other)", counts) if counts.any() else None
+        counts -= statistics.hosts.row(row.name)
+        lacking -= statistics.hosts_without_score.row(row.name)
+    without_score = CountTable(len(MEASURES))
+    without_score.add([without_score.other], lacking[None])
+    return counted_row("(other)", counts, without_score) if counts.any() else None
 
 
 def _blocks(hosts: Hosts) -> Sequence[Block]:

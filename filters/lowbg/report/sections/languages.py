@@ -12,8 +12,9 @@ _IN_TERMINAL = 12
 
 def _rows(material: Material, estimator: ShareEstimator) -> Sequence[CountedRow]:
     table = material.statistics.languages
+    without_score = material.statistics.languages_without_score
     rows = [
-        counted_row(name, counts, estimator.language(name))
+        counted_row(name, counts, without_score, estimator.language(name))
         for name, counts in zip(table.names, table.counts, strict=True)
     ]
     return sorted(rows, key=lambda row: (-row.documents, row.name))

@@ -21,9 +21,10 @@ def _blocks(shards: list[ShardRow]) -> Sequence[Block]:
         Column("Shard", "code"),
         Column("Records", "count"),
         Column("Human", "count"),
-        Column("Ai", "count"),
+        Column("AI", "count"),
         Column("Unscored", "count"),
         Column("Quarant.", "count"),
+        Column("Scored", "count"),
         Column("AI share of scored", "share"),
         Column("Read whole"),
     )
@@ -32,6 +33,7 @@ def _blocks(shards: list[ShardRow]) -> Sequence[Block]:
             shard.shard,
             shard.records,
             *astuple(shard.documents),
+            shard.scored,
             interval_cell(shard),
             "yes" if shard.complete else "NO",
         )

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lowbg.amounts import share_text
+from lowbg.amounts import counted, share_text
 from lowbg.config import OUTCOMES
 from lowbg.report.estimate import share, wilson
-from lowbg.report.sections.base import BarLine, Block, Column, Line, Material, Section, Stack, Table
+from lowbg.report.sections.base import (
+    BarLine,
+    Block,
+    Column,
+    Line,
+    Material,
+    Note,
+    Section,
+    Stack,
+    Table,
+)
 from lowbg.storage.typed import Count, Interval, Open, Share
 
 
@@ -23,8 +33,10 @@ class VerdictTotals(Open, frozen=True):
 
 
 class Totals(Open, frozen=True, kw_only=True):
-    """Records in all shards, and what became of them. Scored are human and AI documents.
+    """Records in all shards, and what became of them.
 
+    `scored` documents are human and AI ones, but for those that are human by provenance and have no
+    score; null in reports of versions that counted these.
     Bytes and words come in documents, so that only documents have a binomial interval.
     """
 
@@ -36,6 +48,7 @@ class Totals(Open, frozen=True, kw_only=True):
     ai: VerdictTotals
     unscored: VerdictTotals
     quarantined: VerdictTotals
+    scored: Count | None = None
     ai_share_of_scored: Share | None
     ai_share_of_scored_bytes: Share | None
     ai_share_of_scored_words: Share | None
@@ -54,20 +67,21 @@ def _collect(material: Material) -> Totals:
         row = counts[OUTCOMES.index(verdict)].tolist()
         return VerdictTotals(*row, *map(share, row, whole))
 
-    human, ai = of("human"), of("ai")
-    scored = human.documents + ai.documents
+    ai = of("ai")
+    scored, scored_bytes, scored_words = material.statistics.scored().tolist()
     return Totals(
         records=sum(shard.records for shard in material.shards),
         documents=whole[0],
         bytes=whole[1],
         words=whole[2],
-        human=human,
+        human=of("human"),
         ai=ai,
         unscored=of("unscored"),
         quarantined=of("quarantined"),
+        scored=scored,
         ai_share_of_scored=share(ai.documents, scored),
-        ai_share_of_scored_bytes=share(ai.bytes, human.bytes + ai.bytes),
-        ai_share_of_scored_words=share(ai.words, human.words + ai.words),
+        ai_share_of_scored_bytes=share(ai.bytes, scored_bytes),
+        ai_share_of_scored_words=share(ai.words, scored_words),
         ai_share_of_documents=ai.share_of_documents,
         ai_share_of_bytes=ai.share_of_bytes,
         ai_share_of_words=ai.share_of_words,
@@ -96,15 +110,52 @@ def _blocks(totals: Totals) -> Sequence[Block]:
     columns = (
         Column("Verdict"),
         Column("Documents", "count"),
-        Column("Share", "percent"),
+        Column("Share of records", "percent"),
         Column("Stored bytes", "bytes"),
-        Column("Share", "percent"),
+        Column("Share of bytes", "percent"),
         Column("Words", "count"),
-        Column("Share", "percent"),
+        Column("Share of words", "percent"),
     )
     return (
         Stack([(verdict, verdict, of.documents) for verdict, of in _by_verdict(totals)]),
         Table(columns, rows),
+        *_shares(totals),
+    )
+
+
+_ABOUT_SHARES = (
+    "Limits, and the shares by language, year, host and shard, are of scored documents: those with "
+    "a score, and AI ones without. Documents that are too short, no prose or in a language without "
+    "tables are none, even where provenance tells that they are human. The estimate is of scored "
+    "documents, too, without those of denied sources."
+)
+
+
+def _shares(totals: Totals) -> Sequence[Block]:
+    """The AI shares, each with what it is a share of."""
+    columns = (
+        Column("AI share"),
+        Column("AI", "count"),
+        Column("Of", "count"),
+        Column("Share (95 % interval)", "share"),
+    )
+    ai, nothing = totals.ai, ()
+    of_scored = totals.ai_share_of_scored_interval or nothing
+    of_all = totals.ai_share_of_documents_interval or nothing
+    rows = [
+        ("of scored documents", ai.documents, totals.scored, totals.ai_share_of_scored, of_scored),
+        ("of all records", ai.documents, totals.documents, totals.ai_share_of_documents, of_all),
+        ("of their words", ai.words, totals.words, totals.ai_share_of_words, nothing),
+    ]
+    cells = [
+        (*counts, (value, *interval) if interval else value) for *counts, value, interval in rows
+    ]
+    return (Table(columns, cells), Note(_ABOUT_SHARES))
+
+
+def _scored(totals: Totals) -> str:
+    return (
+        "scored documents" if totals.scored is None else counted(totals.scored, "scored document")
     )
 
 
@@ -117,7 +168,7 @@ def _lines(totals: Totals) -> Sequence[Line | BarLine]:
     if interval is None:
         return (*bars, Line("AI share", ["no document was scored"]))
     items = [
-        f"{share_text(totals.ai_share_of_scored)} of scored documents",
+        f"{share_text(totals.ai_share_of_scored)} of {_scored(totals)}",
         f"95 %: {share_text(interval[0])} – {share_text(interval[1])}",
     ]
     return (*bars, Line("AI share", items, "strong"))

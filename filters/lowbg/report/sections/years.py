@@ -13,8 +13,9 @@ _IN_TERMINAL = 12
 
 def _rows(material: Material, estimator: ShareEstimator) -> Sequence[CountedRow]:
     table = material.statistics.years
+    without_score = material.statistics.years_without_score
     rows = [
-        counted_row(name, counts, estimator.year(name))
+        counted_row(name, counts, without_score, estimator.year(name))
         for name, counts in zip(table.names, table.counts, strict=True)
     ]
     return sorted(rows, key=lambda row: (row.name == UNKNOWN_YEAR, row.name))

@@ -155,9 +155,9 @@ def test_dotted_paths_reach_into_structs() -> None:
     ids=lambda value: str(getattr(value, "type", value)),
 )
 def test_metadata_as_text(column: pa.Array, text: str | None) -> None:
-    batches, _ = read(stored(pa.table({"text": ["a"], "date": column})))
-    assert batches[0].metadata.date.to_pylist() == [text]
-    assert batches[0].metadata.date.type == pa.string()
+    batches, _ = read(stored(pa.table({"text": ["a"], "id": column})))
+    assert batches[0].metadata.id.to_pylist() == [text]
+    assert batches[0].metadata.id.type == pa.string()
 
 
 @pytest.mark.parametrize(

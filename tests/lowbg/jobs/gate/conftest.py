@@ -8,6 +8,7 @@ import pytest
 
 from lowbg.jobs.gate.evidence import Evidence, Part, Sample
 from lowbg.report.statistics import Statistics, StatisticsBatch
+from lowbg.text.dates import read_dates
 
 MakeEvidence = Callable[..., Evidence]
 
@@ -26,7 +27,7 @@ def counted(
             sizes=np.full(n, 1_000, np.int64),
             languages=np.zeros(n, np.int8),
             codes=(language,),
-            dates=pa.array(["2024-01-01"] * n),
+            dates=read_dates(pa.array(["2024-01-01"] * n)),
             urls=pa.array([f"https://{host}/{i}" for i in range(n)]),
             trusted=np.zeros(n, np.bool_),
             called_ai=verdicts == 1,
