@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from lowbg.errors import ConfigError, InputError
 from lowbg.settings import Heading, setting
+from lowbg.storage.files import is_special
+from lowbg_cli.outputs import refuse_shared
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
@@ -35,7 +37,7 @@ class PipeOptions:
         None,
         unit="FILE",
         heading=Heading.PIPE,
-        shown="<AI file>.quarantine.jsonl",
+        shown="<AI file>.quarantine.jsonl, or counted alone beside a pipe or device",
     )
     report: Path | None = setting(
         "The report goes here (.json or .html).", None, unit="FILE", heading=Heading.PIPE
@@ -43,8 +45,11 @@ class PipeOptions:
 
     @property
     def quarantine(self) -> Path | None:
-        """Where quarantined records go: as asked, else beside the AI file, else nowhere."""
-        if self.quarantine_to is not None or self.ai_to is None:
+        """Where quarantined records go: as asked, else beside the AI file, else nowhere.
+
+        Nothing can lie beside a pipe or a device: there they are counted alone.
+        """
+        if self.quarantine_to is not None or self.ai_to is None or is_special(self.ai_to):
             return self.quarantine_to
         return self.ai_to.with_name(f"{self.ai_to.name}.quarantine.jsonl")
 
@@ -57,19 +62,16 @@ class PipeOptions:
             )
         if self.ai_to is not None and self.discard_ai:
             raise ConfigError("--ai-to keeps AI lines and --discard-ai drops them; choose one")
-        taken = {os.path.realpath(shard.path): "an input" for shard in shards}
-        for path in (self.ai_to, self.quarantine, self.report):
-            if path is None:
-                continue
-            real = os.path.realpath(path)
-            if str(path) == "-":
-                raise ConfigError("stdout carries the human lines; name a file instead of -")
-            if path.is_dir():
-                raise ConfigError(f"{path} is a directory; name a file")
-            if real in taken:
-                raise ConfigError(f"{path} is {taken[real]} already; name another file")
-            taken[real] = "another output"
         _check_stdout(shards)
+        outputs = {
+            "--ai-to": self.ai_to,
+            "--quarantine-to": self.quarantine,
+            "--report": self.report,
+        }
+        for path in outputs.values():
+            if path is not None and str(path) == "-":
+                raise ConfigError("stdout carries the human lines; name a file instead of -")
+        refuse_shared(outputs, on_stdout="the human lines", inputs=shards)
         _check_formats(shards)
 
     def write_report(self, outcome: Outcome) -> str | None:

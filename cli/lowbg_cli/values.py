@@ -9,12 +9,14 @@ import typing
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from lowbg.errors import ConfigError
 from lowbg.settings import SIZE, Declared, allows, describe, is_list, is_table
+from lowbg.storage.files import refuse_url
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
 
@@ -96,6 +98,11 @@ def converted(own: Declared, flag: str, given: Any) -> Any:
         except ValueError:
             message = f"{flag} {given}: write it {own.setting.unit}, like 0.2:0.9"
             raise ConfigError(message) from None
+    if isinstance(given, Path):
+        try:
+            refuse_url(given)
+        except ConfigError as error:
+            raise ConfigError(f"{flag}: {error}") from None
     return given
 
 

@@ -136,7 +136,8 @@ def test_a_policy_s_limits_can_be_overridden(run: Run, mixed: Path, policy: Path
         (["--max-ai-share", "0.1", "--seed", "1"], "--seed: only with --sample"),
         (["--max-ai-share-by", "shard=0.1", "--statistic", "estimate"], "no estimates by shard"),
         (["--max-ai-share", "0.1", "--json", "no/such/x.json"], "its directory doesn't exist"),
-        (["--max-ai-share", "0.1", "--json", "x", "--junit", "x"], "name two files"),
+        (["--max-ai-share", "0.1", "--json", "x", "--junit", "x"], "name another file"),
+        (["--max-ai-share", "0.1", "--json", "-", "--junit", "-"], "name two files"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_read(

@@ -25,6 +25,7 @@ from lowbg_cli.configure import (
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Group, Only, command
 from lowbg_cli.outcome import tell_broken
+from lowbg_cli.outputs import refuse_shared
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -73,7 +74,12 @@ class Places:
     )
 
     def read(self, baseline: str) -> list[Check]:
-        """The earlier checks of the baseline; a history that can't be read ends it here."""
+        """The earlier checks of the baseline; a history that can't be read ends it here.
+
+        So does a file that two outputs name.
+        """
+        files = {"--history": self.history, "--json": self.json, "--html": self.html}
+        refuse_shared(files, on_stdout="the table")
         if self.history is None:
             return []
         from lowbg.jobs.drift.history import of_baseline, read_history

@@ -19,6 +19,7 @@ from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, stand
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
 from lowbg_cli.outcome import tell_broken
+from lowbg_cli.outputs import refuse_shared
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def eval_command(
     config = options.resolve()
     found = find_shards(inputs, None, quiet=quiet)
     shards = found.shards
+    files = {"--json": own.json, "--markdown": own.markdown, "--html": own.html}
+    refuse_shared(files, on_stdout="the tables", inputs=shards)
 
     from lowbg.jobs.eval.evaluate import as_markdown, evaluate
     from lowbg.jobs.eval.labelled import judge_labelled

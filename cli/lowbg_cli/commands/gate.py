@@ -30,6 +30,7 @@ from lowbg_cli.configure import (
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Given, Only, command, refuse
 from lowbg_cli.outcome import tell_dates, tell_problems
+from lowbg_cli.outputs import refuse_shared
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -70,8 +71,11 @@ class Renderings:
     def check(self) -> None:
         """Raises `ConfigError` where a file can't be made; before anything is read."""
         files = [path for path in (self.junit, self.json) if path is not None]
-        if len(files) == 2 and files[0] == files[1]:
-            raise ConfigError(f"--junit and --json are both {files[0]}; name two files")
+        on_stdout = [str(path) for path in files].count(STDOUT)
+        if on_stdout > 1:
+            raise ConfigError("--junit and --json are both -; name two files")
+        carried = "the other" if on_stdout else "the table"
+        refuse_shared({"--junit": self.junit, "--json": self.json}, on_stdout=carried)
         for path in files:
             if str(path) == STDOUT:
                 standard_output()

@@ -26,7 +26,7 @@ from lowbg.runs.checkpoints import AnyRecord
 from lowbg.runs.inputs import Shard
 from lowbg.runs.manifest import NAME as MANIFEST
 from lowbg.runs.manifest import inside, listed_files, write_manifest
-from lowbg.storage.files import naming
+from lowbg.storage.files import naming, refuse_url
 from lowbg.storage.locks import run_lock
 
 COMMON_ENTRIES: Final = ("quarantine", "report.json", "report.html", MANIFEST, checkpoints.FOLDER)
@@ -74,6 +74,7 @@ class OutputDirectory:
         command, or holds a run and `existing` says to refuse it.
         """
         output, layout = self.path, self.layout
+        refuse_url(output)
         if output.exists() and not output.is_dir():
             raise ConfigError(f"{output} is a file; `output` takes a directory")
         try:

@@ -24,7 +24,7 @@ from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.checkpoints import Checkpoint, Tally
 from lowbg.runs.engine import Judge, Judged
-from lowbg.runs.inputs import STDIN, STDIN_NAME, Shard
+from lowbg.runs.inputs import STDIN, STDIN_NAME, InputState, Shard
 from lowbg.runs.overlap import Step, judged_in_order
 from lowbg.runs.progress import OnProgress, Progress
 from lowbg.runs.stopping import STOP
@@ -112,6 +112,7 @@ class ShardReading:
         self._on_progress = on_progress
         self._stoppable = stoppable
         self._start = checkpoint.position if checkpoint else None
+        self._state = InputState.of(source.shard) if source.shard.resumable else None
         self._earlier = self.tally.records, self.tally.text_bytes
         self._earlier_bytes = self.tally.consumed
         self._scored = int(self.statistics.scored()[0])
@@ -151,6 +152,7 @@ class ShardReading:
                         raise StoppedError(f"{name}: stopped after {records}")
         except InputError as error:
             self._break_off(error)
+        self._refuse_changed()
 
     def __exit__(
         self,
@@ -218,6 +220,19 @@ class ShardReading:
             return batch
         fields = self.source.config.read_fields
         return replace(batch, metadata=batch.metadata.completed(fields, self._partition))
+
+    def _refuse_changed(self) -> None:
+        """A file that another process wrote to meanwhile counts as not read whole.
+
+        What was read may be of either state, or of both.
+        """
+        shard = self.source.shard
+        before, now = self._state, InputState.of(shard)
+        if before is not None and now != before:
+            how = f"{before.size:,} bytes, now {now.size:,}" if now.size != before.size else "time"
+            self._break_off(
+                InputError(f"{shard.path}: changed while it was read ({how}). Run it again.")
+            )
 
     def _break_off(self, error: InputError) -> None:
         self.broken = error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowbg.errors import OutputError
+from lowbg.errors import ConfigError, OutputError
 from lowbg.storage.typed import Closed, Count
 
 _READ_BYTES = 1 << 20
@@ -66,6 +67,30 @@ class Part:
         return self.folder / f"{self.name}.{what}"
 
 
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=.)")
+
+
+def refuse_url(path: str | os.PathLike[str]) -> None:
+    """Raises `ConfigError` where what is meant as a local path is a URL.
+
+    `Path` makes s3:/bucket of s3://bucket, and a folder of that name would be made here.
+    """
+    if found := _URL.match(os.fspath(path)):
+        url = f"{found[1]}://{os.fspath(path)[found.end() :]}"
+        raise ConfigError(
+            f"{url} is a URL, and only inputs may be URLs. Name a local path, and copy from there."
+        )
+
+
+def place_of(path: str | os.PathLike[str]) -> tuple[int, int] | str:
+    """What is equal for all names of one file: device and inode, or where it would be made."""
+    try:
+        info = Path(path).stat()
+    except OSError:
+        return os.path.realpath(path)
+    return info.st_dev, info.st_ino
+
+
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turns an `OSError` within into an `OutputError` that names `path`; a broken pipe passes."""
@@ -84,15 +109,16 @@ class AtomicFile:
     Bytes go to `.NAME.PID.tmp` beside it; `commit` syncs and renames. Its directory is made if it
     is missing. With `part` they go there instead, and `abort` leaves them, for a later run to
     append to the first `kept` of them. A link is followed; a pipe or device is written to as it is.
-    Every method raises `OutputError` where the system refuses.
+    Every method raises `OutputError` where the system refuses; a URL is a `ConfigError`.
     """
 
     def __init__(self, path: Path, part: Path | None = None, kept: int = 0) -> None:
+        refuse_url(path)
         self.path = path
         self.bytes = 0
         self._digest = hashlib.sha256()
         self._stays = part is not None
-        self._special = part is None and _is_special(path)
+        self._special = part is None and is_special(path)
         self._target = path if self._special else Path(os.path.realpath(path))
         self._temporary = part or self._target.with_name(_temporary_name(self._target.name))
         if self._special:
@@ -170,7 +196,7 @@ class AtomicFile:
         return WrittenFile(relative, records, self.bytes, self.sha256)
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Whether there is something at `path` that is neither a regular file nor a directory."""
     try:
         mode = path.stat().st_mode

@@ -10,6 +10,7 @@ import msgspec
 
 from lowbg.errors import ConfigError, OutputError
 from lowbg.jobs.drift.check import Change
+from lowbg.storage.files import refuse_url
 from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType, line
 
 
@@ -53,8 +54,9 @@ CHECK: Final[FileType[Check]] = FileType(
 def append(path: Path, check: Check) -> None:
     """Adds a check to the history, which is made if there is none; in one write.
 
-    Raises `OutputError` where the system refuses.
+    Raises `OutputError` where the system refuses, `ConfigError` for a URL.
     """
+    refuse_url(path)
     try:
         with path.open("ab") as file:
             file.write(CHECK.encode(check))

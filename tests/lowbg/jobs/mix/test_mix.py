@@ -412,7 +412,8 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             values = np.array([scores[t] for t in text.to_pylist()], np.float32)
             column = pa.array(values, mask=np.isnan(values))
             verdicts = np.zeros(len(values), np.int8)
-            decided = type("D", (), {"score": column, "verdicts": verdicts})
+            known = {"score": column, "verdicts": verdicts, "scored": ~np.isnan(values)}
+            decided = type("D", (), known)
             return type("J", (), {"decisions": decided, "second": None})
 
     for module in ("lowbg.jobs.mix.measure", "lowbg.jobs.mix.mix"):
