@@ -87,14 +87,15 @@ def calibrate_command(
     from lowbg.runs.engine import Engine
 
     by = KnownBy(how.human_before, how.label_field, how.label_human, how.stratum)
-    shards = find_shards(inputs, how.output, quiet=quiet).shards
+    found = find_shards(inputs, how.output, quiet=quiet)
+    shards = found.shards
     engine = Engine(replace(base, lm=None), extras)
     engine.prepare()
     engine.setup()
     reading, stdin = replace(config, policy=engine.policy), standard_input(shards)
     with progress_line(shards, quiet=quiet) as observer:
         known = read_known(shards, reading, by, engine, stdin, observer)
-    whole = not tell_broken(known.shards)
+    whole = not tell_broken(known.shards) and found.whole
     result = calibrate(known, engine, how.min_documents)
     joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)

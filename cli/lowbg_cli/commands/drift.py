@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -250,7 +250,8 @@ def _draw(
     inputs: Inputs, size: Size, config: RunConfig, workers: WorkerOptions, *, quiet: bool
 ) -> tuple[Sample, Engine]:
     """The sample, and what will judge it; says what could not be read."""
-    shards = find_shards(inputs, None, quiet=quiet).shards
+    found = find_shards(inputs, None, quiet=quiet)
+    shards = found.shards
     stdin = standard_input(shards)
 
     from lowbg.errors import InputError
@@ -262,6 +263,7 @@ def _draw(
     task = DrawTask(config, size.documents, size.seed, stdin)
     with progress_line(shards, quiet=quiet) as observer:
         drawn = draw(shards, task, Workers(used, executor), observer)
+    drawn = replace(drawn, all_there=found.whole)
     tell_broken(drawn.shards)
     if not drawn.complete and len(drawn) < size.documents:
         raise InputError(

@@ -61,7 +61,8 @@ def eval_command(
       lowbg eval labelled/dev --json figures.json
     """
     config = options.resolve()
-    shards = find_shards(inputs, None, quiet=quiet).shards
+    found = find_shards(inputs, None, quiet=quiet)
+    shards = found.shards
     files = {"--json": own.json, "--markdown": own.markdown, "--html": own.html}
     refuse_shared(files, on_stdout="the tables", inputs=shards)
 
@@ -76,7 +77,7 @@ def eval_command(
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
             terminal.warning(f"{counted(count, 'record')} left out: {what}")
-    if tell_broken(labelled.shards):
+    if tell_broken(labelled.shards) or not found.whole:
         terminal.warning("the metrics are of what was read, not of the whole input")
     labelled_scores = labelled.builder.build()
     results = evaluate(labelled_scores)
@@ -93,7 +94,7 @@ def eval_command(
     from lowbg_cli.figures import print_figures
 
     print_figures(results, sys.stdout)
-    return ExitCode.INCOMPLETE if labelled.cut else ExitCode.FINISHED
+    return ExitCode.INCOMPLETE if labelled.cut or not found.whole else ExitCode.FINISHED
 
 
 def _as_json(

@@ -107,7 +107,7 @@ def _into_directory(
         durability=directory.durability,
         retries=directory.retries,
         command=command_line(),
-        skipped=found.skipped,
+        left_out=found.left_out,
         changed=directory.changed or Changed.REFUSE,
         reserve=directory.reserve,
     )
@@ -152,6 +152,7 @@ def _into_stream(
         config=config,
         stdin=stdin,
         command=command_line(),
+        left_out=found.left_out,
         human=sys.stdout.buffer,
         ai=pipe.ai_to,
         quarantine=pipe.quarantine,

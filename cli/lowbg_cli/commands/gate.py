@@ -241,7 +241,7 @@ def _gather(
         from lowbg.jobs.gate.sampling import scan_sample
         from lowbg.jobs.gate.scan import GateJob, scan
 
-    job = GateJob(shards, config, count, executor, subject, found.skipped)
+    job = GateJob(shards, config, count, executor, subject, found.left_out)
     with if_interrupted("Nothing was judged."), progress_line(shards, quiet=quiet) as observer:
         if draw.sample is not None:
             return scan_sample(job, draw.sample, draw.seed or 0, observer)

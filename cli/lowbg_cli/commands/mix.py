@@ -106,7 +106,8 @@ def mix_command(
     hint = f"Go on with the same command and --resume; --overwrite starts {own.output} again."
     with if_interrupted(hint), progress_line(read, quiet=quiet) as observer:
         outcome = mix_shards(job, observer)
-    return _tell(outcome, mix, own.output, quiet=quiet)
+    told = _tell(outcome, mix, own.output, quiet=quiet)
+    return told if found.whole else ExitCode.INCOMPLETE
 
 
 def _check(mix: Mix, given: Given) -> None:

@@ -88,7 +88,7 @@ def _into_directory(
         durability=directory.durability,
         retries=directory.retries,
         command=command_line(),
-        skipped=found.skipped,
+        left_out=found.left_out,
         format=row_format,
     )
     return run_in_directory(
@@ -108,7 +108,7 @@ def _into_stream(inputs: Inputs, config: RunConfig, exit_rules: ExitRules) -> Ex
     found = find_shards(inputs, None, quiet=exit_rules.quiet)
     stdin = standard_input(found.shards)
     hint = "Rows on stdout are whole but not all. Run it again."
-    job = ScoreStreamJob(found.shards, config, stdin, command_line(), out=stdout)
+    job = ScoreStreamJob(found.shards, config, stdin, command_line(), found.left_out, out=stdout)
     with if_interrupted(hint), progress_line(found.shards, quiet=exit_rules.quiet) as observer:
         outcome = score_stream(job, observer)
     return exit_rules.end(outcome, None)

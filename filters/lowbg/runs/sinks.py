@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
+from lowbg.formats import codec_by_name
 from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import codec_of, output_name
@@ -200,7 +201,7 @@ class StreamOutputs(Outputs):
         self._human = StreamWriter(human)
         self._ai: JsonlWriter | None = None
         if ai is not None:
-            self._ai = JsonlWriter(ai, ai.parent, _codec_by_name(ai))
+            self._ai = JsonlWriter(ai, ai.parent, codec_by_name(ai.name))
         self._quarantine: QuarantineWriter | None = None
         if quarantine is not None:
             self._quarantine = QuarantineWriter(quarantine, quarantine.parent)
@@ -264,7 +265,3 @@ def _annotations(judged: Judged) -> Annotations:
         [decisions.score, verdicts, decisions.reasons_array()],
         names=["ai_score", "verdict", "reasons"],
     )
-
-
-def _codec_by_name(path: Path) -> str:
-    return {".zst": "zstd", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}.get(path.suffix, "none")
