@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lowbg.runs.inputs import Discovery, Shard
 
 STDIN = "-"
+STDOUT = Path("-")
 NO_EXTRAS = Extras()
 
 Quiet: TypeAlias = Annotated[bool, Setting("Nothing on stderr but errors.", flags="--quiet -q")]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import re
 import typing
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,6 +19,8 @@ from lowbg.errors import ConfigError
 from lowbg.settings import SIZE, Declared, allows, describe, is_list, is_table
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def parse_size(text: str | int) -> int:
@@ -52,10 +56,21 @@ def parse_share(text: str | Fraction) -> Fraction:
         raise typer.BadParameter(f"{text!r} is no share; write it like 0.5 or 1/3") from None
 
 
+def parse_output(text: str | Path) -> Path:
+    """Where something is written: a local path, or "-"."""
+    if _URL.match(os.fspath(text)):
+        raise typer.BadParameter(
+            f"{text} is a URL, and only local files are written; write it here and copy it there"
+        )
+    return Path(text)
+
+
 def parser_of(own: Declared) -> Callable[[str], Any] | None:
     """What reads one value; null where the parser of the command line knows the type."""
     if own.setting.unit == SIZE:
         return parse_size
+    if own.setting.written is not None:
+        return parse_output
     return {dt.date: parse_date, Fraction: parse_share}.get(own.kind)
 
 

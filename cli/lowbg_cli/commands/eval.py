@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import lowbg
 from lowbg.amounts import counted
 from lowbg.config import RunConfig, as_dict
-from lowbg.settings import setting
+from lowbg.settings import Written, setting
 from lowbg.storage.files import file_digest
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
@@ -34,10 +34,17 @@ class EvalOptions:
     """Where the labels are, and where the figures go beside stdout."""
 
     label_field: str = setting("Says human or ai (or 0 or 1).", "label", unit="FIELD")
-    json: Path | None = setting("Write all metrics as JSON.", None, unit="FILE")
-    markdown: Path | None = setting("Write all metrics as Markdown tables.", None, unit="FILE")
+    json: Path | None = setting(
+        "Write all metrics as JSON.", None, unit="FILE", written=Written.FILE
+    )
+    markdown: Path | None = setting(
+        "Write all metrics as Markdown tables.", None, unit="FILE", written=Written.FILE
+    )
     html: Path | None = setting(
-        "Write a page: tables, ROC curves, scores by label.", None, unit="FILE"
+        "Write a page: tables, ROC curves, scores by label.",
+        None,
+        unit="FILE",
+        written=Written.FILE,
     )
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from lowbg.config import GateGroup, Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
-from lowbg.settings import Heading, setting
+from lowbg.settings import Heading, Written, setting
 from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     STDIN,
+    STDOUT,
     ConfigOptions,
     Inputs,
     Quiet,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from lowbg.jobs.gate.evidence import Evidence
     from lowbg.jobs.gate.findings import GateResult
 
-STDOUT = "-"
-
 
 class Undecided(StrEnum):
     """What becomes of a gate that cannot be decided."""
@@ -54,10 +53,18 @@ class Renderings:
         "What a result is that the documents can't decide.", Undecided.FAIL, heading=Heading.OUTPUT
     )
     junit: Path | None = setting(
-        "Write JUnit XML; - is standard output.", None, unit="FILE", heading=Heading.OUTPUT
+        "Write JUnit XML; - is standard output.",
+        None,
+        unit="FILE",
+        heading=Heading.OUTPUT,
+        written=Written.FILE,
     )
     json: Path | None = setting(
-        "Write JSON; - is standard output.", None, unit="FILE", heading=Heading.OUTPUT
+        "Write JSON; - is standard output.",
+        None,
+        unit="FILE",
+        heading=Heading.OUTPUT,
+        written=Written.FILE,
     )
     github: bool | None = setting(
         "Annotations and step summary.",
@@ -70,10 +77,10 @@ class Renderings:
     def check(self) -> None:
         """Raises `ConfigError` where a file can't be made; before anything is read."""
         files = [path for path in (self.junit, self.json) if path is not None]
-        if len(files) == 2 and files[0] == files[1]:
+        if files == [STDOUT, STDOUT]:
             raise ConfigError(f"--junit and --json are both {files[0]}; name two files")
         for path in files:
-            if str(path) == STDOUT:
+            if path == STDOUT:
                 standard_output()
             elif path.is_dir() or not path.parent.is_dir():
                 what = "is a directory" if path.is_dir() else "its directory doesn't exist"
@@ -89,7 +96,7 @@ class Renderings:
             _write(self.json, render_json(result, policy))
         if self.junit is not None:
             _write(self.junit, render_junit(result, undecided_fails=fails))
-        data_on_stdout = STDOUT in (str(self.json), str(self.junit))
+        data_on_stdout = STDOUT in (self.json, self.junit)
         if not data_on_stdout:
             _print(_table(result))
         github = self.github
@@ -264,7 +271,7 @@ def _print(text: str) -> None:
 def _write(path: Path, data: bytes) -> None:
     from lowbg.storage.files import write_whole
 
-    if str(path) == STDOUT:
+    if path == STDOUT:
         standard_output().write(data)
     else:
         write_whole(path, data)

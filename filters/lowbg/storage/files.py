@@ -92,7 +92,7 @@ class AtomicFile:
         self.bytes = 0
         self._digest = hashlib.sha256()
         self._stays = part is not None
-        self._special = part is None and _is_special(path)
+        self._special = part is None and is_special(path)
         self._target = path if self._special else Path(os.path.realpath(path))
         self._temporary = part or self._target.with_name(_temporary_name(self._target.name))
         if self._special:
@@ -170,7 +170,20 @@ class AtomicFile:
         return WrittenFile(relative, records, self.bytes, self.sha256)
 
 
-def _is_special(path: Path) -> bool:
+def identity(file: str | os.PathLike[str] | int) -> tuple[int, int] | str:
+    """What tells a file, or an open descriptor, from any other: its device and inode.
+
+    Links, hard links and `/dev/fd/N` lead to the same one. A file that is not there yet has its
+    real path.
+    """
+    try:
+        info = os.fstat(file) if isinstance(file, int) else Path(file).stat()
+    except OSError:
+        return os.path.realpath(file) if not isinstance(file, int) else ""
+    return info.st_dev, info.st_ino
+
+
+def is_special(path: Path) -> bool:
     """Whether there is something at `path` that is neither a regular file nor a directory."""
     try:
         mode = path.stat().st_mode
