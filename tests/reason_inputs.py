@@ -1,4 +1,4 @@
-"""The inputs of `docs/reasons.md`, by name: what each file there holds."""
+"""The inputs of `docs/reasons.md`, by name: what each file or folder there holds."""
 
 from __future__ import annotations
 
@@ -109,3 +109,32 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "shards.tar.gz": _tar,
     "utf16.jsonl": lambda: OBJECTS[0].encode("utf-16"),
 }
+
+
+def _lines() -> bytes:
+    return "".join(f"{each}\n" for each in OBJECTS).encode()
+
+
+FOLDERS: dict[str, dict[str, bytes | str]] = {
+    "missing": {"b.jsonl": ".git/annex/objects/SHA256E-s9--0.jsonl"},
+    "twice": {"b.jsonl": "a.jsonl"},
+    "unknown": {"a.txt": b"Some text.\n"},
+    "backup": {"a.jsonl.bak": _lines()},
+    "packed": {"b.jsonl.lz4": b"\x04\x22\x4d\x18"},
+    "pointer": {"b.jsonl.dvc": b"outs:\n- md5: 0\n"},
+}
+"""What lies beside a shard `a.jsonl` in a folder: the content, or where a link leads."""
+
+
+def make(root: Path, name: str) -> None:
+    """Makes the input of this name below `root`."""
+    if name in MAKERS:
+        (root / name).write_bytes(MAKERS[name]())
+        return
+    (root / name).mkdir()
+    (root / name / "a.jsonl").write_bytes(_lines())
+    for file, content in FOLDERS[name].items():
+        if isinstance(content, bytes):
+            (root / name / file).write_bytes(content)
+        else:
+            (root / name / file).symlink_to(content)

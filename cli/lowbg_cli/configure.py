@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lowbg.runs.inputs import Discovery, Shard
 
 STDIN = "-"
+_FILES_NAMED = 5
+STDOUT = Path("-")
 NO_EXTRAS = Extras()
 
 Quiet: TypeAlias = Annotated[bool, Setting("Nothing on stderr but errors.", flags="--quiet -q")]
@@ -216,16 +218,26 @@ def find_shards(
 
 
 def tell_left_out(found: Discovery, *, quiet: bool) -> None:
-    """Says what lies among the shards and isn't read."""
+    """Says what lies among the shards and isn't read: why, where that may be data."""
+    from lowbg.storage.left_out import LeftOutKind
+
+    missing = [each for each in found.left_out if each.kind is LeftOutKind.BROKEN_LINK]
+    others = [each for each in found.left_out if each.kind.may_be_data and each not in missing]
+    for paths, speak in ((missing, terminal.error), ([] if quiet else others, terminal.warning)):
+        for each in paths[:_FILES_NAMED]:
+            speak(f"left out: {each.text}")
+        if len(paths) > _FILES_NAMED:
+            speak(f"left out: {counted(len(paths) - _FILES_NAMED, 'more file')}")
     if quiet:
         return
-    for paths, what in (
-        (found.skipped, f"{counted(len(found.skipped), 'other file')} left out"),
-        (found.metadata, "metadata left out"),
-        (found.excluded, f"{counted(len(found.excluded), 'file')} excluded"),
+    for kind, what in (
+        (LeftOutKind.OUTPUT, "outputs of lowbg left out"),
+        (LeftOutKind.METADATA, "metadata left out"),
+        (LeftOutKind.EXCLUDED, "excluded"),
     ):
-        if paths:
-            some = ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
+        names = [each.path for each in found.left_out if each.kind is kind]
+        if names:
+            some = ", ".join(names[:3]) + (f", … ({len(names):,})" if len(names) > 3 else "")
             terminal.say(f"{what}: {some}")
 
 

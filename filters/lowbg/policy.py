@@ -191,6 +191,15 @@ class Gate:
         least=0,
     )
 
+    max_left_out_files: int = setting(
+        "Fail where more files among the inputs may be data and aren't read.",
+        0,
+        key="gate.max_left_out_files",
+        unit="N",
+        heading=Heading.LIMITS,
+        least=0,
+    )
+
     def __post_init__(self) -> None:
         check_limits(self)
         if (GateGroup.SOURCE in self.max_ai_share_by) != (self.source_field is not None):

@@ -204,7 +204,7 @@ def test_a_wrong_text_field_is_explained(run: Run, tmp_path: Path) -> None:
 def test_dry_run_makes_nothing(run: Run, tmp_path: Path) -> None:
     for name, data in (("a.jsonl", b""), ("b.jsonl.gz", gzip.compress(b"{}\n"))):
         (tmp_path / name).write_bytes(data)
-    (tmp_path / "readme.txt").write_text("no shard", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("no shard", encoding="utf-8")
     before = sorted(tmp_path.iterdir())
     result = run("filter", tmp_path, "-o", tmp_path / "out", "--dry-run", "--target-fpr", "0.02")
     assert result.exit_code == 0
@@ -212,7 +212,7 @@ def test_dry_run_makes_nothing(run: Run, tmp_path: Path) -> None:
     shown = {tuple(row.split()[:2]) for row in result.stdout.splitlines() if row}
     assert {("policy.target_fpr", "0.02"), ("fields.text", "text"), ("2", "shards,")} <= shown
     assert "jsonl, gzip" in result.stdout
-    assert "1 other file left out" in result.stderr
+    assert f"left out: {tmp_path / 'notes.txt'}: ending '.txt'" in result.stderr
 
 
 @pytest.mark.parametrize("held", ["manifest.json", "mine.txt"])

@@ -185,16 +185,37 @@ def test_an_input_that_cannot_be_read_does_not_pass(run: Run, clean: Path, tmp_p
     assert run("gate", clean, *args, "--max-quarantined-share", "0.1").exit_code == 1
 
 
-def test_files_that_are_not_looked_at_are_told(run: Run, clean: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_looked_at_fail_the_gate(run: Run, clean: Path, tmp_path: Path) -> None:
     """Nothing says of a file with an unknown ending that it is clean; a quiet run says so, too."""
     write(clean / "ai.jsonl.lz4", ai_documents())
+    (clean / "README.md").write_text("A data set", encoding="utf-8")
     to = tmp_path / "gate.json"
     by_data = run("gate", clean, "--max-ai-share", "0.2", "-q", "--json", to)
-    assert json.loads(to.read_bytes())["left_out"] == [str(clean / "ai.jsonl.lz4")]
+    readme, unknown = sorted(json.loads(to.read_bytes())["left_out"], key=lambda each: each["path"])
+    assert (unknown["path"], unknown["kind"]) == (str(clean / "ai.jsonl.lz4"), "ending")
+    assert "decompress it on its way: lz4 -dc" in unknown["reason"]
+    assert readme["kind"] == "metadata"
     assert run("filter", clean, "-o", tmp_path / "out", "-q").exit_code == 0
     for result in (by_data, run("gate", tmp_path / "out", "--max-ai-share", "0.2", "-q")):
-        assert result.exit_code == 0
-        assert "scored, 1 other file left out" in " ".join(result.stdout.split())
+        assert result.exit_code == 1
+        assert "scored, 1 file left out" in " ".join(result.stdout.split())
+        assert "FAIL max_left_out_files 1 at most 0" in " ".join(result.stdout.split())
+        assert "ai.jsonl.lz4: ending '.lz4'" in " ".join(result.stdout.split())
+    allowed = ("gate", clean, "--max-ai-share", "0.2", "-q")
+    assert run(*allowed, "--max-left-out-files", "1").exit_code == 0
+    assert run(*allowed, "--exclude", "*.lz4").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["filter", "score"])
+def test_a_run_whose_inputs_are_not_all_there_is_incomplete(
+    command: str, run: Run, clean: Path, tmp_path: Path
+) -> None:
+    (clean / "z.jsonl").symlink_to(".git/annex/objects/absent")
+    ended = run(command, clean, "-o", tmp_path / "out")
+    assert ended.exit_code == 3
+    assert "z.jsonl: a broken link to .git/annex/objects/absent: the data" in ended.stderr
+    (clean / "z.jsonl").unlink()
+    assert run(command, clean, "-o", tmp_path / "out", "--overwrite", "-q").exit_code == 0
 
 
 def test_github_gets_annotations_and_a_summary(

@@ -70,9 +70,9 @@ def test_what_is_left_out_or_in_the_way_is_told(
     folder, out = tmp_path / "folder", tmp_path / "mix"
     folder.mkdir()
     human.rename(folder / human.name)
-    (folder / "notes.txt").touch()
+    (folder / "notes.txt").write_text("notes", encoding="utf-8")
     args = ("mix", "--human", folder, "--synthetic", synthetic, "-o", out)
-    assert f"1 other file left out: {folder / 'notes.txt'}\n" in run(*args).stderr
+    assert f"left out: {folder / 'notes.txt'}: ending '.txt' is of no" in run(*args).stderr
     refused = run(*args).stderr
     assert "Use --resume to go on with it, --overwrite to replace it" in refused
     weightless = run(*args, "--overwrite", "--token-field", "n").stderr

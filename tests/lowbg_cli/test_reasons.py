@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.pages import DOCS, read
-from tests.reason_inputs import MAKERS
+from tests.reason_inputs import FOLDERS, MAKERS, make
 from typer.testing import Result
 
 ROW = re.compile(r"^\| (?P<input>.+?) \| `lowbg (?P<command>[^`]+)` \| (?P<rest>.+) \|$", re.M)
@@ -36,9 +36,9 @@ ROWS = [_row(found) for found in ROW.finditer(read(DOCS / "reasons.md"))]
 
 def test_every_row_was_parsed_and_every_input_is_of_a_row() -> None:
     lines = [line for line in read(DOCS / "reasons.md").splitlines() if line.startswith("| ")]
-    assert len(ROWS) == len(lines) - 1
-    named = {word for row in ROWS for word in shlex.split(row.command)}
-    assert set(MAKERS) <= named
+    assert len(ROWS) == len([line for line in lines if not line.startswith("| input |")])
+    named = {word.partition("/")[0] for row in ROWS for word in shlex.split(row.command)}
+    assert {*MAKERS, *FOLDERS} <= named
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.command)
@@ -48,8 +48,8 @@ def test_a_row_is_what_happens(
     monkeypatch.chdir(tmp_path)
     command, _, stdin = row.command.partition(" < ")
     words = shlex.split(command)
-    for name in {*words, stdin} & set(MAKERS):
-        (tmp_path / name).write_bytes(MAKERS[name]())
+    for name in {word.partition("/")[0] for word in (*words, stdin)} & {*MAKERS, *FOLDERS}:
+        make(tmp_path, name)
 
     ended = run(*words, stdin=Path(stdin).read_bytes() if stdin else b"")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import lowbg
 from lowbg.amounts import counted
-from lowbg.settings import ABOVE_ZERO, setting
+from lowbg.settings import ABOVE_ZERO, Written, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -32,7 +32,9 @@ CONFIG = ("file", "fields.text", "fields.language", "fields.date", "extras.lm")
 class CalibrateOptions:
     """Which documents are known to be human, and at which rate of them."""
 
-    output: Path = setting("The policy file (TOML).", flags="--output -o", unit="FILE")
+    output: Path = setting(
+        "The policy file (TOML).", flags="--output -o", unit="FILE", written=Written.UPDATED
+    )
     target_fpr: float | None = setting(
         "Share of human documents that may be called AI.",
         None,
@@ -87,14 +89,15 @@ def calibrate_command(
     from lowbg.runs.engine import Engine
 
     by = KnownBy(how.human_before, how.label_field, how.label_human, how.stratum)
-    shards = find_shards(inputs, how.output, quiet=quiet).shards
+    found = find_shards(inputs, how.output, quiet=quiet)
+    shards = found.shards
     engine = Engine(replace(base, lm=None), extras)
     engine.prepare()
     engine.setup()
     reading, stdin = replace(config, policy=engine.policy), standard_input(shards)
     with progress_line(shards, quiet=quiet) as observer:
         known = read_known(shards, reading, by, engine, stdin, observer)
-    whole = not tell_broken(known.shards)
+    whole = not tell_broken(known.shards) and found.whole
     result = calibrate(known, engine, how.min_documents)
     joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import lowbg
 from lowbg.amounts import counted
 from lowbg.config import RunConfig, as_dict
-from lowbg.settings import setting
+from lowbg.settings import Written, setting
 from lowbg.storage.files import file_digest
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
 from lowbg_cli.outcome import tell_broken
-from lowbg_cli.outputs import refuse_shared
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -35,10 +34,17 @@ class EvalOptions:
     """Where the labels are, and where the figures go beside stdout."""
 
     label_field: str = setting("Says human or ai (or 0 or 1).", "label", unit="FIELD")
-    json: Path | None = setting("Write all metrics as JSON.", None, unit="FILE")
-    markdown: Path | None = setting("Write all metrics as Markdown tables.", None, unit="FILE")
+    json: Path | None = setting(
+        "Write all metrics as JSON.", None, unit="FILE", written=Written.FILE
+    )
+    markdown: Path | None = setting(
+        "Write all metrics as Markdown tables.", None, unit="FILE", written=Written.FILE
+    )
     html: Path | None = setting(
-        "Write a page: tables, ROC curves, scores by label.", None, unit="FILE"
+        "Write a page: tables, ROC curves, scores by label.",
+        None,
+        unit="FILE",
+        written=Written.FILE,
     )
 
 
@@ -61,10 +67,8 @@ def eval_command(
       lowbg eval labelled/dev --json figures.json
     """
     config = options.resolve()
-    shards = find_shards(inputs, None, quiet=quiet).shards
-    files = {"--json": own.json, "--markdown": own.markdown, "--html": own.html}
-    refuse_shared(files, on_stdout="the tables", inputs=shards)
-
+    found = find_shards(inputs, None, quiet=quiet)
+    shards = found.shards
     from lowbg.jobs.eval.evaluate import as_markdown, evaluate
     from lowbg.jobs.eval.labelled import judge_labelled
     from lowbg.runs.engine import Engine
@@ -76,7 +80,7 @@ def eval_command(
     for count, what in ((labelled.unlabelled, "has no label"), (labelled.unread, "can't be read")):
         if count:
             terminal.warning(f"{counted(count, 'record')} left out: {what}")
-    if tell_broken(labelled.shards):
+    if tell_broken(labelled.shards) or not found.whole:
         terminal.warning("the metrics are of what was read, not of the whole input")
     labelled_scores = labelled.builder.build()
     results = evaluate(labelled_scores)
@@ -93,7 +97,7 @@ def eval_command(
     from lowbg_cli.figures import print_figures
 
     print_figures(results, sys.stdout)
-    return ExitCode.INCOMPLETE if labelled.cut else ExitCode.FINISHED
+    return ExitCode.INCOMPLETE if labelled.cut or not found.whole else ExitCode.FINISHED
 
 
 def _as_json(

@@ -30,6 +30,9 @@ DEFAULT = "jsonl"
 
 CODEC_ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
 
+OTHER_CODEC_ENDINGS = {".gzip": "gzip", ".zstd": "zstd", ".bzip2": "bz2"}
+"""Endings that others give such files."""
+
 _SHARED = ("base", "blocks", "columns", "foreign", "naming", "quarantine", "rows", "texts", "views")
 
 
@@ -84,8 +87,18 @@ def endings() -> tuple[str, ...]:
         ending + codec
         for each in available()
         for ending in each.endings
-        for codec in ("", *(CODEC_ENDINGS.values() if each.wrapped else ()))
+        for codec in ("", *(_codec_endings() if each.wrapped else ()))
     )
+
+
+def _codec_endings() -> tuple[str, ...]:
+    return (*CODEC_ENDINGS.values(), *OTHER_CODEC_ENDINGS)
+
+
+def codec_by_name(name: str) -> str:
+    """The codec that a file of this name says that it is compressed with."""
+    known = {ending: codec for codec, ending in CODEC_ENDINGS.items()} | OTHER_CODEC_ENDINGS
+    return known.get(os.path.splitext(name)[1].lower(), "none")  # noqa: PTH122
 
 
 def has_known_ending(name: str) -> bool:
@@ -109,7 +122,7 @@ def described_endings() -> str:
         [f"*{e}" for each in reversed(available()) if each.wrapped is kind for e in each.endings]
         for kind in (True, False)
     )
-    codecs = ", ".join(CODEC_ENDINGS.values())
+    codecs = ", ".join(_codec_endings())
     return f"{', '.join(wrapped)}, plain or {codecs}, and {', '.join(bare)}"
 
 
@@ -164,6 +177,19 @@ def _refuse_foreign(source: Opened, *, records: bool) -> None:
         has_name = source.raw.seekable() and source.name != "stdin"
         told = kind.told(source.name, source.content.codec, has_name=has_name)
         raise FormatError(f"{source.name}: {told}")
+
+
+def holds(path: str) -> str | None:
+    """What records a file holds, by its content alone, as messages call it; null: none, or any
+    text. Raises what `recognise` does."""
+    source = _opened(path, path)
+    try:
+        found = recognise(source)
+        if found.name != DEFAULT or source.content.peek(SNIFF_BYTES).lstrip()[:1] == b"{":
+            return found.title
+        return None
+    finally:
+        source.close()
 
 
 def recognise_file(path: str | os.PathLike[str]) -> tuple[Format, str]:
@@ -228,7 +254,7 @@ def _by_name(name: str) -> Format | None:
 
 def without_codec(name: str) -> str:
     """A file's name without the ending of its codec."""
-    for ending in CODEC_ENDINGS.values():
+    for ending in _codec_endings():
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name

@@ -52,7 +52,7 @@ _UNPACK: Final = {"gzip": "gzip -dc", "zstd": "zstd -dc", "bz2": "bzip2 -dc", "x
 
 def _target(name: str) -> str:
     """What to call the JSONL: never as the file itself, which a shell would empty first."""
-    stem = re.sub(r"\.(gz|zst|bz2|xz)$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(gz|gzip|zst|zstd|bz2|bzip2|xz)$", "", name, flags=re.IGNORECASE)
     stem, _, ending = stem.rpartition(".") if "." in stem.rpartition("/")[2] else (stem, "", "")
     return f"{stem}.lines.jsonl" if ending.lower() == "jsonl" else f"{stem}.jsonl"
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from lowbg.errors import ProblemKind
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
+from lowbg.storage.left_out import LeftOut, LeftOutKind
 from lowbg.storage.typed import Closed, Count, Interval, Open, Seconds, Share
 
 _NOTES_SHOWN = 3
@@ -131,7 +132,8 @@ class RunInfo(Open, frozen=True):
     """What the report says of the run itself.
 
     `started` and `finished` are UTC in ISO 8601; `configuration` and `policy` are plain JSON
-    values; `models` and `scorers` map names to SHA-256 and versions. `records` and `text_bytes` are
+    values; `skipped` lay among the inputs and wasn't read (older versions give no reasons);
+    `models` and `scorers` map names to SHA-256 and versions. `records` and `text_bytes` are
     what the run dealt with itself, and not what an earlier one had done; a report that has runs of
     older versions doesn't say it of them.
     """
@@ -149,6 +151,16 @@ class RunInfo(Open, frozen=True):
     models: dict[str, str]
     scorers: dict[str, Count]
     machine: dict[str, str] = msgspec.field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[LeftOut | str, ...] = ()
     records: Count | UnsetType = UNSET
     text_bytes: Count | UnsetType = UNSET
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What wasn't read; a reason that an older version didn't give is that of what it left."""
+        return tuple(
+            LeftOut(each, LeftOutKind.ENDING, "no reason is given")
+            if isinstance(each, str)
+            else each
+            for each in self.skipped
+        )

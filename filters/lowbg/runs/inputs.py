@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from lowbg.amounts import counted
 from lowbg.errors import ConfigError
 from lowbg.formats import described_endings, has_known_ending
+from lowbg.runs import left_out
+from lowbg.storage.left_out import LeftOut, all_there, broken_link
 from lowbg.storage.typed import Closed
 
 STDIN = "-"
@@ -30,10 +32,6 @@ _NO_DATA = ("quarantine", "report.json", "manifest.json")
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """What Hive calls the directory of records whose value is null."""
-
-_METADATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json"})
-_DATASET_INFO = "dataset_info.json"
-_DATASET_STATE = "state.json"
 
 _MAGIC = frozenset("*?[")
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/\d+")
@@ -99,16 +97,15 @@ class InputState(Closed, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The shards to read, in order, and what lay among them and is not read.
-
-    `skipped` may be data for all we know; `metadata` describes data sets, or is what a job left of
-    its own; `excluded` is what the caller asked to leave out.
-    """
+    """The shards to read, in order, and what lay among them and is not read."""
 
     shards: tuple[Shard, ...]
-    skipped: tuple[str, ...]
-    metadata: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything that was found is there."""
+        return all_there(self.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +128,7 @@ class _Input:
 
     label: str
     shards: list[Shard] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    metadata: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     root: str = ""
 
 
@@ -153,75 +149,53 @@ def survey(
     An input is a file, a directory (walked, hidden files left out, files with a format's ending
     taken), a glob (`**` too), "-" or an fsspec URL; a path that exists is never a glob. Of an
     output directory of lowbg, reports and quarantine are left out; so is what describes a data set,
-    and what a job left of its own (see `_is_metadata`). What `exclude` names is left out: a glob
-    without a slash stands for any part of a shard's name, one with a slash for its beginning. A
-    file that is named twice is one shard. Where names of different inputs collide, those inputs'
+    and what a job left of its own (see `left_out.is_metadata`). What `exclude` names is left out: a
+    glob without a slash stands for any part of a shard's name, one with a slash for its beginning.
+    A file that is named twice is one shard, and so is one with a second link to it. Where names of
+    different inputs collide, those inputs'
     names get the input directory's name in front. What a shell's <(…) stands for is named by its
     place among such inputs: pipe-1, pipe-2.
 
     Raises `ConfigError` when an input is missing or cannot be listed, when there are no shards,
     when names still collide, and when an input is the output directory or lies inside it. An
-    output directory inside an input is left out, and reported as skipped. With `may_be_empty`
+    output directory inside an input is left out, and said to be. With `may_be_empty`
     a directory without shards, and a glob in a directory that there is, stand for nothing.
     """
     root = None if output is None else _real(output)
     found = [_expand(given, root, may_be_empty=may_be_empty) for given in inputs]
-    excluded = [path for each in found for path in _exclude(each, exclude)]
+    for each in found:
+        _exclude(each, exclude)
     for shard in (shard for each in found for shard in each.shards):
         _check_shard_outside(shard, root)
     _drop_repeated(found)
     _name_descriptors(found)
     _disambiguate(found)
     shards = tuple(shard for each in found for shard in each.shards)
-    skipped = tuple(dict.fromkeys(path for each in found for path in each.skipped))
-    metadata = tuple(dict.fromkeys(path for each in found for path in each.metadata))
+    others = tuple({each.path: each for one in found for each in one.left_out}.values())
     if not shards and not may_be_empty:
-        left_out = [*excluded, *skipped, *metadata]
-        others = f" ({len(left_out)} other files, such as {left_out[0]})" if left_out else ""
+        told = (
+            f" ({counted(len(others), 'other file')}, such as {others[0].text})" if others else ""
+        )
         named = ", ".join(i if isinstance(i, str) else i.label for i in inputs) or "no inputs"
         raise ConfigError(
-            f"no shards in {named}{others}; a directory is searched for {described_endings()}"
+            f"no shards in {named}{told}; a directory is searched for {described_endings()}"
         )
-    return Discovery(shards, skipped, metadata, tuple(dict.fromkeys(excluded)))
+    return Discovery(shards, others)
 
 
-def _exclude(found: _Input, patterns: Sequence[str]) -> Iterator[str]:
-    """Takes out what the patterns name; the paths of that."""
+def _exclude(found: _Input, patterns: Sequence[str]) -> None:
+    """Takes out what the patterns name."""
     if not patterns:
         return
-    for shard in found.shards:
-        if fits(shard.name, patterns):
-            yield shard.path
-    found.shards = [shard for shard in found.shards if not fits(shard.name, patterns)]
-    for paths in (found.skipped, found.metadata):
-        out = [p for p in paths if fits(p.removeprefix(found.root).strip("/"), patterns)]
-        yield from out
-        paths[:] = [path for path in paths if path not in out]
-
-
-def fits(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a relative POSIX path, or a directory above it, is one that a glob names.
-
-    A glob without a slash is for any part of the path; in one with a slash `*` takes slashes too.
-    """
-    parts = name.split("/")
-    above = ["/".join(parts[:i]) for i in range(1, len(parts) + 1)]
-    return any(
-        fnmatch.fnmatchcase(path, pattern.strip("/"))
-        for pattern in patterns
-        for path in (above if "/" in pattern.strip("/") else parts)
-    )
-
-
-def _is_metadata(name: str, beside: Collection[str]) -> bool:
-    """Whether a file or directory of this name, among these others, holds no records of a data set.
-
-    Hugging Face describes a data set in `dataset_info.json` and `state.json`; what begins with an
-    underscore is Hadoop's, Spark's or Delta's own, but for a partition (`_day=1`).
-    """
-    if name.startswith("_"):
-        return "=" not in name
-    return name in _METADATA or (name == _DATASET_STATE and _DATASET_INFO in beside)
+    out = [shard for shard in found.shards if left_out.fits(shard.name, patterns)]
+    found.shards = [shard for shard in found.shards if shard not in out]
+    found.left_out = [
+        left_out.excluded(each.path)
+        if left_out.fits(each.path.removeprefix(found.root).strip("/"), patterns)
+        else each
+        for each in found.left_out
+    ]
+    found.left_out += [left_out.excluded(shard.path) for shard in out]
 
 
 def safe_name(name: str) -> str:
@@ -298,10 +272,7 @@ def _expand_path(path: Path, output: Path | None) -> _Input:
         return _Input(path.absolute().parent.name, [_shard(path, path.name, size)])
     found = _Input(_real(path).name, root=str(path))
     for file in _walk(path, output, found):
-        if has_known_ending(file.name):
-            found.shards.append(_shard(file, file.relative_to(path).as_posix(), _size(file)))
-        else:
-            found.skipped.append(str(file))
+        found.shards.append(_shard(file, file.relative_to(path).as_posix(), _size(file)))
     found.shards.sort(key=_order)
     return found
 
@@ -313,18 +284,23 @@ def _expand_glob(given: str, output: Path | None, *, may_be_empty: bool) -> _Inp
     for match in sorted(glob.glob(given, recursive=True)):  # noqa: PTH207 (keeps the spelling)
         path = Path(match)
         _check_outside(path, output)
-        files.extend(_walk(path, output, found) if path.is_dir() else [path])
-    files = [file for file in dict.fromkeys(files) if file.exists()]
-    if not files:
+        if path.is_dir():
+            files.extend(_walk(path, output, found))
+        elif path.exists():
+            files.append(path)
+        else:
+            found.left_out.append(left_out.looked_at(path))
+    files = list(dict.fromkeys(files))
+    if not files and not found.left_out:
         if may_be_empty and base.is_dir():
             return found
         raise ConfigError(f"{given}: nothing matches")
     # `data/*` also matches a README; `data/part-*` may well match files without any ending.
     files = _without_metadata(files, found)
-    known = [file for file in files if has_known_ending(file.name)]
-    taken = known or files
-    left_out = set(files).difference(taken)
-    found.skipped.extend(str(file) for file in files if file in left_out)
+    known = {file for file in files if has_known_ending(file.name)}
+    names = {file.name for file in files}
+    taken = [file for file in files if file in known] if known else files
+    found.left_out += (left_out.looked_at(f, names) for f in files if known and f not in known)
     for file in taken:
         found.shards.append(_shard(file, os.path.relpath(file, base), _size(file)))
     found.shards.sort(key=_order)
@@ -336,10 +312,10 @@ def _without_metadata(files: Sequence[Path], found: _Input) -> list[Path]:
     by_folder: dict[Path, set[str]] = {}
     for file in files:
         by_folder.setdefault(file.parent, set()).add(file.name)
-    data = [file for file in files if not _is_metadata(file.name, by_folder[file.parent])]
+    data = [file for file in files if not left_out.is_metadata(file.name, by_folder[file.parent])]
     if not data:
         return list(files)
-    found.metadata.extend(str(file) for file in files if file not in set(data))
+    found.left_out += (left_out.metadata(str(file)) for file in files if file not in set(data))
     return data
 
 
@@ -354,7 +330,7 @@ def _literal_base(pattern: str) -> Path:
 
 
 def _walk(root: Path, output: Path | None, found: _Input) -> Iterator[Path]:
-    """Every regular file below `root` that is not hidden; each directory is entered once.
+    """Every shard below `root` that is not hidden; each directory is entered once.
 
     What else there is goes into what `found` says was left out.
     """
@@ -363,7 +339,7 @@ def _walk(root: Path, output: Path | None, found: _Input) -> Iterator[Path]:
         raise ConfigError(f"{error.filename}: cannot be listed ({error.strerror})") from error
 
     start = root.stat()
-    seen = {(start.st_dev, start.st_ino)}
+    seen = {(start.st_dev, start.st_ino): str(root)}
     # os.walk follows links for ever; the directories' identities end a loop.
     for directory, names, files in os.walk(root, onerror=refuse, followlinks=True):
         here = Path(directory)
@@ -373,27 +349,33 @@ def _walk(root: Path, output: Path | None, found: _Input) -> Iterator[Path]:
             child = here / name
             info = child.stat()
             identity = (info.st_dev, info.st_ino)
-            if name.startswith(".") or identity in seen:
+            if name.startswith("."):
+                continue
+            shown = f"{child}{os.sep}"
+            if identity in seen:
+                found.left_out.append(left_out.same_file(shown, seen[identity]))
                 continue
             if name in no_data or (output is not None and _real(child) == output):
-                found.skipped.append(f"{child}{os.sep}")
+                found.left_out.append(left_out.written(shown))
                 continue
-            if _is_metadata(name, names):
-                found.metadata.append(f"{child}{os.sep}")
+            if left_out.is_metadata(name, names):
+                found.left_out.append(left_out.metadata(shown))
                 continue
-            seen.add(identity)
+            seen[identity] = shown
             kept.append(name)
         names[:] = kept
         for name in sorted(files):
             file = here / name
             if name.startswith("."):
                 continue
-            if _is_metadata(name, files):
-                found.metadata.append(str(file))
-            elif file.is_file() and name not in no_data:
+            if left_out.is_metadata(name, files):
+                found.left_out.append(left_out.metadata(str(file)))
+            elif name in no_data:
+                found.left_out.append(left_out.written(str(file)))
+            elif has_known_ending(name) and file.is_file():
                 yield file
             else:  # A pipe would block, a broken link would fail.
-                found.skipped.append(str(file))
+                found.left_out.append(left_out.looked_at(file, files))
 
 
 def _real(path: Path) -> Path:
@@ -406,7 +388,8 @@ def _size(path: Path) -> int:
     try:
         info = path.stat()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        why = broken_link(path) or f"cannot be read ({error.strerror})"
+        raise ConfigError(f"{path}: {why}") from error
     return info.st_size if stat.S_ISREG(info.st_mode) else 0
 
 
@@ -459,10 +442,8 @@ def _list_url(url: str, system: Any, root: str) -> _Input:
     metadata = _metadata_of({names[file] for file in shown})
     if base != root and metadata.issuperset(names[file] for file in shown):
         metadata = set()  # As for local paths: a glob that matches nothing else means it.
-    found.metadata.extend(system.unstrip_protocol(f) for f in shown if names[f] in metadata)
-    shown = [file for file in shown if names[file] not in metadata]
     wanted = _without_reports(names.values())
-    data = [file for file in shown if names[file] in wanted]
+    data = [f for f in shown if names[f] in wanted and names[f] not in metadata]
     known = [file for file in data if has_known_ending(file)]
     # As for local paths: a glob may match files without a known ending, a directory may not.
     taken = set(known if known or base == root else data)
@@ -472,9 +453,18 @@ def _list_url(url: str, system: Any, root: str) -> _Input:
             size = int(listed[file].get("size") or 0)
             found.shards.append(Shard(address, safe_name(names[file]), size))
         else:
-            found.skipped.append(address)
+            found.left_out.append(_of_url(address, names[file], metadata, wanted))
     found.shards.sort(key=_order)
     return found
+
+
+def _of_url(address: str, name: str, metadata: Set[str], wanted: Set[str]) -> LeftOut:
+    """Why a file at a URL isn't read; it isn't opened to find out."""
+    if name in metadata:
+        return left_out.metadata(address)
+    if name not in wanted:
+        return left_out.written(address)
+    return left_out.by_name(address) or left_out.by_ending(address)
 
 
 def _metadata_of(names: Collection[str]) -> set[str]:
@@ -483,8 +473,10 @@ def _metadata_of(names: Collection[str]) -> set[str]:
     for name in names:
         *above, own = name.split("/")
         folder = "/".join([*above, ""])
-        beside = [_DATASET_INFO] if f"{folder}{_DATASET_INFO}" in names else []
-        if any(_is_metadata(part, ()) for part in above) or _is_metadata(own, beside):
+        beside = [left_out.DATASET_INFO] if f"{folder}{left_out.DATASET_INFO}" in names else []
+        if any(left_out.is_metadata(part, ()) for part in above) or (
+            left_out.is_metadata(own, beside)
+        ):
             found.add(name)
     return found
 
@@ -499,17 +491,34 @@ def _without_reports(names: Iterable[str]) -> set[str]:
 
 
 def _drop_repeated(found: Iterable[_Input]) -> None:
-    """Leaves each file where it was named first: two spellings or a link are the same file."""
-    seen: set[str] = set()
+    """Leaves each file where it was named first: two spellings or links are the same file.
+
+    A second link, unlike the same path spelled otherwise, is said to be left out.
+    """
+    first: dict[str | tuple[int, int], str] = {}
     for each in found:
         kept = []
         for shard in each.shards:
-            local = "://" not in shard.path and shard.path != STDIN
-            identity = str(_real(Path(shard.path))) if local else shard.path
-            if identity not in seen:
-                seen.add(identity)
+            identity = _identity(shard.path)
+            before = first.get(identity)
+            if before is None:
+                first[identity] = shard.path
                 kept.append(shard)
+            elif Path(os.path.abspath(before)) != Path(os.path.abspath(shard.path)):  # noqa: PTH100
+                each.left_out.append(left_out.same_file(shard.path, before))
         each.shards = kept
+
+
+def _identity(path: str) -> str | tuple[int, int]:
+    """What the names of one file have in common."""
+    if "://" in path or path == STDIN:
+        return path
+    try:
+        info = Path(path).stat()
+    except OSError:
+        return str(_real(Path(path)))
+    # Some network file systems number nothing.
+    return (info.st_dev, info.st_ino) if info.st_ino else str(_real(Path(path)))
 
 
 def _name_descriptors(found: Iterable[_Input]) -> None:

@@ -11,6 +11,7 @@ from lowbg.report import Report
 from lowbg.report.results import ShardResult
 from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import Workers
+from lowbg.storage.left_out import LeftOut, all_there
 
 if TYPE_CHECKING:
     from lowbg.jobs.reserve import Reserved
@@ -21,8 +22,8 @@ class Job:
     """What one run is to do: `shards` into the directory `output`.
 
     `workers` processes are used where there is more than one shard; `retries` is how often a shard
-    that fails is tried again; `command` is the command line for the report; `skipped` names files
-    that discovery passed over. `changed` is what an incremental run does about inputs that are
+    that fails is tried again; `command` is the command line for the report; `left_out` lay among
+    the inputs and isn't read. `changed` is what an incremental run does about inputs that are
     others than when they were processed.
     """
 
@@ -35,8 +36,13 @@ class Job:
     durability: Durability = field(default_factory=Durability)
     retries: int = 0
     command: str = ""
-    skipped: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     changed: Changed = Changed.REFUSE
+
+    @property
+    def all_there(self) -> bool:
+        """Whether every input that was found has its data."""
+        return all_there(self.left_out)
 
     @property
     def crew(self) -> Workers:
@@ -55,7 +61,12 @@ class StreamJob:
     config: RunConfig
     stdin: BinaryIO | None = None
     command: str = ""
-    skipped: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def all_there(self) -> bool:
+        """Whether every input that was found has its data."""
+        return all_there(self.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,8 @@ class Outcome:
 
     `resumed` of them an earlier run had finished; `notes` is what there is to say of that. Of an
     incremental run `shards` are those that are new, and `resumed` counts the others.
-    `reserved`: what was added to the reserve, where there is one.
+    `reserved`: what was added to the reserve, where there is one. `all_there` is false where the
+    data of an input isn't.
     """
 
     report: Report
@@ -72,11 +84,12 @@ class Outcome:
     resumed: int = 0
     notes: tuple[str, ...] = ()
     reserved: Reserved | None = None
+    all_there: bool = True
 
     @property
     def complete(self) -> bool:
-        """Whether every input was read to its end and every output written."""
-        return all(shard.complete for shard in self.shards)
+        """Whether every input was there and read to its end, and every output written."""
+        return self.all_there and all(shard.complete for shard in self.shards)
 
     @property
     def quarantined(self) -> int:

@@ -124,7 +124,9 @@ class DirectoryRun:
         job, earlier = self._job, self._earlier
         if earlier.nothing_new:
             report = read_json(job.output / "report.json")
-            return Outcome(report, (), len(earlier.reported or ()), earlier.notes)
+            return Outcome(
+                report, (), len(earlier.reported or ()), earlier.notes, all_there=job.all_there
+            )
         shards = [self._results[shard.name] for shard in job.shards]
         info = self._clock.info(job, self.engine, job.crew.settled(self.waiting))
         whole = [*shards, *earlier.vanished]
@@ -140,10 +142,12 @@ class DirectoryRun:
             notes = (*notes, f"the LM changed no verdict: {silent}")
         if earlier.reported is None:
             notes = (*notes, *notes_of(shards))
-            return Outcome(report, tuple(shards), len(earlier.finished), notes)
+            return Outcome(
+                report, tuple(shards), len(earlier.finished), notes, all_there=job.all_there
+            )
         new = tuple(shard for shard in shards if shard.shard not in earlier.reported)
         notes = (*notes, *notes_of(new))
-        return Outcome(report, new, len(earlier.reported), notes)
+        return Outcome(report, new, len(earlier.reported), notes, all_there=job.all_there)
 
 
 def _finished(result: ShardResult) -> Progress:
@@ -184,7 +188,8 @@ class StreamRun(ShardTask):
     def outcome(self, results: Sequence[ShardResult]) -> Outcome:
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
-        return Outcome(collect(info, results, self._engine.columns.bins), tuple(results))
+        report = collect(info, results, self._engine.columns.bins)
+        return Outcome(report, tuple(results), all_there=self._job.all_there)
 
 
 class RunClock:
@@ -220,5 +225,5 @@ class RunClock:
                 "processor": platform.machine(),
                 "cores": str(available_cores()),
             },
-            skipped=job.skipped,
+            skipped=job.left_out,
         )

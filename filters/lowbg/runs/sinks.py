@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
+from lowbg.formats import codec_by_name
 from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import codec_of, output_name
@@ -23,7 +24,7 @@ from lowbg.records import Batch, Payload, Rejected
 from lowbg.runs.checkpoints import Checkpoint, Journal
 from lowbg.runs.engine import Judged
 from lowbg.runs.routing import Route, masks, routes
-from lowbg.storage.files import Part, PartState, WrittenFile
+from lowbg.storage.files import Part, PartState, WrittenFile, identity
 
 QUARANTINE: Final = "quarantine"
 
@@ -199,8 +200,13 @@ class StreamOutputs(Outputs):
         self._config = config
         self._human = StreamWriter(human)
         self._ai: JsonlWriter | None = None
-        if ai is not None:
-            self._ai = JsonlWriter(ai, ai.parent, _codec_by_name(ai))
+        self._together = ai is not None and shares_file(human, ai)
+        if ai is not None and self._together and codec_by_name(ai.name) != "none":
+            raise ConfigError(
+                f"{ai} is where the human lines go, which are not compressed; name another file"
+            )
+        if ai is not None and not self._together:
+            self._ai = JsonlWriter(ai, ai.parent, codec_by_name(ai.name))
         self._quarantine: QuarantineWriter | None = None
         if quarantine is not None:
             self._quarantine = QuarantineWriter(quarantine, quarantine.parent)
@@ -218,7 +224,10 @@ class StreamOutputs(Outputs):
         """Appends human lines to the stream and AI lines to their file."""
         annotations = _annotations(judged) if self._config.annotate else None
         kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
-        self._human.write(batch.payload, kept[Route.HUMAN], annotations)
+        human = kept[Route.HUMAN]
+        if self._together:
+            human = human | kept[Route.AI]
+        self._human.write(batch.payload, human, annotations)
         if self._ai is not None:
             self._ai.write(batch.payload, kept[Route.AI], annotations)
         return len(batch)
@@ -256,6 +265,14 @@ class StreamOutputs(Outputs):
                     writer.abort()
 
 
+def shares_file(stream: BinaryIO, path: Path) -> bool:
+    """Whether `path` leads to what `stream` is open on: two writers would overwrite each other."""
+    try:
+        return identity(stream.fileno()) == identity(path)
+    except (OSError, ValueError):  # It is in memory, or closed.
+        return False
+
+
 def _annotations(judged: Judged) -> Annotations:
     """What `annotate` adds to each record: score, verdict and reasons."""
     decisions = judged.decisions
@@ -264,7 +281,3 @@ def _annotations(judged: Judged) -> Annotations:
         [decisions.score, verdicts, decisions.reasons_array()],
         names=["ai_score", "verdict", "reasons"],
     )
-
-
-def _codec_by_name(path: Path) -> str:
-    return {".zst": "zstd", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}.get(path.suffix, "none")

@@ -29,6 +29,7 @@ from lowbg.storage.decompression import (
     contents,
     is_skippable,
 )
+from lowbg.storage.left_out import broken_link
 
 CODECS: tuple[Codec, ...] = ("none", "gzip", "zstd", "bz2", "xz")
 SNIFF_BYTES = 512
@@ -188,7 +189,8 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
         try:
             return Path(text).open("rb", buffering=0)
         except OSError as error:
-            raise InputError(f"{text}: cannot be opened ({error.strerror})") from error
+            why = broken_link(text) or f"cannot be opened ({error.strerror})"
+            raise InputError(f"{text}: {why}") from error
     import fsspec
 
     try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from lowbg.errors import ConfigError
 from lowbg.formats import endings, has_known_ending
-from lowbg.runs.inputs import Shard, discover, safe_name, survey
+from lowbg.runs.inputs import Discovery, Shard, discover, safe_name, survey
+from lowbg.storage.left_out import LeftOutKind
 
 
 def make(root: Path, *names: str) -> Path:
@@ -18,6 +20,15 @@ def make(root: Path, *names: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * len(name))
     return root
+
+
+def left_out(found: Discovery, *kinds: LeftOutKind) -> list[str]:
+    """The paths of what is left out for one of these reasons."""
+    return [each.path for each in found.left_out if each.kind in kinds]
+
+
+def may_be_data(found: Discovery) -> list[str]:
+    return left_out(found, *(kind for kind in LeftOutKind if kind.may_be_data))
 
 
 def names(*inputs: str | Path, output: Path | None = None) -> list[str]:
@@ -34,6 +45,7 @@ def test_a_directory_is_walked_in_order_with_the_rest_reported(tmp_path: Path) -
         "c/d/e.ndjson.xz",
         "f.pq",
         "README.md",
+        "notes",
         "b/_SUCCESS",
         ".hidden.jsonl",
         ".lowbg/state.json",
@@ -47,8 +59,9 @@ def test_a_directory_is_walked_in_order_with_the_rest_reported(tmp_path: Path) -
         "c/d/e.ndjson.xz",
         "f.pq",
     ]
-    assert found.skipped == (str(tmp_path / "README.md"),)
-    assert found.metadata == (str(tmp_path / "b" / "_SUCCESS"),)
+    assert may_be_data(found) == [str(tmp_path / "notes")]
+    metadata = {str(tmp_path / "README.md"), str(tmp_path / "b" / "_SUCCESS")}
+    assert set(left_out(found, LeftOutKind.METADATA)) == metadata
     assert found.shards[0].path == str(tmp_path / "a.jsonl")
     assert found.shards[0].size == len("a.jsonl")
 
@@ -76,7 +89,7 @@ def test_globs(tmp_path: Path) -> None:
     assert names(f"{tmp_path}/p/part-*") == ["part-0", "part-1"]
     found = survey([f"{tmp_path}/a/*"])
     assert [s.name for s in found.shards] == ["1.jsonl", "b/2.jsonl", "b/c/3.jsonl"]
-    assert found.skipped == (str(tmp_path / "a" / "notes.txt"),)
+    assert may_be_data(found) == [str(tmp_path / "a" / "notes.txt")]
 
 
 def test_stdin() -> None:
@@ -104,7 +117,9 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
     (tmp_path / "gone.jsonl").symlink_to("nowhere")
     found = survey([str(tmp_path)])
     assert [s.name for s in found.shards] == ["a/1.jsonl", "b/2.jsonl", "z.jsonl"]
-    assert str(tmp_path / "gone.jsonl") in found.skipped
+    assert set(may_be_data(found)) == {
+        f"{tmp_path}/{name}" for name in ("a/up/", "b/a/", "gone.jsonl", "self")
+    }
     with pytest.raises(ConfigError, match="self"):
         discover([str(tmp_path / "self")])
 
@@ -155,7 +170,8 @@ def test_the_output_directory_is_not_read(tmp_path: Path) -> None:
     out = tmp_path / "in" / "out"
     found = survey([str(tmp_path / "in")], output=out)
     assert [s.name for s in found.shards] == ["a.jsonl"]
-    assert found.skipped == (f"{out}/",)
+    assert left_out(found, LeftOutKind.OUTPUT) == [f"{out}/"]
+    assert len(found.left_out) == 1
     with pytest.raises(ConfigError, match="both input and output"):
         discover([str(tmp_path / "in")], output=tmp_path / "in")
     for inside in ("in/out/human", "in/out/human/a.jsonl", "in/out/*/a.jsonl"):
@@ -186,8 +202,9 @@ def test_what_is_missing_is_named(
 
 
 def test_no_shards_names_what_was_there(tmp_path: Path) -> None:
-    make(tmp_path, "a.csv", "b.csv")
-    with pytest.raises(ConfigError, match=r"2 other files, such as .*a\.csv"):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_bytes(b"id,text\n")
+    with pytest.raises(ConfigError, match=r"2 other files, such as .*a\.csv: a CSV table"):
         discover([str(tmp_path)])
     with pytest.raises(ConfigError, match="no inputs"):
         discover([])
@@ -202,7 +219,9 @@ def test_of_an_output_directory_only_the_data_is_read(tmp_path: Path) -> None:
     wanted = ["b.jsonl", *(f"old/{name}" for name in sorted(data)), "report.json"]
     found = survey([str(tmp_path)])
     assert [shard.name for shard in found.shards] == wanted
-    assert len(found.skipped) == 4  # The quarantine as a whole.
+    written = left_out(found, LeftOutKind.OUTPUT)
+    assert len(written) == 3  # The quarantine as a whole.
+    assert len(found.left_out) == 4  # Of any folder, a page is none of its data.
     assert sorted(names(str(tmp_path / "old"))) == sorted(data)
     assert [shard.name for shard in survey([f"file://{tmp_path}"]).shards] == wanted
 
@@ -215,7 +234,7 @@ def test_urls() -> None:
             file.write(b"12345")
     found = survey(["memory://shards"])
     assert [(s.name, s.size) for s in found.shards] == [("a.jsonl", 5), ("sub/b.jsonl.zst", 5)]
-    assert found.metadata == ("memory:///shards/sub/_SUCCESS",)
+    assert left_out(found, LeftOutKind.METADATA) == ["memory:///shards/sub/_SUCCESS"]
     with fsspec.open(found.shards[1].path, "rb") as file:
         assert file.read() == b"12345"
     assert names("memory://shards/sub/b.jsonl.zst") == ["b.jsonl.zst"]
@@ -306,10 +325,10 @@ def test_metadata_of_data_sets_is_no_shard(tmp_path: Path) -> None:
     make(tmp_path, *METADATA, *DATA)
     found = survey([str(tmp_path)])
     assert [shard.name for shard in found.shards] == list(DATA)
-    assert found.skipped == ()
+    assert may_be_data(found) == []
     folders = ("_temporary/", "_delta_log/")
-    left_out = {*folders, *(name for name in METADATA if not name.startswith(folders))}
-    assert set(found.metadata) == {f"{tmp_path}/{name}" for name in left_out}
+    metadata = {*folders, *(name for name in METADATA if not name.startswith(folders))}
+    assert {each.path for each in found.left_out} == {f"{tmp_path}/{name}" for name in metadata}
     assert names(str(tmp_path / "*.json*")) == ["part-0.jsonl", "state.json"]
     assert names(str(tmp_path / "dataset_infos.json")) == ["dataset_infos.json"]
     assert names(str(tmp_path / "_part-*")) == ["_part-1.jsonl"]
@@ -323,12 +342,13 @@ def test_metadata_at_a_url_is_no_shard() -> None:
             file.write(b"{}")
     found = survey(["memory://metadata"])
     assert sorted(shard.name for shard in found.shards) == list(DATA)
-    assert len(found.metadata) == len(METADATA)
+    assert len(left_out(found, LeftOutKind.METADATA)) == len(METADATA)
     assert names("memory://metadata/_part-*") == ["_part-1.jsonl"]
-    assert survey(["memory://metadata"], exclude=["train", "*.txt"]).excluded == tuple(
+    found = survey(["memory://metadata"], exclude=["train", "*.txt"])
+    assert set(left_out(found, LeftOutKind.EXCLUDED)) == {
         f"memory:///metadata/train/{name}"
         for name in ("a.jsonl", "dataset_info.json", "state.json")
-    )
+    }
 
 
 @pytest.mark.parametrize(
@@ -348,11 +368,78 @@ def test_what_is_excluded(pattern: str, left: list[str], tmp_path: Path) -> None
     make(tmp_path, "a.jsonl", "b/a.jsonl", "b/c.json", "d/e/f.json", "README.md")
     found = survey([str(tmp_path)], exclude=[pattern, "*.md"])
     assert [shard.name for shard in found.shards] == left
-    assert found.skipped == ()
-    assert len(found.excluded) == 5 - len(left)
+    assert len(left_out(found, LeftOutKind.EXCLUDED)) == len(found.left_out) == 5 - len(left)
 
 
 def test_without_any_shard_left_the_message_names_what_was_excluded(tmp_path: Path) -> None:
     make(tmp_path, "a.jsonl")
-    with pytest.raises(ConfigError, match=r"1 other files, such as .*a\.jsonl"):
+    with pytest.raises(ConfigError, match=r"1 other file, such as .*a\.jsonl: excluded"):
         survey([str(tmp_path)], exclude=["*"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.jl", "a.jsonlines.gzip", "a.ldjson.zstd", "a.jsonl.zstd", "a.json.bzip2", "a.parq",
+     "a.parquet.gzip", "A.JSONL.GZIP"],
+)  # fmt: skip
+def test_other_endings_that_are_read(name: str, tmp_path: Path) -> None:
+    make(tmp_path, name)
+    assert names(tmp_path) == [name]
+
+
+LEFT_OUT = {
+    "a.jsonl.lz4": (b"?", LeftOutKind.ENDING, "lz4 -dc {} | lowbg filter -"),
+    "a.jsonl.bak": (b'{"text": ""}\n', LeftOutKind.ENDING, "holds JSONL; name the file to read it"),
+    "part-0": (b"PAR1 PAR1", LeftOutKind.ENDING, "has no ending, though it holds Parquet"),
+    "a.txt": (b"Some text\n", LeftOutKind.ENDING, "'.txt' is of no format that is read"),
+    "a.zip": (b"PK\x03\x04", LeftOutKind.ENDING, "a zip archive; unpack it first: unzip {}"),
+    "b.jsonl.dvc": (b"outs:\n", LeftOutKind.BROKEN_LINK, "a DVC pointer: .*; dvc pull {}"),
+    "a.jsonl.dvc": (b"outs:\n", LeftOutKind.METADATA, "describes data"),
+    "LICENSE": (b"MIT", LeftOutKind.METADATA, "by its name"),
+    "SHA256SUMS": (b"0", LeftOutKind.METADATA, "by its name"),
+    "DONE": (b"", LeftOutKind.METADATA, "empty"),
+}
+
+
+def test_each_file_that_is_left_out_has_its_reason(tmp_path: Path) -> None:
+    make(tmp_path, "a.jsonl")
+    for name, (content, _, _) in LEFT_OUT.items():
+        (tmp_path / name).write_bytes(content)
+    found = survey([str(tmp_path)])
+    assert [shard.name for shard in found.shards] == ["a.jsonl"]
+    told = {Path(each.path).name: each for each in found.left_out}
+    assert {name: each.kind for name, each in told.items()} == {
+        name: kind for name, (_, kind, _) in LEFT_OUT.items()
+    }
+    for name, (_, _, words) in LEFT_OUT.items():
+        assert re.search(words.format(re.escape(str(tmp_path / name))), told[name].reason)
+
+
+@pytest.mark.parametrize("given_as", ["{}", "{}/*.jsonl"])
+def test_what_is_linked_and_not_there_is_told(given_as: str, tmp_path: Path) -> None:
+    make(tmp_path, "a.jsonl")
+    (tmp_path / "b.jsonl").symlink_to("../.git/annex/objects/SHA256E-s9--0.jsonl")
+    (tmp_path / "c.jsonl").symlink_to("/home/me/.cache/dvc/cache/files/md5/0")
+    (tmp_path / "d.jsonl").symlink_to("gone")
+    found = survey([given_as.format(tmp_path)])
+    assert [shard.name for shard in found.shards] == ["a.jsonl"]
+    assert [each.kind for each in found.left_out] == [LeftOutKind.BROKEN_LINK] * 3
+    annex, dvc, plain = [each.reason for each in found.left_out]
+    assert annex.endswith(f"the data has not been fetched; git annex get {tmp_path}/b.jsonl")
+    assert dvc.endswith(f"the data has not been fetched; dvc pull {tmp_path}/c.jsonl")
+    assert plain == "a broken link to gone"
+    with pytest.raises(ConfigError, match=r"d\.jsonl: a broken link to gone"):
+        discover([str(tmp_path / "d.jsonl")])
+
+
+def test_a_second_link_to_a_file_is_told(tmp_path: Path) -> None:
+    make(tmp_path, "a/x.jsonl")
+    (tmp_path / "a" / "y.jsonl").symlink_to("x.jsonl")
+    (tmp_path / "a" / "z.jsonl").hardlink_to(tmp_path / "a" / "x.jsonl")
+    (tmp_path / "latest").symlink_to("a")
+    found = survey([str(tmp_path)])
+    assert [shard.name for shard in found.shards] == ["a/x.jsonl"]
+    told = {each.path: each.reason for each in found.left_out}
+    assert {each.kind for each in found.left_out} == {LeftOutKind.SAME_FILE}
+    assert told[f"{tmp_path}/a/z.jsonl"] == f"the same as {tmp_path}/a/x.jsonl, which is read"
+    assert set(told) == {f"{tmp_path}/{name}" for name in ("a/y.jsonl", "a/z.jsonl", "latest/")}

@@ -20,7 +20,7 @@ class JsonlFormat:
 
     name = "jsonl"
     title = "JSONL"
-    endings: tuple[str, ...] = (".jsonl", ".ndjson", ".json")
+    endings: tuple[str, ...] = (".jsonl", ".ndjson", ".json", ".jsonlines", ".ldjson", ".jl")
     wrapped = True
     pack_codec = "zstd"
     takes_stream = True

@@ -20,7 +20,7 @@ class ParquetFormat:
 
     name = "parquet"
     title = "Parquet"
-    endings: tuple[str, ...] = (".parquet", ".pq")
+    endings: tuple[str, ...] = (".parquet", ".pq", ".parq", ".parquet.gzip")
     wrapped = False
     pack_codec = "none"
     takes_stream = False

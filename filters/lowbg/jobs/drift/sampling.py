@@ -35,12 +35,13 @@ class Sample:
     """Documents in random order, as a table of `priority`, `text` and their metadata.
 
     `seen` documents could be read in all. `shards` says, in their order, what became of those that
-    it was drawn from.
+    it was drawn from; `all_there` is false where inputs are missing beside these.
     """
 
     rows: pa.Table
     seen: int
     shards: tuple[ShardResult, ...] = ()
+    all_there: bool = True
 
     @property
     def unread(self) -> int:
@@ -49,8 +50,8 @@ class Sample:
 
     @property
     def complete(self) -> bool:
-        """Whether every shard was read to its end."""
-        return all(shard.complete for shard in self.shards)
+        """Whether every shard was there, and read to its end."""
+        return self.all_there and all(shard.complete for shard in self.shards)
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from lowbg.report.estimate import share
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics
+from lowbg.storage.left_out import LeftOut
 
 NO_SOURCE = "(none)"
 """The source of records that don't have the field."""
@@ -85,7 +86,7 @@ class Evidence:
     where nothing was counted by source, `examples` are empty where records are not at hand (a
     report). `broken` says of each input that was not read whole what happened; `unreadable` are
     inputs with records of which none could be read: of another form, or without the text field.
-    `left_out` are files that lay among the inputs and aren't read, for what they are called.
+    `left_out` lay among the inputs and wasn't read.
     """
 
     subject: str
@@ -98,5 +99,5 @@ class Evidence:
     squared_words: int = 0
     broken: tuple[str, ...] = ()
     unreadable: tuple[Part, ...] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     results: tuple[ShardResult, ...] = field(default=(), repr=False)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from lowbg.config import GateStatistic
 from lowbg.jobs.gate.evidence import Sample
+from lowbg.storage.left_out import LeftOut
 
 
 class Status(StrEnum):
@@ -79,7 +80,7 @@ class GateResult:
     records: int
     scored: int
     sample: Sample | None
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def status(self) -> Status:

@@ -11,6 +11,7 @@ from lowbg.jobs.gate.evidence import Sample
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
 from lowbg.jobs.gate.texts import summary
 from lowbg.runs.engine import policy_digest
+from lowbg.storage.left_out import LeftOut
 from lowbg.storage.typed import SCHEMA_KEY, Count, FileType, Open, indented
 
 
@@ -23,7 +24,7 @@ class GateReport(Open, frozen=True, kw_only=True, tag="lowbg.gate/1", tag_field=
     summary: str
     records: Count
     scored: Count
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     sample: Sample | None
     findings: tuple[Finding, ...]
     policy: dict[str, Any]

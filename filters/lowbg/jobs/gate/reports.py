@@ -19,6 +19,7 @@ from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.report.statistics import Statistics
 from lowbg.runs import manifest
 from lowbg.storage.files import file_digest
+from lowbg.storage.left_out import LeftOut
 
 REPORT: Final = "report.json"
 _SCHEMAS: Final = "lowbg."
@@ -121,8 +122,13 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
         unreadable=tuple(
             _part(shard) for shard in shards if 0 < shard.records == shard.documents.quarantined
         ),
-        left_out=tuple(dict.fromkeys(path for run in report[RUNS] for path in run.skipped)),
+        left_out=_left_out(report),
     )
+
+
+def _left_out(report: Report) -> tuple[LeftOut, ...]:
+    found = {each.path: each for run in report[RUNS] for each in run.left_out}
+    return tuple(found.values())
 
 
 def _part(shard: ShardRow) -> Part:

@@ -117,6 +117,25 @@ def _readable_inputs(gate: Gate, evidence: Evidence) -> list[Finding]:
     ]  # fmt: skip
 
 
+def _left_out(gate: Gate, evidence: Evidence) -> list[Finding]:
+    """What may be data and wasn't read, none of the other rules sees."""
+    found = [each for each in evidence.left_out if each.kind.may_be_data]
+    if not found:
+        return []
+    failed = len(found) > gate.max_left_out_files
+    return [
+        Finding(
+            rule="max_left_out_files",
+            status=Status.FAIL if failed else Status.PASS,
+            limit=gate.max_left_out_files,
+            value=len(found),
+            is_share=False,
+            reason="not judged: give them in a form that is read, or leave them out with `exclude`",
+            places=tuple(Place(each.text, each.path) for each in found[:_PLACES]),
+        )
+    ]
+
+
 def _scored_documents(gate: Gate, evidence: Evidence) -> list[Finding]:
     if not gate.min_scored_documents:
         return []
@@ -440,6 +459,7 @@ def _nothing(rule: str, limit: float, reason: str, *, is_minimum: bool = False) 
 
 RULES: Final[tuple[Callable[[Gate, Evidence], list[Finding]], ...]] = (
     _whole_inputs,
+    _left_out,
     _scored_documents,
     _ai_share,
     _ai_share_by,

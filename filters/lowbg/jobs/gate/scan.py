@@ -24,6 +24,7 @@ from lowbg.runs.mapping import Ended, Workers, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.shard import statistics_batch
+from lowbg.storage.left_out import LeftOut
 
 EXAMPLES_A_CATEGORY: Final = 5
 MAX_SOURCES: Final = 10_000
@@ -42,7 +43,7 @@ class GateJob:
     workers: int = 1
     executor: ExecutorName = ExecutorName.PROCESSES
     subject: str = "data set"
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def crew(self) -> Workers:

@@ -62,8 +62,9 @@ def subject_text(result: GateResult) -> str:
             f" (seed {sample.seed})"
         )
     text += f", {count_text(result.scored)} scored"
-    if result.left_out:
-        text += f", {counted(len(result.left_out), 'other file')} left out"
+    left_out = sum(each.kind.may_be_data for each in result.left_out)
+    if left_out:
+        text += f", {counted(left_out, 'file')} left out"
     return text
 
 

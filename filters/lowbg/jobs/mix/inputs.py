@@ -55,9 +55,7 @@ def find(
     _check(shards)
     return Discovery(
         tuple(sorted(shards, key=lambda shard: shard.name)),
-        tuple(path for found in all_found for path in found.skipped),
-        tuple(path for found in all_found for path in found.metadata),
-        tuple(path for found in all_found for path in found.excluded),
+        tuple(each for found in all_found for each in found.left_out),
     )
 
 

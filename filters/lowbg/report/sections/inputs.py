@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lowbg.report.sections.base import Block, Column, Material, Note, Section, Table
+from lowbg.report.sections.base import Block, Column, Line, Material, Section, Table
+from lowbg.storage.left_out import LeftOut
 from lowbg.storage.typed import Count, Open
 
 _SHOWN = 200
+_NAMED = 3
 
 
 class InputFile(Open, frozen=True):
@@ -27,17 +29,17 @@ class InputFile(Open, frozen=True):
 
 
 class Inputs(Open, frozen=True):
-    """The files that were read, and the names of those that were passed over."""
+    """The files that were read, and those that lay among them and weren't, with the reason."""
 
     files: list[InputFile]
-    skipped: list[str]
+    skipped: list[LeftOut | str]
 
 
 def _collect(material: Material) -> Inputs:
     fields = InputFile.__struct_fields__
     return Inputs(
         files=[InputFile(*(getattr(shard, name) for name in fields)) for shard in material.shards],
-        skipped=[name for run in material.runs for name in run.skipped],
+        skipped=[each for run in material.runs for each in run.skipped],
     )
 
 
@@ -63,9 +65,21 @@ def _blocks(inputs: Inputs) -> Sequence[Block]:
     table = Table(columns, rows, more=max(0, len(inputs.files) - _SHOWN))
     if not inputs.skipped:
         return (table,)
-    names = ", ".join(inputs.skipped[:20])
-    more = ", …" if len(inputs.skipped) > 20 else ""
-    return (table, Note(f"Passed over: {names}{more}"))
+    left_out = [
+        (each, "") if isinstance(each, str) else (each.path, each.reason)
+        for each in inputs.skipped[:_SHOWN]
+    ]
+    of_left_out = (Column("Left out", "code"), Column("Why"))
+    return (table, Table(of_left_out, left_out, more=max(0, len(inputs.skipped) - _SHOWN)))
 
 
-SECTION = Section(140, "inputs", "Inputs", _collect, _blocks)
+def _lines(inputs: Inputs) -> Sequence[Line]:
+    """What may be data and wasn't read."""
+    found = [e for e in inputs.skipped if isinstance(e, LeftOut) and e.kind.may_be_data]
+    if not found:
+        return ()
+    more = [f"and {len(found) - _NAMED:,} more"] if len(found) > _NAMED else []
+    return (Line("left out", [each.text for each in found[:_NAMED]] + more),)
+
+
+SECTION = Section(140, "inputs", "Inputs", _collect, _blocks, _lines)
