@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import bytes_text, counted
 from lowbg.errors import ConfigError
-from lowbg.settings import setting
+from lowbg.settings import Written, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Exclude, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -32,7 +32,9 @@ class TrainOptions:
     )
     ai: tuple[str, ...] = setting("AI text, likewise.", unit="INPUT")
     language: str = setting("The language, as en or zh.", flags="--lang", unit="CODE")
-    output: Path = setting("The model file: .safetensors.", flags="--output -o", unit="FILE")
+    output: Path = setting(
+        "The model file: .safetensors.", flags="--output -o", unit="FILE", written=Written.FILE
+    )
     seed: int = setting("Of the sampling.", 1, unit="N")
 
 
