@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard
 
-CONFIG = ("file", "fields.text", "fields.language", "decision.target_fpr", "decision.fpr_bound")
+CONFIG = (
+    *("file", "fields.text", "fields.language"),
+    *("decision.target_fpr", "decision.fpr_bound", "decision.tables"),
+)
 
 
 @dataclass(frozen=True, slots=True)
