@@ -113,7 +113,7 @@ def killed(folder: Path) -> str:
         "--checkpoint-bytes", "1M", "--batch-bytes", "256K",
     ]  # fmt: skip
     process = subprocess.Popen(command, start_new_session=True)
-    while not list(out.glob(".lowbg/parts/*/checkpoint.json")) and process.poll() is None:
+    while not list(out.glob(".lowbg/parts/*.checkpoint.json")) and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

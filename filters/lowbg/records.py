@@ -131,6 +131,19 @@ class Metadata:
         )
 
     @classmethod
+    def joined(cls, parts: Sequence[Metadata]) -> Metadata:
+        """Of the records of all parts, which have the same `others`."""
+
+        def of(name: str) -> pa.StringArray:
+            return pa.concat_arrays([getattr(part, name) for part in parts])
+
+        others = {
+            name: pa.concat_arrays([part.others[name] for part in parts])
+            for name in parts[0].others
+        }
+        return cls(of("id"), of("language"), of("date"), of("url"), others)
+
+    @classmethod
     def unknown(cls, records: int, others: Sequence[str] = ()) -> Metadata:
         """Of records that say nothing of themselves."""
         none = pa.nulls(records, pa.string())
@@ -153,6 +166,10 @@ class KnownOrigin:
     def reason(self, i: int) -> str:
         """The rule that told of document i."""
         return str(self.names[self.rules[i]])
+
+    def part(self, own: slice) -> KnownOrigin:
+        """The same of some documents."""
+        return KnownOrigin(self.trusted[own], self.denied[own], self.rules[own], self.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def test_a_full_disk(command: str, run: Run, source: Path, tmp_path: Path) -> No
     full, resumed = after / "0", after / "1"
     assert kept(full) == {}
     assert not (full / "manifest.json").exists()
-    assert len(list((full / ".lowbg" / "parts").glob("*/checkpoint.json"))) == 1
+    assert len(list((full / ".lowbg" / "parts").glob("*.checkpoint.json"))) == 1
     whole = tmp_path / "whole"
     assert run(command, source, "-o", whole, "-q", "--executor", "serial").exit_code == 0
     assert kept(resumed) == kept(whole)
@@ -209,7 +209,7 @@ def test_a_read_error(
     assert "Input/output error" in failed.stderr
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}
     assert run("verify", out).exit_code == 0
-    assert len(list((out / ".lowbg" / "parts").glob("*/checkpoint.json"))) == 1
+    assert len(list((out / ".lowbg" / "parts").glob("*.checkpoint.json"))) == 1
     again = run(*args, "--resume")
     assert again.exit_code == 3
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}

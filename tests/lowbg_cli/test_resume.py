@@ -131,7 +131,7 @@ def test_a_signal_ends_at_a_checkpoint(
     assert ended.stderr.count(b"\n") == 1
     assert b"--resume" in ended.stderr
     assert kept(out) == {}
-    assert len(list((out / ".lowbg" / "parts").glob("*/checkpoint.json"))) == 1
+    assert len(list((out / ".lowbg" / "parts").glob("*.checkpoint.json"))) == 1
     last = log_of(log)[-1]
     assert (last["event"], last["exit_code"], last["level"]) == ("end", code, "error")
     refused = run("filter", source, "-o", out, "-q")

@@ -92,7 +92,7 @@ def test_a_killed_run_goes_on(run: Run, source: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == -signal.SIGKILL
-    assert list((out / ".lowbg" / "parts").glob("*/checkpoint.json"))
+    assert list((out / ".lowbg" / "parts").glob("*.checkpoint.json"))
     assert run(*args, "--resume").exit_code == 0
     for route in ("human", "ai"):
         for name in ("segment/a.warc.wet.gz", "b.wet"):

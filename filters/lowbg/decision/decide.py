@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,12 @@ class Verdicts:
     def reasons(self, i: int) -> list[str]:
         """Why document i got its verdict; never empty."""
         return self.explain(i)
+
+    def part(self, start: int, stop: int) -> Verdicts:
+        """Those on the documents from `start` to before `stop`."""
+        of_documents = [f.name for f in fields(self) if f.name not in ("explain", "unscored_names")]
+        own = {name: getattr(self, name)[start:stop] for name in of_documents}
+        return replace(self, **own, explain=lambda i: self.explain(start + i))
 
     def reasons_array(self) -> pa.ListArray:
         """The reasons of all documents (list<string>)."""

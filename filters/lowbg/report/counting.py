@@ -53,6 +53,8 @@ class CountTable:
         self._add(other.names, other.counts, None)
 
     def _add(self, names: Sequence[str], counts: NDArray[np.int64], limit: int | None) -> None:
+        if not names:
+            return
         slots = self._slots
         rows = list(map(slots.get, names))
         if None in rows:

@@ -2,19 +2,19 @@
 
 `run.json` says which run it is (configuration, models, version, inputs). `shards/KEY.json` holds
 the result of a shard whose outputs are whole; it is written before they get their names, so that a
-run which is killed in between only has names left to give. `parts/KEY/` holds the outputs of a
-shard at work, and `checkpoint.json`: where its reader stood, what was counted, and how much of
-each output was safe by then. Every file is replaced at once or not at all.
+run which is killed in between only has names left to give. `parts/KEY.*` are the outputs of a
+shard at work, and `parts/KEY.checkpoint.json` says where its reader stood, what was counted, and
+how much of each output was safe by then. A folder of its own would take a small shard longer than
+all else. Every file is replaced at once or not at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
+import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -32,6 +32,7 @@ from lowbg.storage.files import Part, PartState, file_digest, naming, replace_fi
 from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType
 
 FOLDER: Final = ".lowbg"
+PARTS: Final = "parts"
 SCHEMA: Final = "lowbg.checkpoint/1"
 _STARTS_OVER: Final = "Its shard starts over"
 
@@ -135,14 +136,15 @@ class Journal:
         self.shard = shard
         self._durability = durability
         self._key = key_of(shard.name)
-        self.folder = root / FOLDER / "parts" / self._key
+        self._parts = root / FOLDER / PARTS
+        self._checkpoint = self._parts / f"{self._key}.checkpoint.json"
         self.input = InputState.of(shard)
         self._saved_at = time.monotonic()
         self._saved_bytes = 0
 
     def load(self) -> Checkpoint | None:
         """The checkpoint of an earlier run; null where there is none that can be used."""
-        path = self.folder / "checkpoint.json"
+        path = self._checkpoint
         try:
             checkpoint = CHECKPOINT.read_if_there(path)
         except CheckpointError as error:
@@ -158,7 +160,8 @@ class Journal:
 
     def part(self, name: str, checkpoint: Checkpoint | None) -> Part:
         """Where the output `name` is kept until it is whole."""
-        return Part(self.folder, name, checkpoint.parts.get(name) if checkpoint else None)
+        state = checkpoint.parts.get(name) if checkpoint else None
+        return Part(self._parts, f"{self._key}.{name}", state)
 
     def due(self, text_bytes: int) -> bool:
         """Whether it is time for a checkpoint."""
@@ -169,7 +172,7 @@ class Journal:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Notes a checkpoint, whose outputs are safe."""
-        replace_file(self.folder / "checkpoint.json", CHECKPOINT.encode(checkpoint))
+        replace_file(self._checkpoint, CHECKPOINT.encode(checkpoint))
         self._saved_at = time.monotonic()
         self._saved_bytes = checkpoint.tally.text_bytes
 
@@ -192,8 +195,26 @@ class Journal:
 
     def discard(self) -> None:
         """Removes the parts: they were published, or are of no use."""
-        with naming(self.folder), suppress(FileNotFoundError):
-            shutil.rmtree(self.folder)
+        _remove_parts(self._parts, self._key)
+
+
+def has_parts(root: Path, name: str) -> bool:
+    """Whether something of a shard is left from a run that didn't finish it."""
+    return bool(_parts_of(root / FOLDER / PARTS, key_of(name)))
+
+
+def _parts_of(folder: Path, key: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.name.startswith(f"{key}.")]
+    except FileNotFoundError:
+        return []
+
+
+def _remove_parts(folder: Path, key: str) -> None:
+    with naming(folder):
+        for name in _parts_of(folder, key):
+            (folder / name).unlink(missing_ok=True)
 
 
 def key_of(name: str) -> str:
@@ -228,18 +249,18 @@ def forget(root: Path, name: str) -> None:
     key = key_of(name)
     with naming(root / FOLDER):
         (root / FOLDER / "shards" / f"{key}.json").unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            shutil.rmtree(root / FOLDER / "parts" / key)
+    _remove_parts(root / FOLDER / PARTS, key)
 
 
 def _publish(root: Path, key: str, parts: Mapping[str, str], result: ShardResult) -> bool:
     """Gives sealed parts their names; whether all of a shard's outputs are there then."""
-    folder = root / FOLDER / "parts" / key
+    folder = root / FOLDER / PARTS
     for name, target in parts.items():
-        if (folder / name).exists():
+        part = folder / f"{key}.{name}"
+        if part.exists():
             with naming(root / target):
                 (root / target).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).replace(root / target)
+                part.replace(root / target)
                 sync_directory((root / target).parent)
     for file in result.outputs:
         try:
@@ -247,8 +268,7 @@ def _publish(root: Path, key: str, parts: Mapping[str, str], result: ShardResult
                 return False
         except OSError:
             return False
-    with naming(folder), suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+    _remove_parts(folder, key)
     return True
 
 

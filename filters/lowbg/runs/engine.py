@@ -59,6 +59,20 @@ class Judged:
     second: LookedAgain | None = None
     declared: Columns = field(default_factory=Columns)
 
+    def part(self, start: int, stop: int) -> Judged:
+        """What is known of the documents from `start` to before `stop`."""
+        own = slice(start, stop)
+        return replace(
+            self,
+            documents=self.documents.part(start, stop),
+            columns={name: column[own] for name, column in self.columns.items()},
+            dates=self.dates.part(own),
+            known=self.known.part(own),
+            decisions=self.decisions.part(start, stop),
+            counted={name: values[own] for name, values in self.counted.items()},
+            second=self.second.part(own) if self.second is not None else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LookedAgain:
@@ -73,6 +87,12 @@ class LookedAgain:
     before: NDArray[np.int8]
     has_say: NDArray[np.bool_]
     seconds: float
+
+    def part(self, own: slice) -> LookedAgain:
+        """The same of some documents, with their share of the seconds."""
+        sent, tokens = self.sent[own], self.tokens[own]
+        share = len(sent) / len(self.sent)
+        return LookedAgain(sent, tokens, self.before[own], self.has_say[own], self.seconds * share)
 
 
 class Judge(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Protocol, Self, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 from lowbg.config import ExecutorName
-from lowbg.errors import ProblemKind
+from lowbg.errors import LowbgError, ProblemKind
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine
@@ -18,6 +18,7 @@ from lowbg.runs.executors.processes import ProcessExecutor
 from lowbg.runs.executors.serial import SerialExecutor
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
+from lowbg.runs.together import bundled
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -32,6 +33,17 @@ class Task(Protocol[Result_co]):
 
     def __call__(self, shard: Shard, on_progress: OnProgress | None, /) -> Result_co:
         """Does it with one shard; may report how far it is."""
+        ...
+
+
+@runtime_checkable
+class BundleTask(Task[Result], Protocol[Result]):
+    """A task that does many small shards in less time than one by one."""
+
+    def together(
+        self, shards: Sequence[Shard], on_progress: OnProgress | None, /
+    ) -> Iterator[Finished[Result]]:
+        """Does it with each: its place among them, and its result or what went wrong."""
         ...
 
 
@@ -91,13 +103,63 @@ def map_shards(
         again = []
         if not waiting:
             return
-        with _closing(executor.run(task.start, waiting, observer.progress)) as ends:
-            for end in ends:
-                ended = Ended(waiting[end.index], end.result, end.error)
-                if _may_be_retried(ended):
-                    again.append(ended.shard)
-                yield ended
+        bundles: list[tuple[Shard, ...]] = [(shard,) for shard in waiting]
+        if isinstance(task, BundleTask):
+            bundles = bundled(waiting, settled.count)
+        for ended in _ends(executor, task, bundles, observer):
+            if _may_be_retried(ended):
+                again.append(ended.shard)
+            yield ended
         waiting = largest_first(again)
+
+
+def _ends(
+    executor: Executor,
+    task: Task[Result],
+    bundles: Sequence[tuple[Shard, ...]],
+    observer: Observer,
+) -> Iterator[Ended[Result]]:
+    """Every shard's end. Where a bundle killed its worker its shards are done one by one."""
+    while bundles:
+        alone: list[tuple[Shard, ...]] = []
+        with _closing(executor.run(_Bundles(task).start, bundles, observer.progress)) as finished:
+            for end in finished:
+                bundle = bundles[end.index]
+                if end.result is not None:
+                    for each in end.result:
+                        yield Ended(bundle[each.index], each.result, each.error)
+                elif len(bundle) == 1:
+                    yield Ended(bundle[0], None, end.error)
+                else:
+                    alone += [(shard,) for shard in bundle]
+        bundles = alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Bundles(Generic[Result]):
+    """A task as an executor runs it: with a bundle of shards at a time."""
+
+    task: Task[Result]
+
+    def start(self) -> _Bundles[Result]:
+        """The task in a worker."""
+        return _Bundles(self.task.start())
+
+    def __call__(
+        self, bundle: tuple[Shard, ...], on_progress: OnProgress | None
+    ) -> list[Finished[Result]]:
+        """Does it with every shard."""
+        if len(bundle) == 1:
+            return [Finished(0, self.task(bundle[0], on_progress), None)]
+        assert isinstance(self.task, BundleTask)
+        return [_portable(end) for end in self.task.together(bundle, on_progress)]
+
+
+def _portable(end: Finished[Result]) -> Finished[Result]:
+    """With an error that travels between processes: any other would take the bundle with it."""
+    if end.error is None or isinstance(end.error, LowbgError):
+        return end
+    return Finished(end.index, None, LowbgError(str(end.error)))
 
 
 def largest_first(shards: Sequence[Shard]) -> tuple[Shard, ...]:

@@ -7,10 +7,11 @@ other shards go on: `ShardReading` doesn't raise, its result has the problem and
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -81,6 +82,45 @@ def refuse_foreign(shards: Sequence[Shard]) -> None:
         raise FormatError(f"{many}{refused[0]}")
 
 
+class _Clock:
+    """Wall-clock time and this process's CPU time that something took, in seconds."""
+
+    def __init__(self) -> None:
+        self._total = [0.0, 0.0]
+        self._started: tuple[float, float] | None = None
+
+    def add(self, seconds: float, cpu_seconds: float) -> None:
+        """Adds what was spent elsewhere."""
+        self._total[0] += seconds
+        self._total[1] += cpu_seconds
+
+    def start(self) -> None:
+        """Counts from now on."""
+        self._started = time.perf_counter(), time.process_time()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Counts what happens within."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.add(*self._since())
+            self._started = None
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Both, so far."""
+        since = self._since()
+        return self._total[0] + since[0], self._total[1] + since[1]
+
+    def _since(self) -> tuple[float, float]:
+        if self._started is None:
+            return 0.0, 0.0
+        wall, cpu = self._started
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+
 class ShardReading:
     """One pass over a shard: `with ShardReading(source) as reading: for step in reading: …`.
 
@@ -116,10 +156,51 @@ class ShardReading:
         self._earlier = self.tally.records, self.tally.text_bytes
         self._earlier_bytes = self.tally.consumed
         self._scored = int(self.statistics.scored()[0])
-        self._clock = time.perf_counter() - (checkpoint.seconds if checkpoint else 0.0)
-        self._cpu_clock = time.process_time() - (checkpoint.cpu_seconds if checkpoint else 0.0)
+        self._ahead: list[Step] | None = None
+        self._clock = _Clock()
+        if checkpoint is not None:
+            self._clock.add(checkpoint.seconds, checkpoint.cpu_seconds)
+
+    def read_ahead(self, max_bytes: int) -> list[Batch] | None:
+        """Reads a shard that is a single batch of at most `max_bytes` of text, before `with`.
+
+        What can be judged is returned for `add_judged`. Null where it is larger or anything is
+        wrong: then nothing is read yet.
+        """
+        with self._clock.running():
+            try:
+                reader = self.source.open()
+            except Exception:  # It is met again, where it is handled.
+                return None
+            try:
+                batches = iter(reader)
+                first = [self._complete(batch) for batch in itertools.islice(batches, 1)]
+                position = reader.position()
+                is_whole = next(batches, None) is None
+            except Exception:
+                is_whole = False
+            if not is_whole or sum(batch.text.nbytes for batch in first) > max_bytes:
+                reader.close()
+                return None
+            self.reader = reader
+            self._ahead = [Step(batch, None, position) for batch in first]
+            return [batch for batch in first if len(batch)]
+
+    def read_again(self) -> None:
+        """Forgets what was read ahead."""
+        self.close()
+        self.reader = self._ahead = None
+
+    def add_judged(self, judged: Judged, seconds: float, cpu_seconds: float) -> None:
+        """What was judged of the batch that was read ahead, and what that took."""
+        assert self._ahead is not None
+        self._ahead = [replace(step, judged=judged) for step in self._ahead]
+        self._clock.add(seconds, cpu_seconds)
 
     def __enter__(self) -> Self:
+        self._clock.start()
+        if self._ahead is not None:
+            return self
         try:
             self.reader = self.source.open()
             if self._start is not None:
@@ -135,11 +216,8 @@ class ShardReading:
     def __iter__(self) -> Iterator[Step]:
         if self.reader is None:
             return
-        threads = self.source.config.threads
         try:
-            with closing(
-                judged_in_order(self.reader, self._judge, threads, self._complete)
-            ) as steps:
+            with closing(self._steps(self.reader)) as steps:
                 for step in steps:
                     self._count(step.batch, step.judged)
                     self._report(done=False)
@@ -153,6 +231,14 @@ class ShardReading:
         except InputError as error:
             self._break_off(error)
         self._refuse_changed()
+
+    def _steps(self, reader: Reader) -> Generator[Step, None, None]:
+        if self._ahead is None:
+            threads = self.source.config.threads
+            yield from judged_in_order(reader, self._judge, threads, self._complete)
+        else:
+            while self._ahead:
+                yield self._ahead.pop()
 
     def __exit__(
         self,
@@ -178,7 +264,7 @@ class ShardReading:
     @property
     def seconds(self) -> tuple[float, float]:
         """Wall-clock time and this process's CPU time so far, those before the checkpoint too."""
-        return time.perf_counter() - self._clock, time.process_time() - self._cpu_clock
+        return self._clock.seconds
 
     def result(self, outputs: Sequence[WrittenFile] = ()) -> ShardResult:
         """What became of the shard; it is complete where nothing is wrong with it as a whole."""

@@ -20,7 +20,7 @@ from lowbg.report.results import RunInfo, ShardResult
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.runs import checkpoints
-from lowbg.runs.checkpoints import RunRecord, input_digest, key_of
+from lowbg.runs.checkpoints import RunRecord, input_digest
 from lowbg.runs.directory import Layout, OutputDirectory
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
@@ -127,7 +127,7 @@ class _Stock:
         """What to go on with. Raises `ConfigError` where an input isn't what it was."""
         changed = list(self._changed().values())
         for name in sorted(self._before.keys() & self._inputs.keys() - self._finished.keys()):
-            begun = (self._output / checkpoints.FOLDER / "parts" / key_of(name)).exists()
+            begun = checkpoints.has_parts(self._output, name)
             if begun and self._before[name] != self._inputs[name]:
                 changed.append(
                     _changed_input(self._shards[name], self._before[name], self._inputs[name])

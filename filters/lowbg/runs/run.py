@@ -20,6 +20,7 @@ from lowbg.report.results import RunInfo, ShardResult, notes_of
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine, Judge, policy_digest
+from lowbg.runs.executors.base import Finished
 from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.machine import available_cores
@@ -28,6 +29,7 @@ from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.shard import ShardTask, run_shard
+from lowbg.runs.together import run_small_shards
 from lowbg.storage.locks import share_of_worker
 
 _FAILURES_NAMED = 3
@@ -61,6 +63,13 @@ class DirectoryTask(ShardTask):
         # What can't be read again can't be gone on with either.
         journal = Journal(self.output, shard, self.durability) if shard.resumable else None
         return run_shard(shard, self, on_progress, journal)
+
+    def together(
+        self, shards: Sequence[Shard], on_progress: OnProgress | None
+    ) -> Iterator[Finished[ShardResult]]:
+        """Does small shards, those that have a checkpoint from there on."""
+        journals = [Journal(self.output, shard, self.durability) for shard in shards]
+        return run_small_shards(journals, self, on_progress)
 
     def load(self) -> Judge:
         """What judges, ready to do so."""

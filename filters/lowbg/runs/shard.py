@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sinks import Outputs, Place
 from lowbg.runs.stopping import STOP
-from lowbg.storage.files import WrittenFile
+from lowbg.storage.files import Pending, WrittenFile, deferring
 
 _log = logging.getLogger(__name__)
 
@@ -70,20 +70,23 @@ def run_shard(
     `ConservationError` and `BrokenPipeError` are raised, too.
     """
     if journal is None:
-        return _ShardRun(shard, task, on_progress).run()
+        return ShardRun(shard, task, on_progress).run()
     with STOP.watched():
         checkpoint = journal.load()
         if checkpoint is not None:
             try:
-                return _ShardRun(shard, task, on_progress, journal, checkpoint).run()
+                return ShardRun(shard, task, on_progress, journal, checkpoint).run()
             except CheckpointError as error:
                 _log.warning("%s; the shard starts over", error)
         journal.discard()
-        return _ShardRun(shard, task, on_progress, journal).run()
+        return ShardRun(shard, task, on_progress, journal).run()
 
 
-class _ShardRun:
-    """One pass over a shard, from its beginning or from a checkpoint."""
+class ShardRun:
+    """One pass over a shard, from its beginning or from a checkpoint.
+
+    What it writes is durable at once; between `steps`, where `pending` is set.
+    """
 
     def __init__(
         self,
@@ -97,24 +100,38 @@ class _ShardRun:
         self._task = task
         self._journal = journal
         self._checkpoint = checkpoint
-        self._reading = ShardReading(
+        self.pending: Pending | None = None
+        self.reading = ShardReading(
             task.source(shard), task.judge, on_progress, checkpoint=checkpoint
         )
-        self._tally, self._statistics = self._reading.tally, self._reading.statistics
+        self._tally, self._statistics = self.reading.tally, self.reading.statistics
         self._turn = checkpoint.turn if checkpoint else 0
         self._kept = checkpoint is not None
 
     def run(self) -> ShardResult:
         """Reads, judges and writes to the end; see `run_shard`."""
-        with self._reading:
+        steps = self.steps()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: ShardResult = end.value
+                return result
+
+    def steps(self) -> Generator[None, None, ShardResult]:
+        """The same, with a pause wherever `pending` has to be durable before it goes on.
+
+        An `OutputError` that is thrown in there is the shard's own.
+        """
+        with self.reading:
             outputs: Outputs | None = None
             try:
                 outputs = self._open()
                 self._read(outputs)
-                return self._put_in_place(outputs)
+                return (yield from self._put_in_place(outputs))
             except (InputError, OutputError) as error:
-                self._reading.fail(error)
-                return self._reading.result()
+                self.reading.fail(error)
+                return self.reading.result()
             except CheckpointError:
                 self._kept = False
                 raise
@@ -125,10 +142,10 @@ class _ShardRun:
                     self._journal.discard()
 
     def _open(self) -> Outputs:
-        reader = self._reading.reader
+        reader = self.reading.reader
         if reader is None:
-            assert self._reading.broken is not None
-            raise self._reading.broken
+            assert self.reading.broken is not None
+            raise self.reading.broken
         place = Place(self._shard.name, self._journal, self._checkpoint)
         try:
             return self._task.open_outputs(place, reader)
@@ -143,7 +160,7 @@ class _ShardRun:
         Raises `InputError` where reading failed, of an input that can be read again.
         """
         behind: Position | None = None
-        for step in self._reading:
+        for step in self.reading:
             self._take(step, outputs)
             behind = step.position
             # Before the next batch is made, this one has to be gone.
@@ -154,7 +171,7 @@ class _ShardRun:
                     self._save(self._journal, behind, outputs)
                 if stop:
                     raise StoppedError(f"{self._shard.name}: stopped after {self._tally.records}")
-        broken = self._reading.broken
+        broken = self.reading.broken
         if broken is None or self._journal is None or broken.problem.lasting:
             return
         # Another run may read on from here: nothing of this one gets a name.
@@ -173,24 +190,30 @@ class _ShardRun:
         else:
             outputs.pass_on(batch.payload)
 
-    def _put_in_place(self, outputs: Outputs) -> ShardResult:
+    def _put_in_place(self, outputs: Outputs) -> Generator[None, None, ShardResult]:
         """Finishes the outputs, notes the result, and gives the outputs their names."""
         name = self._shard.name
         _check_conservation(name, self._tally, self._statistics)
-        files = outputs.end_shard()
+        with deferring(self.pending):
+            files = outputs.end_shard()
         _check_outputs(name, self._tally, files.values())
-        result = self._reading.result([*files.values()])
+        result = self.reading.result([*files.values()])
+        yield
         if self._journal is not None:
             paths = {part: file.path for part, file in files.items()}
-            result = self._journal.seal(result, paths)
+            with deferring(self.pending):
+                result = self._journal.seal(result, paths)
             self._kept = True  # Should a name be refused: a later run can give it.
-        outputs.publish()
+            yield
+        with deferring(self.pending):
+            outputs.publish()
+        yield
         self._kept = False
         return result
 
     def _save(self, journal: Journal, position: Position, outputs: Outputs) -> None:
         self._turn += 1
-        seconds, cpu_seconds = self._reading.seconds
+        seconds, cpu_seconds = self.reading.seconds
         journal.save(
             Checkpoint(
                 shard=journal.shard.name,

@@ -47,6 +47,12 @@ class Documents:
     def __len__(self) -> int:
         return len(self.text)
 
+    def part(self, start: int, stop: int) -> Documents:
+        """The documents from `start` to before `stop`."""
+        own = slice(start, stop)
+        tokens = self.tokens.part(start, stop)
+        return Documents(self.text[own], tokens, self.languages[own], self.language_codes)
+
     def ngrams(self, tables: NgramTables) -> NgramFigures:
         """What `tables` say of the documents' n-grams; the first call does the work for all."""
         figures = self._ngrams.get(tables)

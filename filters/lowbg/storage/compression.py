@@ -323,6 +323,8 @@ class OutputStream:
         self._pending = bytearray()
         if self._compressor is not None:
             self._put(self._compressor.flush())
+        self._compressor = None
+        self._recent.clear()
 
     def flush(self) -> None:
         """Hands pending bytes on where there is no codec; a codec's chunks stay as they are."""

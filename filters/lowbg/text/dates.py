@@ -114,6 +114,10 @@ class Dates:
     def __len__(self) -> int:
         return len(self.days)
 
+    def part(self, own: slice) -> Dates:
+        """Those of some documents."""
+        return Dates(self.days[own], self.states[own], self.written[own])
+
     def before(self, day: dt.date) -> NDArray[np.bool_]:
         """Which are dates that lie before `day` for certain."""
         cut_off = day.toordinal() - _EPOCH

@@ -9,7 +9,7 @@ white space follows; initials and numbers don't end one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,17 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.word_starts) - 1
+
+    def part(self, start: int, stop: int) -> Tokens:
+        """Those of the documents from `start` to before `stop`; the arrays are shared."""
+        bounds = slice(start, stop + 1)
+        return replace(
+            self,
+            text_starts=self.text_starts[bounds],
+            word_starts=self.word_starts[bounds],
+            sentence_starts=self.sentence_starts[bounds],
+            counts=self.counts[start:stop],
+        )
 
     @property
     def words_per_document(self) -> NDArray[np.int64]:

@@ -299,8 +299,8 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(source: Path, tmp_path
     every = Durability(seconds=1e9, bytes=30_000)
     with pytest.raises(Killed):
         run(source, out, on_progress=at(9, kill), durability=every)
-    part = next((out / ".lowbg" / "parts").glob("*/ai"))
-    state = json.loads((part.parent / "checkpoint.json").read_bytes())["parts"]["ai"]
+    part = next((out / ".lowbg" / "parts").glob("*.ai"))
+    state = json.loads(part.with_suffix(".checkpoint.json").read_bytes())["parts"]["ai"]
     assert part.stat().st_size > state["stored"] > 0
     run(source, out, Existing.RESUME)
     assert outputs(out) == outputs(whole)
@@ -309,23 +309,25 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(source: Path, tmp_path
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda folder: (folder / "human").write_bytes(b""),
-        lambda folder: os.truncate(folder / "ai", 10),
-        lambda folder: flip(folder / "ai"),
-        lambda folder: (folder / "checkpoint.json").write_bytes(b"{"),
-        lambda folder: (folder / "checkpoint.json").unlink(),
-        lambda folder: [tail.unlink() for tail in folder.glob("*.tail-*")],
+        lambda part: part("human").write_bytes(b""),
+        lambda part: os.truncate(part("ai"), 10),
+        lambda part: flip(part("ai")),
+        lambda part: part("checkpoint.json").write_bytes(b"{"),
+        lambda part: part("checkpoint.json").unlink(),
+        lambda part: [
+            part(f"{name}.tail-{i}").unlink(True) for name in ("human", "ai") for i in (0, 1)
+        ],
     ],
 )
 def test_a_useless_checkpoint_starts_the_shard_over(
-    damage: Callable[[Path], object], source: Path, tmp_path: Path
+    damage: Callable[[Callable[[str], Path]], object], source: Path, tmp_path: Path
 ) -> None:
     (source / "a.jsonl.zst").write_bytes(zstandard.compress(lines(50)))
     whole, out = tmp_path / "whole", tmp_path / "out"
     run(source, whole)
     with pytest.raises(Killed):
         run(source, out, on_progress=at(5, kill))
-    damage(next((out / ".lowbg" / "parts").iterdir()))
+    damage(lambda name: out / ".lowbg" / "parts" / f"{key_of('a.jsonl.zst')}.{name}")
     run(source, out, Existing.RESUME)
     assert outputs(out) == outputs(whole)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,11 +20,13 @@ from lowbg.report.counting import CountTable
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine, Judged
+from lowbg.runs.executors.base import Finished
 from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import Ended, Workers, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.shard import statistics_batch
+from lowbg.runs.together import finished, read_together
 from lowbg.storage.left_out import LeftOut
 
 EXAMPLES_A_CATEGORY: Final = 5
@@ -157,8 +160,22 @@ class ScanTask:
 
     def __call__(self, shard: Shard, on_progress: OnProgress | None) -> Scanned:
         """Every document of the shard, judged and counted."""
-        counts = Counts(shard, self.config.policy.gate)
-        with ShardReading(Source(shard, self.config), self.loaded, on_progress) as reading:
+        return self._scanned(ShardReading(Source(shard, self.config), self.loaded, on_progress))
+
+    def together(
+        self, shards: Sequence[Shard], on_progress: OnProgress | None
+    ) -> Iterator[Finished[Scanned]]:
+        """The same with small shards."""
+        assert self.loaded is not None
+        sources = [Source(shard, self.config) for shard in shards]
+        readings = [ShardReading(source, self.loaded, on_progress) for source in sources]
+        for places in read_together(readings, self.loaded):
+            for i in places:
+                yield finished(i, partial(self._scanned, readings[i]))
+
+    def _scanned(self, reading: ShardReading) -> Scanned:
+        counts = Counts(reading.source.shard, self.config.policy.gate)
+        with reading:
             for step in reading:
                 if step.judged is not None:
                     reading.statistics.add(statistics_batch(step.batch, step.judged))
