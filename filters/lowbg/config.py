@@ -363,6 +363,9 @@ class RunConfig:
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
 
+    def __post_init__(self) -> None:
+        check_limits(self)
+
     @property
     def block_bytes(self) -> int:
         """The size of the blocks read: with more threads smaller ones, so that memory stays."""

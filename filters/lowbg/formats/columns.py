@@ -30,6 +30,19 @@ def _find(schema: pa.Schema, path: str) -> list[int] | None:
     return steps
 
 
+def _namesakes(schema: pa.Schema, path: str) -> tuple[str, int]:
+    """The name on the way to `path` that several columns bear, and how many; 0 where none is."""
+    if len(schema.get_all_field_indices(path)) > 1:
+        return path, len(schema.get_all_field_indices(path))
+    kind = pa.struct(list(schema))
+    for key in path.split("."):
+        found = kind.get_all_field_indices(key) if pa.types.is_struct(kind) else []
+        if len(found) != 1:
+            return key, len(found)
+        kind = kind.field(found[0]).type
+    return path, 0
+
+
 def column_at(rows: pa.RecordBatch, path: str) -> pa.Array | None:
     """The column at a dotted path, null where a struct above it is; None if there is none."""
     steps = _find(rows.schema, path)
@@ -61,6 +74,12 @@ def check_text_column(schema: pa.Schema, path: str, name: str) -> None:
     """Raises `FormatError`, which names the columns, where there is no text at the dotted path."""
     steps = _find(schema, path)
     if steps is None:
+        twice, count = _namesakes(schema, path)
+        if count > 1:
+            raise FormatError(
+                f"{name}: {count} columns are called {twice!r}, and only one can be the text. "
+                "Write the file again with a name for each."
+            )
         raise FormatError(
             f"{name}: no column {path!r}; there are {', '.join(schema.names) or 'none'}. "
             "Name the text column with `fields.text`."

@@ -206,7 +206,8 @@ def _parse_leniently(line: bytes, strict_error: str) -> Refused | tuple[Any]:
     try:
         return (json.loads(decoded),)
     except json.JSONDecodeError as error:
-        why = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+        what = error.msg.removesuffix(" at")
+        why = f"{what[:1].lower()}{what[1:]} at column {error.colno}"
     except RecursionError:
         why = "nested too deeply"
     except (ValueError, MemoryError) as error:

@@ -210,6 +210,11 @@ def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
 
 
 def _damaged(name: str, error: Exception) -> FormatError:
+    if isinstance(error, pa.ArrowNotImplementedError):
+        return FormatError(
+            f"{name}: a Parquet file with a type that Arrow doesn't read ({in_a_line(error)}); "
+            "write it again without that column, or with another type for it"
+        )
     return FormatError(
         f"{name}: not a whole Parquet file, its footer is missing or damaged "
         f"({in_a_line(error)}); fetch or write it again"

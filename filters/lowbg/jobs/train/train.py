@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.amounts import counted
 from lowbg.decision.calibration import FPR_GRID, Calibration
 from lowbg.errors import ConfigError
 from lowbg.jobs.train import calibration, kneser_ney, log_odds
@@ -101,6 +102,7 @@ def gather(config: TrainConfig) -> Material:
         (config.prose, "human", True),
     )
     seen: set[Path] = set()
+    human = spoken = 0
     for paths, label, is_prose in sources:
         for path in list_files(paths):
             if path in seen:
@@ -108,8 +110,10 @@ def gather(config: TrainConfig) -> Material:
             seen.add(path)
             before = len(rows)
             for row in read_rows(path, label):
+                human += not row.is_ai
                 if not in_language(row, config.language):
                     continue
+                spoken += not row.is_ai
                 free = not forbidden.search(row.license) and row.dataset not in config.excluded
                 if free or (row.dataset in config.calibrate_only and not row.is_ai):
                     rows.append(row)
@@ -118,9 +122,18 @@ def gather(config: TrainConfig) -> Material:
             if len(rows) > before:
                 used.append(path)
     if not any(f and not row.is_ai for row, f in zip(rows, fitted, strict=True)):
-        raise ConfigError(f"no human text in {config.language!r} whose licence allows its use")
+        raise ConfigError(_no_human(config.language, human, spoken))
     tokens = tokenize_rows(rows, config.language)
     return Material(rows, tokens, np.array(prose), np.array(fitted), used)
+
+
+def _no_human(language: str, human: int, spoken: int) -> str:
+    """Why none of these `human` texts, `spoken` of them in the language, can be learnt from."""
+    if not human:
+        return "the inputs hold no human text"
+    if not spoken:
+        return f"none of the {counted(human, 'human text')} in the inputs is in {language!r}"
+    return f"no licence of the {counted(spoken, 'human text')} in {language!r} allows its use"
 
 
 def _sample(material: Material, windows: Windows, config: TrainConfig) -> Sample:

@@ -148,7 +148,7 @@ def test_licences(tmp_path: Path, config: TrainConfig, licence: str, allowed: bo
 
 
 def test_no_human_text_is_an_error(config: TrainConfig) -> None:
-    with pytest.raises(ConfigError, match="no human text in 'fr'"):
+    with pytest.raises(ConfigError, match=r"none of the \d+ human texts in the inputs is in 'fr'"):
         gather(replace(config, language="fr"))
     with pytest.raises(ConfigError, match="no such file"):
         gather(replace(config, ai=(Path("/nowhere"),)))
