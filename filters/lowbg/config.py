@@ -161,11 +161,13 @@ class Durability:
 class FieldNames:
     """Which fields of a record hold what; dotted paths reach into objects (`metadata.language`).
 
-    `others` are read as well, for provenance and counting.
+    Of `text` one may lead through lists (`messages[].content`, `messages[*].content`,
+    `paragraphs[]`): then the strings are one text, with blank lines between them. `others` are read
+    as well, for provenance and counting.
     """
 
     text: str = setting(
-        "A record's text; a dotted path (meta.lang) reaches into objects.",
+        "A record's text; doc.body reaches into objects, turns[].text into lists.",
         "text",
         flags="--text-field",
         unit="FIELD",

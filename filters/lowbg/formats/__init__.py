@@ -33,7 +33,21 @@ CODEC_ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
 OTHER_CODEC_ENDINGS = {".gzip": "gzip", ".zstd": "zstd", ".bzip2": "bz2"}
 """Endings that others give such files."""
 
-_SHARED = ("base", "blocks", "columns", "foreign", "naming", "quarantine", "rows", "texts", "views")
+_SHARED = (
+    *("base", "blocks", "columns", "foreign", "naming", "paths", "quarantine", "rows", "texts"),
+    "views",
+)
+    "base",
+    "blocks",
+    "columns",
+    "foreign",
+    "naming",
+    "paths",
+    "quarantine",
+    "rows",
+    "texts",
+    "views",
+)
 
 
 @cache

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError
 from lowbg.formats.base import Format
-from lowbg.formats.columns import check_text_column
+from lowbg.formats.columns import check_text_column, paths_of_text
 from lowbg.formats.foreign import ENCRYPTED_PARQUET
 from lowbg.formats.parquet import FORMAT, int96, logical
 from lowbg.formats.parquet.layout import ParquetLayout
@@ -81,7 +81,7 @@ class ParquetReader(RowReader):
             raise
         columns = self._file.schema
         self._flat = [i for i in range(len(columns)) if not columns.column(i).max_repetition_level]
-        self.seen_fields: set[str] = set(self.schema.names)
+        self.seen_fields: set[str] = set(paths_of_text(self.schema))
         self._consumed = 0
         self._damaged: list[int] = []
         self._skip = 0
