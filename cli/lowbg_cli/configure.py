@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 _FILES_NAMED = 5
+STDOUT = Path("-")
 NO_EXTRAS = Extras()
 
 Quiet: TypeAlias = Annotated[bool, Setting("Nothing on stderr but errors.", flags="--quiet -q")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lowbg.amounts import counted
 from lowbg.config import Changed, Durability, Existing
 from lowbg.errors import ConfigError, LockedError
-from lowbg.settings import Heading, setting
+from lowbg.settings import Heading, Written, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import command_line
 from lowbg_cli.exits import ExitCode, if_interrupted
@@ -49,12 +49,17 @@ class DirectoryOptions:
         "Exit 0 when another run writes to the output: for cron.", False, heading=Heading.RUNNING
     )
     log_file: Path | None = setting(
-        "Append a JSON line a shard, and a summary.", None, unit="FILE", heading=Heading.RUNNING
+        "Append a JSON line a shard, and a summary.",
+        None,
+        unit="FILE",
+        heading=Heading.RUNNING,
+        written=Written.APPENDED,
     )
     reserve: Path | None = setting(
         "Keep documents that are human by provenance there too, each text once.",
         None,
         unit="DIR",
+        written=Written.FOLDER,
         heading=Heading.OUTPUT,
     )
 

@@ -34,6 +34,7 @@ from lowbg_cli import first_use, terminal
 from lowbg_cli.exits import ExitCode, ended
 from lowbg_cli.values import checker_of, converted, parsed_kind, parser_of
 from lowbg_cli.wording import Wording
+from lowbg_cli.writing import refuse_shared
 
 _OF = "changes of"
 
@@ -216,6 +217,7 @@ class Command:
             first_use.compile_together(quiet=any(option.flag == "--quiet" for option in given))
 
             def call() -> ExitCode:
+                refuse_shared((option.own, values[option.name]) for option in given)
                 return self.function(**self._filled(given, values))
 
             with terminal.speaking(self.wording):

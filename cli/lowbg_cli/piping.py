@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowbg.errors import ConfigError, InputError
-from lowbg.settings import Heading, setting
-from lowbg.storage.files import is_special
-from lowbg_cli.outputs import refuse_shared
+from lowbg.settings import Heading, Written, setting
+from lowbg.storage.files import identity, is_special
+from lowbg_cli.writing import refuse_reading_stdout
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
@@ -29,6 +27,7 @@ class PipeOptions:
         "AI lines go here, compressed as the name says (.zst, .gz).",
         None,
         unit="FILE",
+        written=Written.BESIDE_STDOUT,
         heading=Heading.PIPE,
     )
     discard_ai: bool = setting("AI lines are dropped.", False, heading=Heading.PIPE)
@@ -36,21 +35,28 @@ class PipeOptions:
         "Records that cannot be read go here.",
         None,
         unit="FILE",
+        written=Written.FILE,
         heading=Heading.PIPE,
         shown="<AI file>.quarantine.jsonl, or counted alone beside a pipe or device",
     )
     report: Path | None = setting(
-        "The report goes here (.json or .html).", None, unit="FILE", heading=Heading.PIPE
+        "The report goes here (.json or .html).",
+        None,
+        unit="FILE",
+        heading=Heading.PIPE,
+        written=Written.FILE,
     )
 
     @property
     def quarantine(self) -> Path | None:
         """Where quarantined records go: as asked, else beside the AI file, else nowhere.
 
-        Nothing can lie beside a pipe or a device: there they are counted alone.
+        A pipe, a device and stdout have no place beside them.
         """
-        if self.quarantine_to is not None or self.ai_to is None or is_special(self.ai_to):
+        if self.quarantine_to is not None or self.ai_to is None:
             return self.quarantine_to
+        if is_special(self.ai_to) or identity(self.ai_to) == _stdout():
+            return None
         return self.ai_to.with_name(f"{self.ai_to.name}.quarantine.jsonl")
 
     def check(self, shards: Sequence[Shard]) -> None:
@@ -62,16 +68,23 @@ class PipeOptions:
             )
         if self.ai_to is not None and self.discard_ai:
             raise ConfigError("--ai-to keeps AI lines and --discard-ai drops them; choose one")
-        _check_stdout(shards)
-        outputs = {
-            "--ai-to": self.ai_to,
-            "--quarantine-to": self.quarantine,
-            "--report": self.report,
-        }
-        for path in outputs.values():
-            if path is not None and str(path) == "-":
+        taken = {identity(shard.path): "an input" for shard in shards}
+        for path in (self.ai_to, self.quarantine, self.report):
+            if path is None:
+                continue
+            if str(path) == "-":
                 raise ConfigError("stdout carries the human lines; name a file instead of -")
-        refuse_shared(outputs, on_stdout="the human lines", inputs=shards)
+            if path.is_dir():
+                raise ConfigError(f"{path} is a directory; name a file")
+            key = identity(path)
+            if path != self.ai_to and key == _stdout() and not path.is_char_device():
+                raise ConfigError(f"{path}: stdout carries the human lines; name a file")
+            if key in taken and not path.is_char_device():
+                raise ConfigError(f"{path} is {taken[key]} already; name another file")
+            taken[key] = "another output"
+        if sys.stdout is None:
+            raise ConfigError("stdout is closed; human lines have nowhere to go")
+        refuse_reading_stdout(shards)
         _check_formats(shards)
 
     def write_report(self, outcome: Outcome) -> str | None:
@@ -85,18 +98,12 @@ class PipeOptions:
         return str(self.report)
 
 
-def _check_stdout(shards: Sequence[Shard]) -> None:
-    """`lowbg filter a.jsonl … >> a.jsonl` would read what it writes."""
-    if sys.stdout is None:
-        raise ConfigError("stdout is closed; human lines have nowhere to go")
+def _stdout() -> tuple[int, int] | str | None:
+    """What stdout is open on; null where it is closed, or no file."""
     try:
-        out = os.fstat(sys.stdout.fileno())
-    except (OSError, ValueError):
-        return
-    for shard in shards:
-        path = Path(shard.path)
-        if stat.S_ISREG(out.st_mode) and path.is_file() and os.path.samestat(out, path.stat()):
-            raise ConfigError(f"{path} is both input and stdout; send stdout elsewhere")
+        return identity(sys.stdout.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _check_formats(shards: Sequence[Shard]) -> None:

@@ -54,10 +54,21 @@ def parse_share(text: str | Fraction) -> Fraction:
         raise typer.BadParameter(f"{text!r} is no share; write it like 0.5 or 1/3") from None
 
 
+def parse_output(text: str | Path) -> Path:
+    """Where something is written: a local path, or "-"."""
+    try:
+        refuse_url(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    return Path(text)
+
+
 def parser_of(own: Declared) -> Callable[[str], Any] | None:
     """What reads one value; null where the parser of the command line knows the type."""
     if own.setting.unit == SIZE:
         return parse_size
+    if own.setting.written is not None:
+        return parse_output
     return {dt.date: parse_date, Fraction: parse_share}.get(own.kind)
 
 
@@ -98,11 +109,6 @@ def converted(own: Declared, flag: str, given: Any) -> Any:
         except ValueError:
             message = f"{flag} {given}: write it {own.setting.unit}, like 0.2:0.9"
             raise ConfigError(message) from None
-    if isinstance(given, Path):
-        try:
-            refuse_url(given)
-        except ConfigError as error:
-            raise ConfigError(f"{flag}: {error}") from None
     return given
 
 

@@ -52,6 +52,21 @@ class Heading(StrEnum):
     EXIT = "Exit code"
 
 
+class Written(StrEnum):
+    """What becomes of the path that a setting holds."""
+
+    FILE = "file"
+    """A file is written there, or put in the place of the one that is there."""
+    APPENDED = "appended"
+    """Lines are added to a file."""
+    UPDATED = "updated"
+    """A file is written, which may be one that was read."""
+    BESIDE_STDOUT = "beside stdout"
+    """A file, or what stdout is: then the lines of both share one stream."""
+    FOLDER = "folder"
+    """Files are written below it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a field says of itself.
@@ -60,7 +75,8 @@ class Setting:
     its names on a command line, by spaces; empty: told from the field's name; null: it has none;
     without a dash it is an argument. `unit`: what stands for a value; `example`: one, for who
     spells it wrong. `least` and `most` are limits of a number, or of each number of a table;
-    `shown`: its default in words; `hidden`: nobody but tests needs it.
+    `shown`: its default in words; `hidden`: nobody but tests needs it. `written`: what becomes
+    of the path that it is; null: it is read, or no path.
     """
 
     help: str
@@ -73,6 +89,7 @@ class Setting:
     most: float | None = None
     shown: str = ""
     hidden: bool = False
+    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +122,7 @@ def setting(
     most: float | None = None,
     shown: str = "",
     hidden: bool = False,
+    written: Written | None = None,
 ) -> Any:
     """A field of a dataclass with what it says of itself; see `Setting`."""
     own = Setting(
@@ -118,6 +136,7 @@ def setting(
         most=most,
         shown=shown,
         hidden=hidden,
+        written=written,
     )
     metadata = {_SETTING: own}
     if factory is not MISSING:

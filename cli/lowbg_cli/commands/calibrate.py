@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import lowbg
 from lowbg.amounts import counted
-from lowbg.settings import ABOVE_ZERO, setting
+from lowbg.settings import ABOVE_ZERO, Written, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -32,7 +32,9 @@ CONFIG = ("file", "fields.text", "fields.language", "fields.date", "extras.lm")
 class CalibrateOptions:
     """Which documents are known to be human, and at which rate of them."""
 
-    output: Path = setting("The policy file (TOML).", flags="--output -o", unit="FILE")
+    output: Path = setting(
+        "The policy file (TOML).", flags="--output -o", unit="FILE", written=Written.UPDATED
+    )
     target_fpr: float | None = setting(
         "Share of human documents that may be called AI.",
         None,

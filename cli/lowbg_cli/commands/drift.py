@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from lowbg.amounts import counted
 from lowbg.config import RunConfig
 from lowbg.jobs.drift.settings import Limits, Size
-from lowbg.settings import Heading, Setting, setting
+from lowbg.settings import Heading, Setting, Written, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import (
     ConfigOptions,
@@ -25,7 +25,6 @@ from lowbg_cli.configure import (
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Group, Only, command
 from lowbg_cli.outcome import tell_broken
-from lowbg_cli.outputs import refuse_shared
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -61,25 +60,25 @@ class Places:
         shown="the time, UTC",
     )
     history: Path | None = setting(
-        "Append the check to a JSONL file of checks.", None, unit="FILE", heading=Heading.OUTPUT
+        "Append the check to a JSONL file of checks.",
+        None,
+        unit="FILE",
+        heading=Heading.OUTPUT,
+        written=Written.APPENDED,
     )
     json: Path | None = setting(
-        "Write the check as JSON.", None, unit="FILE", heading=Heading.OUTPUT
+        "Write the check as JSON.", None, unit="FILE", heading=Heading.OUTPUT, written=Written.FILE
     )
     html: Path | None = setting(
         "Write a page: the trend over the history, the last check.",
         None,
         unit="FILE",
+        written=Written.FILE,
         heading=Heading.OUTPUT,
     )
 
     def read(self, baseline: str) -> list[Check]:
-        """The earlier checks of the baseline; a history that can't be read ends it here.
-
-        So does a file that two outputs name.
-        """
-        files = {"--history": self.history, "--json": self.json, "--html": self.html}
-        refuse_shared(files, on_stdout="the table")
+        """The earlier checks of the baseline; a history that can't be read ends it here."""
         if self.history is None:
             return []
         from lowbg.jobs.drift.history import of_baseline, read_history
@@ -108,7 +107,10 @@ class Places:
 def baseline_command(
     *,
     inputs: Inputs,
-    output: Annotated[Path, Setting("The baseline (JSON).", flags="--output -o", unit="FILE")],
+    output: Annotated[
+        Path,
+        Setting("The baseline (JSON).", flags="--output -o", unit="FILE", written=Written.FILE),
+    ],
     sample: SampleOptions,
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers",))],

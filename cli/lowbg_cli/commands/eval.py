@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import lowbg
 from lowbg.amounts import counted
 from lowbg.config import RunConfig, as_dict
-from lowbg.settings import setting
+from lowbg.settings import Written, setting
 from lowbg.storage.files import file_digest
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
 from lowbg_cli.outcome import tell_broken
-from lowbg_cli.outputs import refuse_shared
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -35,10 +34,17 @@ class EvalOptions:
     """Where the labels are, and where the figures go beside stdout."""
 
     label_field: str = setting("Says human or ai (or 0 or 1).", "label", unit="FIELD")
-    json: Path | None = setting("Write all metrics as JSON.", None, unit="FILE")
-    markdown: Path | None = setting("Write all metrics as Markdown tables.", None, unit="FILE")
+    json: Path | None = setting(
+        "Write all metrics as JSON.", None, unit="FILE", written=Written.FILE
+    )
+    markdown: Path | None = setting(
+        "Write all metrics as Markdown tables.", None, unit="FILE", written=Written.FILE
+    )
     html: Path | None = setting(
-        "Write a page: tables, ROC curves, scores by label.", None, unit="FILE"
+        "Write a page: tables, ROC curves, scores by label.",
+        None,
+        unit="FILE",
+        written=Written.FILE,
     )
 
 
@@ -63,9 +69,6 @@ def eval_command(
     config = options.resolve()
     found = find_shards(inputs, None, quiet=quiet)
     shards = found.shards
-    files = {"--json": own.json, "--markdown": own.markdown, "--html": own.html}
-    refuse_shared(files, on_stdout="the tables", inputs=shards)
-
     from lowbg.jobs.eval.evaluate import as_markdown, evaluate
     from lowbg.jobs.eval.labelled import judge_labelled
     from lowbg.runs.engine import Engine

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import counted
 from lowbg.config import Changed, Existing, RunConfig
-from lowbg.settings import Setting
+from lowbg.settings import Setting, Written
 from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     ConfigOptions,
@@ -37,7 +37,13 @@ def filter_command(
     *,
     inputs: Inputs,
     output: Annotated[
-        Path | None, Setting("Write everything into a directory.", flags="--output -o", unit="DIR")
+        Path | None,
+        Setting(
+            "Write everything into a directory.",
+            flags="--output -o",
+            unit="DIR",
+            written=Written.FOLDER,
+        ),
     ] = None,
     pipe: PipeOptions,
     options: Annotated[ConfigOptions, Only(without=("gate",))],

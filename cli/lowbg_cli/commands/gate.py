@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from lowbg.config import GateGroup, Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
-from lowbg.settings import Heading, setting
+from lowbg.settings import Heading, Written, setting
 from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     STDIN,
+    STDOUT,
     ConfigOptions,
     Inputs,
     Quiet,
@@ -30,14 +31,11 @@ from lowbg_cli.configure import (
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Given, Only, command, refuse
 from lowbg_cli.outcome import tell_dates, tell_problems
-from lowbg_cli.outputs import refuse_shared
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
     from lowbg.jobs.gate.evidence import Evidence
     from lowbg.jobs.gate.findings import GateResult
-
-STDOUT = "-"
 
 
 class Undecided(StrEnum):
@@ -55,10 +53,18 @@ class Renderings:
         "What a result is that the documents can't decide.", Undecided.FAIL, heading=Heading.OUTPUT
     )
     junit: Path | None = setting(
-        "Write JUnit XML; - is standard output.", None, unit="FILE", heading=Heading.OUTPUT
+        "Write JUnit XML; - is standard output.",
+        None,
+        unit="FILE",
+        heading=Heading.OUTPUT,
+        written=Written.FILE,
     )
     json: Path | None = setting(
-        "Write JSON; - is standard output.", None, unit="FILE", heading=Heading.OUTPUT
+        "Write JSON; - is standard output.",
+        None,
+        unit="FILE",
+        heading=Heading.OUTPUT,
+        written=Written.FILE,
     )
     github: bool | None = setting(
         "Annotations and step summary.",
@@ -71,13 +77,10 @@ class Renderings:
     def check(self) -> None:
         """Raises `ConfigError` where a file can't be made; before anything is read."""
         files = [path for path in (self.junit, self.json) if path is not None]
-        on_stdout = [str(path) for path in files].count(STDOUT)
-        if on_stdout > 1:
-            raise ConfigError("--junit and --json are both -; name two files")
-        carried = "the other" if on_stdout else "the table"
-        refuse_shared({"--junit": self.junit, "--json": self.json}, on_stdout=carried)
+        if files == [STDOUT, STDOUT]:
+            raise ConfigError(f"--junit and --json are both {files[0]}; name two files")
         for path in files:
-            if str(path) == STDOUT:
+            if path == STDOUT:
                 standard_output()
             elif path.is_dir() or not path.parent.is_dir():
                 what = "is a directory" if path.is_dir() else "its directory doesn't exist"
@@ -93,7 +96,7 @@ class Renderings:
             _write(self.json, render_json(result, policy))
         if self.junit is not None:
             _write(self.junit, render_junit(result, undecided_fails=fails))
-        data_on_stdout = STDOUT in (str(self.json), str(self.junit))
+        data_on_stdout = STDOUT in (self.json, self.junit)
         if not data_on_stdout:
             _print(_table(result))
         github = self.github
@@ -268,7 +271,7 @@ def _print(text: str) -> None:
 def _write(path: Path, data: bytes) -> None:
     from lowbg.storage.files import write_whole
 
-    if str(path) == STDOUT:
+    if path == STDOUT:
         standard_output().write(data)
     else:
         write_whole(path, data)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from lowbg.amounts import counted
 from lowbg.errors import ConfigError
 from lowbg.jobs.mix.settings import Mix, MixSelect, MixUnit, MixWeights
-from lowbg.settings import Heading, setting, with_changes
+from lowbg.settings import Heading, Written, setting, with_changes
 from lowbg_cli import terminal
 from lowbg_cli.configure import (
     ConfigOptions,
@@ -40,7 +40,9 @@ class MixOptions:
     human: tuple[str, ...] = setting(
         "Human text: files, directories, globs, a run's output, a reserve.", unit="INPUT"
     )
-    output: Path = setting("Where the mix is written.", flags="--output -o", unit="DIR")
+    output: Path = setting(
+        "Where the mix is written.", flags="--output -o", unit="DIR", written=Written.FOLDER
+    )
     synthetic: tuple[str, ...] = setting("Synthetic text, likewise.", (), unit="INPUT")
     weights: bool = setting(
         "Score, and write sampling weights instead of copies.", False, heading=Heading.SAMPLING

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from lowbg.errors import ConfigError
-from lowbg.settings import Setting
+from lowbg.settings import Setting, Written
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import command
 from lowbg_cli.outcome import summary
@@ -37,7 +37,13 @@ def report_command(
         Setting("How to render it.", flags="--format", shown="as FILE ends, else text"),
     ] = None,
     output: Annotated[
-        Path | None, Setting("Write to a file, not to stdout.", flags="--output -o", unit="FILE")
+        Path | None,
+        Setting(
+            "Write to a file, not to stdout.",
+            flags="--output -o",
+            unit="FILE",
+            written=Written.FILE,
+        ),
     ] = None,
 ) -> ExitCode:
     """Render a finished run's report again, or several as one."""

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from lowbg.config import RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
-from lowbg.settings import Setting
+from lowbg.settings import Setting, Written
 from lowbg_cli import loading
 from lowbg_cli.configure import (
+    STDOUT,
     ConfigOptions,
     Inputs,
     WorkerOptions,
@@ -24,6 +25,7 @@ from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Given, Only, command
 from lowbg_cli.outcome import ExitRules
 from lowbg_cli.progress import progress_line
+from lowbg_cli.writing import refuse_reading_stdout
 
 
 @command
@@ -31,7 +33,13 @@ def score_command(
     *,
     inputs: Inputs,
     output: Annotated[
-        str, Setting("Where the rows go; - is standard output.", flags="--output -o", unit="DIR")
+        Path,
+        Setting(
+            "Where the rows go; - is standard output.",
+            flags="--output -o",
+            unit="DIR",
+            written=Written.FOLDER,
+        ),
     ],
     row_format: Annotated[
         ScoreFormat, Setting("jsonl and parquet: rows; dolma: attributes side files.", flags="--as")
@@ -53,12 +61,12 @@ def score_command(
       lowbg score dump.jsonl.zst -o - | jq .ai_score
     """
     config = options.resolve()
-    if output == "-":
+    if output == STDOUT:
         if row_format is not ScoreFormat.JSONL:
             raise ConfigError(f"--as {row_format} needs a directory; -o - takes jsonl only")
         refuse_directory_options(given)
         return _into_stream(inputs, config, exit_rules)
-    return _into_directory(inputs, Path(output), row_format, directory, workers, config, exit_rules)
+    return _into_directory(inputs, output, row_format, directory, workers, config, exit_rules)
 
 
 def _into_directory(
@@ -106,6 +114,7 @@ def _into_stream(inputs: Inputs, config: RunConfig, exit_rules: ExitRules) -> Ex
 
     stdout = standard_output()
     found = find_shards(inputs, None, quiet=exit_rules.quiet)
+    refuse_reading_stdout(found.shards)
     stdin = standard_input(found.shards)
     hint = "Rows on stdout are whole but not all. Run it again."
     job = ScoreStreamJob(found.shards, config, stdin, command_line(), found.left_out, out=stdout)

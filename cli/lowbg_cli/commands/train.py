@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lowbg.amounts import bytes_text
 from lowbg.errors import ConfigError
-from lowbg.settings import setting
+from lowbg.settings import Written, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import Quiet
 from lowbg_cli.exits import ExitCode
@@ -22,7 +22,9 @@ class TrainOptions:
     human: tuple[Path, ...] = setting("Human text: JSONL files or directories.", unit="INPUT")
     ai: tuple[Path, ...] = setting("AI text, likewise.", unit="INPUT")
     language: str = setting("The language, as en or zh.", flags="--lang", unit="CODE")
-    output: Path = setting("The model file: .safetensors.", flags="--output -o", unit="FILE")
+    output: Path = setting(
+        "The model file: .safetensors.", flags="--output -o", unit="FILE", written=Written.FILE
+    )
     seed: int = setting("Of the sampling.", 1, unit="N")
 
 

@@ -24,7 +24,7 @@ from lowbg.records import Batch, Payload, Rejected
 from lowbg.runs.checkpoints import Checkpoint, Journal
 from lowbg.runs.engine import Judged
 from lowbg.runs.routing import Route, masks, routes
-from lowbg.storage.files import Part, PartState, WrittenFile
+from lowbg.storage.files import Part, PartState, WrittenFile, identity
 
 QUARANTINE: Final = "quarantine"
 
@@ -200,7 +200,12 @@ class StreamOutputs(Outputs):
         self._config = config
         self._human = StreamWriter(human)
         self._ai: JsonlWriter | None = None
-        if ai is not None:
+        self._together = ai is not None and shares_file(human, ai)
+        if ai is not None and self._together and codec_by_name(ai.name) != "none":
+            raise ConfigError(
+                f"{ai} is where the human lines go, which are not compressed; name another file"
+            )
+        if ai is not None and not self._together:
             self._ai = JsonlWriter(ai, ai.parent, codec_by_name(ai.name))
         self._quarantine: QuarantineWriter | None = None
         if quarantine is not None:
@@ -219,7 +224,10 @@ class StreamOutputs(Outputs):
         """Appends human lines to the stream and AI lines to their file."""
         annotations = _annotations(judged) if self._config.annotate else None
         kept = masks(judged.decisions.verdicts, self._config.policy.unscored)
-        self._human.write(batch.payload, kept[Route.HUMAN], annotations)
+        human = kept[Route.HUMAN]
+        if self._together:
+            human = human | kept[Route.AI]
+        self._human.write(batch.payload, human, annotations)
         if self._ai is not None:
             self._ai.write(batch.payload, kept[Route.AI], annotations)
         return len(batch)
@@ -255,6 +263,14 @@ class StreamOutputs(Outputs):
             if writer is not None:
                 with contextlib.suppress(OSError):
                     writer.abort()
+
+
+def shares_file(stream: BinaryIO, path: Path) -> bool:
+    """Whether `path` leads to what `stream` is open on: two writers would overwrite each other."""
+    try:
+        return identity(stream.fileno()) == identity(path)
+    except (OSError, ValueError):  # It is in memory, or closed.
+        return False
 
 
 def _annotations(judged: Judged) -> Annotations:

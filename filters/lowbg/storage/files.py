@@ -76,19 +76,11 @@ def refuse_url(path: str | os.PathLike[str]) -> None:
     `Path` makes s3:/bucket of s3://bucket, and a folder of that name would be made here.
     """
     if found := _URL.match(os.fspath(path)):
-        url = f"{found[1]}://{os.fspath(path)[found.end() :]}"
+        given = os.fspath(path)
+        url = given if "://" in given else f"{found[1]}://{given[found.end() :]}"
         raise ConfigError(
             f"{url} is a URL, and only inputs may be URLs. Name a local path, and copy from there."
         )
-
-
-def place_of(path: str | os.PathLike[str]) -> tuple[int, int] | str:
-    """What is equal for all names of one file: device and inode, or where it would be made."""
-    try:
-        info = Path(path).stat()
-    except OSError:
-        return os.path.realpath(path)
-    return info.st_dev, info.st_ino
 
 
 @contextmanager
@@ -194,6 +186,19 @@ class AtomicFile:
         """What was written, with its path relative to `root`."""
         relative = self.path.relative_to(root).as_posix()
         return WrittenFile(relative, records, self.bytes, self.sha256)
+
+
+def identity(file: str | os.PathLike[str] | int) -> tuple[int, int] | str:
+    """What tells a file, or an open descriptor, from any other: its device and inode.
+
+    Links, hard links and `/dev/fd/N` lead to the same one. A file that is not there yet has its
+    real path.
+    """
+    try:
+        info = os.fstat(file) if isinstance(file, int) else Path(file).stat()
+    except OSError:
+        return os.path.realpath(file) if not isinstance(file, int) else ""
+    return info.st_dev, info.st_ino
 
 
 def is_special(path: Path) -> bool:

@@ -18,7 +18,7 @@ LINES = b'{"text": "a line"}\n' * 50
         (LINES, "stdin.jsonl"),
         (b"", "stdin.jsonl"),
         (b"[1, 2]", "stdin.jsonl"),
-        (gzip.compress(LINES), "stdin.jsonl.gz"),
+        (gzip.compress(LINES, mtime=0), "stdin.jsonl.gz"),
         (zstandard.compress(LINES), "stdin.jsonl.zst"),
         (zstandard.compress(LINES)[:20], "stdin.jsonl.zst"),
     ],

@@ -1,0 +1,98 @@
+"""Two that write to one file overwrite each other: what a command writes, and what it reads."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from lowbg.errors import ConfigError
+from lowbg.settings import Declared, Written
+from lowbg.storage.files import identity
+
+if TYPE_CHECKING:
+    from lowbg.runs.inputs import Shard
+
+
+def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
+    """Raises `ConfigError` where an option's file is another's, an input's, or what stdout is.
+
+    Files are told apart by device and inode, whatever leads to them. A terminal, a device and a
+    pipe may be written to by an option beside stdout and stderr; of two options only a device.
+    """
+    said = [*said]
+    reading = [own for own in said if own[0].setting.written is None]
+    taken = {key: name for own, value in reading for key, name in _read(own, value)}
+    written: dict[tuple[int, int] | str, str] = {}
+    for own, value in said:
+        how = own.setting.written
+        if how in (None, Written.FOLDER) or str(value) == "-":
+            continue
+        _refuse_standard(own, value)
+        key = identity(value)
+        if key in taken and how is not Written.UPDATED:
+            raise ConfigError(f"{own.flag} {value}: {taken[key]} is read; name another file")
+        if key in written and not _is_device(value):
+            raise ConfigError(f"{own.flag} {value}: {written[key]} writes to it; name another file")
+        written[key] = own.flag
+    for key, name in taken.items():
+        if _of_file(sys.stdout) == key:
+            raise ConfigError(f"{name} is both input and stdout; send stdout elsewhere")
+
+
+def refuse_reading_stdout(shards: Sequence[Shard]) -> None:
+    """`lowbg filter a.jsonl … >> a.jsonl` would read what it writes. Raises `ConfigError`."""
+    out = _of_file(sys.stdout)
+    for shard in shards:
+        if out is not None and identity(shard.path) == out:
+            raise ConfigError(f"{shard.path} is both input and stdout; send stdout elsewhere")
+
+
+def _read(own: Declared, value: Any) -> Iterator[tuple[tuple[int, int] | str, str]]:
+    """The files that an option or argument names, to be read."""
+    for each in value if isinstance(value, (list, tuple)) else (value,):
+        if str(each) == "-" and (stdin := _of_file(sys.stdin)) is not None:
+            yield stdin, "stdin"
+        elif isinstance(each, Path) or not own.flag.startswith("-"):
+            if Path(each).is_file():
+                yield identity(each), str(each)
+
+
+def _refuse_standard(own: Declared, path: Path) -> None:
+    """Raises `ConfigError` where stdout or stderr goes to the file, too."""
+    shared = sys.stdout if own.setting.written is Written.BESIDE_STDOUT else None
+    for stream, name, sign in ((sys.stdout, "stdout", ">"), (sys.stderr, "stderr", "2>")):
+        if _of_file(stream) != identity(path) or stream is shared:
+            continue
+        if own.setting.written is not Written.APPENDED:
+            raise ConfigError(f"{own.flag} {path}: {name} goes there, too; name another file")
+        if not _appends(stream):
+            raise ConfigError(
+                f"{own.flag} {path}: {name} goes there, too, and would overwrite it; "
+                f"send it there with {sign}>"
+            )
+
+
+def _of_file(stream: TextIO | None) -> tuple[int, int] | str | None:
+    """What a standard stream is open on, if that is a regular file."""
+    try:
+        descriptor = stream.fileno() if stream is not None else -1
+        return identity(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _appends(stream: TextIO) -> bool:
+    import fcntl
+
+    return bool(fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_APPEND)
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        return stat.S_ISCHR(path.stat().st_mode)
+    except OSError:
+        return False

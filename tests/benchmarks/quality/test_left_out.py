@@ -1,0 +1,86 @@
+"""Kinds that are left out are left out whole, and the threshold is what it says."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.quality import left_out
+
+WORDS = [f"{a}{b}{c}" for a in "bdgkl" for b in "aeiou" for c in "mnrst"]
+
+
+def _write(folder: Path, dataset: str, label: str, favourites: int, rows: int = 30) -> None:
+    """Texts of 100 words, a fifth of them among the `favourites` first ones."""
+    draw = random.Random(f"{dataset}{label}")
+    path = folder / f"{dataset}.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        for i in range(rows):
+            words = [
+                draw.choice(WORDS[:favourites] if draw.random() < 0.2 else WORDS)
+                for _ in range(100)
+            ]
+            row = {"text": " ".join(words), "label": label, "dataset": dataset, "lang": "xx"}
+            file.write(json.dumps({**row, "id": f"{dataset}-{label}-{i}"}) + "\n")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    train, prose = tmp_path / "labelled" / "train", tmp_path / "prose"
+    train.mkdir(parents=True)
+    prose.mkdir()
+    for k in range(4):
+        _write(train, f"ai{k}", "ai", 5)
+        _write(train, f"human{k}", "human", len(WORDS))
+    _write(train, "both", "ai", 5)
+    _write(train, "both", "human", len(WORDS))
+    _write(prose, "prose", "human", len(WORDS))
+    return tmp_path
+
+
+def test_kinds_are_left_out_whole(data: Path) -> None:
+    material = left_out.gather(data, "xx", 25)
+    assert sorted(np.unique(material.kind, return_counts=True)[1]) == [25] * 11
+    left: list[str] = []
+    for fitted, held in left_out.splits(material, 1):
+        out = set(material.kind[held].tolist())
+        left += out
+        assert {kind.partition("/")[0] for kind in out} == {"ai", "human"}
+        names = {kind.partition("/")[2] for kind in out}
+        assert not names & set(material.dataset[fitted].tolist())
+        weights = material.window_weights(fitted)
+        document = material.windows.document
+        assert not weights[~fitted[document]].any()
+        is_ai = material.is_ai[document]
+        assert weights[is_ai].sum() == pytest.approx(1.0)
+        human = [
+            weights[material.kind[document] == k].sum() for k in ("human/human0", "human/prose")
+        ]
+        assert human[0] == pytest.approx(human[1]) or 0 in human
+    assert {kind for kind in left if kind.startswith("ai/")} == {
+        "ai/ai0", "ai/ai1", "ai/ai2", "ai/ai3", "ai/both",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", left_out.METHODS, ids=lambda method: method.name)
+def test_favourite_words_are_found_in_unseen_kinds(data: Path, method: left_out.Method) -> None:
+    material = left_out.gather(data, "xx", 30)
+    fitted, held = next(left_out.splits(material, 1))
+    found = left_out.judge(material, held, left_out.scores(material, fitted, held, method))
+    assert min(found.auroc.values()) > 0.9
+    assert found.worst <= 0.05
+
+
+def test_the_threshold_is_that_of_the_mean_human_kind(data: Path) -> None:
+    material = left_out.gather(data, "xx", 30)
+    held = np.arange(len(material.words))
+    # Within each kind one document in 30 scores above all AI text: 3 % of each, so none may.
+    score = np.where(material.is_ai, 1.0, 0.0) + np.arange(len(held)) % 30 * 0.01
+    score[~material.is_ai & (np.arange(len(held)) % 30 == 7)] = 9.0
+    found = left_out.judge(material, held, score)
+    assert found.worst == 0.0
+    assert set(found.recall.values()) == {0.0}
+    assert left_out.line("m", [found]).startswith("| m | 0.0% | 0% | 0.9")

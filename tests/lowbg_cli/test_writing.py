@@ -1,0 +1,157 @@
+"""Outputs that are one open file, that are URLs, or that have no place beside them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.lowbg_cli.shards import AI, HUMAN, lines
+from typer.testing import Result
+
+from lowbg_cli.app import COMMANDS, find_command
+from lowbg_cli.groups import Command, Option
+
+Run = Callable[..., Result]
+
+READ = {"--policy", "--baseline", "--human", "--ai", "--models", "--tables"}
+"""Options that hold a path and are read; the rest are written."""
+
+
+def _options() -> Iterator[Option]:
+    for name in COMMANDS:
+        found = find_command(name)
+        commands = [found] if isinstance(found, Command) else found.commands.values()
+        yield from (option for command in commands for option in command.options)
+
+
+def _paths() -> set[str]:
+    """The options that hold a path."""
+    return {o.flag for o in _options() if o.own.kind is Path and not o.is_argument}
+
+
+def test_every_path_is_declared_as_read_or_written() -> None:
+    written = {option.flag for option in _options() if option.setting.written is not None}
+    assert {"--output", "--ai-to", "--report", "--log-file", "--json", "--history"} <= written
+    assert _paths() - written <= READ
+    assert not written & READ
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(lines(HUMAN[0], AI, HUMAN[1]))
+    return path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("filter", "-o"),
+        ("filter", "-o", "out", "--reserve"),
+        ("filter", "-o", "out", "--log-file"),
+        ("filter", "--ai-to"),
+        ("filter", "--discard-ai", "--quarantine-to"),
+        ("filter", "--discard-ai", "--report"),
+        ("score", "-o"),
+        ("eval", "--json"),
+        ("gate", "--junit"),
+        ("calibrate", "--human-before", "2022-01-01", "-o"),
+        ("drift", "baseline", "-o"),
+    ],
+)
+@pytest.mark.parametrize("url", ["s3://bucket/out", "GS://bucket/x.jsonl", "file:///tmp/x"])
+def test_urls_are_refused(
+    command: tuple[str, ...], url: str, run: Run, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shard.parent)
+    result = run(*command, url, shard)
+    assert result.exit_code == 2
+    assert f"{url} is a URL, and only inputs may be URLs" in " ".join(result.stderr.split())
+    assert [*Path().iterdir()] == [Path("in.jsonl")]
+
+
+def shell(line: str, folder: Path) -> tuple[int, str]:
+    """What a shell's `line` ends with, where `$L` is the program; its exit code and stderr."""
+    program = f"{sys.executable} -m lowbg_cli"
+    done = subprocess.run(
+        ["bash", "-c", line.replace("$L", program)], cwd=folder, capture_output=True, text=True
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "to", ["--ai-to h > h", "--ai-to /dev/stdout > h", "--ai-to /dev/fd/1 >> h", "--ai-to l > h"]
+)
+def test_ai_lines_to_what_stdout_is_share_the_stream(to: str, shard: Path) -> None:
+    (shard.parent / "h").touch()
+    (shard.parent / "l").symlink_to("h")
+    assert shell(f"$L filter in.jsonl -q {to}", shard.parent) == (0, "")
+    assert (shard.parent / "h").read_bytes() == shard.read_bytes()
+
+
+def test_ai_lines_share_a_pipe_in_order(shard: Path) -> None:
+    shard.write_bytes(lines(*[HUMAN[0], AI, HUMAN[1]] * 40))
+    code, _ = shell("$L filter in.jsonl -q --ai-to /dev/stdout | cat > h", shard.parent)
+    assert (code, (shard.parent / "h").read_bytes()) == (0, shard.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("filter in.jsonl --discard-ai --report /dev/stdout > h", "stdout goes there, too"),
+        ("filter in.jsonl --discard-ai --report h >> h", "stdout goes there, too"),
+        ("filter in.jsonl --discard-ai --quarantine-to /dev/fd/1 > h", "stdout goes there, too"),
+        ("filter in.jsonl --discard-ai --quarantine-to /dev/stdout | cat", "human lines"),
+        ("filter in.jsonl --discard-ai --report h 2> h", "stderr goes there, too"),
+        ("filter in.jsonl --ai-to h.zst > h.zst", "not compressed"),
+        ("filter in.jsonl --ai-to h --report l", "--ai-to writes to it"),
+        ("filter in.jsonl --ai-to in.jsonl", "in.jsonl is read"),
+        ("filter - --ai-to in.jsonl < in.jsonl", "stdin is read"),
+        ("filter . --discard-ai >> in.jsonl", "is both input and stdout"),
+        ("filter . --ai-to in.jsonl", "is an input already"),
+        ("filter in.jsonl -o out --log-file h 2> h", "send it there with 2>>"),
+        ("score in.jsonl -o - >> in.jsonl", "is both input and stdout"),
+        ("score . -o - >> in.jsonl", "is both input and stdout"),
+        ("gate in.jsonl --json h --junit l", "--junit writes to it"),
+        ("gate in.jsonl --json /dev/stdout > h", "stdout goes there, too"),
+        ("gate in.jsonl --json in.jsonl", "in.jsonl is read"),
+        ("eval in.jsonl --json h --markdown h", "--json writes to it"),
+        ("drift baseline in.jsonl -o in.jsonl", "in.jsonl is read"),
+    ],
+)
+def test_outputs_that_are_one_file_are_refused(line: str, message: str, shard: Path) -> None:
+    (shard.parent / "h").touch()
+    (shard.parent / "l").symlink_to("h")
+    before = shard.read_bytes()
+    code, stderr = shell(f"set -o pipefail; $L {line}", shard.parent)
+    told = stderr if "2> h" not in line else (shard.parent / "h").read_text()
+    assert code == 2, told
+    assert message in told
+    assert shard.read_bytes() == before
+
+
+def test_a_log_goes_where_stderr_is_appended(shard: Path) -> None:
+    code, _ = shell("$L filter in.jsonl -o out --log-file log 2>> log", shard.parent)
+    log = (shard.parent / "log").read_text()
+    assert code == 0
+    assert log.startswith("{")
+    assert "lowbg" in log
+    assert '"event": "end"' in log
+
+
+def test_devices_take_any_number_of_outputs(shard: Path) -> None:
+    line = "$L filter in.jsonl -q --ai-to /dev/null --report /dev/null > /dev/null"
+    assert shell(line, shard.parent) == (0, "")
+
+
+@pytest.mark.parametrize("to", ["/dev/null", ">(cat > ai)", "/dev/stdout"])
+def test_quarantine_is_not_put_beside_what_is_no_file(to: str, shard: Path) -> None:
+    shard.write_bytes(b"{bad\n" + shard.read_bytes())
+    code, stderr = shell(f"cat in.jsonl | $L filter - -q --ai-to {to} > h", shard.parent)
+    assert code == 3
+    assert "1 record could not be read and went nowhere; --quarantine-to FILE keeps" in stderr
+    assert (shard.parent / "h").read_bytes().count(b"\n") == (3 if "stdout" in to else 2)
+    assert not Path("/dev/null.quarantine.jsonl").exists()
