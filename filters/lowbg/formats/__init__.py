@@ -37,17 +37,6 @@ _SHARED = (
     *("base", "blocks", "columns", "foreign", "naming", "paths", "quarantine", "rows", "texts"),
     "views",
 )
-    "base",
-    "blocks",
-    "columns",
-    "foreign",
-    "naming",
-    "paths",
-    "quarantine",
-    "rows",
-    "texts",
-    "views",
-)
 
 
 @cache

@@ -88,8 +88,8 @@ class JsonlReader(Reader):
     `max_record_bytes` (without its line end) is rejected and never held in memory.
     `seen_fields` gathers the paths that lead to strings in the first 100 records, to explain a
     wrong field option. Iterating raises `CutStreamError` or `InputError` after the last batch
-    before the fault, and `FormatError` when the content is not lines of text. The line that a cut stream ends
-    in is rejected; the one in which reading failed is left for another try.
+    before the fault, and `FormatError` when the content is not lines of text. The line that a cut
+    stream ends in is rejected; the one in which reading failed is left for another try.
     """
 
     format: Format = FORMAT
