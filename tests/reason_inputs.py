@@ -138,6 +138,7 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "control.jsonl": lambda: b'{"text": "a\tb"}\n',
     "short.txt": lambda: b"This is a short text.\n",
     "few.jsonl": lambda: b"",
+    "body.jsonl": lambda: b'{"doc": {"body": "Some words."}}\n' * 10_000,
     "groups.toml": lambda: b"[gate.max_ai_share_by]\nhosts = 0.1\n",
 }
 

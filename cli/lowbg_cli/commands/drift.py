@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard
 
-CONFIG = ("file", "fields.text", "fields.language", "fields.date", "fields.url")
+CONFIG = ("file", "force", "fields.text", "fields.language", "fields.date", "fields.url")
 
 
 SIZE = Size()

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard
 
-CONFIG = ("file", "fields.text", "fields.language", "decision.target_fpr", "decision.fpr_bound")
+CONFIG = (
+    "file",
+    "force",
+    "fields.text",
+    "fields.language",
+    "decision.target_fpr",
+    "decision.fpr_bound",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CONFIG = (
     *("file", "fields.text", "fields.language", "fields.url"),
-    *("max_record_bytes", "batch_bytes", "compression"),
+    *("max_record_bytes", "max_quarantine_bytes", "batch_bytes", "compression", "force"),
 )
 
 

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 import numpy as np
 import pyarrow as pa
 
+from lowbg.amounts import counted
 from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
 from lowbg.formats import codec_by_name
@@ -68,6 +69,11 @@ class Outputs(ABC):
         """
         return {}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of a shard's records isn't kept."""
+        return ()
+
     def end_shard(self) -> dict[str, WrittenFile]:
         """Makes a shard's own files whole and durable, by output; `publish` gives them names."""
         return {}
@@ -85,11 +91,14 @@ class ShardFiles(Outputs):
     Whoever derives from it opens `writers`, within `opening`, and writes.
     """
 
-    def __init__(self, root: Path, place: Place) -> None:
+    def __init__(self, root: Path, place: Place, config: RunConfig) -> None:
         target = quarantine_path(root, place.shard)
         check_inside(root, target)
         self.writers: dict[str, Writer] = {}
-        self._quarantine = QuarantineWriter(target, root, place.part(QUARANTINE))
+        self._shard = place.shard
+        self._quarantine = QuarantineWriter(
+            target, root, place.part(QUARANTINE), max_bytes=config.max_quarantine_bytes
+        )
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
@@ -103,6 +112,11 @@ class ShardFiles(Outputs):
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read to the shard's quarantine file."""
         self._quarantine.write(shard, rejected)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the records that could not be read isn't kept."""
+        return digests_note(self._shard, self._quarantine)
 
     def checkpoint(self, turn: int) -> dict[str, PartState]:
         """Makes what was written durable, and says by output how far it is."""
@@ -129,6 +143,16 @@ class ShardFiles(Outputs):
         self._quarantine.abort()
 
 
+def digests_note(shard: str, quarantine: QuarantineWriter) -> tuple[str, ...]:
+    """Says that of some records in quarantine only place and digest are kept."""
+    if not quarantine.digests:
+        return ()
+    return (
+        f"{shard}: of {counted(quarantine.digests, 'unreadable record')} quarantine keeps place "
+        "and SHA-256, not the bytes: they are beyond `max_quarantine_bytes`",
+    )
+
+
 class RoutedFiles(ShardFiles):
     """`human/`, `ai/` (and `unscored/`) with the shard's own name below, and its quarantine.
 
@@ -136,7 +160,7 @@ class RoutedFiles(ShardFiles):
     """
 
     def __init__(self, root: Path, place: Place, reader: Reader, config: RunConfig) -> None:
-        super().__init__(root, place)
+        super().__init__(root, place, config)
         self._config = config
         with self.opening():
             for route in routes(config.policy.unscored):
@@ -209,7 +233,9 @@ class StreamOutputs(Outputs):
             self._ai = JsonlWriter(ai, ai.parent, codec_by_name(ai.name))
         self._quarantine: QuarantineWriter | None = None
         if quarantine is not None:
-            self._quarantine = QuarantineWriter(quarantine, quarantine.parent)
+            self._quarantine = QuarantineWriter(
+                quarantine, quarantine.parent, max_bytes=config.max_quarantine_bytes
+            )
 
     def taking(self, reader: Reader) -> StreamOutputs:
         """These outputs, for what `reader` reads. Raises `ConfigError` where no stream takes it."""
