@@ -243,8 +243,8 @@ def test_dry_run_refuses_what_the_run_refuses(held: str, run: Run, tmp_path: Pat
         ([], "--ai-to FILE keeps them"),
         (["--ai-to", "ai.jsonl", "--discard-ai"], "choose one"),
         (["--ai-to", "-"], "stdout carries the human lines"),
-        (["--ai-to", "{shard}"], "is an input already"),
-        (["--ai-to", "x", "--report", "x"], "is another output already"),
+        (["--ai-to", "{shard}"], "is read; name another file"),
+        (["--ai-to", "x", "--report", "x"], "writes to it; name another file"),
         (["--ai-to", "{in}"], "is a directory"),
     ],
 )

@@ -1,6 +1,6 @@
-"""What a way of fitting finds of kinds of text that it never saw: `… left_out DATA LANGUAGE…`.
+"""What a way of fitting finds of kinds of text that it never saw: `… unseen_kinds DATA LANGUAGE…`.
 
-`python -m benchmarks.quality.left_out DATA LANGUAGE… [--rows 300] [--rounds 2]` reads
+`python -m benchmarks.quality.unseen_kinds DATA LANGUAGE… [--rows 300] [--rounds 2]` reads
 `DATA/labelled/train` and `DATA/prose` alone. A dataset is a kind. In each round a quarter of the
 kinds of AI text and a third of the kinds of human text are left out together (with their
 datasets' other label), a table of word 1–3-grams is fitted on the rest, and what was left out is
@@ -255,7 +255,7 @@ def line(name: str, found: Sequence[Found]) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Prints a table a language."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.left_out")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.unseen_kinds")
     parser.add_argument("data", type=Path)
     parser.add_argument("languages", nargs="+")
     parser.add_argument("--rows", type=int, default=300)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.quality import left_out
+from benchmarks.quality import unseen_kinds
 
 WORDS = [f"{a}{b}{c}" for a in "bdgkl" for b in "aeiou" for c in "mnrst"]
 
@@ -42,10 +42,10 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_kinds_are_left_out_whole(data: Path) -> None:
-    material = left_out.gather(data, "xx", 25)
+    material = unseen_kinds.gather(data, "xx", 25)
     assert sorted(np.unique(material.kind, return_counts=True)[1]) == [25] * 11
     left: list[str] = []
-    for fitted, held in left_out.splits(material, 1):
+    for fitted, held in unseen_kinds.splits(material, 1):
         out = set(material.kind[held].tolist())
         left += out
         assert {kind.partition("/")[0] for kind in out} == {"ai", "human"}
@@ -65,22 +65,22 @@ def test_kinds_are_left_out_whole(data: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", left_out.METHODS, ids=lambda method: method.name)
-def test_favourite_words_are_found_in_unseen_kinds(data: Path, method: left_out.Method) -> None:
-    material = left_out.gather(data, "xx", 30)
-    fitted, held = next(left_out.splits(material, 1))
-    found = left_out.judge(material, held, left_out.scores(material, fitted, held, method))
+@pytest.mark.parametrize("method", unseen_kinds.METHODS, ids=lambda method: method.name)
+def test_favourite_words_are_found_in_unseen_kinds(data: Path, method: unseen_kinds.Method) -> None:
+    material = unseen_kinds.gather(data, "xx", 30)
+    fitted, held = next(unseen_kinds.splits(material, 1))
+    found = unseen_kinds.judge(material, held, unseen_kinds.scores(material, fitted, held, method))
     assert min(found.auroc.values()) > 0.9
     assert found.worst <= 0.05
 
 
 def test_the_threshold_is_that_of_the_mean_human_kind(data: Path) -> None:
-    material = left_out.gather(data, "xx", 30)
+    material = unseen_kinds.gather(data, "xx", 30)
     held = np.arange(len(material.words))
     # Within each kind one document in 30 scores above all AI text: 3 % of each, so none may.
     score = np.where(material.is_ai, 1.0, 0.0) + np.arange(len(held)) % 30 * 0.01
     score[~material.is_ai & (np.arange(len(held)) % 30 == 7)] = 9.0
-    found = left_out.judge(material, held, score)
+    found = unseen_kinds.judge(material, held, score)
     assert found.worst == 0.0
     assert set(found.recall.values()) == {0.0}
-    assert left_out.line("m", [found]).startswith("| m | 0.0% | 0% | 0.9")
+    assert unseen_kinds.line("m", [found]).startswith("| m | 0.0% | 0% | 0.9")
