@@ -139,7 +139,7 @@ def _number(own: Declared, kind: type, where: str, text: str) -> Any:
     try:
         number = kind(text)
     except ValueError:
-        raise ConfigError(f"{where}: {text!r} is no {_NUMBERS[kind]}") from None
+        raise ConfigError(f"{where}: {text!r} is not a {_NUMBERS[kind]}") from None
     if not allows(own.setting, number):
         raise ConfigError(f"{where}: {text!r} is not {describe(kind, own.setting)}")
     return number

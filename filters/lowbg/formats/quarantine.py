@@ -45,9 +45,18 @@ class QuarantineWriter:
     `bytes` its length; `digests` counts such. Raises `OutputError` where the system refuses.
     """
 
-    def __init__(self, path: Path, root: Path, part: Part | None = None, *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        part: Part | None = None,
+        *,
+        max_bytes: int,
+        codec: str = "none",
+    ) -> None:
         self.digests = 0
         self._max_bytes = max_bytes
+        self._codec = codec
         self._shard: str | None = None
         self._kept = 0
         self._path = path
@@ -58,7 +67,7 @@ class QuarantineWriter:
         if part is not None and part.state is not None:
             self._counted = part.state.records
             self._kept, self.digests = part.state.kept, part.state.digests
-            self._out = JsonlWriter(path, root, "none", part)
+            self._out = JsonlWriter(path, root, codec, part)
 
     @property
     def records(self) -> int:
@@ -70,7 +79,7 @@ class QuarantineWriter:
         if not rejected:
             return
         if self._out is None:
-            self._out = JsonlWriter(self._path, self._root, "none", self._part)
+            self._out = JsonlWriter(self._path, self._root, self._codec, self._part)
         if self._shard not in (None, shard):
             self._kept = 0
         self._shard = shard

@@ -16,10 +16,9 @@ import pyarrow as pa
 from lowbg.amounts import counted
 from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
-from lowbg.formats import codec_by_name
 from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
-from lowbg.formats.naming import codec_of, output_name
+from lowbg.formats.naming import codec_of, codec_of_lines, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
 from lowbg.records import Batch, Payload, Rejected
 from lowbg.runs.checkpoints import Checkpoint, Journal
@@ -225,16 +224,19 @@ class StreamOutputs(Outputs):
         self._human = StreamWriter(human)
         self._ai: JsonlWriter | None = None
         self._together = ai is not None and shares_file(human, ai)
-        if ai is not None and self._together and codec_by_name(ai.name) != "none":
+        if ai is not None and self._together and codec_of_lines(ai.name) != "none":
             raise ConfigError(
                 f"{ai} is where the human lines go, which are not compressed; name another file"
             )
         if ai is not None and not self._together:
-            self._ai = JsonlWriter(ai, ai.parent, codec_by_name(ai.name))
+            self._ai = JsonlWriter(ai, ai.parent, codec_of_lines(ai.name))
         self._quarantine: QuarantineWriter | None = None
         if quarantine is not None:
             self._quarantine = QuarantineWriter(
-                quarantine, quarantine.parent, max_bytes=config.max_quarantine_bytes
+                quarantine,
+                quarantine.parent,
+                max_bytes=config.max_quarantine_bytes,
+                codec=codec_of_lines(quarantine.name),
             )
 
     def taking(self, reader: Reader) -> StreamOutputs:
