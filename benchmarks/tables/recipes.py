@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     for language in options.languages or languages():
         output = options.output / f"{language}.safetensors"
         trained = train(load(language, options.data, output))
-        if options.held_out and trained.left_out:
+        if options.held_out:
             held_out(trained.left_out).save(options.held_out / f"{language}.npz")
     return 0
 

@@ -419,8 +419,11 @@ def as_dict(value: Any) -> Any:
         }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         values = {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        if isinstance(value, Policy) and not value.scorers:
-            del values["scorers"]  # A policy without any keeps the digest that it always had.
+        if isinstance(value, Policy):
+            # A policy without these keeps the digest that it always had.
+            for name in ("scorers", "tables"):
+                if not values[name]:
+                    del values[name]
         return values
     if isinstance(value, StrEnum):
         return value.value

@@ -13,7 +13,6 @@ from lowbg.settings import (
     ABOVE_ZERO,
     Heading,
     Language,
-    LanguageWithTables,
     Vocabulary,
     check_limits,
     setting,
@@ -325,6 +324,8 @@ class Policy:
     that holds the date. `provenance`: what else tells who wrote. `min_ai_scores`: by language, the
     `ai_score` from which a document is called AI, in place of the shipped threshold (what
     `lowbg calibrate` writes).
+    `tables`: a directory of model files of the user's own (what `lowbg train` writes); a language's
+    own file stands in place of the embedded one.
     `lm`: what a causal LM needs to take part; null: it is only reported.
     `scorers`: the settings of scorers by name, as the file has them; the scorer itself checks them.
     """
@@ -355,6 +356,13 @@ class Policy:
         key="decision.unscored",
         heading=Heading.OUTPUT,
     )
+    tables: str | None = setting(
+        "Tables that lowbg train wrote: beside the embedded ones, or instead, by language.",
+        None,
+        key="decision.tables",
+        unit="DIR",
+        heading=Heading.DECISION,
+    )
     thresholds: Thresholds = field(default_factory=Thresholds)
     trust_before: dt.date | None = setting(
         "Documents dated earlier are human by provenance.",
@@ -366,7 +374,7 @@ class Policy:
     date_field: str | None = setting(
         "The field that holds the date.", None, key="trust.date_field", flags=None
     )
-    min_ai_scores: Mapping[LanguageWithTables, float] = setting(
+    min_ai_scores: Mapping[Language, float] = setting(
         "The ai_score from which a document is called AI, by language.",
         factory=dict,
         key="calibration.min_ai_scores",

@@ -102,9 +102,6 @@ class Vocabulary:
 Language = Annotated[str, Vocabulary("language")]
 """A language that is told apart."""
 
-LanguageWithTables = Annotated[str, Vocabulary("language with tables")]
-"""A language that there are tables for."""
-
 _SETTING = "setting"
 
 

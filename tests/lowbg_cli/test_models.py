@@ -11,7 +11,6 @@ from pydoc_data.topics import topics
 import pytest
 from typer.testing import Result
 
-from lowbg.models import open_model
 from lowbg_cli.several import repeat_options
 
 Run = Callable[..., Result]
@@ -97,19 +96,12 @@ def test_eval_wants_labels(
     assert message in result.stderr
 
 
-def test_train(run: Run, labelled: Path, tmp_path: Path) -> None:
-    model = tmp_path / "en.safetensors"
-    both = labelled, labelled
-    result = run("train", "--human", *both, "--ai", labelled, "--lang", "en", "-o", model, "-q")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
-    assert open_model(model).metadata["language"] == "en"
-
-
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["--lang", "en", "-o", "en.bin"], ".safetensors"),
         (["--lang", "tlh", "-o", "x.safetensors"], "no language 'tlh'"),
+        (["--lang", "en", "-o", "x.safetensors"], "30 human documents of 75 words or more, each"),
     ],
 )
 def test_train_wants_sense(args: list[str], message: str, run: Run, labelled: Path) -> None:

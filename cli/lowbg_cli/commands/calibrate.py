@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from lowbg.jobs.calibrate.known import Known, KnownBy
     from lowbg.runs.engine import Engine
 
-CONFIG = ("file", "force", "fields.text", "fields.language", "fields.date", "extras.lm")
+CONFIG = (
+    *("file", "force", "fields.text", "fields.language", "fields.date"),
+    *("decision.tables", "extras.lm"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,10 @@ def _trusting(policy: Policy, by: KnownBy, date_field: str) -> Policy:
 
 def _write(path: Path, policy: Policy, comments: tuple[str, ...]) -> None:
     from lowbg.decision.policy_text import policy_text
+
+    if policy.tables is not None and not Path(policy.tables).is_absolute():
+        # A policy file names its tables as seen from its own place.
+        policy = replace(policy, tables=os.path.relpath(policy.tables, path.parent))
     from lowbg.storage.files import write_whole
 
     write_whole(path, policy_text(policy, comments).encode("utf-8"))

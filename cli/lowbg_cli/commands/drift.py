@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard
 
-CONFIG = ("file", "force", "fields.text", "fields.language", "fields.date", "fields.url")
+CONFIG = (
+    *("file", "force", "fields.text", "fields.language", "fields.date", "fields.url"),
+    "decision.tables",
+)
 
 
 SIZE = Size()

@@ -27,12 +27,8 @@ if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
 
 CONFIG = (
-    "file",
-    "force",
-    "fields.text",
-    "fields.language",
-    "decision.target_fpr",
-    "decision.fpr_bound",
+    *("file", "force", "fields.text", "fields.language"),
+    *("decision.target_fpr", "decision.fpr_bound", "decision.tables"),
 )
 
 

@@ -19,7 +19,7 @@ from lowbg_cli.groups import Only, command
 
 CONFIG = (
     *("file", "fields.text", "fields.id", "fields.language"),
-    *("decision.target_fpr", "decision.fpr_bound", "decision.rule"),
+    *("decision.target_fpr", "decision.fpr_bound", "decision.rule", "decision.tables"),
 )
 STDIN = "-"
 

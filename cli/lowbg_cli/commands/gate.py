@@ -161,7 +161,10 @@ def gate_command(
     options: Annotated[
         ConfigOptions,
         Only(
-            ("file", "gate", "fields", "trust.before", "max_record_bytes", "batch_bytes", "force"),
+            (
+                *("file", "gate", "fields", "trust.before", "decision.tables"),
+                *("max_record_bytes", "batch_bytes", "force"),
+            ),
             without=("fields.id",),
         ),
     ],

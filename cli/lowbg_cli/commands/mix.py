@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CONFIG = (
     *("file", "fields.text", "fields.language", "fields.url"),
     *("max_record_bytes", "max_quarantine_bytes", "batch_bytes", "compression", "force"),
+    "decision.tables",
 )
 
 
@@ -117,7 +118,10 @@ def _check(mix: Mix, given: Given) -> None:
     if mix.max_per_source is None:
         refuse(given.among("--source-field"), "only with --max-per-source")
     if mix.weights is None:
-        refuse(given.among("--policy"), "only with --weights, which scores; a mix judges nothing")
+        refuse(
+            given.among("--policy", "--tables"),
+            "only with --weights, which scores; a mix judges nothing",
+        )
         return
     if mix.select is MixSelect.NOVEL:
         raise ConfigError("--weights and --select novel: choose one")

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from lowbg_cli import terminal
-from lowbg_cli.configure import AsJson
+from lowbg_cli.configure import AsJson, ConfigOptions
 from lowbg_cli.exits import ExitCode
-from lowbg_cli.groups import command
+from lowbg_cli.groups import Only, command
 
 if TYPE_CHECKING:
     from lowbg.scorers.base import Scorer
 
 
 @command
-def scorers_command(*, as_json: AsJson = False) -> ExitCode:
+def scorers_command(
+    *, options: Annotated[ConfigOptions, Only(("file", "decision.tables"))], as_json: AsJson = False
+) -> ExitCode:
     """List the installed scorers, their columns and models."""
-    from lowbg.models import embedded_names, open_embedded
+    from lowbg.runs.engine import language_tables
     from lowbg.scorers import available
-    from lowbg.text import languages
 
-    models = {code: open_embedded(code) for code in embedded_names() if code in languages.CODES}
+    models = language_tables(options.resolve().policy)
     rows = [_described(factory(models)) for factory in available().values()]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2))

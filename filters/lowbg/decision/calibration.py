@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lowbg.errors import ModelError
+from lowbg.models import ModelFile
 
 FPR_GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """False-positive rates that thresholds are stored for; between them ln(rate) is interpolated."""
@@ -58,6 +62,21 @@ class Calibration:
             perplexity_mean=float(values.get("perplexity_mean", 0.0)),
             perplexity_slope=float(values.get("perplexity_slope", 0.0)),
         )
+
+    @classmethod
+    def of(cls, model: ModelFile) -> Calibration:
+        """The calibration of a language's tables. Raises `ModelError` where theirs is none."""
+        try:
+            found = cls.from_metadata(model.metadata["calibration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{model.path}: its calibration is none ({error!r})") from error
+        rising = all(high >= low for high, low in pairwise(found.thresholds))
+        if len(found.thresholds) != len(FPR_GRID) or not rising or not found.slope > 0:
+            raise ModelError(
+                f"{model.path}: its calibration is none (thresholds {found.thresholds}, slope "
+                f"{found.slope})"
+            )
+        return found
 
     def standardise(
         self, log_odds: Floats, words: NDArray[np.int64], perplexity: Floats | None = None

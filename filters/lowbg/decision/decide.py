@@ -127,7 +127,7 @@ class Decider:
         self.policy = policy
         self.lm = lm
         self.calibrations = {
-            code: Calibration.from_metadata(model.metadata["calibration"])
+            code: Calibration.of(model)
             for code, model in sorted(models.items())
             if "calibration" in model.metadata
         }

@@ -18,7 +18,6 @@ from lowbg.config import Policy
 from lowbg.decision.lm import FEATURES
 from lowbg.decision.provenance import SourcePatterns
 from lowbg.errors import ConfigError, cause
-from lowbg.models import embedded_names
 from lowbg.settings import (
     Declared,
     Setting,
@@ -38,10 +37,12 @@ from lowbg.text import languages
 
 WORDS: Mapping[str, Callable[[], Sequence[str]]] = {
     "language": lambda: languages.CODES,
-    "language with tables": lambda: [c for c in languages.CODES if c in embedded_names()],
     "feature": lambda: FEATURES,
 }
 """The words of each `Vocabulary`."""
+
+TABLES = "decision.tables"
+"""The setting that is a directory: a policy file names it as seen from its own place."""
 
 SOURCES = frozenset({"trust.allow_sources", "trust.deny_sources"})
 """Settings that are patterns of sources, or files of them."""
@@ -88,6 +89,8 @@ def _read_keys(
         own = next((own for own in known if own.setting.key == key), None)
         if own is not None:
             changes[key] = _Reader(own.setting, key).read(value, own.kind, key)
+            if key == TABLES:
+                changes[key] = str(folder / changes[key])
             if key in SOURCES:
                 changes[key] = _sources(changes[key], folder, key)
         else:

@@ -7,6 +7,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,27 @@ GROUP_BYTES = 32 << 20
 """About how many uncompressed bytes an output's group of rows holds: what a writer buffers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Consecutive rows of a file, as it stores or decodes them.
+
+    `consumed` stored bytes lie behind the last of them.
+    """
+
+    rows: pa.RecordBatch
+    consumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Rows that cannot be decoded: the part that they are in, how many, and what is wrong."""
+
+    where: str
+    count: int
+    error: str
+    consumed: int
+
+
 class RowReader(Reader):
     """What readers of rows share. `schema` is that of the rows, `records` how many lie behind."""
 
@@ -44,6 +66,45 @@ class RowReader(Reader):
         self.records = 0
         self._batch_bytes = max(1, batch_bytes)
         self._max_record_bytes = max_record_bytes
+
+    def batches(self, portions: Iterator[Portion | Gap]) -> Iterator[Batch]:
+        """The records of consecutive portions, with those of small ones in one batch.
+
+        What iterating `portions` raises as an `InputError` comes behind the records before it.
+        """
+        joins = not any(map(_has_dictionary, self.schema.types))
+        small: list[Portion] = []
+        size = 0
+        fault: InputError | None = None
+        while True:
+            try:
+                portion = next(portions, None)
+            except InputError as error:
+                portion, fault = None, error
+            bytes = portion.rows.nbytes if isinstance(portion, Portion) else 0
+            joins_on = isinstance(portion, Portion) and joins and bytes < self._batch_bytes // 2
+            if small and (not joins_on or size + bytes > self._batch_bytes):
+                yield self.batch(_joined(small, self.schema), small[-1].consumed)
+                small, size = [], 0
+            if fault is not None:
+                raise fault
+            if portion is None:
+                return
+            if isinstance(portion, Gap):
+                yield self._unreadable(portion)
+            elif joins_on:
+                small.append(portion)
+                size += bytes
+            else:
+                yield from self._sliced(portion)
+
+    def _sliced(self, portion: Portion) -> Iterator[Batch]:
+        """The records of a portion in batches of about `batch_bytes`."""
+        rows = portion.rows
+        step = max(1, len(rows) * self._batch_bytes // max(1, rows.nbytes))
+        for start in range(0, len(rows), step):
+            part = cast_rows(rows.slice(start, step), self.schema)
+            yield self.batch(part, portion.consumed)
 
     def batch(self, rows: pa.RecordBatch, consumed: int) -> Batch:
         """The records of `rows`; those without a readable text are rejected."""
@@ -84,16 +145,16 @@ class RowReader(Reader):
         raw = b"" if reason is RejectReason.TOO_LARGE else one_row_stream(rows, i)
         return Rejected(record, None, None, reason, message, raw, "arrow-ipc")
 
-    def unreadable(self, where: str, count: int, error: str, consumed: int) -> Batch:
+    def _unreadable(self, gap: Gap) -> Batch:
         """An empty batch with one `Rejected` for the rows of a part that cannot be decoded."""
         message = (
-            f"{self.name}: {where}: {count} rows from row {self.records} on cannot be decoded "
-            f"({error}). Records quarantined."
+            f"{self.name}: {gap.where}: {gap.count} rows from row {self.records} on cannot be "
+            f"decoded ({gap.error}). Records quarantined."
         )
         rejected = Rejected(
-            self.records, None, None, RejectReason.UNREADABLE, message, b"", "arrow-ipc", count
+            self.records, None, None, RejectReason.UNREADABLE, message, b"", "arrow-ipc", gap.count
         )
-        self.records += count
+        self.records += gap.count
         none = [pa.nulls(0, kind) for kind in self.schema.types]
         rows = pa.RecordBatch.from_arrays(none, schema=self.schema)
         empty = np.zeros(0, np.int64)
@@ -104,14 +165,27 @@ class RowReader(Reader):
             sizes=empty,
             payload=RowPayload(rows),
             rejected=[rejected],
-            consumed=consumed,
+            consumed=gap.consumed,
         )
 
-    def slices(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """`rows` in slices of about a batch's bytes."""
-        step = max(1, len(rows) * self._batch_bytes // max(1, rows.nbytes))
-        for start in range(0, len(rows), step):
-            yield rows.slice(start, step)
+
+def _joined(portions: list[Portion], schema: pa.Schema) -> pa.RecordBatch:
+    """The rows of all portions in one, with the types of `schema`."""
+    parts = [cast_rows(portion.rows, schema) for portion in portions]
+    if len(parts) == 1:
+        return parts[0]
+    table = pa.Table.from_batches(parts, schema)
+    (rows,) = table.combine_chunks().to_batches()
+    return rows
+
+
+def _has_dictionary(kind: pa.DataType) -> bool:
+    """Whether there are dictionaries in a column: joined, they are no longer each row's own."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_dictionary(kind):
+        return True
+    return any(_has_dictionary(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def check_reading(error: Exception, name: str) -> None:

@@ -26,6 +26,9 @@ MAX_BYTES = 64 << 20
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 """How pickles start, and the zip archives of them that torch writes."""
 
+FORMAT = 1
+"""Bumped when the arrays or metadata of a model file change meaning."""
+
 METADATA_KEY = "lowbg"
 """The one metadata entry of a model file, a JSON object: several would be written in any order."""
 
@@ -114,6 +117,41 @@ def open_embedded(name: str) -> ModelFile:
     if pinned is None:
         raise ModelError(f"no embedded model {name!r}; there are {', '.join(embedded_names())}")
     return open_model(embedded_path(name), pinned)
+
+
+def open_folder(folder: Path) -> dict[str, ModelFile]:
+    """The model files of the user's own in `folder`, by the language that each says it is of.
+
+    Raises `ModelError` where there are none, for a file that can't judge documents (without word
+    model, weights or thresholds; of another format), and for two of one language.
+    """
+    if not folder.is_dir():
+        what = "a file; name its directory" if folder.exists() else "no such directory"
+        raise ModelError(f"{folder}: {what}. Tables lie in a directory, a file a language")
+    found: dict[str, ModelFile] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        model = open_model(path)
+        code = model.metadata.get("language")
+        made = model.metadata.get("format")
+        if not isinstance(code, str) or made != FORMAT:
+            raise ModelError(
+                f"{path}: tables of format {made!r} and language {code!r}; this version reads "
+                f"format {FORMAT}. Make them again with lowbg train"
+            )
+        lacking = [name for name in ("lm_slots", "odds_slots") if name not in model.arrays]
+        if lacking or "calibration" not in model.metadata:
+            raise ModelError(
+                f"{path}: no whole tables ({', '.join(lacking) or 'calibration'} missing). Make "
+                "them again with lowbg train, from human and AI text"
+            )
+        if code in found:
+            raise ModelError(
+                f"{found[code].path} and {path} are both tables of {code!r}; keep one of them there"
+            )
+        found[code] = model
+    if not found:
+        raise ModelError(f"{folder}: no tables in it; lowbg train writes .safetensors files")
+    return found
 
 
 def load_arrays(name: str) -> Mapping[str, NDArray[Any]]:

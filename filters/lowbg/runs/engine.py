@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
 from lowbg.decision.decide import PHRASE_LOG_ODDS, Decider, Features, Verdicts
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
+from lowbg.errors import ConfigError
 from lowbg.formats import open_reader
-from lowbg.models import ModelFile, embedded_names, open_embedded
+from lowbg.models import ModelFile, embedded_names, open_embedded, open_folder
 from lowbg.records import KnownOrigin, Metadata
 from lowbg.runs.cascade import Cascade
 from lowbg.schema import Columns
@@ -81,6 +83,32 @@ class Judge(Protocol):
         ...
 
 
+def language_tables(policy: Policy) -> Mapping[str, ModelFile]:
+    """The model file of each language that can be scored: the embedded ones, and the policy's own.
+
+    Raises `ConfigError` for tables of a language that isn't told apart, and for thresholds of a
+    language without tables; `ModelError` for a file that holds none.
+    """
+    own = open_folder(Path(policy.tables)) if policy.tables is not None else {}
+    for code, model in own.items():
+        if code not in languages.CODES:
+            raise ConfigError(
+                f"{model.path}: tables of {code!r}, a language that lowbg doesn't tell apart. "
+                f"There are {', '.join(languages.CODES)}",
+                key="decision.tables",
+            )
+    embedded = [code for code in embedded_names() if code in languages.CODES and code not in own]
+    models = {**{code: open_embedded(code) for code in embedded}, **own}
+    lacking = [code for code in policy.min_ai_scores if code not in models]
+    if lacking:
+        raise ConfigError(
+            f"calibration.min_ai_scores names {lacking[0]!r}, and there are no tables of it; "
+            "name the directory of those that it was made with: `decision.tables`",
+            key="calibration.min_ai_scores",
+        )
+    return dict(sorted(models.items()))
+
+
 class Engine:
     """Judges batches of text under one policy, with the optional scorers that `extras` asks for.
 
@@ -93,9 +121,7 @@ class Engine:
     ) -> None:
         self.policy = policy
         self._third_parties = third_parties
-        self.models: Mapping[str, ModelFile] = {
-            code: open_embedded(code) for code in embedded_names() if code in languages.CODES
-        }
+        self.models = language_tables(policy)
         self.scorers: tuple[Scorer, ...] = running_scorers(
             self.models, policy, extras, third_parties=third_parties
         )
@@ -233,8 +259,10 @@ class Engine:
 def policy_digest(policy: Policy) -> str:
     """SHA-256 (hex) of a policy's values, whatever the layout of its file.
 
-    The gate's limits aren't in it: they change no verdict.
+    The gate's limits aren't in it: they change no verdict. Nor is where tables of the user's own
+    lie: the digests of the tables say what they are (`Engine.model_digests`).
     """
     values = as_dict(policy)
     del values["gate"]
+    values.pop("tables", None)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -93,6 +93,7 @@ def identity(config: RunConfig, engine: Engine, layout: Layout) -> RunRecord:
     if configuration["extras"]["lm"] is not None:
         del configuration["extras"]["lm"]["batch_tokens"]  # Nor does this.
     del configuration["policy"]["gate"]
+    configuration["policy"].pop("tables", None)  # What is in them counts, not where they lie.
     return RunRecord(
         command=layout.command,
         format=UNSET if layout.format is None else layout.format,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from lowbg.models import (
     embedded_names,
     embedded_path,
     open_embedded,
+    open_folder,
     open_model,
     save_arrays,
 )
@@ -54,6 +57,52 @@ def test_a_sound_file_opens(tmp_path: Path) -> None:
     model = open_model(sound(tmp_path / "xx.safetensors"))
     assert sorted(model.arrays) == ["lm_slots", "odds_slots"]
     assert model.metadata["lm"] == LM
+
+
+def own(path: Path, **changes: Any) -> Path:
+    arrays = {"lm_slots": SLOTS, "odds_slots": SLOTS}
+    metadata = {"lm": LM, "odds": ODDS, "language": "it", "format": 1, "calibration": {}, **changes}
+    path.parent.mkdir(exist_ok=True)
+    return write(path, arrays, metadata)
+
+
+def test_a_folder_of_own_tables(tmp_path: Path) -> None:
+    own(tmp_path / "it.safetensors")
+    own(tmp_path / "any.safetensors", language="en")
+    (tmp_path / "notes.txt").touch()
+    found = open_folder(tmp_path)
+    assert {code: model.path.name for code, model in found.items()} == {
+        "it": "it.safetensors",
+        "en": "any.safetensors",
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda p: None, "no tables in it; lowbg train writes"),
+        (lambda p: shutil.rmtree(p), "no such directory"),
+        (lambda p: (p.rmdir(), p.touch()), "a file; name its directory"),
+        (lambda p: own(p / "x.safetensors", format=2), "tables of format 2 and language 'it'"),
+        (lambda p: own(p / "x.safetensors", language=None), "language None"),
+        (lambda p: sound(p / "x.safetensors"), "tables of format None"),
+        (
+            lambda p: write(p / "x.safetensors", {"lm_slots": SLOTS},
+                            {"lm": LM, "format": 1, "language": "it", "calibration": {}}),
+            "odds_slots missing",
+        ),
+        (
+            lambda p: (own(p / "a.safetensors"), own(p / "b.safetensors")),
+            "are both tables of 'it'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_none(make: Callable[[Path], Any], told: str, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    make(folder)
+    with pytest.raises(ModelError, match=re.escape(told)):
+        open_folder(folder)
 
 
 def test_the_embedded_files_open_and_are_pinned() -> None:

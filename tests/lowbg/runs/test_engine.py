@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from pathlib import Path
 from pydoc_data.topics import topics
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lowbg.config import Policy, Unscored
+from lowbg.errors import ConfigError, LowbgError
+from lowbg.models import open_embedded, save_arrays
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, policy_digest
 from lowbg.runs.routing import Route, masks, routes
@@ -36,6 +39,44 @@ def metadata(
         language=pa.array(language, pa.string()) if language else nothing,
         date=pa.array(date, pa.string()) if date else nothing,
     )
+
+
+def test_own_tables_stand_beside_and_in_place_of_the_embedded(tmp_path: Path) -> None:
+    english = open_embedded("en")
+    for code in ("en", "it"):
+        told = {**english.metadata, "language": code}
+        save_arrays(tmp_path / f"{code}.safetensors", english.arrays, told)
+    policy = Policy(tables=str(tmp_path), min_ai_scores={"it": 0.5})
+    engine = Engine(policy).setup()
+    assert engine.models["en"].path == tmp_path / "en.safetensors"
+    assert engine.models["de"].sha256 == open_embedded("de").sha256
+    assert engine.model_digests()["it"] == engine.models["it"].sha256
+    judged = engine.judge(pa.array([AI_STYLED], pa.large_string()), metadata(1, language=["it"]))
+    assert judged.decisions.score[0].is_valid
+    # Where they lie is no part of what a policy decides; what they are, digests of models say.
+    assert policy_digest(policy) == policy_digest(Policy(min_ai_scores={"it": 0.5}))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"language": "tlh"}, "a language that lowbg doesn't tell apart"),
+        ({"calibration": {}}, "its calibration is none"),
+        ({"calibration": {"thresholds": [0, 1]}}, "its calibration is none"),
+    ],
+)
+def test_own_tables_that_are_none(change: dict[str, object], told: str, tmp_path: Path) -> None:
+    english = open_embedded("en")
+    path = tmp_path / "x.safetensors"
+    save_arrays(path, english.arrays, {**english.metadata, **change})
+    with pytest.raises(LowbgError, match=told) as refusal:
+        Engine(Policy(tables=str(tmp_path)))
+    assert str(refusal.value).startswith(f"{path}: ")
+
+
+def test_thresholds_need_tables() -> None:
+    with pytest.raises(ConfigError, match="names 'it', and there are no tables of it"):
+        Engine(Policy(min_ai_scores={"it": 0.5}))
 
 
 def test_a_trusted_document_is_human_with_its_score() -> None:

@@ -23,7 +23,13 @@ from lowbg.formats.arrow.messages import (
 )
 from lowbg.formats.base import Format, Opened
 from lowbg.formats.columns import check_text_column, paths_of_text
-from lowbg.formats.rows import GROUP_BYTES, RowReader, cast_rows, check_reading, in_a_line
+from lowbg.formats.rows import (
+    GROUP_BYTES,
+    Portion,
+    RowReader,
+    check_reading,
+    in_a_line,
+)
 from lowbg.formats.views import bytes_kind, has_list_view, without_views
 from lowbg.records import Batch, Position
 
@@ -90,7 +96,14 @@ class ArrowReader(RowReader):
         self._skip = position.record
 
     def __iter__(self) -> Iterator[Batch]:
+        yield from self.batches(self._portions())
+        self._check_skipped()
+        self._check_end()
+
+    def _portions(self) -> Iterator[Portion]:
+        """The record batches."""
         batches = self._batches()
+        done = 0
         while True:
             try:
                 rows = next(batches, None)
@@ -100,18 +113,17 @@ class ArrowReader(RowReader):
                 check_reading(error, self.name)
                 self._check_skipped()
                 raise FormatError(
-                    f"{self.name}: damaged after {self.records:,} rows ({in_a_line(error)}). "
+                    f"{self.name}: damaged after {done:,} rows ({in_a_line(error)}). "
                     "They were processed; fetch or write it again."
                 ) from error
             if rows is None:
-                break
+                return
+            done += len(rows)
             behind = min(self._skip, len(rows))
             self._skip -= behind
             self.records += behind
-            for part in self.slices(rows.slice(behind)):
-                yield self.batch(cast_rows(part, self.schema), self._raw.tell())
-        self._check_skipped()
-        self._check_end()
+            if behind < len(rows):
+                yield Portion(rows.slice(behind), self._raw.tell())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         if isinstance(self._source, pa.ipc.RecordBatchFileReader):

@@ -20,7 +20,15 @@ from lowbg.formats.columns import check_text_column, paths_of_text
 from lowbg.formats.foreign import ENCRYPTED_PARQUET
 from lowbg.formats.parquet import FORMAT, int96, logical
 from lowbg.formats.parquet.layout import ParquetLayout
-from lowbg.formats.rows import GROUP_BYTES, RowReader, cast_rows, check_reading, in_a_line
+from lowbg.formats.rows import (
+    GROUP_BYTES,
+    Gap,
+    Portion,
+    RowReader,
+    cast_rows,
+    check_reading,
+    in_a_line,
+)
 from lowbg.formats.views import without_views
 from lowbg.records import Batch, Position
 from lowbg.storage.compression import open_binary
@@ -116,14 +124,7 @@ class ParquetReader(RowReader):
         rows = sum(metadata.num_rows for metadata in groups)
         if self._skip > rows:
             raise CheckpointError(f"{self.name}: has fewer rows than its checkpoint")
-        for group, metadata in enumerate(groups):
-            if self._skip and metadata.num_rows <= self._skip:
-                self._skip -= metadata.num_rows
-                self.records += metadata.num_rows
-                if group not in self._damaged:
-                    self._consumed += _stored_bytes(metadata)
-                continue
-            yield from self._group(group)
+        yield from self.batches(self._portions(groups))
         if self._damaged:
             damaged = ", ".join(map(str, self._damaged))
             raise FormatError(
@@ -136,9 +137,19 @@ class ParquetReader(RowReader):
                 f"{self._file.metadata.num_rows}: it is damaged. The {rows} were processed."
             )
 
-    def _group(self, group: int) -> Iterator[Batch]:
-        """The batches of one row group; its last one carries what could not be decoded."""
-        metadata = self._file.metadata.row_group(group)
+    def _portions(self, groups: list[Any]) -> Iterator[Portion | Gap]:
+        """What is decoded of the row groups with this metadata, in order."""
+        for group, metadata in enumerate(groups):
+            if self._skip and metadata.num_rows <= self._skip:
+                self._skip -= metadata.num_rows
+                self.records += metadata.num_rows
+                if group not in self._damaged:
+                    self._consumed += _stored_bytes(metadata)
+                continue
+            yield from self._group(group, metadata)
+
+    def _group(self, group: int, metadata: Any) -> Iterator[Portion | Gap]:
+        """What is decoded of one row group, and last what could not be."""
         rows = metadata.num_rows
         stored = 0
         before = self._consumed
@@ -146,7 +157,7 @@ class ParquetReader(RowReader):
         for decoded in self._decode(group, rows, metadata.total_byte_size):
             if isinstance(decoded, str):
                 self._damaged.append(group)
-                yield self.unreadable(f"row group {group}", rows - done, decoded, before + stored)
+                yield Gap(f"row group {group}", rows - done, decoded, before + stored)
                 break
             # Not before a part was decoded: see `_is_sound`.
             if not stored:
@@ -155,10 +166,10 @@ class ParquetReader(RowReader):
             behind = min(self._skip, len(decoded))
             self._skip -= behind
             self.records += behind
-            done += behind
-            for part in self.slices(decoded.slice(behind)):
-                done += len(part)
-                yield self.batch(part, before + stored * done // max(done, rows))
+            done += len(decoded)
+            if behind < len(decoded):
+                consumed = before + stored * done // max(done, rows)
+                yield Portion(decoded.slice(behind), consumed)
         self._consumed = before + stored
 
     def _check_values(self, group: int, metadata: Any) -> None:

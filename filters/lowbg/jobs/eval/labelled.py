@@ -9,15 +9,13 @@ from typing import BinaryIO, Final
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.eval.labelled_scores import LabelledScoresBuilder
+from lowbg.jobs.train.corpus import labels_of
 from lowbg.records import Batch
 from lowbg.report.results import ShardResult
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.reading import ShardReading, Source, refuse_broken
-
-LABELS: Final = {"human": False, "ai": True, "0": False, "1": True, "false": False, "true": True}
-"""What a label may say, in any case, and whether it means AI."""
 
 GROUPINGS: Final = ("domain", "dataset", "generator")
 """The fields that results are grouped by, beside language and length."""
@@ -69,7 +67,7 @@ def judge_labelled(
         with ShardReading(Source(shard, config, stdin), engine, observer.progress) as reading:
             for step in reading:
                 if step.judged is not None:
-                    labels = _labels(step.batch, label_field, shard.name)
+                    labels = labels_of(step.batch, label_field, shard.name)
                     unlabelled += labels.count(None)
                     builder.add(step.judged, labels, _groups(step.batch, labels))
         results.append(reading.result())
@@ -80,17 +78,6 @@ def judge_labelled(
             "`label_field`"
         )
     return Labelled(builder, unlabelled, tuple(results))
-
-
-def _labels(batch: Batch, label_field: str, shard: str) -> list[bool | None]:
-    """Whether each document is AI by its label; null where it has none."""
-    labels = batch.metadata.others[label_field].to_pylist()
-    for record, label in zip(batch.records.tolist(), labels, strict=True):
-        if label is not None and label.lower() not in LABELS:
-            raise ConfigError(
-                f"{shard}: record {record} is labelled {label!r}; a label is human or ai"
-            )
-    return [None if label is None else LABELS[label.lower()] for label in labels]
 
 
 def _groups(batch: Batch, labels: Sequence[bool | None]) -> dict[str, list[str]]:

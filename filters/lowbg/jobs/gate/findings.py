@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lowbg.config import GateStatistic
@@ -72,7 +72,8 @@ class Finding:
 class GateResult:
     """What a gate came to, of `subject`: `records` in it, of which `scored` documents were judged.
 
-    `sample` is null where all documents were. `left_out`: files that weren't looked at.
+    `sample` is null where all documents were. `left_out`: files that weren't looked at. `models`:
+    SHA-256 of what judged, by name.
     """
 
     subject: str
@@ -81,6 +82,7 @@ class GateResult:
     scored: int
     sample: Sample | None
     left_out: tuple[LeftOut, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> Status:

@@ -16,7 +16,7 @@ from lowbg.storage.typed import SCHEMA_KEY, Count, FileType, Open, indented
 
 
 class GateReport(Open, frozen=True, kw_only=True, tag="lowbg.gate/1", tag_field=SCHEMA_KEY):
-    """Status, summary and findings of a gate, with the policy that it judged by."""
+    """Status, summary and findings of a gate, with the policy and models that it judged by."""
 
     version: str
     subject: str
@@ -29,6 +29,7 @@ class GateReport(Open, frozen=True, kw_only=True, tag="lowbg.gate/1", tag_field=
     findings: tuple[Finding, ...]
     policy: dict[str, Any]
     policy_sha256: str
+    models: dict[str, str]
 
 
 GATE_REPORT: Final[FileType[GateReport]] = FileType(
@@ -51,5 +52,6 @@ def render_json(result: GateResult, policy: Policy) -> bytes:
             findings=result.findings,
             policy=as_dict(policy),
             policy_sha256=policy_digest(policy),
+            models=dict(result.models),
         )
     )

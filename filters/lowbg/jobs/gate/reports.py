@@ -18,8 +18,10 @@ from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.report.statistics import Statistics
 from lowbg.runs import manifest
+from lowbg.runs.engine import language_tables
 from lowbg.storage.files import file_digest
 from lowbg.storage.left_out import LeftOut
+from lowbg.text import languages
 
 REPORT: Final = "report.json"
 _SCHEMAS: Final = "lowbg."
@@ -123,6 +125,7 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
             _part(shard) for shard in shards if 0 < shard.records == shard.documents.quarantined
         ),
         left_out=_left_out(report),
+        models={name: sha for run in report[RUNS] for name, sha in run.models.items()},
     )
 
 
@@ -151,6 +154,7 @@ def _check_counts(report: Report, gate: Gate) -> None:
 def _check_decision(path: Path, report: Report, policy: Policy) -> None:
     """The verdicts in the report must be those that the policy would give."""
     wanted = _decision(as_dict(replace(policy, gate=Gate())))
+    tables = {code: model.sha256 for code, model in language_tables(policy).items()}
     for run in report[RUNS]:
         made = _decision(run.policy)
         changed = [
@@ -158,6 +162,13 @@ def _check_decision(path: Path, report: Report, policy: Policy) -> None:
             for name, value in wanted.items()
             if made.get(name) != value
         ]
+        if policy.tables is not None or run.policy.get("tables"):
+            used = {code: sha for code, sha in run.models.items() if code in languages.CODES}
+            changed += [
+                f"the tables of {code} were others"
+                for code in sorted(tables.keys() | used)
+                if tables.get(code) != used.get(code)
+            ]
         if changed:
             raise ConfigError(
                 f"{path}: made under another decision than the policy's ({'; '.join(changed)}). "
@@ -165,9 +176,13 @@ def _check_decision(path: Path, report: Report, policy: Policy) -> None:
             )
 
 
+_NO_PART = ("gate", "unscored", "date_field", "tables")
+"""What of a policy a report's verdicts don't depend on; of tables, where they lie."""
+
+
 def _decision(policy: Mapping[str, Any]) -> dict[str, Any]:
     """What verdicts depend on: neither the gate nor where unscored documents go."""
-    decision = {k: v for k, v in policy.items() if k not in ("gate", "unscored", "date_field")}
+    decision = {k: v for k, v in policy.items() if k not in _NO_PART}
     if decision.get("rule") == "thresholds":
         decision.pop("target_fpr", None)
         decision.pop("fpr_bound", None)

@@ -64,6 +64,7 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         int(evidence.statistics.scored()[0]),
         evidence.sample,
         evidence.left_out,
+        evidence.models,
     )
 
 

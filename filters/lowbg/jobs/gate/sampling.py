@@ -49,7 +49,7 @@ def scan_sample(job: GateJob, sample: int, seed: int, observer: Observer = NOBOD
     engine = Engine(job.config.policy).setup()
     parts = [pool.parts[index] for index in range(len(job.shards))]
     pairs = zip(job.shards, parts, strict=True)
-    evidence = gather(job, [_judged(job, shard, part, engine) for shard, part in pairs])
+    evidence = gather(job, [_judged(job, shard, part, engine) for shard, part in pairs], engine)
     documents = sum(part.documents for part in parts)
     if documents <= sample:
         return evidence

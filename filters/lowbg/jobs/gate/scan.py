@@ -75,7 +75,7 @@ def scan(job: GateJob, observer: Observer = NOBODY) -> Evidence:
     engine.prepare()
     ends = map_shards(ScanTask(job.reading), job.shards, job.crew, observer, engine)
     found = {ended.shard: scanned_of(ended) for ended in ends}
-    return gather(job, [found[shard] for shard in job.shards])
+    return gather(job, [found[shard] for shard in job.shards], engine)
 
 
 def scanned_of(ended: Ended[Scanned]) -> Scanned:
@@ -85,7 +85,7 @@ def scanned_of(ended: Ended[Scanned]) -> Scanned:
     return Scanned(failed_shard(ended.shard, ended.error), None, (), 0, 0)
 
 
-def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
+def gather(job: GateJob, scanned: Sequence[Scanned], engine: Engine) -> Evidence:
     """The sum over all shards."""
     statistics = Statistics()
     sources = CountTable(3)
@@ -113,6 +113,7 @@ def gather(job: GateJob, scanned: Sequence[Scanned]) -> Evidence:
         broken=tuple(_broken(each.result) for each in scanned if not each.result.complete),
         unreadable=tuple(_shard_part(each.result) for each in scanned if _is_unreadable(each)),
         left_out=job.left_out,
+        models=engine.model_digests(),
         results=tuple(each.result for each in scanned),
     )
 

@@ -55,6 +55,27 @@ def folds(
     return result
 
 
+def scatter(
+    fold: NDArray[np.int64],
+    own: NDArray[np.bool_],
+    usable: NDArray[np.bool_],
+    texts: Sequence[str],
+    count: int,
+    least: int,
+) -> bool:
+    """Spreads a label's documents (`own`) over `count` folds by text, where it must; whether so.
+
+    It must where, with one of the folds left out, fewer than `least` documents of the label that
+    are `usable` would be left to fit: all are of one collection, say. `fold` is changed in place.
+    """
+    sizes = np.bincount(fold[own & usable])
+    if len(sizes) and sizes.sum() - sizes.max() >= least:
+        return False
+    for i in np.flatnonzero(own).tolist():
+        fold[i] = zlib.crc32(texts[i].encode("utf-8", "surrogatepass")) % count
+    return True
+
+
 def hold_out(
     matrix: Sparse,
     vocabulary: Vocabulary,

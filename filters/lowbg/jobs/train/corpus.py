@@ -1,4 +1,4 @@
-"""Labelled rows and prose from JSONL files, read for training and evaluation.
+"""Labelled rows and prose from shards, read for training and evaluation.
 
 Rows have the fields `text` and, where known, `label` (human or ai), `domain`, `dataset`,
 `generator`, `attack`, `pair`, `license`, `lang` and `id`.
@@ -6,22 +6,29 @@ Rows have the fields `text` and, where known, `label` (human or ai), `domain`, `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.errors import ConfigError, FormatError
+from lowbg.config import RunConfig
+from lowbg.errors import ConfigError, FormatError, ProblemKind
+from lowbg.records import Batch
+from lowbg.runs.inputs import Shard, survey
+from lowbg.runs.reading import ShardReading, Source, refuse_broken
 from lowbg.text.characters import folding_of
 from lowbg.text.tokens import Tokens, tokenize
 
-SUFFIXES = (".jsonl", ".jsonl.zst", ".jsonl.gz")
-"""Names of the files that a folder is searched for."""
+LABELS: Final = {"human": False, "ai": True, "0": False, "1": True, "false": False, "true": True}
+"""What a label may say, in any case, and whether it means AI."""
+
+FIELDS: Final = (*("label", "dataset", "domain", "generator", "attack", "pair", "license", "lang"),)
+"""The fields of a row beside those that every shard has."""
 
 _BATCH = 2_000
 
@@ -47,72 +54,84 @@ class Row:
         return self.label == "ai"
 
 
-def list_files(paths: Iterable[Path]) -> list[Path]:
-    """The JSONL files that `paths` name, folders searched to the bottom, sorted and unique.
+def find(paths: Iterable[str | Path]) -> list[Shard]:
+    """The shards that `paths` stand for, sorted by path, each once."""
+    shards = survey([os.fspath(path) for path in paths]).shards
+    return sorted(shards, key=lambda shard: Path(shard.path))
 
-    Raises `ConfigError` for a path that does not exist, and for a folder without such files.
+
+def list_files(paths: Iterable[str | Path]) -> list[Path]:
+    """The paths of the shards that `paths` stand for, sorted."""
+    return [Path(shard.path) for shard in find(paths)]
+
+
+def labels_of(batch: Batch, label_field: str, shard: str) -> list[bool | None]:
+    """Whether each document is AI by its label; null where it has none.
+
+    Raises `ConfigError` for a label that is neither human nor AI.
     """
-    found: set[Path] = set()
-    for path in paths:
-        if path.is_dir():
-            inside = {p for p in path.rglob("*") if p.name.endswith(SUFFIXES)}
-            if not inside:
-                raise ConfigError(f"{path}: no {', '.join(SUFFIXES)} files in it")
-            found |= inside
-        elif path.is_file():
-            found.add(path)
-        else:
-            raise ConfigError(f"{path}: no such file or folder")
-    return sorted(found)
+    labels = batch.metadata.others[label_field].to_pylist()
+    for record, label in zip(batch.records.tolist(), labels, strict=True):
+        if label is not None and label.lower() not in LABELS:
+            raise ConfigError(
+                f"{shard}: record {record} is labelled {label!r}; a label is human or ai"
+            )
+    return [None if label is None else LABELS[label.lower()] for label in labels]
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    codec = {".zst": "zstd", ".gz": "gzip"}.get(path.suffix)
-    with pa.input_stream(str(path), compression=codec) as stream:
-        rest = b""
-        while block := stream.read(1 << 20):
-            *whole, rest = (rest + block).split(b"\n")
-            yield from whole
-        if rest:
-            yield rest
+def with_row_fields(config: RunConfig) -> RunConfig:
+    """The configuration under which shards are read as rows."""
+    others = tuple(dict.fromkeys((*config.fields.others, *FIELDS)))
+    return replace(config, fields=replace(config.fields, others=others))
+
+
+def rows_of(batch: Batch, shard: Shard, label: str | None) -> Iterator[Row]:
+    """The rows of a batch; documents without any text are left out.
+
+    `label` stands in for those that have none. Raises `ConfigError` for one that is no label.
+    """
+    known = {False: "human", True: "ai", None: label or ""}
+    columns = {name: batch.metadata.others[name].fill_null("").to_pylist() for name in FIELDS}
+    language = batch.metadata.language.fill_null("").to_pylist()
+    name = "stdin" if shard.path == "-" else Path(shard.path).name.split(".")[0]
+    rows = zip(
+        batch.text.to_pylist(),
+        labels_of(batch, "label", shard.name),
+        *(columns[field] for field in FIELDS[1:]),
+        language,
+        batch.metadata.id.fill_null("").to_pylist(),
+        strict=True,
+    )
+    for text, is_ai, dataset, domain, generator, attack, pair, licence, lang, own, id in rows:
+        if text:
+            yield Row(
+                text=text,
+                label=known[is_ai],
+                dataset=dataset or name,
+                domain=domain,
+                generator=generator,
+                attack=attack,
+                pair=pair,
+                license=licence,
+                language=lang or own,
+                id=id,
+            )
 
 
 def read_rows(path: Path, label: str | None = None) -> Iterator[Row]:
-    """The rows of one file; those without text are left out.
+    """The rows of one shard; those without text are left out.
 
-    `label` stands in for rows that have none. Raises `FormatError` for a line that is no JSON
-    object.
+    `label` stands in for rows that have none. Raises `FormatError` for a record that can't be
+    read, `InputError` for a shard that can't be read to its end.
     """
-    name = path.name.split(".")[0]
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            value: Any = orjson.loads(line)
-            text = value["text"]
-        except (orjson.JSONDecodeError, TypeError, KeyError) as error:
-            raise FormatError(
-                f"{path}:{number}: not a JSON object with a text ({error})"
-            ) from error
-        if not isinstance(text, str) or not text:
-            continue
-
-        def field(key: str, default: str = "", value: Any = value) -> str:
-            found = value.get(key)
-            return default if found is None else str(found)
-
-        yield Row(
-            text=text,
-            label=field("label", label or ""),
-            dataset=field("dataset", name),
-            domain=field("domain"),
-            generator=field("generator"),
-            attack=field("attack"),
-            pair=field("pair"),
-            license=field("license"),
-            language=field("lang") or field("language"),
-            id=field("id"),
-        )
+    shard = Shard(str(path), path.name, 0)
+    with ShardReading(Source(shard, with_row_fields(RunConfig()))) as reading:
+        for step in reading:
+            for rejected in step.batch.rejected:
+                if rejected.reason not in (ProblemKind.NULL_TEXT, ProblemKind.TEXT_NOT_STRING):
+                    raise FormatError(rejected.message)
+            yield from rows_of(step.batch, shard, label)
+    refuse_broken([reading.result()])
 
 
 def in_language(row: Row, language: str) -> bool:

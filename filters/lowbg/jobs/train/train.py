@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,51 +15,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.amounts import counted
+from lowbg.config import RunConfig
 from lowbg.decision.calibration import FPR_GRID, Calibration
 from lowbg.errors import ConfigError
 from lowbg.jobs.train import calibration, kneser_ney, log_odds
 from lowbg.jobs.train.corpus import (
     Row,
+    find,
     in_language,
-    list_files,
-    read_rows,
+    rows_of,
     tokenize_rows,
+    with_row_fields,
 )
 from lowbg.jobs.train.kneser_ney import LmConfig
 from lowbg.jobs.train.log_odds import OddsConfig, Sample
 from lowbg.jobs.train.regression import Floats, Sparse, fit_logistic
 from lowbg.jobs.train.windows import Vocabulary, Windows, count_ngrams, cut
-from lowbg.models import save_arrays
+from lowbg.models import FORMAT, save_arrays
+from lowbg.report.results import ShardResult
+from lowbg.runs.inputs import STDIN
+from lowbg.runs.progress import NOBODY, Observer
+from lowbg.runs.reading import ShardReading, Source, refuse_broken
 from lowbg.scorers.perplexity import log_likelihoods
 from lowbg.storage.files import file_digest
 from lowbg.text.tokens import Tokens
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Bumped when the arrays or metadata of a model file change meaning."""
-
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """What a model file is made from.
 
-    `human` and `ai` are JSONL files or folders; a row's own label counts where it has one, so a
-    file that holds both may stand in either. `prose` is human text for the language model, and a
-    human collection for the log-odds too. Rows whose licence matches `forbidden_licences`, or
-    whose dataset is in `excluded`, are left out; of these the datasets in `calibrate_only` still
-    serve as human text that thresholds are measured on. `strata` merges datasets (or
-    dataset/domain) into strata that hold both labels; `weights` scales datasets in the fit of the
-    log-odds. `perplexity_weight`: what one standard deviation of human log-perplexity takes off z.
-    `prose_bytes` bounds what the language
-    model reads of each dataset, in UTF-8 bytes.
+    `human` and `ai` are shards or what stands for several (a directory, a glob), read as `reading`
+    says; a row's own label counts where it has one, so a shard that holds both may stand in either.
+    Of both there must be `min_documents` different texts of `min_words` words or more. `prose` is
+    human text for the language model, and a human collection for the log-odds too. Rows whose
+    licence matches `forbidden_licences`, or whose dataset is in `excluded`, are left out; of these
+    the datasets in `calibrate_only` still serve as human text that thresholds are measured on.
+    `strata` merges datasets (or dataset/domain) into strata that hold both labels; `weights` scales
+    datasets in the fit of the log-odds. `perplexity_weight`: what one standard deviation of human
+    log-perplexity takes off z. `prose_bytes` bounds what the language model reads of each dataset,
+    in UTF-8 bytes.
     """
 
     language: str
     output: Path
-    human: tuple[Path, ...]
-    ai: tuple[Path, ...] = ()
-    prose: tuple[Path, ...] = ()
+    human: tuple[str | Path, ...]
+    ai: tuple[str | Path, ...] = ()
+    prose: tuple[str | Path, ...] = ()
+    reading: RunConfig = field(default_factory=RunConfig)
     seed: int = 1
     date: dt.date = dt.date(2026, 11, 21)
     forbidden_licences: str = r"\b(NC|ND)\b|BY.?-?NC|non-commercial|study and exchange only"
@@ -69,6 +74,7 @@ class TrainConfig:
     weights: dict[str, float] = field(default_factory=dict)
     prose_bytes: dict[str, int] = field(default_factory=dict)
     min_words: int = 75
+    min_documents: int = 200
     perplexity_weight: float = 0.0
     folds: int = 7
     odds: OddsConfig = field(default_factory=OddsConfig)
@@ -79,7 +85,8 @@ class TrainConfig:
 class Material:
     """The rows of a training run with their tokens, and the files that they come from.
 
-    `fitted` is false for rows that only serve to set thresholds.
+    `fitted` is false for rows that only serve to set thresholds. `shards` says what became of every
+    shard that was read; `dropped` counts the rows left out, by why.
     """
 
     rows: list[Row]
@@ -87,53 +94,101 @@ class Material:
     prose: NDArray[np.bool_]
     fitted: NDArray[np.bool_]
     files: list[Path]
+    shards: tuple[ShardResult, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
-def gather(config: TrainConfig) -> Material:
-    """Reads everything that `config` names; raises `ConfigError` where no human row is left."""
-    forbidden = re.compile(config.forbidden_licences, re.IGNORECASE)
+def gather(config: TrainConfig, observer: Observer = NOBODY) -> Material:
+    """Reads everything that `config` names; what comes before damage counts.
+
+    Raises `ConfigError` where there is too little human or AI text, or `InputError` where that is
+    because a shard breaks off.
+    """
     rows: list[Row] = []
     prose: list[bool] = []
     fitted: list[bool] = []
     used: list[Path] = []
-    sources = (
+    results: list[ShardResult] = []
+    chosen, reading = _Chosen(config), with_row_fields(config.reading)
+    seen: set[str] = set()
+    for paths, label, is_prose in (
         (config.human, "human", False),
         (config.ai, "ai", False),
         (config.prose, "human", True),
-    )
-    seen: set[Path] = set()
-    human = spoken = 0
-    for paths, label, is_prose in sources:
-        for path in list_files(paths):
-            if path in seen:
+    ):
+        for shard in find(paths) if paths else ():
+            if shard.path in seen:
                 continue
-            seen.add(path)
+            seen.add(shard.path)
             before = len(rows)
-            for row in read_rows(path, label):
-                human += not row.is_ai
-                if not in_language(row, config.language):
-                    continue
-                spoken += not row.is_ai
-                free = not forbidden.search(row.license) and row.dataset not in config.excluded
-                if free or (row.dataset in config.calibrate_only and not row.is_ai):
-                    rows.append(row)
-                    prose.append(is_prose)
-                    fitted.append(free)
-            if len(rows) > before:
-                used.append(path)
-    if not any(f and not row.is_ai for row, f in zip(rows, fitted, strict=True)):
-        raise ConfigError(_no_human(config.language, human, spoken))
-    tokens = tokenize_rows(rows, config.language)
-    return Material(rows, tokens, np.array(prose), np.array(fitted), used)
+            with ShardReading(Source(shard, reading), on_progress=observer.progress) as steps:
+                for step in steps:
+                    for row in rows_of(step.batch, shard, label):
+                        use = chosen.use_of(row)
+                        if use is not None:
+                            rows.append(row)
+                            prose.append(is_prose)
+                            fitted.append(use)
+            results.append(steps.result())
+            if len(rows) > before and shard.path != STDIN:
+                used.append(Path(shard.path))
+    material = Material(
+        rows,
+        tokenize_rows(rows, config.language),
+        np.array(prose, np.bool_),
+        np.array(fitted, np.bool_),
+        used,
+        tuple(results),
+        chosen.dropped,
+    )
+    _require_enough(material, config)
+    return material
 
 
-def _no_human(language: str, human: int, spoken: int) -> str:
-    """Why none of these `human` texts, `spoken` of them in the language, can be learnt from."""
-    if not human:
-        return "the inputs hold no human text"
-    if not spoken:
-        return f"none of the {counted(human, 'human text')} in the inputs is in {language!r}"
-    return f"no licence of the {counted(spoken, 'human text')} in {language!r} allows its use"
+class _Chosen:
+    """Which rows serve; counts those that don't."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self._forbidden = re.compile(config.forbidden_licences, re.IGNORECASE)
+        self.dropped: Counter[str] = Counter()
+
+    def use_of(self, row: Row) -> bool | None:
+        """Whether a row is fitted, or only sets thresholds; null: neither."""
+        config = self._config
+        if not in_language(row, config.language):
+            self.dropped["in another language, by their own field"] += 1
+            return None
+        allowed = not self._forbidden.search(row.license)
+        if allowed and row.dataset not in config.excluded:
+            return True
+        if row.dataset in config.calibrate_only and not row.is_ai:
+            return False
+        self.dropped["excluded" if allowed else "under a licence that forbids such use"] += 1
+        return None
+
+
+def _require_enough(material: Material, config: TrainConfig) -> None:
+    """Raises `ConfigError` where there is too little text of a label to learn from."""
+    long_enough = material.fitted & (material.tokens.words_per_document >= config.min_words)
+    for label in ("human", "ai"):
+        own = [i for i, row in enumerate(material.rows) if row.is_ai == (label == "ai")]
+        found = len({material.rows[i].text for i in own if long_enough[i]})
+        if found >= config.min_documents:
+            continue
+        refuse_broken(material.shards)
+        short = len(own) - int(long_enough[own].sum())
+        others = [f"{n:,} {why}" for why, n in material.dropped.items()]
+        told = "; ".join(([f"{short:,} shorter"] if short else []) + others)
+        raise ConfigError(
+            f"{config.language}: {counted(found, f'{_NAMES[label]} document')} of "
+            f"{config.min_words} words or more, each text once; {config.min_documents:,} are "
+            f"needed{f' (left out: {told})' if told else ''}",
+            key=label,
+        )
+
+
+_NAMES = {"human": "human", "ai": "AI"}
 
 
 def _sample(material: Material, windows: Windows, config: TrainConfig) -> Sample:
@@ -212,6 +267,25 @@ def _hold_out(
     base = [name.removeprefix("prose/") for name in names]
     is_ai = np.array([row.is_ai for row in rows])
     fold = calibration.folds(base, is_ai, keys, config.folds)
+    usable = material.fitted & (material.tokens.words_per_document >= config.odds.min_words)
+    texts = [row.text for row in rows]
+    for label in (False, True):
+        own = is_ai == label
+        if calibration.scatter(
+            fold,
+            own,
+            usable=usable,
+            texts=texts,
+            count=config.folds,
+            least=config.min_documents // 2,
+        ):
+            log.warning(
+                "%s: too little %s text is left without one of its collections: thresholds are set "
+                "on documents that were left out one by one, not with their whole collection. On "
+                "text of another kind more may be called AI: calibrate on your own",
+                config.language,
+                "AI" if label else "human",
+            )
     # What serves thresholds only is never fitted: a fold of its own after all others.
     fold = np.where(material.fitted, fold, -1)
     return calibration.hold_out(
@@ -376,7 +450,8 @@ def _sources(material: Material, files: Sequence[Path]) -> dict[str, Any]:
         }
         for key in sorted(count)
     ]
-    return {"rows": listed, "files": {path.name: file_digest(path) for path in files}}
+    digests = {path.name: file_digest(path) for path in files if path.is_file()}
+    return {"rows": listed, "files": digests}
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,36 +469,47 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The model file that was written; `left_out` is None where there was no AI text."""
+    """The model file that was written, what it was made from, and what it says of text left out."""
 
     path: Path
-    left_out: LeftOut | None
+    material: Material
+    left_out: LeftOut
+
+    def called_ai(self, label: str, target_fpr: float = 0.01) -> float:
+        """The share of left-out documents of this label that the threshold calls AI."""
+        out = self.left_out
+        first, second = out.factors
+        log_odds = (first * out.held.naive_bayes + second * out.held.logistic) / 2
+        perplexity = np.exp(out.held.log_perplexity)
+        z = out.calibration.standardise(log_odds, out.held.words, perplexity)
+        of_label = np.array([out.rows[i].label == label for i in out.held.document])
+        own = z[of_label & (out.held.words >= out.calibration.min_words)]
+        return float(np.mean(own >= out.calibration.threshold(target_fpr)))
 
 
-def train(config: TrainConfig) -> Trained:
-    """Writes the model file that `config` describes; equal input gives equal bytes."""
-    material = gather(config)
-    arrays: dict[str, NDArray[Any]] = {}
+def train(config: TrainConfig, observer: Observer = NOBODY) -> Trained:
+    """Writes the model file that `config` describes; equal input gives equal bytes.
+
+    Raises as `gather` does.
+    """
+    material = gather(config, observer)
+    lm = fit_lm(material, config)
+    odds = fit_odds(material, config)
+    result, factors, evidence = calibrate(material, odds.held, config)
+    scales = [a * b for a, b in zip(odds.metadata["scales"], factors, strict=True)]
     metadata: dict[str, Any] = {
         "format": FORMAT,
         "language": config.language,
         "date": config.date.isoformat(),
         "seed": config.seed,
         "sources": _sources(material, material.files),
+        "lm": lm.metadata,
+        "odds": {**odds.metadata, "scales": scales},
+        "calibration": asdict(result),
+        "human_collections": evidence,
     }
-    lm = fit_lm(material, config)
-    arrays["lm_slots"] = lm.slots
-    metadata["lm"] = lm.metadata
-    left_out = None
-    if any(row.is_ai for row in material.rows):
-        odds = fit_odds(material, config)
-        result, factors, evidence = calibrate(material, odds.held, config)
-        arrays["odds_slots"] = odds.table
-        scales = [a * b for a, b in zip(odds.metadata["scales"], factors, strict=True)]
-        metadata["odds"] = {**odds.metadata, "scales": scales}
-        metadata["calibration"] = asdict(result)
-        metadata["human_collections"] = evidence
-        left_out = LeftOut(material.rows, odds.held, factors, result)
+    arrays: dict[str, NDArray[Any]] = {"lm_slots": lm.slots, "odds_slots": odds.table}
     config.output.parent.mkdir(parents=True, exist_ok=True)
     save_arrays(config.output, arrays, metadata)
-    return Trained(config.output, left_out)
+    left_out = LeftOut(material.rows, odds.held, factors, result)
+    return Trained(config.output, material, left_out)

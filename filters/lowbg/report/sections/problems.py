@@ -41,6 +41,9 @@ def _collect(material: Material) -> list[ToldProblem]:
     if len(policies) > 1:
         message = f"The merged runs used {len(policies)} different policies; their verdicts differ."
         problems.append(_whole_run("policy", message, ""))
+    elif len({tuple(sorted(run.models.items())) for run in material.runs}) > 1:
+        message = "The merged runs used different tables or models; their verdicts differ."
+        problems.append(_whole_run("policy", message, ""))
     return problems
 
 

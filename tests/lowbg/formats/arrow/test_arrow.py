@@ -131,6 +131,26 @@ def test_reading_goes_on_from_any_batch(is_file: bool, batch_bytes: int) -> None
             list(reader)
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_small_record_batches_make_one(is_file: bool, tmp_path: Path) -> None:
+    table = TABLE.drop_columns(["kind", "rank"])  # Dictionaries stay each row's own.
+    data = stored(table, is_file=is_file, rows=1)
+    (batch,), fault = read(data)
+    assert fault is None
+    assert batch.text.to_pylist() == TABLE["text"].to_pylist()
+    assert 1 < len(read(data, 10_000)[0]) < ROWS
+    outputs = {written(data, tmp_path, lambda i: i % 3 > 0, size) for size in (1, 500, 1 << 22)}
+    (output,) = outputs
+    assert opened(output).read_all().to_pylist() == [
+        row for i, row in enumerate(table.to_pylist()) if i % 3
+    ]
+    if is_file:
+        return
+    batches, fault = read(data[: len(data) // 2])
+    assert [len(batch) for batch in batches] == [len(texts(batches))]
+    assert f"damaged after {len(texts(batches))} rows" in str(fault)
+
+
 def test_a_row_without_a_readable_text_is_quarantined() -> None:
     column = pa.array([b"a", b"b\xff", None, b"d"], pa.binary())
     column = pa.Array.from_buffers(pa.string(), 4, column.buffers())

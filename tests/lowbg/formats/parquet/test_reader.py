@@ -206,6 +206,67 @@ def test_a_damaged_row_group_is_counted_and_the_others_are_read(batch_bytes: int
     assert "row group 1 of 3" in str(fault)
 
 
+def test_small_row_groups_make_one_batch() -> None:
+    table = pa.table({"text": [None if i % 7 == 3 else f"text {i}" for i in range(60)]})
+    data = stored(table, row_group_size=1)
+    (batch,), fault = read(data)
+    assert fault is None
+    several, _ = read(data, batch_bytes=100)
+    assert 1 < len(several) < 60
+    alone, _ = read(data, batch_bytes=1)
+    assert len(alone) == 60
+    assert batch.text.to_pylist() == texts(several) == texts(alone)
+    for batches in (several, alone):
+        assert [r for b in batches for r in b.rejected] == batch.rejected
+        assert [r for b in batches for r in b.records] == batch.records.tolist()
+        assert batches[-1].consumed == batch.consumed
+
+
+def test_damage_between_small_row_groups_keeps_its_place() -> None:
+    data = bytearray(stored(big_table(9), row_group_size=1, compression="zstd"))
+    column = pq.read_metadata(io.BytesIO(data)).row_group(4).column(1)
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    batches, fault = read(bytes(data))
+    assert [b.records.tolist() for b in batches] == [[0, 1, 2, 3], [], [5, 6, 7, 8]]
+    (rejected,) = [r for b in batches for r in b.rejected]
+    assert (rejected.record, rejected.count) == (4, 1)
+    assert "1 rows from row 4 on" in rejected.message
+    assert "row group 4 of 9" in str(fault)
+
+
+def test_reading_goes_on_among_small_row_groups() -> None:
+    data = stored(big_table(60), row_group_size=3)
+    with ParquetReader(
+        io.BytesIO(data), FieldNames(), batch_bytes=3000, max_record_bytes=1 << 20, name="s"
+    ) as reader:
+        positions = [(reader.position(), reader.records) for _ in reader]
+    assert 1 < len(positions) < 20
+    for position, records in positions:
+        with ParquetReader(
+            io.BytesIO(data), FieldNames(), batch_bytes=1 << 22, max_record_bytes=1 << 20, name="s"
+        ) as reader:
+            reader.start_at(position)
+            rest = [r for batch in reader for r in batch.records]
+        assert rest == list(range(records, 60))
+
+
+def test_a_quarantined_row_keeps_its_own_dictionary() -> None:
+    kind = pa.dictionary(pa.int32(), pa.string())
+    text = [None if i % 2 else f"text {i}" for i in range(8)]
+    tables = [pa.table({"text": pa.array(text[i : i + 2], kind)}) for i in range(0, 8, 2)]
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, tables[0].schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+    whole, _ = read(sink.getvalue())
+    alone, _ = read(sink.getvalue(), batch_bytes=16)
+    raw = [r.raw for batch in whole for r in batch.rejected]
+    assert raw == [r.raw for batch in alone for r in batch.rejected]
+    rows = [pa.ipc.open_stream(each).read_all()["text"].chunk(0) for each in raw]
+    assert [row.dictionary.to_pylist() for row in rows] == [[t] for t in text if t]
+
+
 def test_a_flipped_bit_is_found_by_the_page_checksum() -> None:
     data = bytearray(
         stored(

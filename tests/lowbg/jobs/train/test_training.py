@@ -82,6 +82,7 @@ def config(tmp_path: Path) -> TrainConfig:
         ai=(ai,),
         strata={"human0": "all", "human1": "all", "human2": "all", "ai": "all"},
         folds=3,
+        min_documents=30,
         odds=OddsConfig(order=2, min_windows=3, slots=1024),
         lm=LmConfig(order=2, slots=1024),
     )
@@ -148,7 +149,7 @@ def test_licences(tmp_path: Path, config: TrainConfig, licence: str, allowed: bo
 
 
 def test_no_human_text_is_an_error(config: TrainConfig) -> None:
-    with pytest.raises(ConfigError, match=r"none of the \d+ human texts in the inputs is in 'fr'"):
+    with pytest.raises(ConfigError, match=r"^fr: 0 human documents of 75 words or more"):
         gather(replace(config, language="fr"))
     with pytest.raises(ConfigError, match="no such file"):
         gather(replace(config, ai=(Path("/nowhere"),)))
@@ -271,6 +272,18 @@ def test_folds_keep_collections_and_pairs_together() -> None:
     assert fold[9] == fold[10]
 
 
+def test_no_fold_takes_all_of_a_label() -> None:
+    fold = np.array([0] * 20 + [1] * 2 + [3] * 10)
+    own, texts = np.arange(32) < 22, [str(i) for i in range(32)]
+    kept = fold.copy()
+    assert not calibration.scatter(fold, own, np.ones(32, np.bool_), texts, count=4, least=2)
+    assert (fold == kept).all()
+    usable = np.arange(32) != 21  # One document would be left: too few.
+    assert calibration.scatter(fold, own, usable, texts, count=4, least=2)
+    assert set(fold[:22]) == {0, 1, 2, 3}
+    assert (fold[22:] == 3).all()
+
+
 def test_spread_recovers_both_variance_parts() -> None:
     generator = np.random.default_rng(8)
     words = generator.choice([80, 150, 400, 2000], 40_000)
@@ -283,9 +296,9 @@ def test_spread_recovers_both_variance_parts() -> None:
 
 def test_paths_without_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ConfigError, match=r"no \.jsonl, \.jsonl\.zst, \.jsonl\.gz files in it"):
+    with pytest.raises(ConfigError, match=r"no shards in .*searched for \*\.jsonl"):
         list_files([tmp_path])
-    with pytest.raises(ConfigError, match="gone: no such file or folder"):
+    with pytest.raises(ConfigError, match="gone: no such file or directory"):
         list_files([tmp_path / "gone"])
     shard = tmp_path / "a" / "b.jsonl"
     shard.parent.mkdir()
