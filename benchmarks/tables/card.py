@@ -63,7 +63,7 @@ perplexity 84 %; with burstiness of sentence lengths 75–76 %; with sentence le
 vocabulary too 69–70 %). A threshold of its own for each genre, inferred from common words, gained
 nothing on genres whose collection was left out (87 → 86 %). The near-certain phrases stand in none
 of 32,827 human documents, but of the AI documents that have them 92 % were above the threshold
-without: they are reasons, not evidence.
+without: they are no part of the score; a policy lets them decide alone (`artifacts`).
 """
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from lowbg.errors import ConfigError
 from lowbg.policy import (
+    Artifacts,
     FprBound,
     Gate,
     GateGroup,
@@ -38,6 +39,7 @@ from lowbg.settings import (
 
 # What a policy is made of is part of a run's configuration, and imported from here as well.
 __all__ = [
+    "Artifacts",
     "FprBound",
     "Gate",
     "GateGroup",

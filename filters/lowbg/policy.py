@@ -41,6 +41,13 @@ class Unscored(StrEnum):
     AI = "ai"
 
 
+class Artifacts(StrEnum):
+    """What comes of a near-certain phrase that a document says itself: AI, or only the report."""
+
+    AI = "ai"
+    REPORT = "report"
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """Bounds of `rule = "thresholds"`: human only if all of them hold."""
@@ -348,6 +355,12 @@ class Policy:
         "The target rate holds on average over collections of human text, or on every one.",
         FprBound.MEAN,
         key="decision.fpr_bound",
+        heading=Heading.DECISION,
+    )
+    artifacts: Artifacts = setting(
+        "Near-certain phrases (an assistant of itself, chat-tool residue): AI, or only told.",
+        Artifacts.AI,
+        key="decision.artifacts",
         heading=Heading.DECISION,
     )
     unscored: Unscored = setting(

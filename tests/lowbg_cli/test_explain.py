@@ -91,9 +91,18 @@ def test_a_text(run: Run, tmp_path: Path) -> None:
     file.write_text(TEXT, encoding="utf-8")
     result = run("explain", file)
     assert result.exit_code == 0, result.stderr
-    assert "⟦As an AI language model⟧" in result.stdout
+    assert "⟦As an AI language model, I⟧" in result.stdout
     assert result.stderr == ""
     assert run("explain", "-", stdin=TEXT.encode()).stdout == result.stdout
+
+
+def test_what_is_quoted_is_marked_as_that(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "essay.txt"
+    file.write_text(f"That is how ChatGPT talks. {TEXT}", encoding="utf-8")
+    shown = run("explain", file).stdout
+    assert shown.startswith("unscored, en")
+    assert "quoted:as an ai language model i" in shown
+    assert "assistant_self_reference" not in shown
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,12 @@ def _warn(result: Calibrated, known: Known) -> None:
     for count, what in ((known.unlabelled, "has no label"), (known.unread, "can't be read")):
         if count:
             terminal.warning(f"{counted(count, 'record')} left out: {what}")
+    certain = sum(r.by_artifact for r in result.languages)
+    if certain:
+        terminal.warning(
+            f"{counted(certain, 'human document')} with a near-certain phrase: AI at any "
+            'unless the policy says artifacts = "report"'
+        )
     for count, what in ((known.unscored, "can't be scored"), (known.repeated, "repeats another")):
         if count:
             terminal.warning(f"{counted(count, 'human document')} left out: {what}")

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.amounts import counted
 from lowbg.arrays import floats, is_known
-from lowbg.config import FprBound, LmCalibration, Policy, Rule, Verdict
+from lowbg.config import Artifacts, FprBound, LmCalibration, Policy, Rule, Verdict
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.errors import ConfigError
@@ -25,6 +26,7 @@ BURSTINESS = "burstiness"
 PHRASE_LOG_ODDS = "phrase_log_odds"
 PHRASE_HITS = "phrase_hits"
 PHRASES = "phrases"
+ARTIFACTS = "artifacts"
 """The features that it reads, whatever scorer declares them."""
 
 UNSCORED_NAMES = ("empty", "too_short", "language", "not_prose")
@@ -82,15 +84,17 @@ class Features:
 class Verdicts:
     """The verdict on each document.
 
-    `score` is `ai_score`, null when unscored. `verdicts` holds codes of `Verdict`. `called_ai`
-    is the verdict by score alone, before provenance. `unscored_codes` indexes `unscored_names`, −1
-    where scored or known by provenance. `z` is the score before calibration (NaN: none);
-    `too_short`, which documents have too few words for it.
+    `score` is `ai_score`, null where there is none. `verdicts` holds codes of `Verdict`.
+    `called_ai` is the verdict by the text alone, before provenance; `by_artifact` where a
+    near-certain phrase decides it, with or without a score. `unscored_codes` indexes
+    `unscored_names`, −1 where scored, known by provenance or decided so. `z` is the score before
+    calibration (NaN: none); `too_short`, which documents have too few words for it.
     """
 
     score: pa.FloatArray
     verdicts: NDArray[np.int8]
     called_ai: NDArray[np.bool_]
+    by_artifact: NDArray[np.bool_]
     unscored_codes: NDArray[np.int8]
     z: NDArray[np.float64]
     too_short: NDArray[np.bool_]
@@ -183,7 +187,8 @@ class Decider:
         scored = codes < 0
         if self.policy.rule is Rule.THRESHOLDS:
             above = self._crosses(f, n)
-        called = scored & above
+        certain = self._certain(f, n)
+        called = (scored & above) | certain
         trusted, denied = f.known.trusted, f.known.denied
         verdicts = np.where(scored | trusted, Verdict.HUMAN.code, Verdict.UNSCORED.code)
         verdicts = np.where((called & ~trusted) | denied, Verdict.AI.code, verdicts)
@@ -191,11 +196,19 @@ class Decider:
             score=pa.array(score.astype(np.float32), mask=~scored),
             verdicts=verdicts.astype(np.int8),
             called_ai=called,
+            by_artifact=certain,
             unscored_codes=np.where(verdicts == Verdict.UNSCORED.code, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
             too_short=(codes == TOO_SHORT) & ~untold,
-            explain=_Explanation(self, f, verdicts, codes, z).reasons,
+            explain=_Explanation(self, f, verdicts, codes, z, certain).reasons,
         )
+
+    def _certain(self, f: Features, n: int) -> NDArray[np.bool_]:
+        """Which documents say a near-certain phrase of themselves, where that decides."""
+        found = f.columns.get(ARTIFACTS)
+        if found is None or self.policy.artifacts is not Artifacts.AI:
+            return np.zeros(n, np.bool_)
+        return np.asarray(floats(pc.list_value_length(found)) > 0)
 
     def _joined(
         self, f: Features, own: NDArray[np.int64], z: NDArray[np.float64], code: str
@@ -269,14 +282,15 @@ class _Explanation:
     verdicts: NDArray[Any]
     codes: NDArray[np.int8]
     z: NDArray[np.float64]
+    certain: NDArray[np.bool_]
 
     def reasons(self, i: int) -> list[str]:
         known = self.features.known
         if known.denied[i]:
             return [known.reason(i)]
         if self.verdicts[i] == Verdict.AI.code:
-            by_bounds = self.decider.policy.rule is Rule.THRESHOLDS
-            return (self._bounds(i) if by_bounds else self._score(i)) + self._phrases(i)
+            deciding, others = self._phrases(i)
+            return [*deciding, *self._bounds_or_score(i), *others]
         if known.trusted[i]:
             return [known.reason(i)]
         if self.verdicts[i] == Verdict.UNSCORED.code:
@@ -289,6 +303,15 @@ class _Explanation:
 
     def _code(self, i: int) -> str:
         return self.features.codes[int(self.features.languages[i])]
+
+    def _bounds_or_score(self, i: int) -> list[str]:
+        """What the rule says of document i beside a near-certain phrase; nothing without score."""
+        if self.codes[i] >= 0:
+            return [self._unscored(i)]
+        if self.decider.policy.rule is Rule.THRESHOLDS:
+            return self._bounds(i) or [self._passed(i)]
+        above = self.z[i] >= self.decider.thresholds[self._code(i)]
+        return self._score(i) if above else [self._passed(i)]
 
     def _score(self, i: int) -> list[str]:
         calibration = self.decider.calibrations[self._code(i)]
@@ -346,12 +369,19 @@ class _Explanation:
             reasons.append(f"phrase_hits {hits}, above {bounds.max_phrase_hits}")
         return reasons
 
-    def _phrases(self, i: int) -> list[str]:
-        reasons = []
+    def _phrases(self, i: int) -> tuple[list[str], list[str]]:
+        """The phrases that decide of document i; the others that say most of it."""
         found = [phrase.partition(":") for phrase in self._value(PHRASES, i) or []]
-        for category, _, text in sorted(found, key=_telling)[:MAX_PHRASES]:
-            reasons.append(f"contains '{text}' ({category})" if text else f"contains '{category}'")
-        return reasons
+        near_certain = self._value(ARTIFACTS, i) if self.certain[i] else ()
+        deciding: list[str] = []
+        others: list[str] = []
+        for category, _, text in sorted(found, key=_telling):
+            named = f"contains '{text}' ({category})" if text else f"contains '{category}'"
+            if text in near_certain and category != "quoted":
+                deciding.append(f"{named}: near-certain")
+            else:
+                others.append(named)
+        return deciding[:MAX_PHRASES], others[:MAX_PHRASES]
 
     def _unscored(self, i: int) -> str:
         code = int(self.codes[i])

@@ -205,11 +205,7 @@ def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[Senten
         bytes(tokens.data[start:end]).decode("utf-8", "replace") for start, end in pairwise(cuts)
     ]
     alone = _judge(engine, texts, code or "und")
-    spans: list[list[PhraseSpan]] = [[] for _ in texts]
-    for scorer in engine.scorers:
-        for span in scorer.spans(alone.documents):
-            own = PhraseSpan(span.start, span.end, span.category, span.name)
-            spans[span.document].append(own)
+    spans = _spans(engine, judged, texts)
     perplexity = alone.columns[PERPLEXITY.name].to_pylist()
     log_odds = alone.columns[PHRASE_LOG_ODDS.name].to_pylist()
     return tuple(
@@ -222,6 +218,22 @@ def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[Senten
         )
         for i, text in enumerate(texts)
     )
+
+
+def _spans(engine: Engine, judged: Judged, texts: Sequence[str]) -> list[list[PhraseSpan]]:
+    """The phrases of the document, by the sentence in which each begins; cut at its end.
+
+    They are the document's: whether one is quoted no sentence tells alone.
+    """
+    spans: list[list[PhraseSpan]] = [[] for _ in texts]
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(text) for text in texts])])
+    for scorer in engine.scorers:
+        for span in scorer.spans(judged.documents):
+            i = int(np.searchsorted(starts, span.start, side="right")) - 1
+            first, end = span.start - int(starts[i]), span.end - int(starts[i])
+            own = PhraseSpan(first, min(end, len(texts[i])), span.category, span.name)
+            spans[i].append(own)
+    return spans
 
 
 def _before_opening(data: np.ndarray[Any, np.dtype[np.uint8]], cut: int) -> int:

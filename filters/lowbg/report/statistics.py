@@ -28,7 +28,7 @@ from lowbg.text.origins import NO_HOST, Coded, hosts, years
 
 MEASURES: Final = ("documents", "bytes", "words")
 TRUST_COUNTS: Final = ("trusted", "trusted_scored", "trusted_called_ai", "scored", "ai")
-"""Of a language and year: trusted documents, those with a score, those that the score alone would
+"""Of a language and year: trusted documents, those with a score, those that their text alone would
 call AI; then the documents that are not trusted: scored, and AI."""
 
 SCORE_BINS: Final = Bins(
@@ -59,8 +59,8 @@ class StatisticsBatch:
 
     `verdicts` holds codes of `Verdict`; `words` in words; `sizes` in stored bytes;
     `languages` indexes `codes`, −1 where not recognised. `trusted` documents are human by their
-    provenance; `called_ai` is the verdict by score alone, before that. `columns` holds the features
-    by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
+    provenance; `called_ai` is the verdict by the text alone, before that. `columns` holds the
+    features by name (numbers as nullable floats, `phrases` and `artifacts` as lists of strings).
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
     values of all documents. `second_look` counts what a
@@ -391,7 +391,8 @@ def _by_trust(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
     """`TRUST_COUNTS`, scores and name of every "language/origin" that has any, but of one origin.
 
-    The scores are trusted documents, then the others, by `SCORE_BINS`, in one row.
+    The scores are trusted documents, then the others, by `SCORE_BINS`, in one row. Of the others,
+    AI documents with a near-certain phrase or without a score count with the highest.
     """
     judged = _judged(batch)
     trusted = batch.trusted
@@ -416,9 +417,10 @@ def _by_trust(
     scores = np.zeros((size, 2 * (len(SCORE_BINS.edges) + 1)), np.int64)
     score = batch.columns.get("ai_score")
     if score is not None:
-        kept = judged[counted]
+        certain = flags[4] & (_has_artifacts(batch) | ~judged)
+        kept = (judged | certain)[counted]
         groups = 2 * group[kept] + ~trusted[counted][kept]
-        values = to_numpy(score)[counted][kept]
+        values = np.where(certain, np.float32(1.0), filled(score, 0.0))[counted][kept]
         scores = SCORE_BINS.count(values, groups, 2 * size).reshape(scores.shape)
     return counts, scores, names
 
@@ -427,6 +429,13 @@ def _without_score(batch: StatisticsBatch) -> NDArray[np.bool_]:
     """Which documents are human by their provenance alone."""
     is_human = batch.verdicts == Verdict.HUMAN.code
     return np.asarray(batch.trusted & is_human & ~_judged(batch), np.bool_)
+
+
+def _has_artifacts(batch: StatisticsBatch) -> NDArray[np.bool_]:
+    found = batch.columns.get("artifacts")
+    if found is None:
+        return np.zeros(len(batch), np.bool_)
+    return np.asarray(floats(pc.list_value_length(found)) > 0)
 
 
 def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:

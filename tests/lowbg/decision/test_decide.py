@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from tests.lowbg.decision.calibrations import CALIBRATION
 
-from lowbg.config import FprBound, Policy, Rule, Thresholds
+from lowbg.config import Artifacts, FprBound, Policy, Rule, Thresholds
 from lowbg.decision.decide import Decider, Features, Verdicts, human_share_above
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
@@ -38,6 +38,7 @@ def features(*documents: Mapping[str, Any], trusted: tuple[bool, ...] | None = N
             "burstiness": column("burstiness", 0.0, pa.float32()),
             "phrase_hits": column("hits", 0, pa.int64()),
             "phrases": column("phrases", [], pa.list_(pa.string())),
+            "artifacts": column("artifacts", [], pa.list_(pa.string())),
         },
         known=known(trusted or (False,) * len(documents)),
     )
@@ -134,6 +135,50 @@ def test_reasons_name_feature_share_and_phrases() -> None:
         "contains 'delve' (overused_words)",
     ]
     assert decisions.reasons_array().to_pylist() == [decisions.reasons(0), decisions.reasons(1)]
+
+
+CERTAIN = {
+    "phrases": ["overused_words:delve", "assistant_self_reference:as an ai i"],
+    "artifacts": ["as an ai i"],
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "scored", "reason"),
+    [
+        (at_z(-3.0), True, "ai_score 0.0"),
+        (at_z(9.0), True, "phrase_log_odds"),
+        ({"words": 6}, False, "too short: 6 words"),
+        ({"language": 1, "log_odds": None}, False, "no tables of the language 'it'"),
+        ({"language": -1, "log_odds": None}, False, "language not recognised"),
+        ({"counts": (500, 80, 150, 500, 0)}, False, "not prose"),
+    ],
+)
+@pytest.mark.parametrize("rule", Rule)
+def test_a_near_certain_phrase_decides_alone(
+    rule: Rule, document: dict[str, Any], scored: bool, reason: str
+) -> None:
+    f = features({**document, **CERTAIN})
+    decisions = decide(Policy(rule=rule), f)
+    assert decisions.verdicts.tolist() == [1]
+    assert (decisions.called_ai[0], decisions.by_artifact[0]) == (True, True)
+    assert decisions.unscored_codes.tolist() == [-1]
+    assert (decisions.score[0].as_py() is not None) == scored
+    reasons = decisions.reasons(0)
+    assert reasons[0] == "contains 'as an ai i' (assistant_self_reference): near-certain"
+    assert reasons[-1] == "contains 'delve' (overused_words)"
+    if rule is Rule.CALIBRATED or not scored:
+        assert reasons[1].startswith(reason)
+    reported = decide(Policy(rule=rule, artifacts=Artifacts.REPORT), f)
+    without = decide(Policy(rule=rule), features({**document, "phrases": CERTAIN["phrases"]}))
+    assert reported.verdicts.tolist() == without.verdicts.tolist()
+    assert reported.reasons(0) == without.reasons(0)
+
+
+def test_provenance_goes_before_a_near_certain_phrase() -> None:
+    decisions = decide(Policy(), features({**at_z(0.0), **CERTAIN}, trusted=(True,)))
+    assert decisions.verdicts.tolist() == [0]
+    assert decisions.called_ai.tolist() == [True]
 
 
 def test_a_human_verdict_names_score_and_threshold() -> None:

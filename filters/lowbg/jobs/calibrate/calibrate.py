@@ -42,7 +42,8 @@ class LanguageResult:
 
     `documents` are its scored, distinct human ones; `strata` those that bind, the whole language
     first. Shares are of the documents called AI at the old and the new threshold: `human` ones,
-    and the `others` (AI by label, or later than the cut-off); null of nothing. `expected_fpr` is
+    and the `others` (AI by label, or later than the cut-off); null of nothing. `by_artifact` of the
+    human ones are AI at any threshold, by a near-certain phrase. `expected_fpr` is
     the mean (called + 1) / (documents + 1) of the rate beyond an order statistic, a Beta variable.
     """
 
@@ -57,6 +58,7 @@ class LanguageResult:
     others_before: float | None
     others_after: float | None
     expected_fpr: float | None
+    by_artifact: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,11 @@ def safe_threshold(
     return min(1.0, float(str(above)))
 
 
+def deciding_scores(known: Known) -> NDArray[np.float32]:
+    """`ai_score`, 1 where a near-certain phrase decides: such a document is AI at any threshold."""
+    return np.where(known.by_artifact, np.float32(1.0), known.score)
+
+
 def strata_of(known: Known, inside: NDArray[np.bool_], least: int, target: float) -> list[Stratum]:
     """The strata of the documents `inside` that have at least `least`, the whole first.
 
@@ -121,9 +128,10 @@ def strata_of(known: Known, inside: NDArray[np.bool_], least: int, target: float
     names = length_buckets(known.words)
     if known.stratum is not None:
         names = np.array([f"{a} · {b}" for a, b in zip(names, known.stratum, strict=True)])
+    scores = deciding_scores(known)
     found = []
     for name in ("all", *sorted(set(names[inside].tolist()))):
-        own = known.score[inside if name == "all" else inside & (names == name)]
+        own = scores[inside if name == "all" else inside & (names == name)]
         threshold = safe_threshold(own, target) if len(own) >= least else None
         if threshold is not None:
             found.append(Stratum(str(name), len(own), threshold))
@@ -168,7 +176,7 @@ def _language(known: Known, code: str, engine: Engine, least: int, target: float
     assert old is not None
     strata = strata_of(known, human, least, target)
     new = max((s.threshold for s in strata), default=None)
-    after = None if new is None else known.score >= new
+    after = None if new is None else (known.score >= new) | known.by_artifact
     called = 0 if after is None else int((after & human).sum())
     return LanguageResult(
         language=code,
@@ -182,6 +190,7 @@ def _language(known: Known, code: str, engine: Engine, least: int, target: float
         others_before=_share(known.called_ai, others),
         others_after=_share(after, others),
         expected_fpr=None if after is None else (called + 1) / (int(human.sum()) + 1),
+        by_artifact=int((known.by_artifact & human).sum()),
     )
 
 

@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 from lowbg.config import LmCalibration, LmSpread, Policy
 from lowbg.decision.lm import MIN_WORDS, join, standardise
 from lowbg.errors import ConfigError
-from lowbg.jobs.calibrate.calibrate import Calibrated, safe_threshold, strata_of
+from lowbg.jobs.calibrate.calibrate import (
+    Calibrated,
+    deciding_scores,
+    safe_threshold,
+    strata_of,
+)
 from lowbg.jobs.calibrate.known import Known, LmKnown
 from lowbg.jobs.train.calibration import fit_spread
 from lowbg.runs.engine import Engine
@@ -92,6 +97,7 @@ def _only(known: LmKnown, inside: NDArray[np.bool_]) -> LmKnown:
         known.words[inside],
         known.is_human[inside],
         known.stratum[inside] if known.stratum is not None else None,
+        known.by_artifact[inside],
         known.tables_z[inside],
         known.feature,
         known.evidence[inside],
@@ -137,12 +143,13 @@ def _threshold(
         words=own.words[judged],
         score=engine.score_of(code, z[judged]),
         called_ai=np.zeros(int(judged.sum()), np.bool_),
+        by_artifact=own.by_artifact[judged],
         is_human=own.is_human[judged],
         stratum=own.stratum[judged] if own.stratum is not None else None,
     )
     target = calibrated.policy.target_fpr
     strata = strata_of(known, known.is_human, calibrated.min_documents, target)
-    if not strata or safe_threshold(known.score[known.is_human], target) is None:
+    if not strata or safe_threshold(deciding_scores(known)[known.is_human], target) is None:
         return None
     return max(stratum.threshold for stratum in strata)
 

@@ -52,14 +52,16 @@ class KnownBy:
 class LmKnown:
     """What a causal LM says of documents, one entry each: those of `Known`, and short ones.
 
-    `words` and `is_human` as there. `tables_z` is the z of the word tables, NaN where they abstain;
-    `evidence` the LM's by feature (`decision.lm.evidence`), NaN where it didn't read the document.
+    `words`, `is_human` and `by_artifact` as there. `tables_z` is the z of the word tables, NaN
+    where they abstain; `evidence` the LM's by feature (`decision.lm.evidence`), NaN where it didn't
+    read the document.
     """
 
     language: NDArray[np.str_]
     words: NDArray[np.int64]
     is_human: NDArray[np.bool_]
     stratum: NDArray[np.str_] | None
+    by_artifact: NDArray[np.bool_]
     tables_z: NDArray[np.float64]
     feature: str
     evidence: NDArray[np.float64]
@@ -70,7 +72,8 @@ class Known:
     """The scored documents, one entry each, a text that comes again left out.
 
     Those that are not `is_human` are AI by their label, or not dated before the cut-off.
-    `score` is `ai_score`; `called_ai` the verdict by score alone under the engine's policy;
+    `score` is `ai_score`; `called_ai` the verdict by the text alone under the engine's policy;
+    `by_artifact` where that is AI whatever the score, by a near-certain phrase;
     `stratum` is null without a field for it. `unscored` and `repeated` count human documents left
     out, `unlabelled` documents. `shards` says what became of each, in their order. `lm` is there
     where the engine has a causal LM.
@@ -80,6 +83,7 @@ class Known:
     words: NDArray[np.int64]
     score: NDArray[np.float32]
     called_ai: NDArray[np.bool_]
+    by_artifact: NDArray[np.bool_]
     is_human: NDArray[np.bool_]
     stratum: NDArray[np.str_] | None = None
     unscored: int = 0
@@ -184,6 +188,7 @@ def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
         "words": judged.documents.tokens.words_per_document,
         "score": filled(scores, 0.0),
         "called_ai": judged.decisions.called_ai,
+        "by_artifact": judged.decisions.by_artifact,
         "is_human": human,
         "scored": scored,
         "tables_z": judged.decisions.z,
@@ -234,6 +239,7 @@ def _whole(gathered: _Gathered, by: KnownBy) -> Known:
         words=own["words"].astype(np.int64),
         score=own["score"].astype(np.float32),
         called_ai=own["called_ai"].astype(np.bool_),
+        by_artifact=own["by_artifact"].astype(np.bool_),
         is_human=own["is_human"].astype(np.bool_),
         stratum=own["stratum"].astype(np.str_) if by.stratum_field is not None else None,
         unscored=gathered.counts["unscored"],
@@ -250,6 +256,7 @@ def _lm_known(joined: Mapping[str, NDArray[np.generic]], feature: str) -> LmKnow
         is_human=joined["is_human"].astype(np.bool_),
         stratum=joined["stratum"].astype(np.str_) if "stratum" in joined else None,
         tables_z=joined["tables_z"].astype(np.float64),
+        by_artifact=joined["by_artifact"].astype(np.bool_),
         feature=feature,
         evidence=joined["evidence"].astype(np.float64),
     )

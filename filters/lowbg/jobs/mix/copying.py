@@ -159,6 +159,7 @@ class RoleJudge:
                 score=pa.nulls(n, pa.float32()),
                 verdicts=np.full(n, self._verdict, np.int8),
                 called_ai=nobody,
+                by_artifact=nobody,
                 unscored_codes=np.full(n, -1, np.int8),
                 z=np.full(n, np.nan),
                 too_short=nobody,

@@ -48,7 +48,7 @@ def _blocks(phrases: Phrases) -> Sequence[Block]:
         more = phrases.distinct - len(phrases.top)
         blocks.append(found_table("Phrase", phrases.top, more))
     if phrases.artifacts:
-        blocks.append(found_table("Chat-tool residue", phrases.artifacts))
+        blocks.append(found_table("Near-certain phrase", phrases.artifacts))
     return blocks
 
 

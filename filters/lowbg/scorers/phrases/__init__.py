@@ -38,14 +38,14 @@ PHRASE_HITS_PER_1K_WORDS = Column(
 PHRASES = Column(
     "phrases",
     pa.list_(pa.string()),
-    meaning="the distinct phrase patterns found, as category:phrase",
+    meaning="the distinct phrase patterns found, as category:phrase; quoted:phrase: no hit",
     in_explanation=False,
     order=40,
 )
 ARTIFACTS = Column(
     "artifacts",
     pa.list_(pa.string()),
-    meaning="chat-tool residue found: the patterns that are near-certain",
+    meaning="phrases found that only a machine says of itself: the near-certain patterns",
     in_explanation=False,
     order=40,
 )
@@ -89,8 +89,8 @@ class Phrases(Scorer):
     """`phrase_log_odds`, `phrase_hits_per_1k_words`, `phrases` and `artifacts`.
 
     The log-odds are the mean of the two that `odds` gives; both are handed on for the decision.
-    The common patterns are looked for in every language; the rate is null where the language has
-    no list of its own.
+    The common patterns and the near-certain ones are looked for in every language; the rate is null
+    where the language has no list of its own.
     """
 
     name = "phrases"
@@ -147,7 +147,7 @@ class Phrases(Scorer):
         matcher = self.matcher
         hits = matcher.find(documents)
         n = len(documents)
-        counts = np.bincount(hits.document, minlength=n)
+        counts = np.bincount(hits.document[hits.pattern < matcher.listed], minlength=n)
         words = documents.tokens.words_per_document
         listed = np.array(
             [code in matcher.languages for code in documents.language_codes] + [False]

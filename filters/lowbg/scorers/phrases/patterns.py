@@ -3,7 +3,9 @@
 `lists/<language>.toml` and `lists/common.toml` (every language) hold the patterns with their
 measured evidence; the head of `lists/en.toml` explains the format. A variant is tokenised like
 the text, so case, accents, quotes, layout and look-alikes are immaterial on both sides. One pass
-over the words finds every variant; among overlapping ones the leftmost wins, then the longest.
+over the words finds every variant; among overlapping ones the near-certain wins, then the leftmost,
+then the longest. Near-certain ones hold in every language, and become `QUOTED` where the text
+quotes or discusses them.
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ from lowbg.kernels.phrases import MAX_WORDS, Tables, choose, find, find_urls
 from lowbg.kernels.words import word_ends
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases.matching import compile_variants
+from lowbg.scorers.phrases.quoting import stated
 from lowbg.storage.files import file_digest
 from lowbg.text.characters import FOLDINGS, folding_of, folding_tables
 from lowbg.text.tokens import Tokens, tokenize
 
 COMMON = "common"
 """The stem of the list that holds for every language."""
+
+QUOTED = "quoted"
+"""The category of near-certain phrases that a text only quotes or discusses: no hits of theirs."""
 
 VERIFY_REACH = 64
 """Bytes of raw text on each side of a hit that `verify` may look at."""
@@ -48,8 +54,8 @@ _KEYS = frozenset(
 class Pattern:
     """One named pattern: any of its variants counts as it.
 
-    A `near_certain` one is residue of a chat tool. `verify` must match the raw text within
-    `VERIFY_REACH` bytes of a hit. Rates are hits a million words, of the list's whole entry.
+    A `near_certain` one no human text says of itself: it decides alone. `verify` must match the raw
+    text within `VERIFY_REACH` bytes of a hit. Rates are hits a million words, of the whole entry.
     """
 
     language: str
@@ -111,9 +117,9 @@ def list_digests() -> dict[str, str]:
 
 
 def categories() -> tuple[str, ...]:
-    """The categories of the installed lists, sorted."""
+    """The categories that phrases are found under, sorted."""
     found = (load_list(path) for path in list_paths().values())
-    return tuple(sorted({pattern.category for patterns in found for pattern in patterns}))
+    return tuple(sorted({QUOTED} | {pattern.category for own in found for pattern in own}))
 
 
 def load_list(path: Path) -> tuple[Pattern, ...]:
@@ -161,17 +167,25 @@ def _read_entry(entry: Mapping[str, Any], language: str) -> tuple[Pattern, ...]:
 
 
 class Matcher:
-    """The patterns of all languages, ready to be found."""
+    """The patterns of all languages, ready to be found.
+
+    `patterns` are those of the lists, then, from `listed` on, the near-certain ones as `QUOTED`.
+    """
 
     def __init__(self, lists: Mapping[str, Sequence[Pattern]]) -> None:
         """`lists` maps languages, and `COMMON`, to their patterns."""
         common = tuple(lists.get(COMMON, ()))
         self.languages = tuple(sorted(lists.keys() - {COMMON}))
+        listed = (*common, *(pattern for code in self.languages for pattern in lists[code]))
+        certain = [p for p, pattern in enumerate(listed) if pattern.near_certain]
+        self.listed = len(listed)
         self.patterns: tuple[Pattern, ...] = (
-            *common,
-            *(pattern for code in self.languages for pattern in lists[code]),
+            *listed,
+            *(replace(listed[p], category=QUOTED, near_certain=False) for p in certain),
         )
-        self._tables = _compile(self.languages, self.patterns, len(common))
+        self._quoted = np.zeros(self.listed, np.int64)
+        self._quoted[certain] = self.listed + np.arange(len(certain))
+        self._tables = _compile(self.languages, listed, len(common))
         labels = list(dict.fromkeys(pattern.label for pattern in self.patterns))
         place = {label: k for k, label in enumerate(labels)}
         self.labels = pa.array(labels, pa.string())
@@ -186,19 +200,51 @@ class Matcher:
         codes = [*documents.language_codes, None]
         foldings = np.array([folding_of(code) for code in codes], np.uint8)[documents.languages]
         groups = np.array([self._group(code) for code in codes], np.int64)[documents.languages]
-        hits = self._verify(tokens, self._matches(tokens, foldings, groups))
-        chosen = np.zeros(len(hits), np.bool_)
-        choose(hits.word, hits.words, chosen)
-        hits = hits.take(chosen)
+        hits = self._apart(self._verify(tokens, self._matches(tokens, foldings, groups)))
         in_urls = self._in_urls(tokens, foldings, groups)
-        if len(in_urls) == 0:
+        if len(in_urls):
+            columns = (
+                np.concatenate((getattr(hits, name), getattr(in_urls, name)))
+                for name in ("document", "word", "words", "pattern", "start", "end")
+            )
+            both = Hits(*columns)
+            hits = both.take(np.argsort(both.start, kind="stable"))
+        return self._told_apart(tokens, hits)
+
+    def _apart(self, hits: Hits) -> Hits:
+        """Those hits that don't overlap: near-certain ones first."""
+        certain = self.near_certain[hits.pattern]
+        chosen = np.zeros(len(hits), np.bool_)
+        if certain.any():
+            own = np.flatnonzero(certain)
+            first = np.zeros(len(own), np.bool_)
+            choose(hits.word[own], hits.words[own], first)
+            own = own[first]
+            starts, ends = hits.word[own], hits.word[own] + hits.words[own]
+            following = np.append(starts, np.iinfo(np.int64).max)[
+                np.searchsorted(ends, hits.word, side="right")
+            ]
+            free = following >= hits.word + hits.words
+            free[own] = True
+            hits = hits.take(free)
+            chosen = np.zeros(len(hits), np.bool_)
+        choose(hits.word, hits.words, chosen)
+        return hits.take(chosen)
+
+    def _told_apart(self, tokens: Tokens, hits: Hits) -> Hits:
+        """The hits, those near-certain ones that are only quoted or discussed as such."""
+        doubtful = np.flatnonzero(self.near_certain[hits.pattern])
+        if not len(doubtful):
             return hits
-        columns = (
-            np.concatenate((getattr(hits, name), getattr(in_urls, name)))
-            for name in ("document", "word", "words", "pattern", "start", "end")
-        )
-        both = Hits(*columns)
-        return both.take(np.argsort(both.start, kind="stable"))
+        pattern = hits.pattern.copy()
+        for document in np.unique(hits.document[doubtful]).tolist():
+            own = doubtful[hits.document[doubtful] == document]
+            first, end = tokens.text_starts[document : document + 2].tolist()
+            places = np.stack((hits.start[own], hits.end[own]), axis=1) - first
+            says = stated(tokens.data[first:end].tobytes(), places.tolist())
+            quoted = own[~np.array(says, np.bool_)]
+            pattern[quoted] = self._quoted[pattern[quoted]]
+        return replace(hits, pattern=pattern)
 
     def _group(self, code: str | None) -> int:
         if code in self.languages:
@@ -299,7 +345,7 @@ def installed_matcher() -> Matcher:
 
 
 def _compile(languages: tuple[str, ...], patterns: tuple[Pattern, ...], n_common: int) -> Tables:
-    """The tables of the groups: `languages`, then `FOLDINGS` with the common patterns alone."""
+    """The tables of the groups: `languages`, then `FOLDINGS` with what holds in all of them."""
     texts: list[str] = []
     owners: list[int] = []
     groups: list[int] = []
@@ -308,11 +354,16 @@ def _compile(languages: tuple[str, ...], patterns: tuple[Pattern, ...], n_common
         code = languages[group] if group < len(languages) else None
         folding = folding_of(code) if code else group - len(languages)
         for p, pattern in enumerate(patterns):
-            if p < n_common or pattern.language == code:
-                texts += pattern.variants
-                owners += [p] * len(pattern.variants)
-                groups += [group] * len(pattern.variants)
-                foldings += [folding] * len(pattern.variants)
+            if p < n_common or pattern.near_certain or pattern.language == code:
+                # Read as Latin, Cyrillic look-alikes differ by case: "На" begins with an H.
+                foreign = pattern.language not in (code, "*")
+                variants = pattern.variants + tuple(
+                    v.capitalize() for v in pattern.variants if foreign and not v.isascii()
+                )
+                texts += variants
+                owners += [p] * len(variants)
+                groups += [group] * len(variants)
+                foldings += [folding] * len(variants)
     tokens = tokenize(pa.array(texts, pa.large_string()), np.array(foldings, np.uint8))
     for v in np.flatnonzero(
         (tokens.words_per_document < 1) | (tokens.words_per_document > MAX_WORDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def make_known(
         words=np.full(n, words, np.int64),
         score=score,
         called_ai=score > 0.9,
+        by_artifact=np.zeros(n, np.bool_),
         is_human=np.arange(n) < n - n_ai,
     )
 
@@ -107,6 +109,7 @@ def test_the_strictest_stratum_decides() -> None:
         words=np.repeat([150, 500], 300),
         score=known.score,
         called_ai=known.called_ai,
+        by_artifact=known.by_artifact,
         is_human=known.is_human,
         stratum=np.array(["a"] * 580 + ["b"] * 20),
     )
@@ -127,12 +130,27 @@ def test_languages_with_too_few_keep_theirs(engine: Engine) -> None:
         words=np.concatenate([part.words for part in parts]),
         score=np.concatenate([part.score for part in parts]),
         called_ai=np.concatenate([part.called_ai for part in parts]),
+        by_artifact=np.concatenate([part.by_artifact for part in parts]),
         is_human=np.concatenate([part.is_human for part in parts]),
     )
     result = calibrate(known, engine)
     assert [r.language for r in result.lacking] == ["de"]
     assert set(result.policy.min_ai_scores) == {"en"}
     assert Engine(result.policy).threshold("de") == engine.threshold("de")
+
+
+def test_a_near_certain_phrase_counts_at_any_threshold(engine: Engine) -> None:
+    known = make_known(scores(400))
+    certain = replace(known, by_artifact=np.arange(400) < 4)
+    (without,), (result,) = (calibrate(k, engine).languages for k in (known, certain))
+    assert result.by_artifact == 4
+    assert result.new is not None
+    assert without.new is not None
+    assert result.new > without.new  # Room is left for what no threshold spares.
+    called = (known.score >= result.new) | certain.by_artifact
+    assert result.human_after is not None
+    assert result.human_after == pytest.approx(called.mean())
+    assert result.human_after <= 0.05
 
 
 def test_refuses_with_what_it_would_need(engine: Engine) -> None:

@@ -1,0 +1,71 @@
+"""Whether a text that holds a near-certain phrase says it itself, or quotes or discusses it.
+
+Only looked into where there is such a phrase, which is seldom: plain Python. In doubt it is quoted:
+what decides alone has to be near-certain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+REACH: Final = 2_000
+"""Bytes of text on each side of a phrase in which quotation marks are looked for."""
+
+_MARKS: Final = re.compile('["“”„‟«»「」『』〝〞〟＂]')
+"""What opens or closes a quotation: languages use the same marks either way round."""
+
+_OPENED: Final = re.compile(r"(?:^|[\s(\[{:—–-])['‘‚`][^'‘’`\n]{0,60}$")
+_CLOSED: Final = re.compile(r"^[^\n]{0,400}?['’‘`](?!\w)")
+"""A single quotation mark or back-tick before the phrase, and one behind it: no apostrophe."""
+
+_BLOCK_QUOTE: Final = re.compile(r"^[ \t]*(?:>|\|)")
+
+_TALK: Final = re.compile(
+    r"(?<!i am )(?<!i'm )(?<!i’m )(?<!as )\b(?:"
+    r"chat[ -]?gpt\w*|(?:chat|talk)[ -]?bots?|gpt[- ]?[2-9]\w*|llms?|bing chat|github copilot"
+    r"|(?:an |the |large |other |these |most |many |of )language models?(?! like (?:me|myself))"
+    r"|language models(?! like (?:me|myself))"
+    r"|(?:ai|machine|chatbot|llm)[ -](?:generated|written|detect\w+|slop|phrases?|text|content)"
+    r"|generative ai|prompt (?:engineering|injection)|system prompts?|jailbreak\w*|the prompts?"
+    r"|chatterbots?|modelos? de len?guajes? (?:como|grandes?|extensos?)"
+    r"|modelos de linguagem|modelos de lenguaje|ia generativa|modèles de langage"
+    r"|ia générative|(?:große[nr]? )?sprachmodellen?|generative ki|ki-generiert\w*"
+    r"|языковы[ехм]\w* модел\w+|чат-?бот\w*|нейросет(?:и|ей|ям|ями|ях)|промпт\w*"
+    r")\b|语言模型(?:们|的|是|会|在|经常)|生成式|大模型|聊天机器人|提示词|生成AI|チャットボット|プロンプト",
+    re.IGNORECASE,
+)
+"""Words of those who write about machines that write. "As ChatGPT, I" is none of them."""
+
+_BLANK: Final = " "
+
+
+def stated(data: bytes, places: Sequence[Sequence[int]]) -> list[bool]:
+    """Of each near-certain phrase of a text whether the text itself says it.
+
+    `data` is the text's UTF-8, `places` first and last byte + 1 of each phrase, in rising order.
+    None is said by a text that talks about machines that write, apart from the phrases themselves.
+    """
+    rest, at = [], 0
+    for start, end in places:
+        rest.append(data[at:start].decode("utf-8", "ignore"))
+        at = max(at, end)
+    rest.append(data[at:].decode("utf-8", "ignore"))
+    if _TALK.search(_BLANK.join(rest)):
+        return [False] * len(places)
+    return [not _quoted(data, start, end) for start, end in places]
+
+
+def _quoted(data: bytes, start: int, end: int) -> bool:
+    """Whether the phrase stands between quotation marks, or in a block of what somebody else said.
+
+    Marks count within the phrase's own line; the closing one may be further on.
+    """
+    before = data[max(0, start - REACH) : start].decode("utf-8", "ignore").rpartition("\n")[2]
+    after = data[end : end + REACH].decode("utf-8", "ignore")
+    if _BLOCK_QUOTE.search(before):
+        return True
+    if len(_MARKS.findall(before)) % 2 and _MARKS.search(after):
+        return True
+    return bool(_OPENED.search(before) and _CLOSED.search(after))
