@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lowbg.amounts import counted
 from lowbg.arrays import floats, is_known
 from lowbg.config import Artifacts, FprBound, LmCalibration, Policy, Rule, Verdict
 from lowbg.decision import lm as second
@@ -179,7 +180,10 @@ class Decider:
                 short[own] &= np.isnan(z[own])
             score[own] = calibration.score(np.nan_to_num(z[own]))
             above[own] = z[own] >= self.thresholds[code]
-        codes = _unscored(f, known & ~np.isnan(log_odds), short)
+        # So short a text that its language can't be told, and that would be too short in any.
+        least = min((each.min_words for each in self.calibrations.values()), default=0)
+        untold = (f.languages < 0) & (f.words < least)
+        codes = _unscored(f, known & ~np.isnan(log_odds), short, untold)
         scored = codes < 0
         if self.policy.rule is Rule.THRESHOLDS:
             above = self._crosses(f, n)
@@ -195,7 +199,7 @@ class Decider:
             by_artifact=certain,
             unscored_codes=np.where(verdicts == Verdict.UNSCORED.code, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
-            too_short=codes == TOO_SHORT,
+            too_short=(codes == TOO_SHORT) & ~untold,
             explain=_Explanation(self, f, verdicts, codes, z, certain).reasons,
         )
 
@@ -237,7 +241,12 @@ class Decider:
         return crosses
 
 
-def _unscored(f: Features, known: NDArray[np.bool_], short: NDArray[np.bool_]) -> NDArray[np.int8]:
+def _unscored(
+    f: Features,
+    known: NDArray[np.bool_],
+    short: NDArray[np.bool_],
+    untold: NDArray[np.bool_],
+) -> NDArray[np.int8]:
     """Why each document can't be judged, as an index into `UNSCORED_NAMES`; −1 where it can."""
     counts = f.counts.astype(np.int64)
     letters = counts[:, LETTERS]
@@ -248,6 +257,7 @@ def _unscored(f: Features, known: NDArray[np.bool_], short: NDArray[np.bool_]) -
     codes[short] = TOO_SHORT
     codes[letters < least * visible] = NOT_PROSE
     codes[~known] = LANGUAGE
+    codes[untold] = TOO_SHORT
     codes[f.words == 0] = EMPTY
     return codes
 
@@ -369,8 +379,11 @@ class _Explanation:
     def _unscored(self, i: int) -> str:
         code = int(self.codes[i])
         if code == TOO_SHORT:
+            words = counted(int(self.features.words[i]), "word")
+            if self.features.languages[i] < 0:
+                return f"too short: {words}, too few to tell the language"
             least = self.decider.calibrations[self._code(i)].min_words
-            return f"too short: {self.features.words[i]} words, fewer than {least}"
+            return f"too short: {words}, fewer than {least}"
         if code == NOT_PROSE:
             return "not prose: too few letters among the visible characters"
         if code == LANGUAGE:

@@ -23,7 +23,7 @@ from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.storage.locks import run_lock
 
 PROSE = topics["exceptions"]
-CONFIG = RunConfig(batch_bytes=40_000)
+CONFIG = RunConfig(batch_bytes=20_000)
 REPORTS = ("report.json", "report.html", "manifest.json")
 
 
