@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -86,6 +87,29 @@ def _warc() -> bytes:
     return gzip.compress(header.encode() + block + b"\r\n\r\n")
 
 
+def _int128() -> bytes:
+    """Parquet whose Arrow schema says of a column that it has 128 bits, as Polars writes them."""
+    out = io.BytesIO()
+    pq.write_table(pa.table({"text": ["hello"], "n": pa.array([1], pa.int64())}), out)
+    stored = out.getvalue()
+    (schema,) = re.findall(rb"ARROW:schema.{0,8}?([A-Za-z0-9+/]{80,}=*)", stored, re.DOTALL)
+    bits = base64.b64decode(schema).replace(b"\x40\0\0\0", b"\x80\0\0\0")
+    return stored.replace(schema, base64.b64encode(bits))
+
+
+def _namesakes() -> bytes:
+    out = io.BytesIO()
+    columns = [["hello"], ["hello"], [1]]
+    pq.write_table(pa.Table.from_arrays(list(map(pa.array, columns)), ["text", "text", "id"]), out)
+    return out.getvalue()
+
+
+def _wrong_checksum() -> bytes:
+    stored = bytearray(gzip.compress(_lines(), mtime=0))
+    stored[-8] ^= 0xFF
+    return bytes(stored)
+
+
 MAKERS: dict[str, Callable[[], bytes]] = {
     "array.json": _array,
     "array.json.gz": lambda: gzip.compress(_array()),
@@ -108,6 +132,14 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "shards.zip": _zip,
     "shards.tar.gz": _tar,
     "utf16.jsonl": lambda: OBJECTS[0].encode("utf-16"),
+    "int128.parquet": _int128,
+    "twice.parquet": _namesakes,
+    "checksum.jsonl.gz": _wrong_checksum,
+    "control.jsonl": lambda: b'{"text": "a\tb"}\n',
+    "short.txt": lambda: b"This is a short text.\n",
+    "few.jsonl": lambda: b"",
+    "body.jsonl": lambda: b'{"doc": {"body": "Some words."}}\n' * 10_000,
+    "groups.toml": lambda: b"[gate.max_ai_share_by]\nhosts = 0.1\n",
 }
 
 

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from types import FrameType
+from typing import Final
 
 import typer
 
@@ -105,12 +106,33 @@ def usage_errors_in_a_line() -> Iterator[None]:
         formatted = getattr(error, "format_message", None)
         if formatted is None or getattr(error, "exit_code", None) != ExitCode.USAGE:
             raise
-        message = formatted().rstrip(".")
+        message = _in_plain_words(formatted().rstrip("."))
         context = getattr(error, "ctx", None)
         command = "lowbg" if context is None else context.command_path
         where = "" if message.endswith("?") else f"; see {command} --help"
         terminal.error(f"{message[:1].lower()}{message[1:]}{where}")
         raise typer.Exit(ExitCode.USAGE) from error
+
+
+def _in_plain_words(message: str) -> str:
+    """The parser's message without the terms of the library that it checks types with."""
+    for theirs, ours in _PLAIN:
+        message = message.replace(theirs, ours)
+    return message
+
+
+_PLAIN: Final = (
+    ("Value error, ", ""),
+    ("Input should be a valid number, unable to parse string as a number", "that is no number"),
+    (
+        "Input should be a valid integer, unable to parse string as an integer",
+        "that is no whole number",
+    ),
+    (
+        "Input should be a valid integer, got a number with a fractional part",
+        "that is no whole number",
+    ),
+)
 
 
 def run_program(program: Callable[[], object]) -> int | str | None:

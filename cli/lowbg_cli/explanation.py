@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lowbg.amounts import counted
+from lowbg.config import Verdict
 from lowbg_cli import terminal
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _headline(explanation: Explanation) -> Text:
 def _reasons(explanation: Explanation) -> list[str]:
     """Score, threshold and the decision's reasons, some of which say the score too."""
     lines = []
-    if explanation.language is None:
+    if explanation.language is None and explanation.verdict != Verdict.UNSCORED:
         lines.append("language not recognised")
     if explanation.ai_score is not None:
         limit = explanation.threshold

@@ -168,7 +168,7 @@ def text_field_hint(shards: Sequence[ShardResult]) -> str:
     fields = sorted({field for shard in shards for field in shard.seen_fields})
     named = ", ".join(fields[:_FIELDS_NAMED]) + (", …" if len(fields) > _FIELDS_NAMED else "")
     return (
-        f"no record has the text field; the fields there are: {named or 'none'}. "
+        f"no record has the text field; text is in: {named or 'no field'}. "
         "Name the one that holds the text with --text-field."
     )
 

@@ -68,6 +68,10 @@ class PipeOptions:
             )
         if self.ai_to is not None and self.discard_ai:
             raise ConfigError("--ai-to keeps AI lines and --discard-ai drops them; choose one")
+        from lowbg.formats.naming import codec_of_lines
+
+        for lines in filter(None, (self.ai_to, self.quarantine_to)):
+            codec_of_lines(lines.name)
         taken = {identity(shard.path): "an input" for shard in shards}
         for path in (self.ai_to, self.quarantine, self.report):
             if path is None:

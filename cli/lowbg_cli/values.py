@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -132,11 +132,14 @@ def _table(own: Declared, flag: str, given: Sequence[str]) -> dict[Any, Any]:
     return table
 
 
+_NUMBERS: Final = {int: "whole number", float: "number"}
+
+
 def _number(own: Declared, kind: type, where: str, text: str) -> Any:
     try:
         number = kind(text)
     except ValueError:
-        number = math.nan
+        raise ConfigError(f"{where}: {text!r} is not a {_NUMBERS[kind]}") from None
     if not allows(own.setting, number):
         raise ConfigError(f"{where}: {text!r} is not {describe(kind, own.setting)}")
     return number

@@ -163,11 +163,13 @@ class Durability:
 class FieldNames:
     """Which fields of a record hold what; dotted paths reach into objects (`metadata.language`).
 
-    `others` are read as well, for provenance and counting.
+    Of `text` one may lead through lists (`messages[].content`, `messages[*].content`,
+    `paragraphs[]`): then the strings are one text, with blank lines between them. `others` are read
+    as well, for provenance and counting.
     """
 
     text: str = setting(
-        "A record's text; a dotted path (meta.lang) reaches into objects.",
+        "A record's text; doc.body reaches into objects, turns[].text into lists.",
         "text",
         flags="--text-field",
         unit="FIELD",
@@ -342,7 +344,9 @@ class RunConfig:
 
     `batch_bytes` is how much is under way at a time, in bytes of decompressed input, in `threads`
     equal blocks; neither ever changes a result.
-    `max_record_bytes` is the largest record that is read.
+    `max_record_bytes` is the largest record that is read, `max_quarantine_bytes` what is kept in
+    quarantine of a shard's records that can't be. Without `force` a shard is given up of whose
+    first records none has a text.
     """
 
     fields: FieldNames = field(default_factory=FieldNames)
@@ -362,8 +366,22 @@ class RunConfig:
     max_record_bytes: int = setting(
         "Larger records are quarantined unread.", 64 << 20, unit=SIZE, heading=Heading.INPUT
     )
+    max_quarantine_bytes: int = setting(
+        "Bytes of unreadable records kept per shard; of what is beyond, place and SHA-256.",
+        256 << 20,
+        unit=SIZE,
+        heading=Heading.OUTPUT,
+    )
+    force: bool = setting(
+        "Go on where none of a shard's first 10,000 records has a text.",
+        False,
+        heading=Heading.INPUT,
+    )
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
     @property
     def block_bytes(self) -> int:
@@ -377,6 +395,9 @@ class RunConfig:
         others = (*self.fields.others, *provenance.fields, *provenance.count_fields)
         return dataclasses.replace(self.fields, others=tuple(dict.fromkeys(others)))
 
+
+NOT_OF_RESULTS: Final = ("batch_bytes", "threads", "force", "max_quarantine_bytes")
+"""What of a `RunConfig` doesn't decide what becomes of documents."""
 
 LISTED = 100
 """Sources that a report lists; of a longer list it has number and digest."""

@@ -128,7 +128,7 @@ class Detector:
     def _score(self, table: pa.Table, fields: FieldNames) -> pa.Table:
         import pyarrow as pa
 
-        from lowbg.formats.columns import column_at, metadata_of
+        from lowbg.formats.columns import column_at, metadata_of, text_at
         from lowbg.formats.texts import text_of
         from lowbg.jobs.score import as_rows, document_columns
 
@@ -140,7 +140,7 @@ class Detector:
         wanted = pa.schema([c.field for c in engine.columns.row if c.name not in absent])
         parts = []
         for rows in _slices(table):
-            text, _ = text_of(column_at(rows, fields.text))
+            text, _ = text_of(text_at(rows, fields.text))
             metadata = metadata_of(rows, reading)
             found = document_columns(engine.judge(text, metadata))
             parts.append(as_rows({**found, "id": metadata.id}, wanted))

@@ -6,6 +6,7 @@
     ├── InputError             an input cannot be read, or not to its end (exit 3)
     │   ├── CutStreamError     compressed data ends early; what came before it is good
     │   └── FormatError        the bytes are not the format that they claim to be
+    │       └── NoTextError    none of the first records has a text
     ├── OutputError            an output cannot be written (exit 3)
     ├── CheckpointError        a checkpoint is no use any more: its shard starts over
     ├── StoppedError           a run was asked to stop, and did so at a checkpoint (exit 128 + n)
@@ -122,6 +123,10 @@ class FormatError(InputError):
     """The bytes are not in the format that they claim to be."""
 
     problem = ProblemKind.FORMAT
+
+
+class NoTextError(FormatError):
+    """None of an input's first records has a text where it is looked for."""
 
 
 class OutputError(LowbgError):

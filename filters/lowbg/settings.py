@@ -275,13 +275,16 @@ def _grown(kind: Any, old: Any, new: Any) -> Any:
 
 
 def check_limits(value: Any) -> None:
-    """Raises `ConfigError` where a number of a configuration lies outside its limits."""
-    for field in dataclasses.fields(value):
+    """Raises `ConfigError` where a number of a configuration lies outside its limits, or a word is
+    none of those that it may be; plain text that is one of them becomes it."""
+    struct: Any = type(value)
+    for field, kind in fields_of(struct):
         own = setting_of(field)
         if own is None:
             continue
-        given = getattr(value, field.name)
         where = own.key or field.name
+        given = _with_members(getattr(value, field.name), kind, where)
+        object.__setattr__(value, field.name, given)
         numbers: Iterable[tuple[str | None, Any]] = [(None, given)]
         if isinstance(given, Mapping):
             numbers = given.items()
@@ -292,6 +295,26 @@ def check_limits(value: Any) -> None:
                 at = where if name is None else f"{where}.{name}"
                 wanted = describe(type(number), own)
                 raise ConfigError(f"{at} is {number}; it must be {wanted}", key=where)
+
+
+def _with_members(given: Any, kind: Any, where: str) -> Any:
+    """A value with the members of enumerations in the places of their words."""
+    if isinstance(given, Mapping) and is_table(kind):
+        words = typing.get_args(kind)[0]
+        return {_member(name, words, f"a key of {where}"): item for name, item in given.items()}
+    return given if given is None else _member(given, kind, where)
+
+
+def _member(word: Any, kind: Any, where: str) -> Any:
+    if not (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        return word
+    try:
+        return kind(word)
+    except ValueError:
+        key = where.removeprefix("a key of ")
+        raise ConfigError(
+            f"{where} is {word!r}; it must be one of {', '.join(kind)}", key=key
+        ) from None
 
 
 def allows(own: Setting, number: Any) -> bool:

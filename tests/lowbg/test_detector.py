@@ -216,7 +216,7 @@ def test_what_is_no_text_is_refused(detector: lowbg.Detector, texts: Any, says: 
     ("table", "says"),
     [
         (["a"], "this is list"),
-        (pa.table({"body": ["a"]}), "no column 'text'; there are body"),
+        (pa.table({"body": ["a"]}), r"no column 'text'\. Text is in: body"),
         (pa.table({"text": [1]}), "int64, not text"),
     ],
     ids=["a list", "no text", "numbers"],

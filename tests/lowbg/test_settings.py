@@ -76,6 +76,21 @@ def test_a_part_that_was_null_comes_to_be() -> None:
         (lambda: Outer(counts={"a": -1}), "counts.a is -1; it must be a whole number", "counts"),
         (lambda: Policy(target_fpr=0.6), "decision.target_fpr is 0.6", "decision.target_fpr"),
         (
+            lambda: Policy(rule="thresholds "),  # type: ignore[arg-type]
+            "decision.rule is 'thresholds '; it must be one of calibrated, thresholds",
+            "decision.rule",
+        ),
+        (
+            lambda: RunConfig(compression="lz4"),  # type: ignore[arg-type]
+            "compression is 'lz4'; it must be one of keep, zstd, gzip, none",
+            "compression",
+        ),
+        (
+            lambda: Gate(max_ai_share_by={"hosts": 0.1}),  # type: ignore[dict-item]
+            "a key of gate.max_ai_share_by is 'hosts'; it must be one of language, year, host",
+            "gate.max_ai_share_by",
+        ),
+        (
             lambda: Gate(max_ai_share_by={GateGroup.HOST: 2.0}),
             "gate.max_ai_share_by.host is 2.0; it must be between 0 and 1",
             "gate.max_ai_share_by",
@@ -87,6 +102,12 @@ def test_limits_hold_wherever_a_configuration_is_made(make: Any, message: str, k
         make()
     assert message in str(caught.value)
     assert caught.value.key == key
+
+
+def test_plain_words_become_members() -> None:
+    assert Policy(rule="thresholds").rule is Rule.THRESHOLDS  # type: ignore[arg-type]
+    (group,) = Gate(max_ai_share_by={"host": 0.1}).max_ai_share_by  # type: ignore[dict-item]
+    assert group is GateGroup.HOST
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from lowbg.runs.reading import TRIED_RECORDS
+
 Run = Callable[..., Result]
 
 ROWS = 120
@@ -165,3 +167,71 @@ def test_a_record_before_the_damage_is_explained(run: Run, tmp_path: Path) -> No
     lost = run("explain", cut, "--record", ROWS - 1)
     assert lost.exit_code == 3
     assert "b.jsonl.gz" in lost.stderr
+
+
+@pytest.fixture
+def without_text(tmp_path: Path) -> Path:
+    """More records than are tried, none with a text where it is looked for."""
+    path = tmp_path / "in" / "wrong.jsonl"
+    path.parent.mkdir()
+    row = json.dumps({"doc": {"body": "Some words."}, "turns": [{"said": "x"}], "text": None})
+    path.write_text(f"{row}\n" * (TRIED_RECORDS + 5), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("command", ["filter", "score"])
+def test_a_shard_without_text_is_given_up(
+    command: str, run: Run, without_text: Path, tmp_path: Path
+) -> None:
+    other = without_text.with_name("z.jsonl")
+    other.write_text('{"text": "Some words."}\n', encoding="utf-8")
+    out = tmp_path / "out"
+    ended = run(command, without_text.parent, "-o", out)
+    assert ended.exit_code == 3
+    (said,) = [line for line in ended.stderr.splitlines() if "wrong.jsonl" in line]
+    assert "has a text in 'text'; text is in: doc.body, turns[].said. Name the field with" in said
+    assert said.endswith("--text-field, or go on with --force")
+    assert sorted(path.name for path in out.rglob("*.jsonl")) == ["z.jsonl"] * (
+        2 if command == "filter" else 1
+    )
+    assert run("verify", out).exit_code == 0
+
+    assert run(command, without_text.parent, "-o", out, "--resume", "--force", "-q").exit_code == 0
+    rows = (out / "quarantine" / "wrong.jsonl.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == TRIED_RECORDS + 5
+
+
+def test_fewer_records_or_a_single_text_are_read_to_the_end(
+    run: Run, without_text: Path, tmp_path: Path
+) -> None:
+    lines = without_text.read_bytes().splitlines(keepends=True)
+    text = b'{"text": "Some words."}\n'
+    for name, content in (("few", lines[: TRIED_RECORDS - 1]), ("one", [text, *lines])):
+        without_text.write_bytes(b"".join(content))
+        ended = run("filter", without_text, "-o", tmp_path / name)
+        assert "none of its first" not in ended.stderr
+        assert ended.exit_code == (3 if name == "few" else 0)
+
+
+def test_other_commands_give_up_too(run: Run, without_text: Path) -> None:
+    ended = run("gate", without_text, "--max-ai-share", "1")
+    assert ended.exit_code == 3
+    assert "Name the field with --text-field, or go on with --force" in " ".join(
+        ended.stdout.split()
+    )
+    assert (
+        "none of its first"
+        not in run("gate", without_text, "--max-ai-share", "1", "--force").stderr
+    )
+
+
+def test_bytes_in_quarantine_have_a_limit(run: Run, tmp_path: Path) -> None:
+    shard, out = tmp_path / "a.jsonl", tmp_path / "out"
+    shard.write_bytes(b'{"text": "a"}\n' + b"broken\n" * 10)
+    ended = run("filter", shard, "-o", out, "--max-quarantine-bytes", "20")
+    assert ended.exit_code == 0
+    assert "of 8 unreadable records quarantine keeps place and SHA-256" in ended.stderr
+    assert "--max-quarantine-bytes" in ended.stderr
+    rows = (out / "quarantine" / "a.jsonl.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row)["encoding"] for row in rows] == ["line"] * 2 + ["sha256"] * 8
+    assert [json.loads(row)["offset"] for row in rows] == [14 + 7 * i for i in range(10)]

@@ -129,7 +129,7 @@ def test_wrong_text_field_names_the_fields(run: Run, tmp_path: Path) -> None:
     odd = write(tmp_path / "odd.jsonl", [{"body": "some words"}] * 30)
     got = run("drift", "baseline", odd, "-o", tmp_path / "b.json")
     assert got.exit_code == 3
-    assert "the fields there are: body" in got.stderr
+    assert "text is in: body" in got.stderr
 
 
 def test_an_input_of_which_nothing_can_be_read_ends_with_3(

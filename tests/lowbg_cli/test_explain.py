@@ -109,7 +109,7 @@ def test_what_is_quoted_is_marked_as_that(run: Run, tmp_path: Path) -> None:
     ("text", "verdict", "reason"),
     [
         (HUMAN, "human", "ai_score "),
-        ("hello world this is", "unscored", "language not recognised"),
+        ("hello world this is", "unscored", "too short: 4 words, too few to tell the language"),
     ],
 )
 def test_nothing_is_said_twice(

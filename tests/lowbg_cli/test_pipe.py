@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import select
@@ -215,3 +216,32 @@ def test_what_a_shell_substitutes_is_read_whatever_the_workers(
     assert process.returncode == 0, said
     assert {path.name: path.read_text() for path in (out / "human").iterdir()} == texts
     assert json.loads((out / "manifest.json").read_bytes())["totals"]["records"] == 100
+
+
+@pytest.mark.parametrize("option", ["--ai-to", "--quarantine-to"])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("x.jsonl.lz4", "x.jsonl.lz4: .lz4 isn't written; end the name with .gz, .zst, .bz2, .xz"),
+        ("x.zip", "x.zip: .zip isn't written"),
+        ("x.parquet", "x.parquet: lines go there, and its name says Parquet; call it .jsonl"),
+        ("x.arrow", "its name says Arrow IPC; call it .jsonl, or use a directory (-o DIR)"),
+    ],
+)
+def test_no_file_is_called_what_it_would_not_be(
+    option: str, name: str, says: str, run: Run, shard: Path, tmp_path: Path
+) -> None:
+    to = {"--ai-to": tmp_path / "ai.jsonl"} | {option: tmp_path / name}
+    refused = run("filter", shard, *(word for pair in to.items() for word in pair))
+    assert refused.exit_code == 2
+    assert says in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_quarantine_is_compressed_as_its_name_says(run: Run, shard: Path, tmp_path: Path) -> None:
+    to = tmp_path / "q.jsonl.gzip"
+    ended = run("filter", shard, "--discard-ai", "--quarantine-to", to, "-q")
+    assert ended.exit_code == 0
+    assert [json.loads(row)["line"] for row in gzip.decompress(to.read_bytes()).splitlines()] == [
+        21
+    ]

@@ -55,5 +55,5 @@ def test_a_row_is_what_happens(
 
     assert ended.exit_code == row.exit_code, ended.stderr
     expected = ".*".join(re.escape(part) for part in row.message.split("…"))
-    assert re.search(expected, ended.stderr), ended.stderr
+    assert re.search(expected, ended.stderr + ended.stdout), ended.stderr
     assert not (tmp_path / "out" / "quarantine").exists()

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from lowbg.jobs.calibrate.known import Known, KnownBy
     from lowbg.runs.engine import Engine
 
-CONFIG = ("file", "fields.text", "fields.language", "fields.date", "decision.tables", "extras.lm")
+CONFIG = (
+    *("file", "force", "fields.text", "fields.language", "fields.date"),
+    *("decision.tables", "extras.lm"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
 
 CONFIG = (
-    *("file", "fields.text", "fields.language", "fields.date", "fields.url"),
+    *("file", "force", "fields.text", "fields.language", "fields.date", "fields.url"),
     "decision.tables",
 )
 
@@ -281,7 +281,7 @@ def _draw(
         seen = sorted({field for shard in drawn.shards for field in shard.seen_fields})
         fields = ", ".join(seen[:12])
         hint = (
-            f"the fields there are: {fields}. Name the one that holds the text with --text-field."
+            f"text is in: {fields}. Name the one that holds the text with --text-field."
             if fields
             else f"is the input {titles()}?"
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
 
 CONFIG = (
-    *("file", "fields.text", "fields.language"),
+    *("file", "force", "fields.text", "fields.language"),
     *("decision.target_fpr", "decision.fpr_bound", "decision.tables"),
 )
 

@@ -163,7 +163,7 @@ def gate_command(
         Only(
             (
                 *("file", "gate", "fields", "trust.before", "decision.tables"),
-                *("max_record_bytes", "batch_bytes"),
+                *("max_record_bytes", "batch_bytes", "force"),
             ),
             without=("fields.id",),
         ),
@@ -198,6 +198,7 @@ def gate_command(
         *options.changes.within("fields"),
         *given.of(WorkerOptions),
         *options.changes.within("max_record_bytes"),
+        *options.changes.within("force"),
     ]
     evidence = _gather(inputs, config, draw, workers, reading, quiet=quiet)
     result = _worded(judge(config.policy.gate, evidence))
@@ -212,7 +213,14 @@ def gate_command(
 def _worded(result: GateResult) -> GateResult:
     """The result in the words of this command, in every rendering."""
     findings = (
-        dataclasses.replace(finding, reason=terminal.worded(finding.reason))
+        dataclasses.replace(
+            finding,
+            reason=terminal.worded(finding.reason),
+            places=tuple(
+                dataclasses.replace(place, text=terminal.worded(place.text))
+                for place in finding.places
+            ),
+        )
         for finding in result.findings
     )
     return dataclasses.replace(result, findings=tuple(findings))

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 CONFIG = (
     *("file", "fields.text", "fields.language", "fields.url"),
-    *("max_record_bytes", "batch_bytes", "compression", "decision.tables"),
+    *("max_record_bytes", "max_quarantine_bytes", "batch_bytes", "compression", "force"),
+    "decision.tables",
 )
 
 

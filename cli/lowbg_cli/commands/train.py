@@ -20,7 +20,7 @@ from lowbg_cli.progress import progress_line
 if TYPE_CHECKING:
     from lowbg.jobs.train.train import Trained
 
-CONFIG = ("fields.text", "fields.id", "fields.language", "max_record_bytes")
+CONFIG = ("fields.text", "fields.id", "fields.language", "max_record_bytes", "force")
 
 
 @dataclass(frozen=True, slots=True)

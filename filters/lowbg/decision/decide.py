@@ -11,19 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lowbg.amounts import counted
 from lowbg.arrays import floats, is_known
 from lowbg.config import Artifacts, FprBound, LmCalibration, Policy, Rule, Verdict
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
+from lowbg.decision.limits import PERPLEXITY, all_limits
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
 from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
 
-PERPLEXITY = "perplexity"
-BURSTINESS = "burstiness"
 PHRASE_LOG_ODDS = "phrase_log_odds"
-PHRASE_HITS = "phrase_hits"
 PHRASES = "phrases"
 ARTIFACTS = "artifacts"
 """The features that it reads, whatever scorer declares them."""
@@ -144,6 +143,8 @@ class Decider:
             code: self._threshold(code, calibration, models[code])
             for code, calibration in self.calibrations.items()
         }
+        by_limits = policy.rule is Rule.THRESHOLDS
+        self.limits = all_limits(policy, models) if by_limits else {}
 
     def _threshold(self, code: str, calibration: Calibration, model: ModelFile) -> float:
         own = self.policy.min_ai_scores.get(code)
@@ -185,7 +186,10 @@ class Decider:
                 short[own] &= np.isnan(z[own])
             score[own] = calibration.score(np.nan_to_num(z[own]))
             above[own] = z[own] >= self.thresholds[code]
-        codes = _unscored(f, known & ~np.isnan(log_odds), short)
+        # So short a text that its language can't be told, and that would be too short in any.
+        least = min((each.min_words for each in self.calibrations.values()), default=0)
+        untold = (f.languages < 0) & (f.words < least)
+        codes = _unscored(f, known & ~np.isnan(log_odds), short, untold)
         scored = codes < 0
         if self.policy.rule is Rule.THRESHOLDS:
             above = self._crosses(f, n)
@@ -201,7 +205,7 @@ class Decider:
             by_artifact=certain,
             unscored_codes=np.where(verdicts == Verdict.UNSCORED.code, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
-            too_short=codes == TOO_SHORT,
+            too_short=(codes == TOO_SHORT) & ~untold,
             explain=_Explanation(self, f, verdicts, codes, z, certain).reasons,
         )
 
@@ -234,19 +238,21 @@ class Decider:
         return hears
 
     def _crosses(self, f: Features, n: int) -> NDArray[np.bool_]:
-        """Which documents break a bound of `rule = "thresholds"`; a null feature breaks none."""
-        bounds = self.policy.thresholds
-        perplexity = _floats(f.columns, PERPLEXITY, n)
-        burstiness = _floats(f.columns, BURSTINESS, n)
-        hits = _floats(f.columns, PHRASE_HITS, n)
-        return np.asarray(
-            (perplexity < bounds.min_perplexity)
-            | (burstiness < bounds.min_burstiness)
-            | (hits > bounds.max_phrase_hits)
-        )
+        """Which documents lie beyond a limit of their language; a null feature never does."""
+        crosses = np.zeros(n, np.bool_)
+        for code, limits in self.limits.items():
+            own = f.languages == f.codes.index(code)
+            for limit in limits.each if own.any() else ():
+                crosses |= own & limit.crossed(_floats(f.columns, limit.feature, n))
+        return crosses
 
 
-def _unscored(f: Features, known: NDArray[np.bool_], short: NDArray[np.bool_]) -> NDArray[np.int8]:
+def _unscored(
+    f: Features,
+    known: NDArray[np.bool_],
+    short: NDArray[np.bool_],
+    untold: NDArray[np.bool_],
+) -> NDArray[np.int8]:
     """Why each document can't be judged, as an index into `UNSCORED_NAMES`; −1 where it can."""
     counts = f.counts.astype(np.int64)
     letters = counts[:, LETTERS]
@@ -257,6 +263,7 @@ def _unscored(f: Features, known: NDArray[np.bool_], short: NDArray[np.bool_]) -
     codes[short] = TOO_SHORT
     codes[letters < least * visible] = NOT_PROSE
     codes[~known] = LANGUAGE
+    codes[untold] = TOO_SHORT
     codes[f.words == 0] = EMPTY
     return codes
 
@@ -345,25 +352,21 @@ class _Explanation:
 
     def _passed(self, i: int) -> str:
         if self.decider.policy.rule is Rule.THRESHOLDS:
-            return "within every bound"
+            return f"within every limit: {self.decider.limits[self._code(i)]}"
         code = self._code(i)
         both = np.array([self.z[i], self.decider.thresholds[code]])
         score, threshold = self.decider.calibrations[code].score(both)
         return f"ai_score {score:.3f}, AI from {threshold:.3f}"
 
     def _bounds(self, i: int) -> list[str]:
-        bounds = self.decider.policy.thresholds
-        perplexity = self._value(PERPLEXITY, i)
-        burstiness = self._value(BURSTINESS, i)
-        hits = self._value(PHRASE_HITS, i)
-        reasons = []
-        if perplexity is not None and perplexity < bounds.min_perplexity:
-            reasons.append(f"perplexity {perplexity:.1f}, below {bounds.min_perplexity:g}")
-        if burstiness is not None and burstiness < bounds.min_burstiness:
-            reasons.append(f"burstiness {burstiness:.2f}, below {bounds.min_burstiness:g}")
-        if hits is not None and hits > bounds.max_phrase_hits:
-            reasons.append(f"phrase_hits {hits}, above {bounds.max_phrase_hits}")
-        return reasons
+        """The limits that document i lies beyond."""
+        limits = self.decider.limits[self._code(i)].each
+        values = [(limit, self._value(limit.feature, i)) for limit in limits]
+        return [
+            limit.told(value)
+            for limit, value in values
+            if value is not None and limit.crossed(np.array([value], np.float64))[0]
+        ]
 
     def _phrases(self, i: int) -> tuple[list[str], list[str]]:
         """The phrases that decide of document i; the others that say most of it."""
@@ -382,8 +385,11 @@ class _Explanation:
     def _unscored(self, i: int) -> str:
         code = int(self.codes[i])
         if code == TOO_SHORT:
+            words = counted(int(self.features.words[i]), "word")
+            if self.features.languages[i] < 0:
+                return f"too short: {words}, too few to tell the language"
             least = self.decider.calibrations[self._code(i)].min_words
-            return f"too short: {self.features.words[i]} words, fewer than {least}"
+            return f"too short: {words}, fewer than {least}"
         if code == NOT_PROSE:
             return "not prose: too few letters among the visible characters"
         if code == LANGUAGE:

@@ -118,7 +118,8 @@ def _nearest(name: str, words: Sequence[str]) -> str:
     meant = languages.normalise(name)
     if meant is not None and meant in words:
         return meant
-    return difflib.get_close_matches(name, words, 1, cutoff=0.0)[0]
+    # As plain text: an enumeration's member shows its class.
+    return str(difflib.get_close_matches(name, words, 1, cutoff=0.0)[0])
 
 
 def _table(value: Any, key: str) -> Mapping[str, Any]:

@@ -33,7 +33,22 @@ CODEC_ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
 OTHER_CODEC_ENDINGS = {".gzip": "gzip", ".zstd": "zstd", ".bzip2": "bz2"}
 """Endings that others give such files."""
 
-_SHARED = ("base", "blocks", "columns", "foreign", "naming", "quarantine", "rows", "texts", "views")
+UNPACKED_BY = {
+    ".lz4": "lz4 -dc",
+    ".br": "brotli -dc",
+    ".zip": "unzip -p",
+    ".lzma": "lzma -dc",
+    ".lz": "lzip -dc",
+    ".lzo": "lzop -dc",
+    ".z": "gzip -dc",
+    ".sz": "snzip -dc",
+}
+"""What decompresses files that lowbg neither reads nor writes, by their ending."""
+
+_SHARED = (
+    *("base", "blocks", "columns", "foreign", "naming", "paths", "quarantine", "rows", "texts"),
+    "views",
+)
 
 
 @cache
@@ -157,7 +172,7 @@ def recognise(source: Opened, *, records: bool = True) -> Format:
             "give it as a file"
         )
     _refuse_foreign(source, records=records)
-    claimed = _by_name(source.name)
+    claimed = by_name(source.name)
     if claimed is not None and claimed.name != DEFAULT and (head or not claimed.wrapped):
         raise FormatError(
             f"{source.name}: not a {claimed.title} file (its first bytes are {head[:4]!r})"
@@ -243,7 +258,7 @@ def _opened(source: str | os.PathLike[str] | BinaryIO, name: str) -> Opened:
     return Opened(raw, name)
 
 
-def _by_name(name: str) -> Format | None:
+def by_name(name: str) -> Format | None:
     """The format whose files are called so."""
     bare = without_codec(name).lower()
     for each in available():

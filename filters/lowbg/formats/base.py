@@ -146,10 +146,10 @@ class Reader(Protocol):
 
     Iterating raises `CutStreamError` or `FormatError` after the last batch that could be read:
     everything before the damage has been yielded when it raises. `compression` is the codec around
-    the file ("none", "gzip", "zstd", "bz2", "xz"; "none" where it is inside). `seen_fields` names
-    top-level fields that there are (of the first records), to explain a wrong field option. `kind`
-    is equal for shards whose records one file can hold. `notes` say what of the shard its outputs
-    can't keep.
+    the file ("none", "gzip", "zstd", "bz2", "xz"; "none" where it is inside). `seen_fields`
+    are the paths that lead to strings (in the first records), to explain a wrong field option.
+    `kind` is equal for shards whose records one file can hold. `notes` say what of the shard its
+    outputs can't keep.
     """
 
     format: Format

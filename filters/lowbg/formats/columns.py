@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lowbg.config import FieldNames
 from lowbg.errors import FormatError
+from lowbg.formats.paths import ITEMS, JOINT, has_lists, steps
 from lowbg.formats.texts import decoded
 from lowbg.records import DATE_BOXES, LIST, OBJECT, Metadata
+
+_NAMED: Final = 12
 
 
 def _find(schema: pa.Schema, path: str) -> list[int] | None:
@@ -30,6 +37,22 @@ def _find(schema: pa.Schema, path: str) -> list[int] | None:
     return steps
 
 
+def _namesakes(schema: pa.Schema, path: str) -> tuple[str, int]:
+    """The name on the way to `path` that several columns bear, and how many; 0 where none is."""
+    if len(schema.get_all_field_indices(path)) > 1:
+        return path, len(schema.get_all_field_indices(path))
+    kind = pa.struct(list(schema))
+    for key in steps(path):
+        if key == ITEMS:
+            kind = kind.value_type if _is_list(kind) else kind
+            continue
+        found = kind.get_all_field_indices(key) if pa.types.is_struct(kind) else []
+        if len(found) != 1:
+            return key, len(found)
+        kind = kind.field(found[0]).type
+    return path, 0
+
+
 def column_at(rows: pa.RecordBatch, path: str) -> pa.Array | None:
     """The column at a dotted path, null where a struct above it is; None if there is none."""
     steps = _find(rows.schema, path)
@@ -39,6 +62,88 @@ def column_at(rows: pa.RecordBatch, path: str) -> pa.Array | None:
     if len(steps) > 1:
         column = pc.struct_field(column, steps[1:])
     return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
+def text_at(rows: pa.RecordBatch, path: str) -> pa.Array | None:
+    """The column at the text's path; of lists their strings, joined by blank lines.
+
+    A list is null where the column that holds it is; strings in it that are null are left out.
+    """
+    if rows.schema.get_field_index(path) >= 0 or not has_lists(path):
+        return column_at(rows, path)
+    top, *rest = steps(path)
+    column = column_at(rows, top)
+    if column is None:
+        return None
+    places = np.arange(len(rows), dtype=np.int64)
+    valid = np.ones(len(rows), np.bool_)
+    listed = False
+    for step in rest:
+        column = column.storage if isinstance(column, pa.ExtensionArray) else column
+        if not listed:
+            valid &= np.asarray(column.is_valid())
+        if step == ITEMS:
+            kind = column.type
+            if pa.types.is_fixed_size_list(kind):
+                column = column.cast(pa.list_(kind.value_type))
+            places = places[np.asarray(pc.list_parent_indices(column))]
+            column, listed = pc.list_flatten(column), True
+        else:
+            column = pc.struct_field(column, step)
+    strings = decoded(column).cast(pa.large_binary())
+    kept = np.asarray(strings.is_valid())
+    counts = np.bincount(places[kept], minlength=len(rows))
+    offsets = pa.array(np.append(0, np.cumsum(counts)), pa.int64())
+    lists = pa.LargeListArray.from_arrays(offsets, strings.drop_null())
+    joined = pc.binary_join(lists, pa.scalar(JOINT.encode(), pa.large_binary()))
+    return pc.if_else(pa.array(valid), joined, pa.scalar(None, joined.type))
+
+
+def _kind_at(schema: pa.Schema, path: str) -> pa.DataType | None:
+    """The type of what the text's path leads to; null where it leads nowhere."""
+    if schema.get_field_index(path) < 0 and has_lists(path):
+        kind = pa.struct(list(schema))
+        for step in steps(path):
+            kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+            if step == ITEMS:
+                if not _is_list(kind):
+                    return None
+                kind = kind.value_type
+            elif pa.types.is_struct(kind) and kind.get_field_index(step) >= 0:
+                kind = kind.field(step).type
+            else:
+                return None
+        return kind
+    found = _find(schema, path)
+    if found is None:
+        return None
+    kind = schema.field(found[0]).type
+    for index in found[1:]:
+        kind = kind.field(index).type
+    return kind
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def paths_of_text(schema: pa.Schema) -> list[str]:
+    """The paths that lead to text, through structs and lists."""
+
+    def below(kind: pa.DataType, path: str) -> Iterator[str]:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        if pa.types.is_struct(kind):
+            for field in kind:
+                yield from below(field.type, f"{path}.{field.name}")
+        elif _is_list(kind):
+            yield from below(kind.value_type, f"{path}{ITEMS}")
+        elif _is_text(kind) and not pa.types.is_null(kind):
+            yield path
+
+    return [path for field in schema for path in below(field.type, field.name)]
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -59,20 +164,20 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def check_text_column(schema: pa.Schema, path: str, name: str) -> None:
     """Raises `FormatError`, which names the columns, where there is no text at the dotted path."""
-    steps = _find(schema, path)
-    if steps is None:
-        raise FormatError(
-            f"{name}: no column {path!r}; there are {', '.join(schema.names) or 'none'}. "
-            "Name the text column with `fields.text`."
-        )
-    kind = schema.field(steps[0]).type
-    for step in steps[1:]:
-        kind = kind.field(step).type
+    kind = _kind_at(schema, path)
+    hold = paths_of_text(schema)
+    named = ", ".join(hold[:_NAMED]) + (", …" if len(hold) > _NAMED else "")
+    advice = f"Text is in: {named or 'no column'}. Name the text column with `fields.text`."
+    if kind is None:
+        twice, count = _namesakes(schema, path)
+        if count > 1:
+            raise FormatError(
+                f"{name}: {count} columns are called {twice!r}, and only one can be the text. "
+                "Write the file again with a name for each."
+            )
+        raise FormatError(f"{name}: no column {path!r}. {advice}")
     if not _is_text(kind):
-        raise FormatError(
-            f"{name}: column {path!r} is {kind}, not text; the columns are "
-            f"{', '.join(schema.names)}. Name the text column with `fields.text`."
-        )
+        raise FormatError(f"{name}: column {path!r} is {kind}, not text. {advice}")
 
 
 def strings_of(column: pa.Array | None, rows: int) -> pa.StringArray:

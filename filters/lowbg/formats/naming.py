@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from lowbg.config import Compression
-from lowbg.formats import CODEC_ENDINGS, available, without_codec
+from lowbg.errors import ConfigError
+from lowbg.formats import (
+    CODEC_ENDINGS,
+    UNPACKED_BY,
+    available,
+    by_name,
+    codec_by_name,
+    without_codec,
+)
 
 
 def codec_of(compression: Compression, read: str) -> str:
     """The codec of an output whose input was stored with the codec `read`."""
     return read if compression is Compression.KEEP else compression.value
+
+
+def codec_of_lines(name: str) -> str:
+    """The codec of an output of lines, by its name.
+
+    Raises `ConfigError` where it is called as what it wouldn't be: another format, or a compression
+    that isn't written.
+    """
+    ending = PurePath(name).suffix
+    if ending.lower() in UNPACKED_BY:
+        endings = ", ".join(CODEC_ENDINGS.values())
+        raise ConfigError(
+            f"{name}: {ending} isn't written; end the name with {endings}, or with none of them"
+        )
+    form = by_name(name)
+    if form is not None and not form.takes_stream:
+        raise ConfigError(
+            f"{name}: lines go there, and its name says {form.title}; call it .jsonl, or use a "
+            "directory (`output=…`)"
+        )
+    return codec_by_name(name)
 
 
 def output_name(name: str, compression: Compression) -> str:

@@ -15,6 +15,8 @@ from lowbg.formats.jsonl.writer import JsonlWriter
 from lowbg.records import Rejected
 from lowbg.storage.files import Part, PartState, WrittenFile
 
+_DIGEST = "sha256"
+
 MAX_NAME_BYTES = 255
 """The longest name that common file systems take."""
 
@@ -38,11 +40,25 @@ class QuarantineWriter:
     """A JSON Lines file of rejected records, which exists only if there are any.
 
     Each row holds `shard`, `record`, `line`, `offset`, `reason`, `error`, `encoding`, `count` and
-    `raw` (the stored bytes in base64), as `Rejected` describes them. Raises `OutputError` where
-    the system refuses.
+    `raw` (the stored bytes in base64), as `Rejected` describes them. Of a shard `max_bytes` of
+    these are kept: of a record that would go beyond, `raw` is the SHA-256, `encoding` "sha256" and
+    `bytes` its length; `digests` counts such. Raises `OutputError` where the system refuses.
     """
 
-    def __init__(self, path: Path, root: Path, part: Part | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        part: Part | None = None,
+        *,
+        max_bytes: int,
+        codec: str = "none",
+    ) -> None:
+        self.digests = 0
+        self._max_bytes = max_bytes
+        self._codec = codec
+        self._shard: str | None = None
+        self._kept = 0
         self._path = path
         self._root = root
         self._part = part
@@ -50,7 +66,8 @@ class QuarantineWriter:
         self._counted = 0
         if part is not None and part.state is not None:
             self._counted = part.state.records
-            self._out = JsonlWriter(path, root, "none", part)
+            self._kept, self.digests = part.state.kept, part.state.digests
+            self._out = JsonlWriter(path, root, codec, part)
 
     @property
     def records(self) -> int:
@@ -62,16 +79,29 @@ class QuarantineWriter:
         if not rejected:
             return
         if self._out is None:
-            self._out = JsonlWriter(self._path, self._root, "none", self._part)
+            self._out = JsonlWriter(self._path, self._root, self._codec, self._part)
+        if self._shard not in (None, shard):
+            self._kept = 0
+        self._shard = shard
         for record in rejected:
-            self._out.write_line(quarantine_row(shard, record))
+            keeps = self._kept + len(record.raw) <= self._max_bytes
+            if keeps:
+                self._kept += len(record.raw)
+            else:
+                self.digests += 1
+            self._out.write_line(quarantine_row(shard, record, keeps=keeps))
             self._counted += record.count
 
     def checkpoint(self, turn: int) -> PartState | None:
         """Makes what was written durable and says how far it is; null if nothing was rejected."""
         if self._out is None:
             return None
-        return replace(self._out.checkpoint(turn), records=self._counted)
+        return replace(
+            self._out.checkpoint(turn),
+            records=self._counted,
+            kept=self._kept,
+            digests=self.digests,
+        )
 
     def finish(self) -> WrittenFile | None:
         """Syncs to disk; the file lacks only its name. Null if nothing was rejected."""
@@ -94,8 +124,9 @@ class QuarantineWriter:
             self._out.abort()
 
 
-def quarantine_row(shard: str, rejected: Rejected) -> bytes:
-    """One rejected record as a JSON line."""
+def quarantine_row(shard: str, rejected: Rejected, *, keeps: bool = True) -> bytes:
+    """One rejected record as a JSON line, which `keeps` its bytes or their SHA-256."""
+    raw = rejected.raw if keeps else hashlib.sha256(rejected.raw).digest()
     row = {
         "shard": shard,
         "record": rejected.record,
@@ -104,8 +135,10 @@ def quarantine_row(shard: str, rejected: Rejected) -> bytes:
         "reason": rejected.reason.value,
         # A message may quote a field name of the input, lone surrogates and all.
         "error": rejected.message.encode("utf-8", "replace").decode("utf-8"),
-        "encoding": rejected.encoding,
+        "encoding": rejected.encoding if keeps else _DIGEST,
         "count": rejected.count,
-        "raw": base64.b64encode(rejected.raw).decode("ascii"),
+        "raw": base64.b64encode(raw).decode("ascii"),
     }
+    if not keeps:
+        row["bytes"] = len(rejected.raw)
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lowbg.config import FieldNames
 from lowbg.errors import FormatError, InputError
 from lowbg.formats.base import Annotations, Reader, Writer
-from lowbg.formats.columns import column_at, metadata_of
+from lowbg.formats.columns import metadata_of, text_at
 from lowbg.formats.texts import text_of, utf8_lengths
 from lowbg.records import Batch, Payload, Rejected, RejectReason, RowPayload
 from lowbg.schema import AI_SCORE, REASONS, VERDICT
@@ -108,7 +108,7 @@ class RowReader(Reader):
 
     def batch(self, rows: pa.RecordBatch, consumed: int) -> Batch:
         """The records of `rows`; those without a readable text are rejected."""
-        text, refused = text_of(column_at(rows, self.fields.text))
+        text, refused = text_of(text_at(rows, self.fields.text))
         ordinals = self.records + np.arange(len(rows), dtype=np.int64)
         sizes = utf8_lengths(text)
         for i in np.flatnonzero(sizes > self._max_record_bytes).tolist():

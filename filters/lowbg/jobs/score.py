@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -64,7 +63,7 @@ class ScoreTask(DirectoryTask):
     def open_outputs(self, place: Place, reader: Reader) -> RowFiles:
         """The shard's rows and its quarantine."""
         assert isinstance(self.judge, Engine)
-        return RowFiles(self.output, place, self.format, self.judge.columns)
+        return RowFiles(place, self, self.judge.columns)
 
 
 def rows_path(form: ScoreFormat, shard: str) -> str:
@@ -125,10 +124,9 @@ class _RowStream(Outputs):
 class RowFiles(ShardFiles):
     """Every document of a shard becomes a row of its file; what could not be read has another."""
 
-    def __init__(
-        self, root: Path, place: Place, form: ScoreFormat, columns: schema.Columns
-    ) -> None:
-        super().__init__(root, place)
+    def __init__(self, place: Place, task: ScoreTask, columns: schema.Columns) -> None:
+        root, form = task.output, task.format
+        super().__init__(root, place, task.config)
         self._shard = place.shard
         self._table = None if form is ScoreFormat.DOLMA else table_format(form.value)
         before = place.checkpoint

@@ -53,6 +53,12 @@ class Tally(msgspec.Struct, forbid_unknown_fields=True):
     lm_seconds: float = 0.0
     problems: dict[ProblemKind, Problem] = msgspec.field(default_factory=dict)
 
+    def forget(self) -> None:
+        """Leaves only what was read of the stored input: nothing came of its records."""
+        none = Tally(consumed=self.consumed, lm_seconds=self.lm_seconds)
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(none, name))
+
     def add_problem(self, kind: ProblemKind, message: str, count: int) -> None:
         """Counts a problem; the first message of a kind is kept."""
         known = self.problems.get(kind)

@@ -409,6 +409,8 @@ def _expand_url(url: str) -> _Input:
         return _Input(folder.rpartition("/")[2] or "web", [Shard(url, safe_name(name), 0)])
     import fsspec
 
+    from lowbg.storage.compression import why_not_opened
+
     try:
         system, root = fsspec.core.url_to_fs(url)
         return _list_url(url, system, root.rstrip("/"))
@@ -420,7 +422,7 @@ def _expand_url(url: str) -> _Input:
         raise ConfigError(f"{url}: no such file or directory") from error
     except Exception as error:
         # Every fsspec backend brings its own errors (botocore, aiohttp, …).
-        raise ConfigError(f"{url}: cannot be listed ({error})") from error
+        raise ConfigError(f"{url}: cannot be listed ({why_not_opened(error)})") from error
 
 
 def _list_url(url: str, system: Any, root: str) -> _Input:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lowbg.errors import FormatError, InputError
-from lowbg.formats import holds
+from lowbg.formats import UNPACKED_BY, holds
 from lowbg.storage.left_out import LeftOut, LeftOutKind, broken_link
 
 _METADATA: Final = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json"})
@@ -25,16 +25,6 @@ _DESCRIBES: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of documentation, code, settings, logs and checksums."""
-
-_UNPACKED_BY: Final = {
-    ".lz4": "lz4 -dc",
-    ".br": "brotli -dc",
-    ".lzma": "lzma -dc",
-    ".lz": "lzip -dc",
-    ".lzo": "lzop -dc",
-    ".z": "gzip -dc",
-}
-"""What decompresses files that lowbg doesn't, by their ending."""
 
 
 def is_metadata(name: str, beside: Collection[str]) -> bool:
@@ -107,7 +97,7 @@ def looked_at(file: Path, others: Collection[str] = ()) -> LeftOut:
 
 def _by_content(path: str) -> LeftOut:
     found = by_ending(path)
-    unpacked_by = _UNPACKED_BY.get(_ending(path).lower())
+    unpacked_by = UNPACKED_BY.get(_ending(path).lower())
     if unpacked_by is not None:
         command = f"{unpacked_by} {shlex.quote(path)} | lowbg filter - …"
         return LeftOut(path, found.kind, f"{found.reason}; decompress it on its way: {command}")

@@ -14,10 +14,10 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Final, Self
 
 from lowbg.config import RunConfig, Verdict
-from lowbg.errors import FormatError, InputError, LowbgError, ProblemKind, StoppedError
+from lowbg.errors import FormatError, InputError, LowbgError, NoTextError, ProblemKind, StoppedError
 from lowbg.formats import open_reader, recognise_file
 from lowbg.formats.base import Reader
 from lowbg.records import Batch
@@ -30,6 +30,14 @@ from lowbg.runs.overlap import Step, judged_in_order
 from lowbg.runs.progress import OnProgress, Progress
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import WrittenFile
+
+TRIED_RECORDS: Final = 10_000
+"""Records without a text that end a shard, where none before has one."""
+
+_TEXTLESS: Final = (
+    ProblemKind.MISSING_TEXT, ProblemKind.NULL_TEXT, ProblemKind.TEXT_NOT_STRING,
+)  # fmt: skip
+_PATHS_NAMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +229,7 @@ class ShardReading:
                 for step in steps:
                     self._count(step.batch, step.judged)
                     self._report(done=False)
+                    self._check_text()
                     held = [step]
                     # Before the next batch is made, this one has to be gone.
                     del step
@@ -319,6 +328,26 @@ class ShardReading:
             self._break_off(
                 InputError(f"{shard.path}: changed while it was read ({how}). Run it again.")
             )
+
+    def _check_text(self) -> None:
+        """Raises `NoTextError` where there are `TRIED_RECORDS` records, and none has a text."""
+        tally, config = self.tally, self.source.config
+        if config.force or tally.records < TRIED_RECORDS or tally.quarantined < tally.records:
+            return
+        textless = [tally.problems[kind].count for kind in _TEXTLESS if kind in tally.problems]
+        if sum(textless) < TRIED_RECORDS:
+            return
+        # Nothing of it is written: it has no part in the counts.
+        self.tally.forget()
+        self.statistics = Statistics()
+        paths = sorted(self.opened.seen_fields)
+        more = ", …" if len(paths) > _PATHS_NAMED else ""
+        named = ", ".join(paths[:_PATHS_NAMED]) + more
+        raise NoTextError(
+            f"{self.source.shard.name}: none of its first {sum(textless):,} records has a text in "
+            f"{config.fields.text!r}; text is in: {named or 'no field'}. Name the field with "
+            "`fields.text`, or go on with `force`"
+        )
 
     def _break_off(self, error: InputError) -> None:
         self.broken = error

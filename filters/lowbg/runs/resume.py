@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 import lowbg
-from lowbg.config import Changed, Existing, RunConfig, as_dict
+from lowbg.config import NOT_OF_RESULTS, Changed, Existing, RunConfig, as_dict
 from lowbg.errors import ConfigError, LowbgError
 from lowbg.report import read_json
 from lowbg.report.results import RunInfo, ShardResult
@@ -88,7 +88,7 @@ def _noted(record: RunRecord | None, name: str) -> dict[str, Any]:
 def identity(config: RunConfig, engine: Engine, layout: Layout) -> RunRecord:
     """Everything that decides what the outputs are, beside the inputs."""
     configuration = as_dict(config)
-    for name in ("batch_bytes", "threads"):  # Neither they nor the gate ever change a result.
+    for name in NOT_OF_RESULTS:  # Nor does the gate.
         del configuration[name]
     if configuration["extras"]["lm"] is not None:
         del configuration["extras"]["lm"]["batch_tokens"]  # Nor does this.

@@ -11,6 +11,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Mapping
 
+import msgspec
 import numpy as np
 
 from lowbg.config import OUTCOMES, VERDICTS
@@ -19,6 +20,7 @@ from lowbg.errors import (
     ConservationError,
     FormatError,
     InputError,
+    NoTextError,
     OutputError,
     StoppedError,
 )
@@ -172,6 +174,8 @@ class ShardRun:
                 if stop:
                     raise StoppedError(f"{self._shard.name}: stopped after {self._tally.records}")
         broken = self.reading.broken
+        if isinstance(broken, NoTextError):
+            raise broken  # What there is of it is no part of any output.
         if broken is None or self._journal is None or broken.problem.lasting:
             return
         # Another run may read on from here: nothing of this one gets a name.
@@ -198,6 +202,7 @@ class ShardRun:
             files = outputs.end_shard()
         _check_outputs(name, self._tally, files.values())
         result = self.reading.result([*files.values()])
+        result = msgspec.structs.replace(result, notes=(*result.notes, *outputs.notes))
         yield
         if self._journal is not None:
             paths = {part: file.path for part, file in files.items()}

@@ -13,12 +13,12 @@ from typing import BinaryIO, Final
 import numpy as np
 import pyarrow as pa
 
+from lowbg.amounts import counted
 from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, OutputError
-from lowbg.formats import codec_by_name
 from lowbg.formats.base import Annotations, Output, Reader, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
-from lowbg.formats.naming import codec_of, output_name
+from lowbg.formats.naming import codec_of, codec_of_lines, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
 from lowbg.records import Batch, Payload, Rejected
 from lowbg.runs.checkpoints import Checkpoint, Journal
@@ -68,6 +68,11 @@ class Outputs(ABC):
         """
         return {}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of a shard's records isn't kept."""
+        return ()
+
     def end_shard(self) -> dict[str, WrittenFile]:
         """Makes a shard's own files whole and durable, by output; `publish` gives them names."""
         return {}
@@ -85,11 +90,14 @@ class ShardFiles(Outputs):
     Whoever derives from it opens `writers`, within `opening`, and writes.
     """
 
-    def __init__(self, root: Path, place: Place) -> None:
+    def __init__(self, root: Path, place: Place, config: RunConfig) -> None:
         target = quarantine_path(root, place.shard)
         check_inside(root, target)
         self.writers: dict[str, Writer] = {}
-        self._quarantine = QuarantineWriter(target, root, place.part(QUARANTINE))
+        self._shard = place.shard
+        self._quarantine = QuarantineWriter(
+            target, root, place.part(QUARANTINE), max_bytes=config.max_quarantine_bytes
+        )
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
@@ -103,6 +111,11 @@ class ShardFiles(Outputs):
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read to the shard's quarantine file."""
         self._quarantine.write(shard, rejected)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the records that could not be read isn't kept."""
+        return digests_note(self._shard, self._quarantine)
 
     def checkpoint(self, turn: int) -> dict[str, PartState]:
         """Makes what was written durable, and says by output how far it is."""
@@ -129,6 +142,16 @@ class ShardFiles(Outputs):
         self._quarantine.abort()
 
 
+def digests_note(shard: str, quarantine: QuarantineWriter) -> tuple[str, ...]:
+    """Says that of some records in quarantine only place and digest are kept."""
+    if not quarantine.digests:
+        return ()
+    return (
+        f"{shard}: of {counted(quarantine.digests, 'unreadable record')} quarantine keeps place "
+        "and SHA-256, not the bytes: they are beyond `max_quarantine_bytes`",
+    )
+
+
 class RoutedFiles(ShardFiles):
     """`human/`, `ai/` (and `unscored/`) with the shard's own name below, and its quarantine.
 
@@ -136,7 +159,7 @@ class RoutedFiles(ShardFiles):
     """
 
     def __init__(self, root: Path, place: Place, reader: Reader, config: RunConfig) -> None:
-        super().__init__(root, place)
+        super().__init__(root, place, config)
         self._config = config
         with self.opening():
             for route in routes(config.policy.unscored):
@@ -201,15 +224,20 @@ class StreamOutputs(Outputs):
         self._human = StreamWriter(human)
         self._ai: JsonlWriter | None = None
         self._together = ai is not None and shares_file(human, ai)
-        if ai is not None and self._together and codec_by_name(ai.name) != "none":
+        if ai is not None and self._together and codec_of_lines(ai.name) != "none":
             raise ConfigError(
                 f"{ai} is where the human lines go, which are not compressed; name another file"
             )
         if ai is not None and not self._together:
-            self._ai = JsonlWriter(ai, ai.parent, codec_by_name(ai.name))
+            self._ai = JsonlWriter(ai, ai.parent, codec_of_lines(ai.name))
         self._quarantine: QuarantineWriter | None = None
         if quarantine is not None:
-            self._quarantine = QuarantineWriter(quarantine, quarantine.parent)
+            self._quarantine = QuarantineWriter(
+                quarantine,
+                quarantine.parent,
+                max_bytes=config.max_quarantine_bytes,
+                codec=codec_of_lines(quarantine.name),
+            )
 
     def taking(self, reader: Reader) -> StreamOutputs:
         """These outputs, for what `reader` reads. Raises `ConfigError` where no stream takes it."""

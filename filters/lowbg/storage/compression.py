@@ -199,7 +199,22 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
         raise ConfigError(f"{text}: {error}") from error
     except Exception as error:
         # Every fsspec backend brings its own errors (botocore, aiohttp, …).
-        raise InputError(f"{text}: cannot be opened ({error})") from error
+        raise InputError(f"{text}: cannot be opened ({why_not_opened(error)})") from error
+
+
+def why_not_opened(error: BaseException) -> str:
+    """What a store says, in words: fsspec raises "not found" for whatever went wrong below it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        said = getattr(error, "message", "")
+        return f"the server answers {status} {said}".rstrip()
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
 
 
 def open_input(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
 from zlib_ng import zlib_ng
@@ -131,6 +131,12 @@ def _gunzip(source: Source) -> Iterator[bytes]:
         return
 
 
+_GZIP_SAYS = {
+    "incorrect data check": "its content isn't that of its checksum",
+    "incorrect length check": "its content isn't as long as it says",
+}
+
+
 def _gunzip_member(source: Source) -> Iterator[bytes]:
     member: Any = zlib_ng.decompressobj(wbits=31)
     while not member.eof:
@@ -145,9 +151,10 @@ def _gunzip_member(source: Source) -> Iterator[bytes]:
             try:
                 out = member.decompress(data, STEP_BYTES)
             except _GzipError as error:
-                yield from _inflate_up_to_damage(before, data)
-                source.give_back(data)
-                raise _cut(source, "gzip", f"is damaged ({error})") from error
+                taken = yield from _inflate_up_to_damage(before, data)
+                source.give_back(data[taken:])
+                why = str(error).rpartition(": ")[2]
+                raise _cut(source, "gzip", f"is damaged ({_GZIP_SAYS.get(why, why)})") from error
             data = member.unconsumed_tail
             full = len(out) == STEP_BYTES
             if out:
@@ -155,7 +162,8 @@ def _gunzip_member(source: Source) -> Iterator[bytes]:
     source.give_back(member.unused_data)
 
 
-def _inflate_up_to_damage(member: Any, data: bytes) -> Iterator[bytes]:
+def _inflate_up_to_damage(member: Any, data: bytes) -> Generator[bytes, None, int]:
+    """The content in front of the damage; returns how many of the bytes are sound."""
     for i in range(len(data)):
         byte = data[i : i + 1]
         try:
@@ -163,7 +171,8 @@ def _inflate_up_to_damage(member: Any, data: bytes) -> Iterator[bytes]:
                 yield out
                 byte = member.unconsumed_tail
         except _GzipError:
-            return
+            return i
+    return len(data)
 
 
 class _Decompressor(Protocol):

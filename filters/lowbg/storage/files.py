@@ -38,7 +38,8 @@ class PartState(Closed, frozen=True):
     `stored` bytes of its part file, with this `sha256`, are safe; there are `records` records. For
     lines: `content` bytes were written, `frame_content` of them in `frame_stored` bytes of ended
     frames; the file `tail` holds the latest of them; `open_line` where the last line lacks its
-    end. For rows: `rows` bytes of its log are safe.
+    end. For rows: `rows` bytes of its log are safe. Of a quarantine: `kept` bytes of records are in
+    it, and `digests` of others.
     """
 
     records: int
@@ -50,6 +51,8 @@ class PartState(Closed, frozen=True):
     open_line: bool = False
     tail: str = ""
     rows: int = 0
+    kept: int = 0
+    digests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

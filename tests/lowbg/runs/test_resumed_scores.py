@@ -23,7 +23,7 @@ from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.storage.locks import run_lock
 
 PROSE = topics["exceptions"]
-CONFIG = RunConfig(batch_bytes=40_000)
+CONFIG = RunConfig(batch_bytes=20_000)
 REPORTS = ("report.json", "report.html", "manifest.json")
 
 
@@ -41,7 +41,7 @@ def source(tmp_path: Path) -> Path:
     lines[20] = "{broken"
     stored = "".join(f"{line}\n" for line in lines).encode()
     (folder / "deep" / "a.jsonl.gz").write_bytes(gzip.compress(stored))
-    pq.write_table(pa.table({"text": texts}), folder / "b.parquet", row_group_size=10)
+    pq.write_table(pa.table({"text": texts}), folder / "b.parquet", row_group_size=9)
     return folder
 
 
@@ -95,7 +95,7 @@ def test_a_killed_run_comes_to_the_same_bytes(
     for _ in range(50):
         try:
             # Each run gets further than the one before: nothing is scored twice.
-            run(source, out, existing, killed_after(3), form)
+            run(source, out, existing, killed_after(4), form)
             break
         except Killed:
             kills += 1
@@ -149,7 +149,7 @@ def test_another_form_or_command_is_refused(source: Path, tmp_path: Path) -> Non
 
 def unfinished(source: Path, out: Path) -> None:
     with pytest.raises(Killed):
-        run(source, out, on_progress=killed_after(11))
+        run(source, out, on_progress=killed_after(13))
 
 
 @pytest.mark.parametrize("before", [run, unfinished])

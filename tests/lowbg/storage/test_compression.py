@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import random
+import re
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowbg.errors import ConfigError, CutStreamError, FormatError, InputError
-from lowbg.storage.compression import CODECS, open_input, open_output, sniff
+from lowbg.storage.compression import CODECS, open_input, open_output, sniff, why_not_opened
 
 TEXT = b"".join(b'{"id":%d,"text":"%x"}\n' % (i, i * 7919) for i in range(30_000))
 NOISE = random.Random(7).randbytes(400_000)
@@ -333,6 +334,39 @@ class _Failing(io.RawIOBase):
         if self._reads > 3:
             raise OSError(5, "Input/output error")
         return b"abc" * 200
+
+
+class _Answered(Exception):
+    """What aiohttp raises of an answer that is none."""
+
+    status, message = 503, "Service Unavailable"
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (_Answered(), "the server answers 503 Service Unavailable"),
+        (ConnectionRefusedError(111, "Connect call failed"), "[Errno 111] Connect call failed"),
+        (TimeoutError(), "no answer in time"),
+        (FileNotFoundError("memory://a"), "there is no such file"),
+    ],
+)
+def test_what_a_store_says_is_told_by_its_cause(cause: Exception, said: str) -> None:
+    """fsspec makes "not found" of whatever went wrong."""
+    error = FileNotFoundError("https://example.org/a.jsonl")
+    error.__cause__ = cause
+    assert why_not_opened(error) == said
+
+
+@pytest.mark.parametrize("content", [b"x" * 10, bytes(range(256)) * 1000])
+def test_a_wrong_gzip_checksum_is_told_where_it_is(content: bytes) -> None:
+    stored = bytearray(gzip.compress(content))
+    stored[-8] ^= 0xFF
+    read, fault = read_until_fault(bytes(stored))
+    found = re.search(r"isn't that of its checksum\) at byte (\d+)", str(fault))
+    assert read == content
+    assert found is not None
+    assert len(stored) - 8 <= int(found[1]) < len(stored)
 
 
 def test_a_read_error_comes_after_the_bytes_before_it() -> None:

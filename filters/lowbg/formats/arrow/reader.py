@@ -22,7 +22,7 @@ from lowbg.formats.arrow.messages import (
     batch_header,
 )
 from lowbg.formats.base import Format, Opened
-from lowbg.formats.columns import check_text_column
+from lowbg.formats.columns import check_text_column, paths_of_text
 from lowbg.formats.rows import (
     GROUP_BYTES,
     Portion,
@@ -70,7 +70,7 @@ class ArrowReader(RowReader):
             self.schema = without_views(self._source.schema)
             check_text_column(self.schema, self.fields.text, self.name)
             _check_types(self.schema, self.name)
-            self.seen_fields: set[str] = set(self.schema.names)
+            self.seen_fields: set[str] = set(paths_of_text(self.schema))
         except _FAULTS as error:
             self._raw.close()
             check_reading(error, self.name)

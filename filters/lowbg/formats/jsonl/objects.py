@@ -17,6 +17,7 @@ import orjson
 import pyarrow as pa
 
 from lowbg.config import FieldNames
+from lowbg.formats.paths import ITEMS, JOINT, has_lists, items_at, steps
 from lowbg.records import DATE_BOXES, LIST, OBJECT, Metadata, RejectReason
 
 BOM = b"\xef\xbb\xbf"
@@ -106,7 +107,7 @@ def parse(lines: list[bytes], fields: FieldNames) -> Parsed:
 
 def _any_dotted(fields: FieldNames) -> bool:
     named = (fields.text, fields.id, fields.language, fields.date, fields.url)
-    return bool(fields.others) or any("." in f for f in named)
+    return bool(fields.others) or any("." in f for f in named) or has_lists(fields.text)
 
 
 def _collect_plain(docs: Iterable[Any], fields: FieldNames, columns: _Columns) -> None:
@@ -136,7 +137,7 @@ def _collect_dotted(docs: Iterable[Any], fields: FieldNames, columns: _Columns) 
     for doc in docs:
         if type(doc) is not dict:
             raise TypeError
-        text = _look_up(doc, fields.text)
+        text = _text(doc, fields.text)
         if type(text) is not str:
             raise TypeError
         columns.append(text, doc, fields)
@@ -154,6 +155,26 @@ def _restore_ids(ids: list[Any], lines: list[bytes], field_path: str) -> None:
 def _look_up(doc: dict[str, Any], path: str, default: Any = None) -> Any:
     """The value of the key `path` if there is one, else at the dotted path through objects."""
     return doc[path] if path in doc else _look_up_path(doc, path, default)
+
+
+def _text(doc: dict[str, Any], path: str) -> Any:
+    """The value at the text's path; of a list its strings, joined; `_MISSING` where there is none.
+
+    A value in a list that is no string comes back as it is.
+    """
+    if path in doc or not has_lists(path):
+        return _look_up(doc, path, _MISSING)
+    whole = steps(path)
+    first = whole.index(ITEMS)
+    listed = _look_up_path(doc, ".".join(whole[:first]), _MISSING)
+    if listed is _MISSING or listed is None:
+        return listed
+    try:
+        found = list(items_at(listed, whole[first:]))
+    except LookupError:
+        return _MISSING
+    odd = next((each for each in found if not isinstance(each, str)), None)
+    return JOINT.join(found) if odd is None else odd
 
 
 def _look_up_path(doc: dict[str, Any], path: str, default: Any = None) -> Any:
@@ -182,7 +203,7 @@ def _judge(line: bytes, text_field: str) -> Refused | _Accepted:
     if not isinstance(doc, dict):
         kind = _json_type(doc)
         return Refused(RejectReason.NOT_AN_OBJECT, f"the line is {kind}, not an object")
-    text = _look_up(doc, text_field, _MISSING)
+    text = _text(doc, text_field)
     if text is _MISSING:
         return Refused(RejectReason.MISSING_TEXT, f"no field {text_field!r}")
     if text is None:
@@ -206,7 +227,8 @@ def _parse_leniently(line: bytes, strict_error: str) -> Refused | tuple[Any]:
     try:
         return (json.loads(decoded),)
     except json.JSONDecodeError as error:
-        why = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+        what = error.msg.removesuffix(" at")
+        why = f"{what[:1].lower()}{what[1:]} at column {error.colno}"
     except RecursionError:
         why = "nested too deeply"
     except (ValueError, MemoryError) as error:

@@ -25,6 +25,7 @@ from lowbg.formats.base import Format, Reader
 from lowbg.formats.jsonl import FORMAT
 from lowbg.formats.jsonl.fields import FieldScanner, Lines
 from lowbg.formats.jsonl.objects import BOM, Parsed, Refused, parse
+from lowbg.formats.paths import of_strings
 from lowbg.kernels.json_bytes import LINE_END, PADDING
 from lowbg.kernels.json_lines import count_ends
 from lowbg.records import Batch, BytesPayload, Metadata, Position, Rejected, RejectReason
@@ -85,10 +86,10 @@ class JsonlReader(Reader):
     `source` is a path, an fsspec URL, a binary stream or an opened `InputStream`; `name` is what
     messages call the shard. `batch_bytes` (decompressed) never changes a result. A line above
     `max_record_bytes` (without its line end) is rejected and never held in memory.
-    `seen_fields` gathers the top-level fields of the first 100 records, to explain a wrong field
-    option. Iterating raises `CutStreamError` or `InputError` after the last batch before the
-    fault, and `FormatError` when the content is not lines of text. The line that a cut stream ends
-    in is rejected; the one in which reading failed is left for another try.
+    `seen_fields` gathers the paths that lead to strings in the first 100 records, to explain a
+    wrong field option. Iterating raises `CutStreamError` or `InputError` after the last batch
+    before the fault, and `FormatError` when the content is not lines of text. The line that a cut
+    stream ends in is rejected; the one in which reading failed is left for another try.
     """
 
     format: Format = FORMAT
@@ -315,7 +316,7 @@ class JsonlReader(Reader):
         return Rejected(record, line, offset, refused.reason, message, raw)
 
     def _note_fields(self, block: _Block) -> None:
-        """Adds the top-level fields of the first records to `seen_fields`."""
+        """Adds the paths that lead to strings in the first records to `seen_fields`."""
         for i in range(min(len(block), HINT_RECORDS - self._hinted)):
             line = block.line(i)
             if len(line) > self._max_record_bytes:
@@ -326,7 +327,7 @@ class JsonlReader(Reader):
                 continue
             if isinstance(doc, dict):
                 self._hinted += 1
-                self.seen_fields.update(doc)
+                self.seen_fields.update(of_strings(doc))
 
 
 def _parts(data: bytes) -> list[bytes]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError
 from lowbg.formats.base import Format
-from lowbg.formats.columns import check_text_column
+from lowbg.formats.columns import check_text_column, paths_of_text
 from lowbg.formats.foreign import ENCRYPTED_PARQUET
 from lowbg.formats.parquet import FORMAT, int96, logical
 from lowbg.formats.parquet.layout import ParquetLayout
@@ -89,7 +89,7 @@ class ParquetReader(RowReader):
             raise
         columns = self._file.schema
         self._flat = [i for i in range(len(columns)) if not columns.column(i).max_repetition_level]
-        self.seen_fields: set[str] = set(self.schema.names)
+        self.seen_fields: set[str] = set(paths_of_text(self.schema))
         self._consumed = 0
         self._damaged: list[int] = []
         self._skip = 0
@@ -221,6 +221,11 @@ def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
 
 
 def _damaged(name: str, error: Exception) -> FormatError:
+    if isinstance(error, pa.ArrowNotImplementedError):
+        return FormatError(
+            f"{name}: a Parquet file with a type that Arrow doesn't read ({in_a_line(error)}); "
+            "write it again without that column, or with another type for it"
+        )
     return FormatError(
         f"{name}: not a whole Parquet file, its footer is missing or damaged "
         f"({in_a_line(error)}); fetch or write it again"

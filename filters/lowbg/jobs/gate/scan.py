@@ -100,7 +100,7 @@ def gather(job: GateJob, scanned: Sequence[Scanned], engine: Engine) -> Evidence
     if job.gate.source_field is not None and sources.names == [NO_SOURCE]:
         seen = sorted({field for each in scanned for field in each.result.seen_fields})
         raise ConfigError(
-            f"no record has the source field {job.gate.source_field!r}; the fields there are: "
+            f"no record has the source field {job.gate.source_field!r}; text is in: "
             f"{', '.join(seen[:20]) or 'none'}"
         )
     return Evidence(

@@ -172,7 +172,7 @@ class CopiedFiles(ShardFiles):
     """One file under the shard's own name, and its quarantine."""
 
     def __init__(self, root: Path, place: Place, reader: Reader, config: RunConfig) -> None:
-        super().__init__(root, place)
+        super().__init__(root, place, config)
         role = place.shard.partition("/")[0]
         with self.opening():
             part = place.part(role)

@@ -115,7 +115,8 @@ def mix_shards(job: MixJob, observer: Observer = NOBODY) -> MixOutcome:
 def _prepare(directory: OutputDirectory, job: MixJob) -> None:
     """Clears the directory, or makes sure that what it holds is this mix, and notes which it is."""
     configuration = as_dict(job.config)
-    del configuration["batch_bytes"]  # It never changes a result.
+    for name in ("batch_bytes", "force", "max_quarantine_bytes"):  # They never change a result.
+        del configuration[name]
     new = MixRecord(
         command=LAYOUT.command,
         version=lowbg.__version__,

@@ -54,9 +54,7 @@ def _whole_run(kind: str, message: str, shard: str) -> ToldProblem:
 def _advice(kind: str, shard: ShardRow) -> str:
     if kind == "missing_text" and shard.seen_fields:
         seen = ", ".join(shard.seen_fields[:12])
-        return f"The records have the fields {seen}. " + for_pages(
-            "Name the text with `fields.text`."
-        )
+        return f"Text is in the fields {seen}. " + for_pages("Name the text with `fields.text`.")
     return ""
 
 

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import os
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from lowbg.formats.naming import codec_of, output_name, stem
 from lowbg.formats.quarantine import QuarantineWriter
 from lowbg.records import BytesPayload, Rejected, RejectReason, RowPayload
 from lowbg.storage.compression import CODECS, open_input
-from lowbg.storage.files import AtomicFile
+from lowbg.storage.files import AtomicFile, Part
 
 
 def payload(lines: list[bytes], between: bytes = b"") -> BytesPayload:
@@ -213,7 +215,7 @@ def test_rows_are_not_lines() -> None:
 
 def test_quarantine_holds_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "quarantine" / "s.jsonl.zst.jsonl"
-    writer = QuarantineWriter(path, tmp_path)
+    writer = QuarantineWriter(path, tmp_path, max_bytes=2)
     writer.write("s.jsonl.zst", [])
     assert not path.parent.exists()
     writer.write(
@@ -241,8 +243,47 @@ def test_quarantine_holds_the_bytes(tmp_path: Path) -> None:
     assert (second["line"], second["count"], second["raw"]) == (None, 40, "")
 
 
+def test_quarantine_beyond_its_bytes_keeps_digests(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    writer = QuarantineWriter(path, tmp_path, max_bytes=5)
+    lines = [b"123\n", b"56\n", b"7", b"8"]
+    reason = RejectReason.INVALID_JSON
+    for shard in ("a", "b"):
+        for i, raw in enumerate(lines):
+            writer.write(shard, [Rejected(i, i + 1, 0, reason, "m", raw)])
+    writer.commit()
+    rows = list(map(json.loads, path.read_text().splitlines()))
+    kept = {"line": lines[0]}, {"sha256": sha256(lines[1]).digest()}, {"line": b"7"}
+    expected = [*kept, {"sha256": sha256(b"8").digest()}]
+    assert [{row["encoding"]: base64.b64decode(row["raw"])} for row in rows] == expected * 2
+    assert [row.get("bytes") for row in rows] == [None, 3, None, 1] * 2
+    assert writer.digests == 4
+
+
+def test_a_resumed_quarantine_knows_what_it_kept(tmp_path: Path) -> None:
+    def rejected(i: int) -> Rejected:
+        return Rejected(i, i + 1, 0, RejectReason.INVALID_JSON, "m", b"12345")
+
+    def written(stops: bool) -> bytes:
+        part = Part(tmp_path, f"part-{stops}")
+        path = tmp_path / f"q-{stops}.jsonl"
+        writer = QuarantineWriter(path, tmp_path, part, max_bytes=12)
+        writer.write("a", [rejected(0)])
+        if stops:
+            state = writer.checkpoint(1)
+            writer.write("a", [rejected(1)])
+            writer.abort()
+            writer = QuarantineWriter(path, tmp_path, replace(part, state=state), max_bytes=12)
+        writer.write("a", [rejected(1), rejected(2), rejected(3)])
+        writer.commit()
+        assert writer.digests == 2
+        return path.read_bytes()
+
+    assert written(stops=True) == written(stops=False)
+
+
 def test_quarantine_without_records_is_no_file(tmp_path: Path) -> None:
-    writer = QuarantineWriter(tmp_path / "q.jsonl", tmp_path)
+    writer = QuarantineWriter(tmp_path / "q.jsonl", tmp_path, max_bytes=1)
     assert writer.commit() is None
     writer.abort()
     assert not list(tmp_path.iterdir())

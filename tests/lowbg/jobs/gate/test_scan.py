@@ -97,7 +97,7 @@ def test_sources_are_a_field_of_the_records(data: Path) -> None:
 
 def test_a_source_field_that_no_record_has_is_named(data: Path) -> None:
     gate = Gate(max_ai_share_by={GateGroup.SOURCE: 0.1}, source_field="nosuch")
-    with pytest.raises(ConfigError, match=r"source field 'nosuch'; the fields there are: .*meta"):
+    with pytest.raises(ConfigError, match=r"source field 'nosuch'; text is in: .*meta"):
         scan(job(data, gate))
 
 
