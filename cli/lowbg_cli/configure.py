@@ -80,6 +80,15 @@ class ConfigOptions:
             config = replace(config, batch_bytes=batch_bytes(config.extras))
         return config
 
+    def _states_all(self, policy: Policy) -> bool:
+        """Whether no limit of rule 'thresholds' is left to the target rate."""
+        said = self.changes.values
+        return all(
+            said.get(f"thresholds.{own.path[-1]}", getattr(policy.thresholds, own.path[-1]))
+            is not None
+            for own in declared(Thresholds)
+        )
+
     def _values(self) -> Mapping[str, Any]:
         """What was said, with the files of sources read."""
         values = dict(self.changes.values)
@@ -99,12 +108,9 @@ class ConfigOptions:
             )
         rates = self.changes.within("decision.target_fpr")
         rates += self.changes.within("decision.fpr_bound")
-        if rule is Rule.THRESHOLDS:
-            refuse(
-                rates,
-                "no effect under rule 'thresholds'; set the thresholds themselves "
-                f"({', '.join(own.flag for own in declared(Thresholds))}) or use --rule calibrated",
-            )
+        if rule is Rule.THRESHOLDS and self._states_all(policy):
+            flags = ", ".join(own.flag for own in declared(Thresholds))
+            refuse(rates, f"no effect: every limit is stated ({flags}); leave one out")
         if policy.min_ai_scores or policy.lm is not None:
             refuse(
                 rates,

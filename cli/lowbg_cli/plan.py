@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowbg.amounts import bytes_text, counted
-from lowbg.config import Existing, RunConfig, as_dict
+from lowbg.config import Existing, Policy, Rule, RunConfig, as_dict
 from lowbg.settings import leaves
 from lowbg_cli import terminal
 
@@ -34,6 +34,7 @@ def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[
     A local shard's format is told by its first bytes; remote ones and stdin aren't touched.
     """
     rows = [*((key, value) for key, value in where.items()), *leaves(as_dict(config))]
+    rows += _limits(config.policy)
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
         print(terminal.printable(f"{key:<{width}}  {_spelled(value)}".rstrip()))
@@ -43,6 +44,17 @@ def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[
         size = bytes_text(shard.size, three_digits=True) if shard.size or _is_local(shard) else "?"
         name = f"{shard.name}  ({shard.path})"
         print(terminal.printable(f"  {size:>8}  {guess_format(shard):<14}  {name}"))
+
+
+def _limits(policy: Policy) -> list[tuple[str, object]]:
+    """What rule `thresholds` comes to in each language, with the rate of each limit."""
+    if policy.rule is not Rule.THRESHOLDS:
+        return []
+    from lowbg.decision.limits import all_limits
+    from lowbg.runs.engine import language_tables
+
+    found = all_limits(policy, language_tables(policy))
+    return [(f"limits.{code}", limits) for code, limits in found.items()]
 
 
 def guess_format(shard: Shard) -> str:

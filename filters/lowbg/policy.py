@@ -50,25 +50,31 @@ class Artifacts(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Bounds of `rule = "thresholds"`: human only if all of them hold."""
+    """Limits of `rule = "thresholds"`: human only if all of them hold.
 
-    min_perplexity: float = setting(
+    Null: the language's own, which with the others call at most `target_fpr` of human text AI.
+    """
+
+    min_perplexity: float | None = setting(
         "With rule thresholds: below this it is AI.",
-        120.0,
+        None,
+        shown="by language and target_fpr",
         key="thresholds.min_perplexity",
         unit="X",
         heading=Heading.DECISION,
     )
-    min_burstiness: float = setting(
+    min_burstiness: float | None = setting(
         "With rule thresholds: below this it is AI.",
-        -0.2,
+        None,
+        shown="by language and target_fpr",
         key="thresholds.min_burstiness",
         unit="X",
         heading=Heading.DECISION,
     )
-    max_phrase_hits: int = setting(
+    max_phrase_hits: int | None = setting(
         "With rule thresholds: above this it is AI.",
-        0,
+        None,
+        shown="by language and target_fpr",
         key="thresholds.max_phrase_hits",
         unit="N",
         heading=Heading.DECISION,

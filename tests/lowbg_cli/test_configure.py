@@ -104,8 +104,17 @@ def test_tables_and_lists_of_the_file_grow(tmp_path: Path) -> None:
         ),
         (ConfigOptions(None, said(thresholds__max_phrase_hits=0)), "--max_phrase_hits"),
         (
-            ConfigOptions(None, said(decision__rule=Rule.THRESHOLDS, decision__target_fpr=0.1)),
-            "--target_fpr: no effect .*--min-perplexity, --min-burstiness, --max-phrase-hits",
+            ConfigOptions(
+                None,
+                said(
+                    decision__rule=Rule.THRESHOLDS,
+                    decision__target_fpr=0.1,
+                    thresholds__min_perplexity=100.0,
+                    thresholds__min_burstiness=-0.5,
+                    thresholds__max_phrase_hits=2,
+                ),
+            ),
+            "--target_fpr: no effect: .*--min-perplexity, --min-burstiness, --max-phrase-hits",
         ),
         (ConfigOptions(None, said(decision__target_fpr=0.9)), "decision.target_fpr is 0.9"),
         (ConfigOptions(Path("nowhere.toml")), "nowhere.toml"),

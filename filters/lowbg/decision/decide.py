@@ -16,15 +16,13 @@ from lowbg.arrays import floats, is_known
 from lowbg.config import Artifacts, FprBound, LmCalibration, Policy, Rule, Verdict
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
+from lowbg.decision.limits import PERPLEXITY, all_limits
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
 from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
 
-PERPLEXITY = "perplexity"
-BURSTINESS = "burstiness"
 PHRASE_LOG_ODDS = "phrase_log_odds"
-PHRASE_HITS = "phrase_hits"
 PHRASES = "phrases"
 ARTIFACTS = "artifacts"
 """The features that it reads, whatever scorer declares them."""
@@ -139,6 +137,8 @@ class Decider:
             code: self._threshold(code, calibration, models[code])
             for code, calibration in self.calibrations.items()
         }
+        by_limits = policy.rule is Rule.THRESHOLDS
+        self.limits = all_limits(policy, models) if by_limits else {}
 
     def _threshold(self, code: str, calibration: Calibration, model: ModelFile) -> float:
         own = self.policy.min_ai_scores.get(code)
@@ -232,16 +232,13 @@ class Decider:
         return hears
 
     def _crosses(self, f: Features, n: int) -> NDArray[np.bool_]:
-        """Which documents break a bound of `rule = "thresholds"`; a null feature breaks none."""
-        bounds = self.policy.thresholds
-        perplexity = _floats(f.columns, PERPLEXITY, n)
-        burstiness = _floats(f.columns, BURSTINESS, n)
-        hits = _floats(f.columns, PHRASE_HITS, n)
-        return np.asarray(
-            (perplexity < bounds.min_perplexity)
-            | (burstiness < bounds.min_burstiness)
-            | (hits > bounds.max_phrase_hits)
-        )
+        """Which documents lie beyond a limit of their language; a null feature never does."""
+        crosses = np.zeros(n, np.bool_)
+        for code, limits in self.limits.items():
+            own = f.languages == f.codes.index(code)
+            for limit in limits.each if own.any() else ():
+                crosses |= own & limit.crossed(_floats(f.columns, limit.feature, n))
+        return crosses
 
 
 def _unscored(
@@ -349,25 +346,21 @@ class _Explanation:
 
     def _passed(self, i: int) -> str:
         if self.decider.policy.rule is Rule.THRESHOLDS:
-            return "within every bound"
+            return f"within every limit: {self.decider.limits[self._code(i)]}"
         code = self._code(i)
         both = np.array([self.z[i], self.decider.thresholds[code]])
         score, threshold = self.decider.calibrations[code].score(both)
         return f"ai_score {score:.3f}, AI from {threshold:.3f}"
 
     def _bounds(self, i: int) -> list[str]:
-        bounds = self.decider.policy.thresholds
-        perplexity = self._value(PERPLEXITY, i)
-        burstiness = self._value(BURSTINESS, i)
-        hits = self._value(PHRASE_HITS, i)
-        reasons = []
-        if perplexity is not None and perplexity < bounds.min_perplexity:
-            reasons.append(f"perplexity {perplexity:.1f}, below {bounds.min_perplexity:g}")
-        if burstiness is not None and burstiness < bounds.min_burstiness:
-            reasons.append(f"burstiness {burstiness:.2f}, below {bounds.min_burstiness:g}")
-        if hits is not None and hits > bounds.max_phrase_hits:
-            reasons.append(f"phrase_hits {hits}, above {bounds.max_phrase_hits}")
-        return reasons
+        """The limits that document i lies beyond."""
+        limits = self.decider.limits[self._code(i)].each
+        values = [(limit, self._value(limit.feature, i)) for limit in limits]
+        return [
+            limit.told(value)
+            for limit, value in values
+            if value is not None and limit.crossed(np.array([value], np.float64))[0]
+        ]
 
     def _phrases(self, i: int) -> tuple[list[str], list[str]]:
         """The phrases that decide of document i; the others that say most of it."""

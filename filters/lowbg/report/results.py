@@ -128,6 +128,22 @@ class ShardRow(Open, frozen=True, kw_only=True):
     problems: list[Problem]
 
 
+class RuleLimit(Open, frozen=True):
+    """A limit of rule `thresholds`; `rate` of human text lies beyond it, null where unknown."""
+
+    value: float
+    rate: Share | None
+
+
+class RuleLimits(Open, frozen=True):
+    """A language's limits; `together` of human text lies beyond one, null where some are given."""
+
+    min_perplexity: RuleLimit
+    min_burstiness: RuleLimit
+    max_phrase_hits: RuleLimit
+    together: Share | None
+
+
 class RunInfo(Open, frozen=True):
     """What the report says of the run itself.
 
@@ -135,7 +151,7 @@ class RunInfo(Open, frozen=True):
     values; `skipped` lay among the inputs and wasn't read (older versions give no reasons);
     `models` and `scorers` map names to SHA-256 and versions. `records` and `text_bytes` are
     what the run dealt with itself, and not what an earlier one had done; a report that has runs of
-    older versions doesn't say it of them.
+    older versions doesn't say it of them. `limits` are those of rule `thresholds`, by language.
     """
 
     version: str
@@ -151,6 +167,7 @@ class RunInfo(Open, frozen=True):
     models: dict[str, str]
     scorers: dict[str, Count]
     machine: dict[str, str] = msgspec.field(default_factory=dict)
+    limits: dict[str, RuleLimits] = msgspec.field(default_factory=dict)
     skipped: tuple[LeftOut | str, ...] = ()
     records: Count | UnsetType = UNSET
     text_bytes: Count | UnsetType = UNSET

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
 from lowbg.decision.decide import PHRASE_LOG_ODDS, Decider, Features, Verdicts
+from lowbg.decision.limits import Limits
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
 from lowbg.errors import ConfigError
 from lowbg.formats import open_reader
@@ -232,6 +233,11 @@ class Engine:
             return None
         z = np.array([self._decider.thresholds[language or ""]])
         return float(calibration.score(z)[0])
+
+    @property
+    def limits(self) -> Mapping[str, Limits]:
+        """By language, what `rule = "thresholds"` wants of a human document; else empty."""
+        return self._decider.limits
 
     def min_words(self, language: str) -> int:
         """The fewest words of a document of `language` that its tables judge."""

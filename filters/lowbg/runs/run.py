@@ -16,7 +16,7 @@ import lowbg
 from lowbg.config import Durability, RunConfig, as_dict
 from lowbg.errors import OutputError
 from lowbg.report import collect, read_json
-from lowbg.report.results import RunInfo, ShardResult, notes_of
+from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine, Judge, policy_digest
@@ -227,5 +227,15 @@ class RunClock:
                 "processor": platform.machine(),
                 "cores": str(available_cores()),
             },
+            limits=_limits(engine) if engine is not None else {},
             skipped=job.left_out,
         )
+
+
+def _limits(engine: Engine) -> dict[str, RuleLimits]:
+    """The limits of rule `thresholds` as a report has them."""
+    found = {}
+    for code, limits in engine.limits.items():
+        low, uneven, hits = (RuleLimit(own.value, own.rate) for own in limits.each)
+        found[code] = RuleLimits(low, uneven, hits, limits.together)
+    return found

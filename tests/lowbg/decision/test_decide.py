@@ -137,6 +137,8 @@ def test_reasons_name_feature_share_and_phrases() -> None:
     assert decisions.reasons_array().to_pylist() == [decisions.reasons(0), decisions.reasons(1)]
 
 
+GIVEN = Thresholds(min_perplexity=120.0, min_burstiness=-0.2, max_phrase_hits=0)
+NONE = features()
 CERTAIN = {
     "phrases": ["overused_words:delve", "assistant_self_reference:as an ai i"],
     "artifacts": ["as an ai i"],
@@ -159,7 +161,7 @@ def test_a_near_certain_phrase_decides_alone(
     rule: Rule, document: dict[str, Any], scored: bool, reason: str
 ) -> None:
     f = features({**document, **CERTAIN})
-    decisions = decide(Policy(rule=rule), f)
+    decisions = decide(Policy(rule=rule, thresholds=GIVEN), f)
     assert decisions.verdicts.tolist() == [1]
     assert (decisions.called_ai[0], decisions.by_artifact[0]) == (True, True)
     assert decisions.unscored_codes.tolist() == [-1]
@@ -169,8 +171,9 @@ def test_a_near_certain_phrase_decides_alone(
     assert reasons[-1] == "contains 'delve' (overused_words)"
     if rule is Rule.CALIBRATED or not scored:
         assert reasons[1].startswith(reason)
-    reported = decide(Policy(rule=rule, artifacts=Artifacts.REPORT), f)
-    without = decide(Policy(rule=rule), features({**document, "phrases": CERTAIN["phrases"]}))
+    reported = decide(Policy(rule=rule, thresholds=GIVEN, artifacts=Artifacts.REPORT), f)
+    f = features({**document, "phrases": CERTAIN["phrases"]})
+    without = decide(Policy(rule=rule, thresholds=GIVEN), f)
     assert reported.verdicts.tolist() == without.verdicts.tolist()
     assert reported.reasons(0) == without.reasons(0)
 
@@ -206,16 +209,38 @@ def test_perplexity_takes_part_where_the_calibration_says_so() -> None:
         ({}, 0, None),
         ({"perplexity": 119.0}, 1, "perplexity 119.0, below 120"),
         ({"burstiness": -0.3}, 1, "burstiness -0.30, below -0.2"),
+        ({"perplexity": 120.0}, 0, None),
         ({"burstiness": None}, 0, None),
         ({"hits": 1}, 1, "phrase_hits 1, above 0"),
         (at_z(9.0), 0, None),
     ],
 )
 def test_rule_thresholds(document: dict[str, Any], verdict: int, reason: str | None) -> None:
-    policy = Policy(rule=Rule.THRESHOLDS, thresholds=Thresholds())
-    decisions = decide(policy, features(document))
+    decisions = decide(Policy(rule=Rule.THRESHOLDS, thresholds=GIVEN), features(document))
     assert decisions.verdicts.tolist() == [verdict]
-    assert decisions.reasons(0) == [reason or "within every bound"]
+    within = "perplexity from 120, burstiness from -0.2, phrase_hits up to 0"
+    assert decisions.reasons(0) == [reason or f"within every limit: {within}"]
+
+
+def test_rule_thresholds_takes_each_languages_own_limits() -> None:
+    from lowbg.models import open_embedded
+
+    models = {code: open_embedded(code) for code in ("en", "de")}
+    decider = Decider(Policy(rule=Rule.THRESHOLDS), models)
+    low = {code: own.perplexity.value for code, own in decider.limits.items()}
+    assert low["en"] != low["de"]
+    strict, loose = sorted(low.values())
+    f = features(*({"perplexity": (strict + loose) / 2, "language": i} for i in range(2)))
+    f = replace(f, codes=("en", "de"))
+    decisions = decider.decide(f)
+    assert decisions.verdicts.tolist() == [int(low[code] == loose) for code in ("en", "de")]
+    (reason,) = decisions.reasons(int(decisions.verdicts.argmax()))
+    assert " % of human text is)" in reason
+
+
+def test_rule_thresholds_without_limits_of_the_tables_wants_all_three() -> None:
+    with pytest.raises(ConfigError, match="no limits for the tables of 'en': state all of"):
+        decide(Policy(rule=Rule.THRESHOLDS, thresholds=replace(GIVEN, max_phrase_hits=None)), NONE)
 
 
 def test_own_scores_replace_the_shipped_threshold() -> None:

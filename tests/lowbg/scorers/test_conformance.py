@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from lowbg.config import Extras, KenlmSettings, LmSettings, Policy
-from lowbg.decision import decide, lm
+from lowbg.decision import decide, limits, lm
 from lowbg.errors import ConfigError, LowbgError, ScorerError
 from lowbg.models import ModelFile, embedded_names, open_embedded
 from lowbg.runs.engine import Engine
@@ -203,8 +203,8 @@ def test_scorers_run_in_the_order_of_their_columns() -> None:
 
 def test_what_the_decision_reads_is_declared() -> None:
     declared = {c.name for factory in available().values() for c in factory({}).columns}
-    read = {decide.PERPLEXITY, decide.BURSTINESS, decide.PHRASE_LOG_ODDS, decide.PHRASE_HITS}
-    assert read | {decide.PHRASES, *lm.FEATURES} <= declared
+    read = {limits.PERPLEXITY, limits.BURSTINESS, limits.PHRASE_HITS, decide.PHRASE_LOG_ODDS}
+    assert read | {decide.PHRASES, decide.ARTIFACTS, *lm.FEATURES} <= declared
 
 
 @pytest.mark.parametrize("name", NEEDY)

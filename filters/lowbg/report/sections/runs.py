@@ -36,9 +36,26 @@ def _blocks(runs: list[RunInfo]) -> Sequence[Block]:
         scorers = [(name, f"version {version}") for name, version in run.scorers.items()]
         columns = (Column("Scorer or model"), Column("Version or SHA-256", "code"))
         blocks.append(Table(columns, scorers + models))
+        if run.limits:
+            blocks.append(_limits(run))
         text = json.dumps(run.configuration, indent=2, ensure_ascii=False, sort_keys=True)
         blocks.append(Code("Configuration", text))
     return blocks
+
+
+def _limits(run: RunInfo) -> Table:
+    """The limits of rule `thresholds`, a row a language."""
+    names = ("Min perplexity", "Min burstiness", "Max phrase hits")
+    columns = [Column("Language")]
+    for name in names:
+        columns += [Column(name), Column("human text beyond", "percent")]
+    rows = []
+    for code, own in sorted(run.limits.items()):
+        each = (own.min_perplexity, own.min_burstiness, own.max_phrase_hits)
+        cells = [cell for limit in each for cell in (f"{limit.value:g}", limit.rate)]
+        rows.append([code, *cells, own.together])
+    caption = "Limits of rule thresholds, with the share of human text that each calls AI."
+    return Table([*columns, Column("all three", "percent")], rows, caption)
 
 
 SECTION = Section(160, "runs", "The run", _collect, _blocks)

@@ -397,6 +397,8 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = {"low": 0.0, "middle": 0.5, "high": 1.0, "none": np.nan}
 
     class Scoring:
+        limits: dict[str, Any] = {}  # noqa: RUF012
+
         def __init__(self, _: object) -> None: ...
         def setup(self) -> Any:
             return self
