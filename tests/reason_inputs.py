@@ -110,6 +110,13 @@ def _wrong_checksum() -> bytes:
     return bytes(stored)
 
 
+def _nested() -> bytes:
+    out = io.BytesIO()
+    row = {"n": 1, "doc": {"body": "a"}, "messages": [{"content": "b"}]}
+    pq.write_table(pa.Table.from_pylist([row]), out)
+    return out.getvalue()
+
+
 MAKERS: dict[str, Callable[[], bytes]] = {
     "array.json": _array,
     "array.json.gz": lambda: gzip.compress(_array()),
@@ -139,6 +146,11 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "short.txt": lambda: b"This is a short text.\n",
     "few.jsonl": lambda: b"",
     "body.jsonl": lambda: b'{"doc": {"body": "Some words."}}\n' * 10_000,
+    "nested.parquet": _nested,
+    "info.warc.gz": lambda: gzip.compress(
+        b"WARC/1.0\r\nWARC-Type: warcinfo\r\nContent-Length: 5\r\n\r\nhello\r\n\r\n"
+    ),
+    "empty.jsonl": lambda: b"",
     "groups.toml": lambda: b"[gate.max_ai_share_by]\nhosts = 0.1\n",
 }
 

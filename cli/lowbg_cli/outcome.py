@@ -48,6 +48,8 @@ class ExitRules:
             # Problems are told below, a line each, for grep.
             terminal.show(summary(outcome.report, sys.stderr, leave_out=("problems",)))
         tell_problems(outcome.shards, report, quiet=self.quiet, strict=self.strict)
+        if not self.quiet and not any(each.records or each.problems for each in outcome.shards):
+            terminal.warning("there is no record in the input")
         warning = undated(outcome.report)
         if warning and not self.quiet:
             terminal.warning(warning)

@@ -338,6 +338,10 @@ class Extras:
         }
 
 
+QUARANTINE_BYTES: Final = 256 << 20
+"""Bytes of unreadable records that are kept of a shard."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """Everything that a worker needs to know of a run, beside its shard.
@@ -366,11 +370,12 @@ class RunConfig:
     max_record_bytes: int = setting(
         "Larger records are quarantined unread.", 64 << 20, unit=SIZE, heading=Heading.INPUT
     )
-    max_quarantine_bytes: int = setting(
+    max_quarantine_bytes: int | None = setting(
         "Bytes of unreadable records kept per shard; of what is beyond, place and SHA-256.",
-        256 << 20,
+        None,
         unit=SIZE,
         heading=Heading.OUTPUT,
+        shown="256M; of stdin all",
     )
     force: bool = setting(
         "Go on where none of a shard's first 10,000 records has a text.",
@@ -382,6 +387,15 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_limits(self)
+
+    def quarantine_bytes(self, *, again: bool) -> int | None:
+        """How many bytes of unreadable records are kept of a shard; null: all.
+
+        Unless said otherwise, all of what can't be read `again`: else they would be nowhere.
+        """
+        if self.max_quarantine_bytes is None and again:
+            return QUARANTINE_BYTES
+        return self.max_quarantine_bytes
 
     @property
     def block_bytes(self) -> int:

@@ -7,7 +7,7 @@ that a writer can put back exactly what was read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
@@ -196,6 +196,24 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def filtered(self, keep: NDArray[np.bool_]) -> Batch:
+        """The batch with the records where `keep` is true; what was rejected comes along."""
+        if keep.all():
+            return self
+        mask = pa.array(keep)
+        own = self.metadata
+        return replace(
+            self,
+            records=self.records[keep],
+            text=self.text.filter(mask),
+            metadata=Metadata(
+                own.id.filter(mask), own.language.filter(mask), own.date.filter(mask),
+                own.url.filter(mask), {name: c.filter(mask) for name, c in own.others.items()},
+            ),
+            sizes=self.sizes[keep],
+            payload=self.payload.take(keep),
+        )  # fmt: skip
 
 
 class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -165,6 +165,8 @@ def _into_stream(
     )
     with if_interrupted(hint), progress_line(found.shards, quiet=exit_rules.quiet) as observer:
         outcome = filter_stream(job, observer)
+    for note in outcome.notes:
+        terminal.warning(note)
     code = exit_rules.end(outcome, pipe.write_report(outcome))
     if outcome.quarantined and pipe.quarantine is None:
         return _lost(outcome)

@@ -83,9 +83,6 @@ def text_at(rows: pa.RecordBatch, path: str) -> pa.Array | None:
         if not listed:
             valid &= np.asarray(column.is_valid())
         if step == ITEMS:
-            kind = column.type
-            if pa.types.is_fixed_size_list(kind):
-                column = column.cast(pa.list_(kind.value_type))
             places = places[np.asarray(pc.list_parent_indices(column))]
             column, listed = pc.list_flatten(column), True
         else:
@@ -125,7 +122,11 @@ def _kind_at(schema: pa.Schema, path: str) -> pa.DataType | None:
 
 def _is_list(kind: pa.DataType) -> bool:
     return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
     )
 
 

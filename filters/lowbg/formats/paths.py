@@ -57,6 +57,19 @@ def items_at(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
         yield from items_at(value[step], tuple(rest))
 
 
+def leads_somewhere(value: Any, path: tuple[str, ...]) -> bool:
+    """Whether the path can be followed in a value of JSON, to a null at least.
+
+    An empty list may hold anything. Where `items_at` found something, it can.
+    """
+    if not path or value is None:
+        return True
+    step, *rest = path
+    if step == ITEMS:
+        return not value or any(leads_somewhere(item, tuple(rest)) for item in value)
+    return step in value and leads_somewhere(value[step], tuple(rest))
+
+
 def of_strings(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     """The paths below an object of JSON that lead to strings; of a list its first items count."""
     if isinstance(value, str):

@@ -42,7 +42,8 @@ class QuarantineWriter:
     Each row holds `shard`, `record`, `line`, `offset`, `reason`, `error`, `encoding`, `count` and
     `raw` (the stored bytes in base64), as `Rejected` describes them. Of a shard `max_bytes` of
     these are kept: of a record that would go beyond, `raw` is the SHA-256, `encoding` "sha256" and
-    `bytes` its length; `digests` counts such. Raises `OutputError` where the system refuses.
+    `bytes` its length. `max_bytes` null: all are kept. Raises `OutputError` where the system
+    refuses.
     """
 
     def __init__(
@@ -51,10 +52,10 @@ class QuarantineWriter:
         root: Path,
         part: Part | None = None,
         *,
-        max_bytes: int,
+        max_bytes: int | None = None,
         codec: str = "none",
     ) -> None:
-        self.digests = 0
+        self._digests = 0
         self._max_bytes = max_bytes
         self._codec = codec
         self._shard: str | None = None
@@ -66,13 +67,17 @@ class QuarantineWriter:
         self._counted = 0
         if part is not None and part.state is not None:
             self._counted = part.state.records
-            self._kept, self.digests = part.state.kept, part.state.digests
+            self._kept, self._digests = part.state.kept, part.state.digests
             self._out = JsonlWriter(path, root, codec, part)
 
     @property
     def records(self) -> int:
         """Records in quarantine; an undecodable row group counts as all its rows."""
         return self._counted
+
+    def digests_of(self, shard: str) -> int:
+        """How many records of the shard written last, where it is this one, have a digest only."""
+        return self._digests if self._shard in (None, shard) else 0
 
     def write(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends one row a rejected record."""
@@ -81,14 +86,14 @@ class QuarantineWriter:
         if self._out is None:
             self._out = JsonlWriter(self._path, self._root, self._codec, self._part)
         if self._shard not in (None, shard):
-            self._kept = 0
+            self._kept = self._digests = 0
         self._shard = shard
         for record in rejected:
-            keeps = self._kept + len(record.raw) <= self._max_bytes
+            keeps = self._max_bytes is None or self._kept + len(record.raw) <= self._max_bytes
             if keeps:
                 self._kept += len(record.raw)
             else:
-                self.digests += 1
+                self._digests += 1
             self._out.write_line(quarantine_row(shard, record, keeps=keeps))
             self._counted += record.count
 
@@ -100,7 +105,7 @@ class QuarantineWriter:
             self._out.checkpoint(turn),
             records=self._counted,
             kept=self._kept,
-            digests=self.digests,
+            digests=self._digests,
         )
 
     def finish(self) -> WrittenFile | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -145,6 +145,8 @@ def find_record(
     The record is the one at the 0-based position `record`, or the first that has the identifier
     `id`; without either, the first. Raises `ConfigError` when there is none.
     """
+    # The record may well be the first one that has a text.
+    config = replace(config, force=True)
     with ShardReading(Source(Shard(path, path, 0), config)) as reading:
         for batch in (step.batch for step in reading):
             if id is not None:

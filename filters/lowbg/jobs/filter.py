@@ -140,7 +140,8 @@ class FilterStreamJob(StreamJob):
 
 def filter_stream(job: FilterStreamJob, observer: Observer = NOBODY) -> Outcome:
     """Filters shards, in their order, into one stream. `BrokenPipeError` passes through."""
-    outputs = StreamOutputs(job.human, job.ai, job.quarantine, job.config)
+    again = all(shard.resumable for shard in job.shards)
+    outputs = StreamOutputs(job.human, job.ai, job.quarantine, job.config, again=again)
     try:
         run = _FilterStream(job, outputs)
         results = [run_shard(shard, run, observer.progress) for shard in job.shards]

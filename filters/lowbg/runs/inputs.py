@@ -6,93 +6,44 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from lowbg.amounts import counted
 from lowbg.errors import ConfigError
 from lowbg.formats import described_endings, has_known_ending
 from lowbg.runs import left_out
+from lowbg.runs.shards import (
+    MAGIC,
+    NO_DATA,
+    RUN_FOLDER,
+    STDIN,
+    STDIN_NAME,
+    Found,
+    InputState,
+    Shard,
+    in_order,
+    safe_name,
+)
+from lowbg.runs.urls import expand_url
 from lowbg.storage.left_out import LeftOut, all_there, broken_link
-from lowbg.storage.typed import Closed
 
-STDIN = "-"
+# What inputs are expanded to is imported from here as well.
+__all__ = [
+    "RUN_FOLDER",
+    "STDIN",
+    "STDIN_NAME",
+    "Discovery",
+    "InputState",
+    "Listed",
+    "Shard",
+    "discover",
+    "safe_name",
+    "survey",
+]
 
-STDIN_NAME = "stdin"
-"""What messages call it."""
-
-RUN_FOLDER = ".lowbg"
-"""What marks a directory as one that lowbg wrote."""
-
-_NO_DATA = ("quarantine", "report.json", "manifest.json")
-"""What lies in such a directory beside data, and would pass for it."""
-
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-"""What Hive calls the directory of records whose value is null."""
-
-_MAGIC = frozenset("*?[")
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One input to read.
-
-    `path` is a local path, an fsspec URL or "-"; `name` is the relative POSIX path that outputs
-    are mirrored under; `size` is the stored size in bytes, 0 where unknown.
-    """
-
-    path: str
-    name: str
-    size: int
-
-    @property
-    def partition(self) -> dict[str, str]:
-        """What the directories of its path say of all its records, as Hive names them: `date=…/`.
-
-        The values are percent-decoded; the innermost of equal names counts.
-        """
-        if self.path == STDIN:
-            return {}
-        # Whole: the same file says the same from wherever it is named.
-        path = urlsplit(self.path).path if "://" in self.path else str(Path.cwd() / self.path)
-        named = (part.partition("=") for part in path.split("/")[:-1])
-        return {
-            unquote(name): unquote(value)
-            for name, mark, value in named
-            if mark and name and value not in ("", _NO_VALUE)
-        }
-
-    @property
-    def resumable(self) -> bool:
-        """Whether it can be read again from its beginning: not standard input, not a pipe."""
-        if self.path == STDIN:
-            return False
-        return "://" in self.path or Path(self.path).is_file()
-
-
-class InputState(Closed, frozen=True):
-    """What tells that an input is still the same: stored size in bytes, and time of change.
-
-    The time is null for what isn't a local file.
-    """
-
-    size: int
-    mtime_ns: int | None
-
-    @classmethod
-    def of(cls, shard: Shard) -> InputState:
-        """The input's state now; of a missing file it is empty."""
-        if shard.path == STDIN or "://" in shard.path:
-            return cls(shard.size, None)
-        try:
-            info = Path(shard.path).stat()
-        except OSError:
-            return cls(0, None)
-        return cls(info.st_size, info.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +68,6 @@ class Listed:
 
     label: str
     files: tuple[tuple[Path, str], ...]
-
-
-@dataclass(slots=True)
-class _Input:
-    """What one input argument stands for: its shards, named relative to `label`'s directory.
-
-    `root` is that directory as the paths of what is left out begin with it.
-    """
-
-    label: str
-    shards: list[Shard] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    root: str = ""
 
 
 def discover(inputs: Sequence[str], *, output: Path | None = None) -> list[Shard]:
@@ -183,7 +121,7 @@ def survey(
     return Discovery(shards, others)
 
 
-def _exclude(found: _Input, patterns: Sequence[str]) -> None:
+def _exclude(found: Found, patterns: Sequence[str]) -> None:
     """Takes out what the patterns name."""
     if not patterns:
         return
@@ -198,41 +136,13 @@ def _exclude(found: _Input, patterns: Sequence[str]) -> None:
     found.left_out += [left_out.excluded(shard.path) for shard in out]
 
 
-def safe_name(name: str) -> str:
-    """`name` as a relative POSIX path that stays below any root it is joined to.
-
-    Leading slashes, empty and "." parts go; "..", control characters, what reverses the direction
-    of writing, and bytes that are not UTF-8 are percent-encoded. Never empty.
-    """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    return "/".join(_safe_part(part) for part in parts) or "shard"
-
-
-def _safe_part(part: str) -> str:
-    if part == "..":
-        return "%2E%2E"
-    if part.isprintable():
-        return part
-    return "".join(c if _is_plain(c) else _percent(c) for c in part)
-
-
-def _is_plain(c: str) -> bool:
-    control = ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0
-    direction = 0x202A <= ord(c) < 0x202F or 0x2066 <= ord(c) < 0x206A
-    return not (control or direction or 0xD800 <= ord(c) < 0xE000)
-
-
-def _percent(c: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogateescape"))
-
-
-def _expand(given: str | Listed, output: Path | None, *, may_be_empty: bool) -> _Input:
+def _expand(given: str | Listed, output: Path | None, *, may_be_empty: bool) -> Found:
     if isinstance(given, Listed):
-        return _Input(given.label, [_shard(path, name, _size(path)) for path, name in given.files])
+        return Found(given.label, [_shard(path, name, _size(path)) for path, name in given.files])
     if given == STDIN:
-        return _Input(STDIN_NAME, [Shard(STDIN, STDIN_NAME, 0)])
+        return Found(STDIN_NAME, [Shard(STDIN, STDIN_NAME, 0)])
     if "://" in given:
-        return _expand_url(given)
+        return expand_url(given)
     path = Path(given)
     try:
         exists = path.exists() or path.is_symlink()
@@ -240,7 +150,7 @@ def _expand(given: str | Listed, output: Path | None, *, may_be_empty: bool) -> 
         raise ConfigError(f"{given!r}: not a usable path ({error})") from error
     if exists:
         return _expand_path(path, output)
-    if _MAGIC & set(given):
+    if MAGIC & set(given):
         return _expand_glob(given, output, may_be_empty=may_be_empty)
     raise ConfigError(f"{given}: no such file or directory")
 
@@ -265,21 +175,21 @@ def _check_shard_outside(shard: Shard, output: Path | None) -> None:
     _check_outside(Path(rest if separator else shard.path), output)
 
 
-def _expand_path(path: Path, output: Path | None) -> _Input:
+def _expand_path(path: Path, output: Path | None) -> Found:
     _check_outside(path, output)
     size = _size(path)
     if not path.is_dir():
-        return _Input(path.absolute().parent.name, [_shard(path, path.name, size)])
-    found = _Input(_real(path).name, root=str(path))
+        return Found(path.absolute().parent.name, [_shard(path, path.name, size)])
+    found = Found(_real(path).name, root=str(path))
     for file in _walk(path, output, found):
         found.shards.append(_shard(file, file.relative_to(path).as_posix(), _size(file)))
-    found.shards.sort(key=_order)
+    found.shards.sort(key=in_order)
     return found
 
 
-def _expand_glob(given: str, output: Path | None, *, may_be_empty: bool) -> _Input:
+def _expand_glob(given: str, output: Path | None, *, may_be_empty: bool) -> Found:
     base = _literal_base(given)
-    found = _Input(_real(base).name, root=str(base))
+    found = Found(_real(base).name, root=str(base))
     files: list[Path] = []
     for match in sorted(glob.glob(given, recursive=True)):  # noqa: PTH207 (keeps the spelling)
         path = Path(match)
@@ -303,11 +213,11 @@ def _expand_glob(given: str, output: Path | None, *, may_be_empty: bool) -> _Inp
     found.left_out += (left_out.looked_at(f, names) for f in files if known and f not in known)
     for file in taken:
         found.shards.append(_shard(file, os.path.relpath(file, base), _size(file)))
-    found.shards.sort(key=_order)
+    found.shards.sort(key=in_order)
     return found
 
 
-def _without_metadata(files: Sequence[Path], found: _Input) -> list[Path]:
+def _without_metadata(files: Sequence[Path], found: Found) -> list[Path]:
     """A glob's files but for metadata, unless that is all that it matches."""
     by_folder: dict[Path, set[str]] = {}
     for file in files:
@@ -323,13 +233,13 @@ def _literal_base(pattern: str) -> Path:
     """The directory part of a glob in front of its first wildcard."""
     base = Path()
     for part in Path(pattern).parts[:-1]:
-        if _MAGIC & set(part):
+        if MAGIC & set(part):
             break
         base /= part
     return base
 
 
-def _walk(root: Path, output: Path | None, found: _Input) -> Iterator[Path]:
+def _walk(root: Path, output: Path | None, found: Found) -> Iterator[Path]:
     """Every shard below `root` that is not hidden; each directory is entered once.
 
     What else there is goes into what `found` says was left out.
@@ -344,7 +254,7 @@ def _walk(root: Path, output: Path | None, found: _Input) -> Iterator[Path]:
     for directory, names, files in os.walk(root, onerror=refuse, followlinks=True):
         here = Path(directory)
         kept = []
-        no_data = _NO_DATA if RUN_FOLDER in names else ()
+        no_data = NO_DATA if RUN_FOLDER in names else ()
         for name in sorted(names):
             child = here / name
             info = child.stat()
@@ -397,102 +307,7 @@ def _shard(path: Path, name: str, size: int) -> Shard:
     return Shard(str(path), safe_name(name), size)
 
 
-def _order(shard: Shard) -> list[str]:
-    return shard.name.split("/")
-
-
-def _expand_url(url: str) -> _Input:
-    if url.startswith(("http://", "https://")):
-        # A web server lists nothing; a query string would look like a glob.
-        path = urlsplit(url).path
-        folder, _, name = path.rpartition("/")
-        return _Input(folder.rpartition("/")[2] or "web", [Shard(url, safe_name(name), 0)])
-    import fsspec
-
-    from lowbg.storage.compression import why_not_opened
-
-    try:
-        system, root = fsspec.core.url_to_fs(url)
-        return _list_url(url, system, root.rstrip("/"))
-    except ConfigError:
-        raise
-    except ImportError as error:
-        raise ConfigError(f"{url}: {error}") from error
-    except FileNotFoundError as error:
-        raise ConfigError(f"{url}: no such file or directory") from error
-    except Exception as error:
-        # Every fsspec backend brings its own errors (botocore, aiohttp, …).
-        raise ConfigError(f"{url}: cannot be listed ({why_not_opened(error)})") from error
-
-
-def _list_url(url: str, system: Any, root: str) -> _Input:
-    if system.isfile(root):
-        folder, _, name = root.rpartition("/")
-        size = int(system.info(root).get("size") or 0)
-        return _Input(folder.rpartition("/")[2], [Shard(url, safe_name(name), size)])
-    if _MAGIC & set(root) and not system.exists(root):
-        base = root[: min(root.index(c) for c in _MAGIC if c in root)].rpartition("/")[0]
-        listed = system.glob(root, detail=True)
-    else:
-        base, listed = root, system.find(root, detail=True)
-    files = [file for file, info in sorted(listed.items()) if info["type"] == "file"]
-    if not files:
-        system.info(root)  # Raises where nothing is there at all.
-    found = _Input(base.rpartition("/")[2], root=system.unstrip_protocol(base))
-    names = {file: file[len(base) :].lstrip("/") for file in files}
-    shown = [f for f in files if not any(part.startswith(".") for part in names[f].split("/"))]
-    metadata = _metadata_of({names[file] for file in shown})
-    if base != root and metadata.issuperset(names[file] for file in shown):
-        metadata = set()  # As for local paths: a glob that matches nothing else means it.
-    wanted = _without_reports(names.values())
-    data = [f for f in shown if names[f] in wanted and names[f] not in metadata]
-    known = [file for file in data if has_known_ending(file)]
-    # As for local paths: a glob may match files without a known ending, a directory may not.
-    taken = set(known if known or base == root else data)
-    for file in shown:
-        address = system.unstrip_protocol(file)
-        if file in taken:
-            size = int(listed[file].get("size") or 0)
-            found.shards.append(Shard(address, safe_name(names[file]), size))
-        else:
-            found.left_out.append(_of_url(address, names[file], metadata, wanted))
-    found.shards.sort(key=_order)
-    return found
-
-
-def _of_url(address: str, name: str, metadata: Set[str], wanted: Set[str]) -> LeftOut:
-    """Why a file at a URL isn't read; it isn't opened to find out."""
-    if name in metadata:
-        return left_out.metadata(address)
-    if name not in wanted:
-        return left_out.written(address)
-    return left_out.by_name(address) or left_out.by_ending(address)
-
-
-def _metadata_of(names: Collection[str]) -> set[str]:
-    """The names that are metadata, or lie in a directory that is."""
-    found: set[str] = set()
-    for name in names:
-        *above, own = name.split("/")
-        folder = "/".join([*above, ""])
-        beside = [left_out.DATASET_INFO] if f"{folder}{left_out.DATASET_INFO}" in names else []
-        if any(left_out.is_metadata(part, ()) for part in above) or (
-            left_out.is_metadata(own, beside)
-        ):
-            found.add(name)
-    return found
-
-
-def _without_reports(names: Iterable[str]) -> set[str]:
-    """The names but for reports and quarantines in output directories of lowbg."""
-    paths = [f"/{name}" for name in names]
-    mark = f"/{RUN_FOLDER}/"
-    roots = {path.partition(mark)[0] for path in paths if mark in path}
-    no_data = tuple(f"{root}/{name}/" for root in roots for name in _NO_DATA)
-    return {path[1:] for path in paths if not f"{path}/".startswith(no_data)}
-
-
-def _drop_repeated(found: Iterable[_Input]) -> None:
+def _drop_repeated(found: Iterable[Found]) -> None:
     """Leaves each file where it was named first: two spellings or links are the same file.
 
     A second link, unlike the same path spelled otherwise, is said to be left out.
@@ -523,7 +338,7 @@ def _identity(path: str) -> str | tuple[int, int]:
     return (info.st_dev, info.st_ino) if info.st_ino else str(_real(Path(path)))
 
 
-def _name_descriptors(found: Iterable[_Input]) -> None:
+def _name_descriptors(found: Iterable[Found]) -> None:
     """Numbers what a shell's <(…) stands for by its place: the descriptor's number says nothing."""
     count = 0
     for each in found:
@@ -533,7 +348,7 @@ def _name_descriptors(found: Iterable[_Input]) -> None:
                 each.shards[i] = replace(shard, name=f"pipe-{count}")
 
 
-def _disambiguate(found: Sequence[_Input]) -> None:
+def _disambiguate(found: Sequence[Found]) -> None:
     """Puts the directory's name in front where inputs would write to the same name."""
     repeated = _repeated(found)
     for each in found:
@@ -549,7 +364,7 @@ def _disambiguate(found: Sequence[_Input]) -> None:
         )
 
 
-def _repeated(found: Sequence[_Input]) -> set[str]:
+def _repeated(found: Sequence[Found]) -> set[str]:
     seen: set[str] = set()
     again: set[str] = set()
     for each in found:

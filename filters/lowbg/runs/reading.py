@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+import numpy as np
+
 from lowbg.config import RunConfig, Verdict
 from lowbg.errors import FormatError, InputError, LowbgError, NoTextError, ProblemKind, StoppedError
 from lowbg.formats import open_reader, recognise_file
@@ -227,9 +229,14 @@ class ShardReading:
         try:
             with closing(self._steps(self.reader)) as steps:
                 for step in steps:
+                    textless = self._up_to_textless(step.batch)
+                    if textless is not None:
+                        self._count(textless, None)
+                        self._break_off(self._no_text())
+                        yield replace(step, batch=textless, judged=None)
+                        return
                     self._count(step.batch, step.judged)
                     self._report(done=False)
-                    self._check_text()
                     held = [step]
                     # Before the next batch is made, this one has to be gone.
                     del step
@@ -329,25 +336,42 @@ class ShardReading:
                 InputError(f"{shard.path}: changed while it was read ({how}). Run it again.")
             )
 
-    def _check_text(self) -> None:
-        """Raises `NoTextError` where there are `TRIED_RECORDS` records, and none has a text."""
-        tally, config = self.tally, self.source.config
-        if config.force or tally.records < TRIED_RECORDS or tally.quarantined < tally.records:
-            return
-        textless = [tally.problems[kind].count for kind in _TEXTLESS if kind in tally.problems]
-        if sum(textless) < TRIED_RECORDS:
-            return
-        # Nothing of it is written: it has no part in the counts.
-        self.tally.forget()
-        self.statistics = Statistics()
+    def _up_to_textless(self, batch: Batch) -> Batch | None:
+        """The batch up to its record that is the last of `TRIED_RECORDS` without a text.
+
+        Null where reading goes on: where there haven't been that many, or one with a text before.
+        """
+        tally = self.tally
+        if self.source.config.force or tally.records > tally.quarantined:
+            return None
+        left = TRIED_RECORDS - sum(
+            problem.count for kind, problem in tally.problems.items() if kind in _TEXTLESS
+        )
+        if len(batch.rejected) < left:
+            return None
+        for i, rejected in enumerate(batch.rejected, 1):
+            if len(batch) and rejected.record > batch.records[0]:
+                return None
+            left -= rejected.reason in _TEXTLESS
+            if left <= 0:
+                none = batch.filtered(np.zeros(len(batch), np.bool_))
+                return replace(none, rejected=batch.rejected[:i], lenient=0, blank=0)
+        return None
+
+    def _no_text(self) -> NoTextError:
         paths = sorted(self.opened.seen_fields)
         more = ", …" if len(paths) > _PATHS_NAMED else ""
         named = ", ".join(paths[:_PATHS_NAMED]) + more
-        raise NoTextError(
-            f"{self.source.shard.name}: none of its first {sum(textless):,} records has a text in "
-            f"{config.fields.text!r}; text is in: {named or 'no field'}. Name the field with "
-            "`fields.text`, or go on with `force`"
+        return NoTextError(
+            f"{self.source.shard.name}: none of its first {self.tally.records:,} records has a "
+            f"text in {self.source.config.fields.text!r}; text is in: {named or 'no field'}. Name "
+            "the field with `fields.text`, or go on with `force`"
         )
+
+    def forget(self) -> None:
+        """Takes what was read of the shard out of the counts: nothing came of it."""
+        self.tally.forget()
+        self.statistics = Statistics()
 
     def _break_off(self, error: InputError) -> None:
         self.broken = error

@@ -198,7 +198,9 @@ class StreamRun(ShardTask):
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
         report = collect(info, results, self._engine.columns.bins)
-        return Outcome(report, tuple(results), all_there=self._job.all_there)
+        return Outcome(
+            report, tuple(results), notes=notes_of(results), all_there=self._job.all_there
+        )
 
 
 class RunClock:

@@ -148,7 +148,9 @@ class ShardRun:
         if reader is None:
             assert self.reading.broken is not None
             raise self.reading.broken
-        place = Place(self._shard.name, self._journal, self._checkpoint)
+        place = Place(
+            self._shard.name, self._journal, self._checkpoint, again=self._shard.resumable
+        )
         try:
             return self._task.open_outputs(place, reader)
         except (FormatError, OutputError) as error:
@@ -163,6 +165,8 @@ class ShardRun:
         """
         behind: Position | None = None
         for step in self.reading:
+            if self._gives_up:
+                continue
             self._take(step, outputs)
             behind = step.position
             # Before the next batch is made, this one has to be gone.
@@ -174,14 +178,21 @@ class ShardRun:
                 if stop:
                     raise StoppedError(f"{self._shard.name}: stopped after {self._tally.records}")
         broken = self.reading.broken
-        if isinstance(broken, NoTextError):
-            raise broken  # What there is of it is no part of any output.
+        if broken is not None and self._gives_up:
+            self.reading.forget()
+            raise broken
         if broken is None or self._journal is None or broken.problem.lasting:
             return
         # Another run may read on from here: nothing of this one gets a name.
         if behind is not None:
             self._save(self._journal, behind, outputs)
         raise broken
+
+    @property
+    def _gives_up(self) -> bool:
+        """Whether the shard has no text: then nothing of it gets a name. A stream can't be undone,
+        and what it was given is counted."""
+        return isinstance(self.reading.broken, NoTextError) and self._journal is not None
 
     def _take(self, step: Step, outputs: Outputs) -> None:
         batch, judged = step.batch, step.judged
@@ -202,7 +213,7 @@ class ShardRun:
             files = outputs.end_shard()
         _check_outputs(name, self._tally, files.values())
         result = self.reading.result([*files.values()])
-        result = msgspec.structs.replace(result, notes=(*result.notes, *outputs.notes))
+        result = msgspec.structs.replace(result, notes=(*result.notes, *outputs.notes(name)))
         yield
         if self._journal is not None:
             paths = {part: file.path for part, file in files.items()}

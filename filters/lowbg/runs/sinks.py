@@ -33,12 +33,14 @@ QUARANTINE: Final = "quarantine"
 class Place:
     """What a shard's outputs are opened for: the shard's name, and what an earlier run left.
 
-    `journal` is null where nothing of an unfinished shard is kept.
+    `journal` is null where nothing of an unfinished shard is kept; `again`: the shard can be read
+    another time.
     """
 
     shard: str
     journal: Journal | None = None
     checkpoint: Checkpoint | None = None
+    again: bool = True
 
     def part(self, name: str) -> Part | None:
         """Where the output `name` is kept until it is whole."""
@@ -68,9 +70,8 @@ class Outputs(ABC):
         """
         return {}
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What of a shard's records isn't kept."""
+    def notes(self, shard: str) -> tuple[str, ...]:
+        """What of the shard's records isn't kept."""
         return ()
 
     def end_shard(self) -> dict[str, WrittenFile]:
@@ -94,10 +95,8 @@ class ShardFiles(Outputs):
         target = quarantine_path(root, place.shard)
         check_inside(root, target)
         self.writers: dict[str, Writer] = {}
-        self._shard = place.shard
-        self._quarantine = QuarantineWriter(
-            target, root, place.part(QUARANTINE), max_bytes=config.max_quarantine_bytes
-        )
+        most = config.quarantine_bytes(again=place.again)
+        self._quarantine = QuarantineWriter(target, root, place.part(QUARANTINE), max_bytes=most)
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
@@ -112,10 +111,9 @@ class ShardFiles(Outputs):
         """Appends records that could not be read to the shard's quarantine file."""
         self._quarantine.write(shard, rejected)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, shard: str) -> tuple[str, ...]:
         """What of the records that could not be read isn't kept."""
-        return digests_note(self._shard, self._quarantine)
+        return digests_note(shard, self._quarantine)
 
     def checkpoint(self, turn: int) -> dict[str, PartState]:
         """Makes what was written durable, and says by output how far it is."""
@@ -144,10 +142,11 @@ class ShardFiles(Outputs):
 
 def digests_note(shard: str, quarantine: QuarantineWriter) -> tuple[str, ...]:
     """Says that of some records in quarantine only place and digest are kept."""
-    if not quarantine.digests:
+    digests = quarantine.digests_of(shard)
+    if not digests:
         return ()
     return (
-        f"{shard}: of {counted(quarantine.digests, 'unreadable record')} quarantine keeps place "
+        f"{shard}: of {counted(digests, 'unreadable record')} quarantine keeps place "
         "and SHA-256, not the bytes: they are beyond `max_quarantine_bytes`",
     )
 
@@ -205,7 +204,8 @@ class StreamOutputs(Outputs):
     """Human lines to a stream; AI lines to a file or nowhere; the rest of the files on request.
 
     One object serves all shards of a run. `ai` may be null only where the caller was told to
-    discard; the quarantine goes to a file, or is counted alone.
+    discard; the quarantine goes to a file, or is counted alone. `again`: all that is read can be
+    read another time.
     """
 
     def __init__(
@@ -214,6 +214,8 @@ class StreamOutputs(Outputs):
         ai: Path | None,
         quarantine: Path | None,
         config: RunConfig,
+        *,
+        again: bool = True,
     ) -> None:
         if config.policy.unscored is Unscored.SEPARATE:
             raise ConfigError(
@@ -235,7 +237,7 @@ class StreamOutputs(Outputs):
             self._quarantine = QuarantineWriter(
                 quarantine,
                 quarantine.parent,
-                max_bytes=config.max_quarantine_bytes,
+                max_bytes=config.quarantine_bytes(again=again),
                 codec=codec_of_lines(quarantine.name),
             )
 
@@ -264,6 +266,10 @@ class StreamOutputs(Outputs):
         """Appends records that could not be read."""
         if self._quarantine is not None:
             self._quarantine.write(shard, rejected)
+
+    def notes(self, shard: str) -> tuple[str, ...]:
+        """What of the records that could not be read isn't kept."""
+        return () if self._quarantine is None else digests_note(shard, self._quarantine)
 
     def end_shard(self) -> dict[str, WrittenFile]:
         """Nothing is put in place until the whole stream is done."""

@@ -91,6 +91,54 @@ def test_what_is_no_string_in_a_list_is_refused(tmp_path: Path) -> None:
     assert batch.text.to_pylist() == ["\ufffd", "own name"]
 
 
+def read(path: Path, text: str) -> tuple[list[str], list[str]]:
+    with open_reader(path, RunConfig(fields=FieldNames(text=text)), path.name) as reader:
+        batches = list(reader)
+    texts = [text for batch in batches for text in batch.text.to_pylist()]
+    return texts, [each.reason.value for batch in batches for each in batch.rejected]
+
+
+def test_a_key_that_no_element_has_is_no_empty_text(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"t": [{"a": "x"}, {"b": "y"}]},
+        {"t": [{"b": "y"}]},
+        {"t": [{"a": None}]},
+        {"t": [None]},
+        {"t": []},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    assert read(path, "t[].a") == (["x", "", "", ""], ["missing_text"])
+
+
+def test_a_key_that_looks_like_a_list_leads_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a[]": {"b": "no"}, "a": [{"b": "yes"}]}\n{"a[].b": "own name"}\n')
+    assert read(path, "a[].b") == (["yes", "own name"], [])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(pa.string(), 2),
+        pa.list_view(pa.string()),
+        pa.list_(pa.dictionary(pa.int32(), pa.string())),
+        pa.list_(pa.binary()),
+        pa.large_list(pa.string_view()),
+    ],
+    ids=str,
+)
+def test_lists_of_any_type(kind: pa.DataType, tmp_path: Path) -> None:
+    column = pa.array([["a", "b"], None, ["c", None], ["d", "e"]], kind)
+    path = tmp_path / "a.arrow"
+    with (
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, pa.schema([("t", kind)])) as file,
+    ):
+        file.write_table(pa.table({"t": column}))
+    assert read(path, "t[]") == (["a\n\nb", "c", "d\n\ne"], ["null_text"])
+
+
 def test_the_paths_of_strings_are_found() -> None:
     table = pa.Table.from_pylist(ROWS)
     paths = ["messages[].content", "messages[].role", "paragraphs[]", "doc.parts[][]"]

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
+from lowbg.formats.paths import has_lists
 from lowbg.kernels.json_bytes import LINE_END, WIDTH
 from lowbg.kernels.json_lines import (
     BOOLEAN,
@@ -172,7 +173,8 @@ def _tree(paths: list[str], named: set[str]) -> tuple[Places, Bytes]:
     """The tree of the wanted paths, path i leading to column i, and the bytes of its keys.
 
     Node 0 is the record. A key that is itself a dotted path goes before the path through objects,
-    and then the line isn't plain, where the path is one of those `named`.
+    and then the line isn't plain, where the path is one of those `named`. Nor is any line where the
+    text lies in lists: no path leads there.
     """
     nodes = [(-1, "", NO_COLUMN)]
 
@@ -187,8 +189,10 @@ def _tree(paths: list[str], named: set[str]) -> tuple[Places, Bytes]:
 
     for column, path in enumerate(paths):
         parts = path.split(".")
-        if len(parts) > 1 and path in named:
+        if (len(parts) > 1 or has_lists(path)) and path in named:
             lead(below(0, path), NOT_PLAIN)
+        if has_lists(path):
+            continue
         node = 0
         for part in parts:
             node = below(node, part)

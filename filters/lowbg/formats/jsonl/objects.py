@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 
 from lowbg.config import FieldNames
-from lowbg.formats.paths import ITEMS, JOINT, has_lists, items_at, steps
+from lowbg.formats.paths import ITEMS, JOINT, has_lists, items_at, leads_somewhere, steps
 from lowbg.records import DATE_BOXES, LIST, OBJECT, Metadata, RejectReason
 
 BOM = b"\xef\xbb\xbf"
@@ -172,6 +172,8 @@ def _text(doc: dict[str, Any], path: str) -> Any:
     try:
         found = list(items_at(listed, whole[first:]))
     except LookupError:
+        return _MISSING
+    if not found and not leads_somewhere(listed, whole[first:]):
         return _MISSING
     odd = next((each for each in found if not isinstance(each, str)), None)
     return JOINT.join(found) if odd is None else odd

@@ -20,7 +20,7 @@ from lowbg.errors import FormatError
 from lowbg.formats.base import Format, Opened
 from lowbg.formats.blocks import Blank, BlockReader, Broken, Found, Short, Whole
 from lowbg.formats.wet import FORMAT
-from lowbg.records import BytesPayload, Metadata, Payload
+from lowbg.records import Batch, BytesPayload, Metadata, Payload
 from lowbg.text import languages
 
 HEADER_BYTES: Final = 32 << 10
@@ -77,6 +77,13 @@ class WetReader(BlockReader):
                 at = found.end
             else:
                 return
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield from super().__iter__()
+        if self._offset and not self._record:
+            self.notes = (
+                f"{self.name}: holds no text: none of its WARC records is of type 'conversion'",
+            )
 
     def find(self, data: bytes, at: int, final: bool) -> Found:
         """The record that begins there: its header, as long a content as it says, an end mark."""

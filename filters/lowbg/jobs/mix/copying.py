@@ -65,6 +65,8 @@ def taken_source(shard: Shard, config: RunConfig, output: Path, pass_: str = "")
     """What the mix takes of a shard; `pass_` stands before its name in what progress is called."""
     records, taken = rows_of(output, shard.name)["record"], taken_of(output, shard.name)
     label = f"{pass_}{shard.name}"
+    # Whether there are texts was looked at when all of it was read.
+    config = replace(config, force=True)
     return TakenSource(shard, config, label=label, records=records, taken=taken)
 
 
@@ -101,7 +103,7 @@ class SelectingReader(Reader):
                 or not np.array_equal(self._records[places], batch.records)
             ):
                 raise InputError(f"{self._name}: was changed while it was read; start again")
-            yield selected(batch, self._taken[places] > 0)
+            yield batch.filtered(self._taken[places] > 0)
 
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""
@@ -114,25 +116,6 @@ class SelectingReader(Reader):
     def close(self) -> None:
         """Releases the file; safe to call twice."""
         self.inner.close()
-
-
-def selected(batch: Batch, keep: NDArray[np.bool_]) -> Batch:
-    """The records of a batch where `keep` is true, in their stored form."""
-    if keep.all():
-        return batch
-    mask = pa.array(keep)
-    own = batch.metadata
-    return replace(
-        batch,
-        records=batch.records[keep],
-        text=batch.text.filter(mask),
-        metadata=Metadata(
-            own.id.filter(mask), own.language.filter(mask), own.date.filter(mask),
-            own.url.filter(mask), {name: c.filter(mask) for name, c in own.others.items()},
-        ),
-        sizes=batch.sizes[keep],
-        payload=batch.payload.take(keep),
-    )  # fmt: skip
 
 
 class RoleJudge:
