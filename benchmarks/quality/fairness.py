@@ -13,6 +13,7 @@ from lowbg.jobs.eval.evaluate import (
     Interval,
     LabelledScores,
     length_buckets,
+    listed,
     wilson_interval,
 )
 
@@ -56,7 +57,7 @@ def human_groups(
     scored = ~np.isnan(j.score)
     results = []
     for grouping, groups in groupings.items():
-        for group in sorted(set(groups[~j.is_ai].tolist()) - {""}):
+        for group in listed(set(groups[~j.is_ai].tolist()) - {""}):
             human = ~j.is_ai & (groups == group)
             if human.sum() < min_documents:
                 continue

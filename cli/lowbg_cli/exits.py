@@ -124,14 +124,6 @@ def _in_plain_words(message: str) -> str:
 _PLAIN: Final = (
     ("Value error, ", ""),
     ("Input should be a valid number, unable to parse string as a number", "that is no number"),
-    (
-        "Input should be a valid integer, unable to parse string as an integer",
-        "that is no whole number",
-    ),
-    (
-        "Input should be a valid integer, got a number with a fractional part",
-        "that is no whole number",
-    ),
 )
 
 

@@ -214,13 +214,14 @@ class Command:
         def run(context: typer.Context, **values: Any) -> None:
             given = [option for option in self.options if _is_given(context, option.name)]
 
-            first_use.compile_together(quiet=any(option.flag == "--quiet" for option in given))
+            quiet = any(option.flag == "--quiet" for option in given)
+            first_use.compile_together(quiet=quiet)
 
             def call() -> ExitCode:
                 refuse_shared((option.own, values[option.name]) for option in given)
                 return self.function(**self._filled(given, values))
 
-            with terminal.speaking(self.wording):
+            with terminal.speaking(self.wording, quiet=quiet):
                 raise typer.Exit(ended(call, lambda error: self.explain(error, given)))
 
         context = inspect.Parameter(

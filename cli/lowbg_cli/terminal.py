@@ -13,12 +13,16 @@ _wording: Callable[[str], str] = str
 
 
 @contextlib.contextmanager
-def speaking(wording: Callable[[str], str]) -> Iterator[None]:
-    """Within, messages are said in these words, and what the library logs is said, too."""
+def speaking(wording: Callable[[str], str], *, quiet: bool = False) -> Iterator[None]:
+    """Within, messages are said in these words, and what the library logs is said, too.
+
+    Of that only errors where it is `quiet`.
+    """
     global _wording
     before, logger, handler = _wording, logging.getLogger("lowbg"), _Logged()
     level = logger.level
     _wording = wording
+    handler.setLevel(logging.ERROR if quiet else logging.NOTSET)
     logger.addHandler(handler)
     try:
         yield

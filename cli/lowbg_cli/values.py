@@ -19,6 +19,23 @@ from lowbg.settings import SIZE, Declared, allows, describe, is_list, is_table
 from lowbg.storage.files import refuse_url
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:,\d{3})+)")
+
+
+def parse_whole(text: str | int) -> int:
+    """A whole number: `1924`, and `1,924` as reports and messages write it."""
+    if isinstance(text, int):
+        return text
+    try:
+        return _whole(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no whole number") from None
+
+
+def _whole(text: str) -> int:
+    if _WHOLE.fullmatch(text.strip()) is None:
+        raise ValueError(text)
+    return int(text.replace(",", ""))
 
 
 def parse_size(text: str | int) -> int:
@@ -69,7 +86,7 @@ def parser_of(own: Declared) -> Callable[[str], Any] | None:
         return parse_size
     if own.setting.written is not None:
         return parse_output
-    return {dt.date: parse_date, Fraction: parse_share}.get(own.kind)
+    return {dt.date: parse_date, Fraction: parse_share, int: parse_whole}.get(own.kind)
 
 
 def parsed_kind(own: Declared) -> Any:
@@ -137,7 +154,7 @@ _NUMBERS: Final = {int: "whole number", float: "number"}
 
 def _number(own: Declared, kind: type, where: str, text: str) -> Any:
     try:
-        number = kind(text)
+        number = _whole(text) if kind is int else kind(text)
     except ValueError:
         raise ConfigError(f"{where}: {text!r} is not a {_NUMBERS[kind]}") from None
     if not allows(own.setting, number):

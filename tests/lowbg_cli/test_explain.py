@@ -136,6 +136,13 @@ def test_json(run: Run, tmp_path: Path) -> None:
     assert "".join(note["text"] for note in explained[0]["sentences"]) == TEXT
 
 
+def test_a_record_s_number_as_it_is_written_elsewhere(run: Run, tmp_path: Path) -> None:
+    shard = tmp_path / "a.jsonl"
+    shard.write_text('{"text": "no"}\n' * 1_924 + '{"text": "Here it is."}\n')
+    explained = json.loads(run("explain", shard, "--json", "--record", "1,924").stdout)
+    assert explained["sentences"][0]["text"] == "Here it is."
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
@@ -143,6 +150,7 @@ def test_json(run: Run, tmp_path: Path) -> None:
         (["."], 2, ".: is a directory; give one file of it"),
         (["{shard}", "--id", "z"], 2, "no record with the identifier 'z'"),
         (["{shard}", "--record", "7"], 2, "no record number 7"),
+        (["{shard}", "--record", "1,924"], 2, "no record number 1,924"),
         (["{shard}", "--record", "1"], 3, "invalid JSON"),
         (["{shard}", "--record", "0", "--id", "x"], 2, "give one"),
         (["-", "--record", "0"], 2, "not from stdin"),

@@ -58,10 +58,40 @@ def test_report_in_every_form(run: Run, finished: Path, tmp_path: Path) -> None:
         assert written.lstrip().lower().startswith(start)
 
 
-def test_reports_of_several_runs_are_one(run: Run, finished: Path) -> None:
-    merged = json.loads(run("report", finished, finished, "--format", "json").stdout)
+def test_reports_of_several_runs_are_one(run: Run, finished: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    assert run("filter", tmp_path / "a.jsonl", "-o", second, "-q").exit_code == 0
+    result = run("report", finished, second, "--format", "json")
+    merged = json.loads(result.stdout)
     assert merged["totals"]["records"] == 4
     assert len(merged["runs"]) == 2
+    assert result.stderr == ""
+
+
+def test_a_run_that_is_given_twice_counts_once(run: Run, finished: Path, tmp_path: Path) -> None:
+    link, copy = tmp_path / "latest", tmp_path / "copy.json"
+    link.symlink_to(finished)
+    copy.write_bytes((finished / "report.json").read_bytes())
+    once = run("report", finished, "--format", "json").stdout
+    for again in (finished, f"{finished}/", finished / "report.json", link, copy):
+        result = run("report", finished, again, "--format", "json")
+        assert (result.exit_code, result.stdout) == (0, once)
+        (line,) = result.stderr.splitlines()
+        assert line.endswith(": the same report; it counts once")
+        assert str(finished) in line
+
+
+def test_reports_that_share_some_runs_are_no_sum(run: Run, finished: Path, tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    before.write_bytes((finished / "report.json").read_bytes())
+    (tmp_path / "b.jsonl").write_text('{"text": "Good day."}\n', encoding="utf-8")
+    more = ("filter", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "-o", finished, "--incremental")
+    added = run(*more, "-q")
+    assert added.exit_code == 0, added.stderr
+    for command in (["report"], ["gate", "--max-ai-share", "1", "-q"]):
+        result = run(command[0], finished, before, *command[1:])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "share some of their runs, which would count twice" in result.stderr
 
 
 def test_report_wants_reports(run: Run, finished: Path, tmp_path: Path) -> None:

@@ -271,12 +271,15 @@ def test_several_reports_are_judged_together(
     assert run("gate", finished, tmp_path / "second", *args).exit_code == 0  # 10 of 100
 
 
-def test_a_report_that_is_named_twice_counts_once(run: Run, finished: Path) -> None:
+def test_a_report_that_is_named_twice_counts_once(run: Run, finished: Path, tmp_path: Path) -> None:
     args = ("--max-ai-share", "0.12", "--statistic", "raw", "--min-scored-documents", "56")
-    report = finished / "report.json"
-    for again in (finished, f"{finished}/", report):
+    report, copy = finished / "report.json", tmp_path / "copy.json"
+    copy.write_bytes(report.read_bytes())
+    for again in (finished, f"{finished}/", report, copy):
         result = run("gate", finished, again, *args)
         assert (result.exit_code, "55 scored" in result.stdout) == (1, True)
+        assert "the same report; it counts once" in result.stderr
+    assert "warning" not in run("gate", finished, finished, *args, "-q").stderr
 
 
 def test_a_mix_has_no_report(run: Run, clean: Path, tmp_path: Path) -> None:

@@ -155,6 +155,12 @@ def test_tables_are_read_word_by_word(given: str, message: str) -> None:
     assert (result.exit_code, result.stderr) == (2, f"lowbg: error: {message}\n")
 
 
+def test_whole_numbers_may_have_their_separators() -> None:
+    shown = run(toy_command, "x", "--times", "1,924", "--max-phrase-hits", "refusal=2,000").stdout
+    assert "times=1924" in shown
+    assert re.search(r"max_phrase_hits.*2000", shown)
+
+
 def test_settings_left_out_are_no_options() -> None:
     flags = {option.flag for option in toy_command.options}
     assert flags >= {"--min-moonlight", "--min-perplexity", "--max-phrase-hits", "--wide"}

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import typer
 
-from lowbg_cli.values import parse_date, parse_size
+from lowbg_cli.values import parse_date, parse_size, parse_whole
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,17 @@ def test_days() -> None:
     for text in ("30.11.2022", "2022-13-01", "yesterday"):
         with pytest.raises(typer.BadParameter, match="2022-11-30"):
             parse_date(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("1924", 1924), ("1,924", 1924), ("-1", -1), ("12,345,678", 12345678), (" 7 ", 7)],
+)
+def test_whole_numbers_are_read_as_they_are_written(text: str, number: int) -> None:
+    assert parse_whole(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "1,92", "1,9244", ",924", "1,,924", "1e3", "1_0"])
+def test_no_whole_numbers(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is no whole number"):
+        parse_whole(text)

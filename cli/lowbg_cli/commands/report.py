@@ -48,6 +48,7 @@ def report_command(
 ) -> ExitCode:
     """Render a finished run's report again, or several as one."""
     from lowbg.report import merge_reports, read_json
+    from lowbg.report.repeats import without_repeats
 
     paths = [path / "report.json" if path.is_dir() else path for path in directories]
     for path in paths:
@@ -55,7 +56,7 @@ def report_command(
             raise ConfigError(f"{path}: no such file; give the output directory of a finished run")
         if output is not None and os.path.realpath(output) == os.path.realpath(path):
             raise ConfigError(f"{output} is one of the reports to read; name another file")
-    reports = [read_json(path) for path in paths]
+    reports = without_repeats((str(path), read_json(path)) for path in paths)
     report = reports[0] if len(reports) == 1 else merge_reports(reports)
     _render(report, report_format or _format_of(output), output)
     return ExitCode.FINISHED

@@ -161,7 +161,7 @@ def find_record(
                     raise InputError(rejected.message)
     if reading.broken is not None:
         raise reading.broken
-    wanted = f"with the identifier {id!r}" if id is not None else f"number {record or 0}"
+    wanted = f"with the identifier {id!r}" if id is not None else f"number {record or 0:,}"
     raise ConfigError(f"{path} has no record {wanted}")
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lowbg.config import Policy, Rule
 from lowbg.errors import ConfigError
 from lowbg.jobs.calibrate.known import Known
-from lowbg.jobs.eval.evaluate import length_buckets
+from lowbg.jobs.eval.evaluate import length_buckets, listed
 from lowbg.runs.engine import Engine
 
 CONFIDENCE: Final = 0.95
@@ -130,7 +130,7 @@ def strata_of(known: Known, inside: NDArray[np.bool_], least: int, target: float
         names = np.array([f"{a} · {b}" for a, b in zip(names, known.stratum, strict=True)])
     scores = deciding_scores(known)
     found = []
-    for name in ("all", *sorted(set(names[inside].tolist()))):
+    for name in ("all", *listed(names[inside].tolist())):
         own = scores[inside if name == "all" else inside & (names == name)]
         threshold = safe_threshold(own, target) if len(own) >= least else None
         if threshold is not None:

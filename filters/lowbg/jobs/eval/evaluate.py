@@ -7,7 +7,8 @@ of its own group where there is enough, else with all human text of its language
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -172,6 +173,19 @@ def length_buckets(words: NDArray[np.int64]) -> NDArray[np.str_]:
     return np.array(names)[np.searchsorted(LENGTHS, words, side="right") - 1]
 
 
+def listed(names: Iterable[str]) -> list[str]:
+    """The distinct names in the order that tables have; numbers in them count as numbers."""
+
+    def key(name: str) -> list[str | int]:
+        # Every other part is a number, so that like is compared with like.
+        return [int(part) if i % 2 else part for i, part in enumerate(_NUMBER.split(name))]
+
+    return sorted(set(names), key=lambda name: (key(name), name))
+
+
+_NUMBER = re.compile(r"(\d+)")
+
+
 def evaluate(j: LabelledScores, seed: int = 1, rounds: int = 200) -> list[GroupResult]:
     """The figures over everything, by each grouping and by length; same seed, same result."""
     generator = np.random.default_rng(seed)
@@ -180,7 +194,7 @@ def evaluate(j: LabelledScores, seed: int = 1, rounds: int = 200) -> list[GroupR
     groupings = {**j.groups, "length": length_buckets(j.words)}
     language = j.groups.get("language")
     for grouping, groups in groupings.items():
-        for group in sorted(set(groups.tolist())):
+        for group in listed(groups.tolist()):
             if not group:
                 continue
             inside = groups == group

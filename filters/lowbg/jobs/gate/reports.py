@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from lowbg.config import Gate, GateGroup, Policy, as_dict
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
 from lowbg.report import Report, merge_reports, read_json
+from lowbg.report.repeats import without_repeats
 from lowbg.report.results import ShardRow
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
@@ -37,17 +37,15 @@ def report_paths(inputs: Sequence[str]) -> tuple[Path, ...] | None:
     or whose report isn't the one that it wrote.
     """
     found = [None if "://" in given else _report_path(Path(given)) for given in inputs]
-    # A report that is named twice is one: counted twice, its interval would be too narrow.
-    reports = {os.path.realpath(path): path for path in found if path is not None}
+    reports = tuple(path for path in found if path is not None)
     if not reports:
         return None
     if None in found:
-        report = next(iter(reports.values()))
         raise ConfigError(
-            f"{report} is the report of a run and {inputs[found.index(None)]} is data; judge them "
-            "one by one"
+            f"{reports[0]} is the report of a run and {inputs[found.index(None)]} is data; judge "
+            "them one by one"
         )
-    return tuple(reports.values())
+    return reports
 
 
 def _report_path(path: Path) -> Path | None:
@@ -112,6 +110,8 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
     reports = [read_json(path) for path in paths]
     for path, report in zip(paths, reports, strict=True):
         _check_decision(path, report, policy)
+    # A run that is counted twice would make the interval too narrow.
+    reports = without_repeats(zip(map(str, paths), reports, strict=True))
     report = reports[0] if len(reports) == 1 else merge_reports(reports)
     _check_counts(report, policy.gate)
     shards = report[SHARDS]

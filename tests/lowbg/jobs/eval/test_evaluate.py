@@ -1,5 +1,7 @@
 """Figures of detection quality."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from lowbg.jobs.eval.evaluate import (
     auroc,
     evaluate,
     length_buckets,
+    listed,
     tpr_at,
 )
 
@@ -69,3 +72,16 @@ def test_length_buckets() -> None:
     assert length_buckets(np.array([0, 59, 60, 800, 9999])).tolist() == [
         "0–59", "0–59", "60–99", "800+", "800+",
     ]  # fmt: skip
+
+
+def test_lengths_are_listed_as_numbers() -> None:
+    lengths = [0, 60, 100, 200, 400, 800]
+    names = [f"{set_} · {name}" for set_ in ("a-2", "a-10") for name in length_buckets(
+        np.array(lengths)).tolist()]  # fmt: skip
+    assert names[1] == "a-2 · 60–99"
+    assert listed(names[::-1]) == names
+    assert listed(["x1", "x01", "", "x", "x1"]) == ["", "x", "x01", "x1"]
+    j = labelled_scores()
+    several = dataclasses.replace(j, words=np.resize(np.array(lengths), len(j)))
+    shown = [r.group for r in evaluate(several, rounds=2) if r.grouping == "length"]
+    assert shown == ["0–59", "60–99", "100–199", "200–399", "400–799", "800+"]
