@@ -113,21 +113,21 @@ def test_names_the_stratum_that_sets_a_threshold(
         "-o", policy,
     )  # fmt: skip
     assert got.exit_code == 0, got.stderr
-    header, line, told, last = got.stderr.splitlines()[-4:]
+    header, line, told, before, last = got.stderr.splitlines()[-5:]
     assert header.split("  ")[0] == "language"
     assert re.search(r"\d\.\d{4} → \d\.\d{4}  \d+\.\d\d → \d\.\d\d %$", line), line
     pattern = r"  set by \d+–\d+ · styled␛\[31m: \d+ human, \d+\.\d\d → [0-4]\.\d\d % called AI"
     assert re.fullmatch(pattern, told), told
-    assert last.endswith(
-        "thresholds for 1 language; before: the shipped policy at a target of 0.05"
-    )
-    assert max(map(len, (header, line, told))) <= 80
+    assert before == "before: the shipped policy at 0.05"
+    assert last == f"lowbg: {policy}: thresholds for 1 language"
+    assert max(map(len, (header, line, told, before))) <= 80
     assert "set by 100–199 · styled␛[31m" in policy.read_text("utf-8")
     again = run(
         "calibrate", path, "--label-field", "label", "--target-fpr", 0.05, "-o", policy, "--update"
     )
-    assert again.stderr.splitlines()[-2].startswith("  set by ")
-    assert again.stderr.endswith(f"before: {policy} at a target of 0.05\n")
+    told, before = again.stderr.splitlines()[-3:-1]
+    assert told.startswith("  set by ")
+    assert before == f"before: {policy} at 0.05"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import lowbg
 from lowbg.amounts import counted
 from lowbg.errors import ConfigError
-from lowbg.settings import ABOVE_ZERO, Written, setting
+from lowbg.settings import ABOVE_ZERO, SHARE, Written, setting
 from lowbg.storage.files import identity, is_special
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
@@ -45,7 +45,7 @@ class CalibrateOptions:
     target_fpr: float | None = setting(
         "Share of human documents that may be called AI.",
         None,
-        unit="SHARE",
+        unit=SHARE,
         least=ABOVE_ZERO,
         most=0.5,
         shown="the policy's, 0.01",
@@ -152,11 +152,9 @@ def calibrate_command(
         _tell_lm(joint, quiet=quiet)
     if not quiet:
         terminal.show(_table(result, by))
-        before = "the shipped policy" if options.file is None else str(options.file)
-        terminal.say(
-            f"{how.output}: thresholds for {counted(_found(result), 'language')}; before: "
-            f"{before} at a target of {base.target_fpr:g}"
-        )
+        start = "the shipped policy" if options.file is None else str(options.file)
+        terminal.show(terminal.printable(f"before: {start} at {base.target_fpr:g}") + "\n")
+        terminal.say(f"{how.output}: thresholds for {counted(_found(result), 'language')}")
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
 
