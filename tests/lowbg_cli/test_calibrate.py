@@ -89,7 +89,7 @@ def test_starts_from_a_policy(run: Run, labelled: Path, tmp_path: Path) -> None:
     assert (loaded.unscored, loaded.min_ai_scores["de"]) == ("separate", 0.25)
     assert loaded.min_ai_scores["en"] != 0.5
     # Another rate: what was set for the old one is gone.
-    assert run(*options, "--target-fpr", 0.04).exit_code == 0
+    assert run(*options, "--target-fpr", 0.04, "--overwrite").exit_code == 0
     assert set(load_policy(policy).min_ai_scores) == {"en"}
 
 
@@ -113,3 +113,79 @@ def test_refuses_and_writes_nothing(
     assert got.exit_code == 2
     assert message in " ".join(got.stderr.split())
     assert not (tmp_path / "policy.toml").exists()
+
+
+OWN = """\
+# Ours, agreed in May.
+[gate]
+max_ai_share = 0.10   # the board's
+
+[decision]
+target_fpr = 0.05 # one in twenty
+unscored = "separate"
+
+[calibration.min_ai_scores]
+de = 0.25
+en = 0.5  # to be set
+# The end.
+"""
+
+
+def test_a_policy_that_is_there_is_not_replaced(run: Run, labelled: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(OWN)
+    command = ("calibrate", labelled, "--label-field", "label", "--target-fpr", 0.05)
+    for base in ((), ("--policy", policy)):
+        got = run(*command, "-o", policy, *base)
+        assert got.exit_code == 2
+        assert got.stderr == (
+            f"lowbg: error: {policy} already exists. Use --update to keep what is not calibrated "
+            "in it, --overwrite to replace it, or choose another -o.\n"
+        )
+    both = run(*command, "-o", policy, "--update", "--overwrite")
+    assert (both.exit_code, "choose one" in both.stderr) == (2, True)
+    other = tmp_path / "other.toml"
+    other.write_text("[decision]\n")
+    got = run(*command, "-o", policy, "--update", "--policy", other)
+    assert (got.exit_code, f"--update starts from {policy}" in got.stderr) == (2, True)
+    got = run(*command, "-o", tmp_path, "--overwrite")
+    assert (got.exit_code, "is a directory; -o takes a file" in got.stderr) == (2, True)
+    assert policy.read_text() == OWN
+    assert run(*command, "-o", policy, "--overwrite").exit_code == 0
+    assert load_policy(policy).gate.empty
+    # A pipe or a device is nothing that could be lost.
+    assert run(*command, "-o", "/dev/null", "-q").exit_code == 0
+
+
+def test_update_changes_what_was_calibrated_and_nothing_else(
+    run: Run, labelled: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(OWN)
+    command = ("calibrate", labelled, "--label-field", "label", "-o", policy, "--update", "-q")
+    assert run(*command, "--policy", policy).exit_code == 0
+    text = policy.read_text("utf-8")
+    notes, rest = text[: text.index("# Ours")], text[text.index("# Ours") :]
+    score = load_policy(policy).min_ai_scores["en"]
+    assert score != 0.5
+    assert rest == OWN.replace("0.5  #", f"{score}  #")
+    assert "# en: 80 documents" in notes
+    # Again: the notes are of the last time, and another rate is what it says there.
+    got = run(*command, "--target-fpr", 0.04)
+    assert got.exit_code == 0
+    assert "left out, since set for a rate of 0.05: thresholds of de" in got.stderr
+    again = policy.read_text("utf-8")
+    assert again.count("# Calibrated by") == 1
+    loaded = load_policy(policy)
+    assert (loaded.target_fpr, loaded.gate.max_ai_share) == (0.04, 0.1)
+    assert set(loaded.min_ai_scores) == {"en"}
+    assert "target_fpr = 0.04 # one in twenty" in again
+
+
+def test_update_without_a_file_writes_one(run: Run, labelled: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    command = ("calibrate", labelled, "--label-field", "label", "--target-fpr", 0.05, "--update")
+    assert run(*command, "-o", policy).exit_code == 0
+    whole = policy.read_text("utf-8")
+    assert run(*command, "-o", policy).exit_code == 0
+    assert policy.read_text("utf-8") == whole

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import lowbg
 from lowbg.amounts import counted
+from lowbg.errors import ConfigError
 from lowbg.settings import ABOVE_ZERO, Written, setting
+from lowbg.storage.files import identity, is_special
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -21,6 +23,7 @@ from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
     from lowbg.config import Policy
+    from lowbg.decision.policy_text import Notes
     from lowbg.jobs.calibrate.calibrate import Calibrated
     from lowbg.jobs.calibrate.calibrate_lm import LmCalibrated
     from lowbg.jobs.calibrate.known import Known, KnownBy
@@ -62,6 +65,36 @@ class CalibrateOptions:
         least=1,
         shown="what the rate needs; 299 for 0.01",
     )
+    update: bool = setting(
+        "Start from the policy that is in the file, if any, and change only what is calibrated.",
+        False,
+    )
+    overwrite: bool = setting("Replace a file that is there.", False)
+
+    def base(self, options: ConfigOptions) -> ConfigOptions:
+        """`options`, with the policy to start from; with --update the one in the output.
+
+        Raises `ConfigError` where there is a file, and nothing says what is to become of it.
+        """
+        if self.update and self.overwrite:
+            raise ConfigError(
+                "--overwrite replaces the file, --update keeps what is not calibrated; choose one"
+            )
+        there = self.output.exists() and not is_special(self.output)
+        if self.output.is_dir():
+            raise ConfigError(f"{self.output} is a directory; -o takes a file")
+        if there and not (self.update or self.overwrite):
+            raise ConfigError(
+                f"{self.output} already exists. Use --update to keep what is not calibrated in it, "
+                "--overwrite to replace it, or choose another -o."
+            )
+        if not self.update:
+            return options
+        if options.file is not None and identity(options.file) != identity(self.output):
+            raise ConfigError(
+                f"--policy: --update starts from {self.output}, the policy that it updates"
+            )
+        return replace(options, file=self.output if there else None)
 
 
 @command
@@ -84,14 +117,17 @@ def calibrate_command(
       lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 0.01 -o policy.toml
       lowbg calibrate labelled/ --label-field label --target-fpr 0.005 -o policy.toml
     """
+    options = how.base(options)
     config = options.resolve()
     base, extras = _at_target(config.policy, how.target_fpr), config.extras
 
+    from lowbg.decision.policy import load_policy
     from lowbg.jobs.calibrate.calibrate import calibrate
     from lowbg.jobs.calibrate.calibrate_lm import calibrate_lm
     from lowbg.jobs.calibrate.known import KnownBy, read_known
     from lowbg.runs.engine import Engine
 
+    there = load_policy(options.file) if how.update and options.file is not None else None
     by = KnownBy(how.human_before, how.label_field, how.label_human, how.stratum)
     found = find_shards(inputs, how.output, quiet=quiet)
     shards = found.shards
@@ -106,8 +142,10 @@ def calibrate_command(
     joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)
     policy = _trusting(made, by, config.fields.date)
-    _write(how.output, policy, _comments(result, inputs.given, by, engine))
+    notes = _notes(result, inputs.given, by, engine)
+    _write(how.output, policy, notes, there)
     _warn(result, known)
+    _warn_dropped(config.policy, policy)
     if by.human_before is not None and not quiet:
         tell_dates(shard.statistics for shard in known.shards)
     if joint is not None:
@@ -149,21 +187,37 @@ def _trusting(policy: Policy, by: KnownBy, date_field: str) -> Policy:
     return replace(policy, trust_before=by.human_before, date_field=date_field)
 
 
-def _write(path: Path, policy: Policy, comments: tuple[str, ...]) -> None:
-    from lowbg.decision.policy_text import policy_text
-
-    if policy.tables is not None and not Path(policy.tables).is_absolute():
-        # A policy file names its tables as seen from its own place.
-        policy = replace(policy, tables=os.path.relpath(policy.tables, path.parent))
+def _write(path: Path, policy: Policy, notes: Notes, there: Policy | None) -> None:
+    """Writes a file of the policy, or into the file that held `there` what is new in it."""
     from lowbg.storage.files import write_whole
 
-    write_whole(path, policy_text(policy, comments).encode("utf-8"))
+    policy = _placed(policy, path)
+    if there is None:
+        from lowbg.decision.policy_text import policy_text
+
+        text = policy_text(policy, notes)
+    else:
+        from lowbg.decision.policy_update import updated_text
+
+        text = path.read_bytes().decode("utf-8")
+        try:
+            text = updated_text(text, _placed(there, path), policy, notes)
+        except ConfigError as error:
+            raise ConfigError(str(error), file=str(path)) from error
+    write_whole(path, text.encode("utf-8"))
 
 
-def _comments(
-    result: Calibrated, inputs: Sequence[str], by: KnownBy, engine: Engine
-) -> tuple[str, ...]:
-    """The header: when, of what, and how many documents stand behind each threshold."""
+def _placed(policy: Policy, path: Path) -> Policy:
+    """As it is written: a policy file names its tables as seen from its own place."""
+    if policy.tables is None or Path(policy.tables).is_absolute():
+        return policy
+    return replace(policy, tables=os.path.relpath(policy.tables, path.parent))
+
+
+def _notes(result: Calibrated, inputs: Sequence[str], by: KnownBy, engine: Engine) -> Notes:
+    """When, of what, and how many documents stand behind each threshold."""
+    from lowbg.decision.policy_text import Notes
+
     how = (
         f"dated before {by.human_before}"
         if by.human_before is not None
@@ -172,7 +226,6 @@ def _comments(
     named = ", ".join(terminal.printable(name) for name in inputs[:8])
     more = f" and {len(inputs) - 8} more" if len(inputs) > 8 else ""
     lines = [
-        f"Made by lowbg {lowbg.__version__} calibrate on {dt.datetime.now(dt.UTC):%Y-%m-%d}.",
         f"Inputs: {named}{more}",
         terminal.printable(f"Human documents: {how}, scored, each text once."),
         f"False-positive rate at most {result.policy.target_fpr:g} in every stratum of "
@@ -190,7 +243,11 @@ def _comments(
     used |= {name for scorer in optional for name in scorer.models}
     digests = engine.model_digests().items()
     lines += [f"Model {name}: SHA-256 {digest}" for name, digest in digests if name in used]
-    return tuple(terminal.printable(line) for line in lines)
+    return Notes(
+        made=f"{lowbg.__version__} on {dt.datetime.now(dt.UTC):%Y-%m-%d}.",
+        lines=tuple(terminal.printable(line) for line in lines),
+        languages=tuple(own.language for own in result.languages if own.new is not None),
+    )
 
 
 def _warn(result: Calibrated, known: Known) -> None:
@@ -212,6 +269,17 @@ def _warn(result: Calibrated, known: Known) -> None:
     for count, what in ((known.unscored, "can't be scored"), (known.repeated, "repeats another")):
         if count:
             terminal.warning(f"{counted(count, 'human document')} left out: {what}")
+
+
+def _warn_dropped(old: Policy, new: Policy) -> None:
+    """Says what went with the rate that it was set for."""
+    gone = sorted(old.min_ai_scores.keys() - new.min_ai_scores.keys())
+    what = [f"thresholds of {', '.join(gone)}"] if gone else []
+    what += ["the LM's part"] if old.lm is not None and new.lm is None else []
+    if what:
+        terminal.warning(
+            f"left out, since set for a rate of {old.target_fpr:g}: {' and '.join(what)}"
+        )
 
 
 def _table(result: Calibrated, by: KnownBy) -> str:

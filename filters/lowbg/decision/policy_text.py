@@ -6,8 +6,10 @@ import dataclasses
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 from lowbg.config import Policy
 from lowbg.settings import declared
@@ -16,22 +18,63 @@ TABLES = ("decision", "calibration", "thresholds", "trust", "gate")
 """The order in which tables are written; others follow."""
 
 
-def policy_text(policy: Policy, comments: tuple[str, ...] = ()) -> str:
-    """The TOML of `policy`, every value written out, below `comments`, one line each."""
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Comments of a policy file on where the thresholds of `languages` come from.
+
+    `lines` are what is said; a first and a last line of their own tell them from other comments.
+    """
+
+    BEGIN: ClassVar[str] = "Calibrated by lowbg"
+    END: ClassVar[str] = "`lowbg calibrate --update` replaces these lines, on "
+
+    made: str
+    lines: tuple[str, ...]
+    languages: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The comments, each on a line of its own."""
+        lines = (f"{self.BEGIN} {self.made}", *self.lines, self.END + ", ".join(self.languages))
+        return "".join(f"# {line}\n" for comment in lines for line in comment.split("\n"))
+
+
+def policy_text(policy: Policy, notes: Notes | None = None) -> str:
+    """The TOML of `policy`, every value written out, below `notes`."""
+    lines: list[str] = []
+    for name, values in _tables(policy).items():
+        lines += _lines(name, values)
+    for scorer, settings in sorted(policy.scorers.items()):
+        # An empty one says that the scorer is to run.
+        lines.append(f"[scorers.{_key(scorer)}]")
+        lines += [f"{_key(key)} = {_value(value)}" for key, value in settings.items()]
+    return ("" if notes is None else notes.text) + "\n".join(lines) + "\n"
+
+
+def plain_tables(policy: Policy) -> dict[str, Any]:
+    """What a file of `policy` with every value would be read as, but for the scorers' settings."""
+    return {name: _plain(values) for name, values in _tables(policy).items()}
+
+
+def _tables(policy: Policy) -> dict[str, dict[str, Any]]:
+    """The values of the policy by table and name."""
     tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
     for own in declared(type(policy)):
         if own.setting.key:
             table, _, name = own.setting.key.partition(".")
             value = reduce(getattr, own.path, policy)
             tables.setdefault(table, {}).update({name: value} if name else {})
-    lines = [f"# {line}".rstrip() for comment in comments for line in comment.split("\n")]
-    for name, values in tables.items():
-        lines += _lines(name, values)
-    for scorer, settings in sorted(policy.scorers.items()):
-        # An empty one says that the scorer is to run.
-        lines.append(f"[scorers.{_key(scorer)}]")
-        lines += [f"{_key(key)} = {_value(value)}" for key, value in settings.items()]
-    return "\n".join(lines) + "\n"
+    return tables
+
+
+def _plain(value: Any) -> Any:
+    """A value as TOML has it; of a table without what is null or empty."""
+    if _is_table(value):
+        values = {str(key): _plain(item) for key, item in _as_table(value).items()}
+        return {key: item for key, item in values.items() if item not in (None, [], {})}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _lines(name: str, values: Mapping[str, Any]) -> Iterator[str]:

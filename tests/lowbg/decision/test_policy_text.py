@@ -22,7 +22,7 @@ from lowbg.config import (
 )
 from lowbg.decision.lm import FEATURES
 from lowbg.decision.policy import parse_policy
-from lowbg.decision.policy_text import policy_text
+from lowbg.decision.policy_text import Notes, policy_text
 from lowbg.text.languages import CODES
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -109,9 +109,9 @@ POLICIES = st.builds(
 
 @given(POLICIES)
 def test_reads_back_as_it_was(policy: Policy) -> None:
-    assert parse_policy(policy_text(policy, ("a comment",))) == policy
+    assert parse_policy(policy_text(policy, Notes("here", ("a comment",), ("en",)))) == policy
 
 
 @pytest.mark.parametrize("comment", ["one\nrule = 'thresholds'", "x" * 5_000, ""])
 def test_a_comment_stays_one(comment: str) -> None:
-    assert parse_policy(policy_text(Policy(), (comment,))) == Policy()
+    assert parse_policy(policy_text(Policy(), Notes("here", (comment,), ()))) == Policy()
