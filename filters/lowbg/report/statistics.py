@@ -38,6 +38,8 @@ SCORE_BINS: Final = Bins(
 """Where documents are counted by score for the estimate: half a unit of ln(s / (1 − s)) each."""
 
 UNKNOWN_LANGUAGE: Final = "und"
+NO_TABLES: Final = "language"
+"""The reason why documents are not scored whose language has no tables, or isn't recognised."""
 MAX_VALUES: Final = 1_000
 """Distinct rules, and values of counted fields, that are kept apart in a shard, likewise."""
 MAX_HOSTS: Final = 50_000
@@ -110,6 +112,7 @@ class Counters(Open, frozen=True, kw_only=True):
     artifacts: Counts
     rejected: Counts
     unscored: Counts
+    untabled: Counts | UnsetType = UNSET
     rules: Counts | UnsetType = UNSET
     values: Counts | UnsetType = UNSET
     languages_without_score: Counts | UnsetType = UNSET
@@ -136,8 +139,8 @@ class Statistics:
     documents by what became of their date (`STATES`), `unread_dates` by the dates that were not
     understood, cut at 40 characters. `phrases`, `phrase_categories` and `artifacts` count documents
     by verdict, as do `rules` (of provenance) and `values` (of counted fields); `unscored` documents
-    by reason;
-    `rejected` records and bytes by reason. `trust` has `TRUST_COUNTS` by "language/year", where
+    by reason, and those of the reason `language` by language (`untabled`); `rejected` records and
+    bytes by reason. `trust` has `TRUST_COUNTS` by "language/year", where
     documents of denied sources count as neither; `trust_scores`, there, the trusted documents with
     a score by `SCORE_BINS` (below, the bins, above), then those that are not trusted;
     `host_languages` has, by "language/host", `TRUST_COUNTS` and then the scores of what is not
@@ -167,6 +170,7 @@ class Statistics:
         self.artifacts = CountTable(len(VERDICTS))
         self.rejected = CountTable(2)
         self.unscored = CountTable(1)
+        self.untabled = CountTable(1)
         self.second_look = CountTable(1)
         self.rules = CountTable(len(VERDICTS), MAX_VALUES)
         self.values = CountTable(len(VERDICTS), MAX_VALUES)
@@ -208,13 +212,23 @@ class Statistics:
         self._add_origin(batch, verdicts)
         self._add_found(batch, verdicts)
         self._add_histograms(batch, verdicts)
-        if batch.unscored_codes is not None and batch.unscored_names:
-            codes = batch.unscored_codes[batch.unscored_codes >= 0].astype(np.int64)
-            counts = np.bincount(codes, minlength=len(batch.unscored_names))
-            _add_present(self.unscored, list(batch.unscored_names), counts[:, None])
+        self._add_unscored(batch, languages, language_names)
         if batch.second_look:
             counts = np.array(list(batch.second_look.values()), np.int64)
             self.second_look.add(list(batch.second_look), counts[:, None])
+
+    def _add_unscored(
+        self, batch: StatisticsBatch, languages: NDArray[np.int64], language_names: list[str]
+    ) -> None:
+        if batch.unscored_codes is None or not batch.unscored_names:
+            return
+        codes = batch.unscored_codes[batch.unscored_codes >= 0].astype(np.int64)
+        counts = np.bincount(codes, minlength=len(batch.unscored_names))
+        _add_present(self.unscored, list(batch.unscored_names), counts[:, None])
+        if NO_TABLES in batch.unscored_names:
+            untabled = batch.unscored_codes == batch.unscored_names.index(NO_TABLES)
+            counts = np.bincount(languages[untabled], minlength=len(language_names))
+            _add_present(self.untabled, language_names, counts[:, None])
 
     def add_dates(self, dates: Dates) -> None:
         """Counts documents by what became of their dates; `add` does it, too."""

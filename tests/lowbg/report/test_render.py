@@ -7,12 +7,14 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
 from lowbg.errors import FormatError, InputError, OutputError
 from lowbg.report import Report, read_json, render_html, render_json, write_html, write_json
+from lowbg.report.counting import CountTable
 from lowbg.report.estimate import Basis, Estimate
 from lowbg.report.render_terminal import render_terminal
 from lowbg.report.results import ShardResult
@@ -120,6 +122,24 @@ def test_terminal_summary(build: Build) -> None:
     for expected in ("33.3 % of 9 scored documents", "2024 33.3 %", "en 33.3 %",
                      "example.com 3", "refusal:I cannot 3", "human/ 8 records"):  # fmt: skip
         assert expected in text
+
+
+def test_terminal_names_the_languages_without_tables(
+    build: Build, shard: Callable[..., ShardResult]
+) -> None:
+    statistics = Statistics()
+    names = ["pl", "cs", "und", "it", "nl", "sv", "da", "fi"]
+    for i, name in enumerate(names):
+        statistics.untabled.add([name], np.array([[1_200 - i]]))
+    statistics.unscored.add(["language"], np.array([[9_999]]))
+    report = build(shard(statistics=statistics))
+    words = " ".join(terminal(report, 200).split())
+    shown = "pl 1,200 documents · cs 1,199 · not recognised 1,198 · it 1,197 · nl 1,196 · sv 1,195"
+    assert f"no tables for {shown} · and 2 more languages" in words
+    assert "Language without tables" in Page(render_html(report)).text
+    # Reports from before languages were counted have the reason alone.
+    statistics.untabled = CountTable(1)
+    assert "no tables for" not in terminal(build(shard(statistics=statistics)))
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,9 @@ class Finding:
 class GateResult:
     """What a gate came to, of `subject`: `records` in it, of which `scored` documents were judged.
 
-    `sample` is null where all documents were. `left_out`: files that weren't looked at. `models`:
-    SHA-256 of what judged, by name.
+    `sample` is null where all documents were. `left_out`: files that weren't looked at.
+    `untabled`: documents not scored for want of tables, by language. `models`: SHA-256 of what
+    judged, by name.
     """
 
     subject: str
@@ -82,6 +83,7 @@ class GateResult:
     scored: int
     sample: Sample | None
     left_out: tuple[LeftOut, ...] = ()
+    untabled: Mapping[str, int] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
 
     @property

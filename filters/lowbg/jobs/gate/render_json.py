@@ -25,6 +25,7 @@ class GateReport(Open, frozen=True, kw_only=True, tag="lowbg.gate/1", tag_field=
     records: Count
     scored: Count
     left_out: tuple[LeftOut, ...]
+    untabled: dict[str, Count]
     sample: Sample | None
     findings: tuple[Finding, ...]
     policy: dict[str, Any]
@@ -48,6 +49,7 @@ def render_json(result: GateResult, policy: Policy) -> bytes:
             records=result.records,
             scored=result.scored,
             left_out=result.left_out,
+            untabled=dict(result.untabled),
             sample=result.sample,
             findings=result.findings,
             policy=as_dict(policy),

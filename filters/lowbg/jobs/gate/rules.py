@@ -23,6 +23,7 @@ from lowbg.jobs.gate.evidence import Evidence, Part
 from lowbg.jobs.gate.findings import Finding, GateResult, Place, Status
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import Estimate, ShareEstimator, share, wilson
+from lowbg.report.sections.unscored import by_language
 from lowbg.report.statistics import MEASURES
 from lowbg.scorers.phrases.patterns import categories
 from lowbg.text.origins import NO_HOST
@@ -64,6 +65,7 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         int(evidence.statistics.scored()[0]),
         evidence.sample,
         evidence.left_out,
+        by_language(evidence.statistics),
         evidence.models,
     )
 

@@ -7,6 +7,7 @@ from typing import Final
 from lowbg.amounts import count_text, counted, share_text
 from lowbg.config import GateStatistic
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
+from lowbg.report.sections.unscored import named
 
 VERDICTS: Final = {
     Status.PASS: "passed",
@@ -62,6 +63,8 @@ def subject_text(result: GateResult) -> str:
             f" (seed {sample.seed})"
         )
     text += f", {count_text(result.scored)} scored"
+    if result.untabled:
+        text += f", no tables for {', '.join(named(result.untabled))}"
     left_out = sum(each.kind.may_be_data for each in result.left_out)
     if left_out:
         text += f", {counted(left_out, 'file')} left out"
