@@ -177,7 +177,7 @@ def test_nothing_stays_of_an_input_that_cannot_be_done_again(run: Run, tmp_path:
     assert run(*args).exit_code == 3
     assert not [name for name in files(out) if "a.jsonl" in name]
     assert "human/b.jsonl" in files(out)
-    assert run("verify", out).exit_code == 0
+    assert run("verify", out).exit_code == 3
     # It failed; once it is gone, nothing speaks of it any more.
     (incoming / "a.jsonl").unlink()
     gone = run(*args)
