@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from lowbg.settings import Heading, setting
+from lowbg.settings import SHARE, Heading, setting
 from lowbg_cli import terminal
 from lowbg_cli.exits import ExitCode
 
@@ -33,7 +33,7 @@ class ExitRules:
     fail_above: float | None = setting(
         "Exit 1 when the AI share of the scored documents is higher (0 to 1).",
         None,
-        unit="SHARE",
+        unit=SHARE,
         heading=Heading.EXIT,
         least=0.0,
         most=1.0,

@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +15,18 @@ from typing import Any, Final
 import typer
 
 from lowbg.errors import ConfigError
-from lowbg.settings import SIZE, Declared, allows, describe, is_list, is_table
+from lowbg.settings import SHARE, SIZE, Declared, allows, describe, is_list, is_table
 from lowbg.storage.files import refuse_url
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:,\d{3})+)")
+
+_SHARE = re.compile(
+    r"(?P<number>[+-]?(?:\d{1,99}(?:\.\d*)?|\.\d+)(?:e[+-]?\d\d?)?)(?:/(?P<of>\d{1,99}))?"
+    r"\s*(?P<percent>%?)",
+    re.IGNORECASE,
+)
+"""No longer than what a float has room for."""
 
 
 def parse_whole(text: str | int) -> int:
@@ -28,13 +35,13 @@ def parse_whole(text: str | int) -> int:
         return text
     try:
         return _whole(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no whole number") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _whole(text: str) -> int:
     if _WHOLE.fullmatch(text.strip()) is None:
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no whole number")
     return int(text.replace(",", ""))
 
 
@@ -64,11 +71,25 @@ def parse_date(text: str | dt.date) -> dt.date:
 
 
 def parse_share(text: str | Fraction) -> Fraction:
-    """An exact share: `0.5`, `1/3`."""
+    """An exact share: `0.01`, `1%`, `1/100`."""
+    if isinstance(text, Fraction):
+        return text
     try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise typer.BadParameter(f"{text!r} is no share; write it like 0.5 or 1/3") from None
+        return _share(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def parse_rate(text: str | float) -> float:
+    """A share as the nearest float."""
+    return text if isinstance(text, float) else float(parse_share(text))
+
+
+def _share(text: str) -> Fraction:
+    match = _SHARE.fullmatch(text.strip())
+    if match is None or not int(match["of"] or "1"):
+        raise ValueError(f"{text!r} is no share; write it like 0.01, 1% or 1/100")
+    return Fraction(match["number"]) / int(match["of"] or "1") / (100 if match["percent"] else 1)
 
 
 def parse_output(text: str | Path) -> Path:
@@ -86,6 +107,8 @@ def parser_of(own: Declared) -> Callable[[str], Any] | None:
         return parse_size
     if own.setting.written is not None:
         return parse_output
+    if own.setting.unit == SHARE and own.kind is float:
+        return parse_rate
     return {dt.date: parse_date, Fraction: parse_share, int: parse_whole}.get(own.kind)
 
 
@@ -149,14 +172,15 @@ def _table(own: Declared, flag: str, given: Sequence[str]) -> dict[Any, Any]:
     return table
 
 
-_NUMBERS: Final = {int: "whole number", float: "number"}
-
-
 def _number(own: Declared, kind: type, where: str, text: str) -> Any:
     try:
-        number = _whole(text) if kind is int else kind(text)
-    except ValueError:
-        raise ConfigError(f"{where}: {text!r} is not a {_NUMBERS[kind]}") from None
+        number = kind(_NUMBERS[kind](text))
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
     if not allows(own.setting, number):
         raise ConfigError(f"{where}: {text!r} is not {describe(kind, own.setting)}")
     return number
+
+
+_NUMBERS: Final[Mapping[type, Callable[[str], Any]]] = {int: _whole, float: _share}
+"""What reads the numbers of tables: those that aren't whole are shares."""

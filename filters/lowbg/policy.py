@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from lowbg.errors import ConfigError
 from lowbg.settings import (
     ABOVE_ZERO,
+    SHARE,
     Heading,
     Language,
     Vocabulary,
@@ -127,7 +128,7 @@ class Gate:
         "Fail above this AI share of the scored documents (0 to 1).",
         None,
         key="gate.max_ai_share",
-        unit="SHARE",
+        unit=SHARE,
         least=0.0,
         most=1.0,
     )
@@ -173,7 +174,7 @@ class Gate:
         "Fail above this share of records that cannot be read.",
         None,
         key="gate.max_quarantined_share",
-        unit="SHARE",
+        unit=SHARE,
         heading=Heading.LIMITS,
         least=0.0,
         most=1.0,
@@ -182,7 +183,7 @@ class Gate:
         "Fail below this share of words that are in human documents.",
         None,
         key="gate.min_human_token_share",
-        unit="SHARE",
+        unit=SHARE,
         heading=Heading.LIMITS,
         least=0.0,
         most=1.0,
@@ -353,7 +354,7 @@ class Policy:
         "Share of human documents that may be called AI.",
         0.01,
         key="decision.target_fpr",
-        unit="SHARE",
+        unit=SHARE,
         least=ABOVE_ZERO,
         most=0.5,
     )

@@ -33,6 +33,9 @@ ABOVE_ZERO: Final = math.ulp(0.0)
 SIZE: Final = "SIZE"
 """The unit of settings that are a number of bytes."""
 
+SHARE: Final = "SHARE"
+"""The unit of settings that are a share or a rate."""
+
 
 class Heading(StrEnum):
     """Where documentation and `--help` list a setting, in this order."""

@@ -3,10 +3,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from examples.make_sample import ai_documents
 from typer.testing import Result
 
 from lowbg.config import Policy
@@ -15,6 +17,7 @@ from lowbg.runs.engine import Engine
 
 Run = Callable[..., Result]
 
+AI = [document["text"] for document in ai_documents()[:1]]
 NOUNS = ["river", "bridge", "mill", "teacher", "letter", "garden", "kitchen", "winter", "road"]
 VERBS = ["carried", "found", "lost", "painted", "kept", "sold", "watched", "mended", "followed"]
 
@@ -91,6 +94,40 @@ def test_starts_from_a_policy(run: Run, labelled: Path, tmp_path: Path) -> None:
     # Another rate: what was set for the old one is gone.
     assert run(*options, "--target-fpr", 0.04, "--overwrite").exit_code == 0
     assert set(load_policy(policy).min_ai_scores) == {"en"}
+
+
+def test_names_the_stratum_that_sets_a_threshold(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    path, policy = tmp_path / "labelled.jsonl", tmp_path / "policy.toml"
+    common = {"language": "en", "label": "human"}
+    with path.open("w", encoding="utf-8") as out:
+        for i in range(70):
+            print(json.dumps({"text": prose(i), "site": "plain", **common}), file=out)
+        for i in range(70):  # What looks like AI text sets the threshold.
+            text = f"{AI[0][:800]} {prose(i, 1 + i % 5)}"
+            print(json.dumps({"text": text, "site": "styled\x1b[31m", **common}), file=out)
+    got = run(
+        "calibrate", path, "--label-field", "label", "--stratum", "site", "--target-fpr", 0.05,
+        "-o", policy,
+    )  # fmt: skip
+    assert got.exit_code == 0, got.stderr
+    header, line, told, before, last = got.stderr.splitlines()[-5:]
+    assert header.split("  ")[0] == "language"
+    assert re.search(r"\d\.\d{4} → \d\.\d{4}  \d+\.\d\d → \d\.\d\d %$", line), line
+    pattern = r"  set by \d+–\d+ · styled␛\[31m: \d+ human, \d+\.\d\d → [0-4]\.\d\d % called AI"
+    assert re.fullmatch(pattern, told), told
+    assert before == "before: the shipped policy at 0.05"
+    assert last == f"lowbg: {policy}: thresholds for 1 language"
+    assert max(map(len, (header, line, told, before))) <= 80
+    assert "set by 100–199 · styled␛[31m" in policy.read_text("utf-8")
+    again = run(
+        "calibrate", path, "--label-field", "label", "--target-fpr", 0.05, "-o", policy, "--update"
+    )
+    told, before = again.stderr.splitlines()[-3:-1]
+    assert told.startswith("  set by ")
+    assert before == f"before: {policy} at 0.05"
 
 
 @pytest.mark.parametrize(

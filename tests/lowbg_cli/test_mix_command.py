@@ -115,7 +115,7 @@ def test_an_input_that_cannot_be_read_is_named(run: Run, human: Path, tmp_path: 
     ("args", "message"),
     [
         (["--min-human", "1.5"], "not between 0 and 1"),
-        (["--min-human", "half"], "write it like 0.5 or 1/3"),
+        (["--min-human", "half"], "write it like 0.01, 1% or 1/100"),
         (["--exponent", "3"], "--exponent: only with --weights"),
         (["--weights", "--select", "novel"], "choose one"),
         (["--weights", "--compression", "gzip"], "no effect with --weights"),

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import Result
 
-from lowbg_cli.values import parse_date, parse_size, parse_whole
+from lowbg.settings import SHARE
+from lowbg_cli.option_tables import commands
+from lowbg_cli.values import parse_date, parse_rate, parse_share, parse_size, parse_whole, parser_of
 
 
 @pytest.mark.parametrize(
@@ -44,3 +51,53 @@ def test_whole_numbers_are_read_as_they_are_written(text: str, number: int) -> N
 def test_no_whole_numbers(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is no whole number"):
         parse_whole(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("0.01", Fraction(1, 100)), ("1%", Fraction(1, 100)), ("1 %", Fraction(1, 100)),
+        ("1/100", Fraction(1, 100)), ("1e-2", Fraction(1, 100)), ("2.3%", Fraction(23, 1000)),
+        (".5", Fraction(1, 2)), ("0", Fraction(0)), ("150%", Fraction(3, 2)),
+        ("1/3", Fraction(1, 3)),
+    ],
+)  # fmt: skip
+def test_shares(text: str, share: Fraction) -> None:
+    assert parse_share(text) == share
+    assert parse_rate(text) == float(share)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "%", "1%%", "%1", "1,5", "1/0", "1/", "nan", "inf", "1e999", "1e999999999"]
+)
+def test_no_shares(text: str) -> None:
+    for parse in (parse_share, parse_rate):
+        with pytest.raises(typer.BadParameter, match=r"write it like 0\.01, 1% or 1/100"):
+            parse(text)
+
+
+def test_every_share_of_a_command_line_may_be_in_per_cent() -> None:
+    options = [option for command in commands().values() for option in command.options]
+    shares = {o.flag: o.own for o in options if o.setting.unit == SHARE}
+    assert {parser_of(own)("5%") for own in shares.values()} == {0.05, Fraction(1, 20)}  # type: ignore[misc]
+    known = {
+        *("--target-fpr", "--fail-above", "--max-ai-share", "--max-quarantined-share"),
+        *("--min-human-token-share", "--min-human", "--max-ai-share-rise"),
+    }
+    assert shares.keys() >= known
+    named = {o.flag for o in options if re.search(r"share|fpr|rate", o.flag)}
+    assert named - shares.keys() == {"--max-ai-share-by", "--fpr-bound"}
+
+
+def test_shares_in_per_cent_do_what_the_others_do(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    shard = tmp_path / "a.jsonl"
+    shard.write_text('{"text": "Short."}\n')
+    for share in ("0.5", "50%", "1/2"):
+        got = run("filter", shard, "--discard-ai", "--dry-run", "--target-fpr", share)
+        assert ("policy.target_fpr                  0.5" in got.stdout, got.exit_code) == (True, 0)
+        got = run("gate", shard, "--max-ai-share-by", f"language={share}", "--max-ai-share", share)
+        assert got.exit_code != 2, got.stderr
+    got = run("gate", shard, "--max-ai-share", "101%")
+    assert (got.exit_code, "1.01 is not between 0 and 1" in got.stderr) == (2, True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import lowbg
 from lowbg.amounts import counted
 from lowbg.errors import ConfigError
-from lowbg.settings import ABOVE_ZERO, Written, setting
+from lowbg.settings import ABOVE_ZERO, SHARE, Written, setting
 from lowbg.storage.files import identity, is_special
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
@@ -24,7 +24,7 @@ from lowbg_cli.progress import progress_line
 if TYPE_CHECKING:
     from lowbg.config import Policy
     from lowbg.decision.policy_text import Notes
-    from lowbg.jobs.calibrate.calibrate import Calibrated
+    from lowbg.jobs.calibrate.calibrate import Calibrated, Stratum
     from lowbg.jobs.calibrate.calibrate_lm import LmCalibrated
     from lowbg.jobs.calibrate.known import Known, KnownBy
     from lowbg.runs.engine import Engine
@@ -45,7 +45,7 @@ class CalibrateOptions:
     target_fpr: float | None = setting(
         "Share of human documents that may be called AI.",
         None,
-        unit="SHARE",
+        unit=SHARE,
         least=ABOVE_ZERO,
         most=0.5,
         shown="the policy's, 0.01",
@@ -152,6 +152,8 @@ def calibrate_command(
         _tell_lm(joint, quiet=quiet)
     if not quiet:
         terminal.show(_table(result, by))
+        start = "the shipped policy" if options.file is None else str(options.file)
+        terminal.show(terminal.printable(f"before: {start} at {base.target_fpr:g}") + "\n")
         terminal.say(f"{how.output}: thresholds for {counted(_found(result), 'language')}")
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
@@ -159,13 +161,13 @@ def calibrate_command(
 def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:
     """What the LM's part came to, a line a language."""
     for r in joint.languages:
-        if r.threshold is None:
+        if r.set_by is None:
             terminal.warning(f"{r.language}: the LM read too few human documents ({r.read:,})")
         elif not quiet:
             short = "" if r.judges_short else "; texts too short for the tables stay unscored"
             terminal.say(
                 f"{r.language}: the LM read {counted(r.read, 'human document')}; "
-                f"joint threshold {r.threshold:.4f}{short}"
+                f"joint threshold {r.set_by.threshold:.4f}, set by {_named(r.set_by)}{short}"
             )
 
 
@@ -233,11 +235,14 @@ def _notes(result: Calibrated, inputs: Sequence[str], by: KnownBy, engine: Engin
     ]
     for language in result.languages:
         n = f"{language.language}: {language.documents:,} documents"
-        if language.new is None:
+        if language.set_by is None:
             lines.append(f"{n}, {result.min_documents:,} needed; threshold as it was")
             continue
         names = ", ".join(f"{s.name} ({s.documents:,})" for s in language.strata)
-        lines.append(f"{n}, expected rate {language.expected_fpr:.4f}; strata: {names}")
+        lines.append(
+            f"{n}, expected rate {language.expected_fpr:.4f}; strata: {names}; set by "
+            f"{_named(language.set_by)}"
+        )
     used = {"characters", *result.policy.min_ai_scores}
     optional = (scorer for scorer in engine.scorers if scorer.settings is not None)
     used |= {name for scorer in optional for name in scorer.models}
@@ -283,7 +288,10 @@ def _warn_dropped(old: Policy, new: Policy) -> None:
 
 
 def _table(result: Calibrated, by: KnownBy) -> str:
-    """A row a language: documents, thresholds, and shares called AI before and after."""
+    """A row a language: documents, thresholds, and shares called AI before and after.
+
+    Below it the stratum that sets the threshold.
+    """
     others = "later called AI" if by.human_before is not None else "AI called AI"
     rows = [("language", "human", "threshold", "human called AI", others)]
     for r in result.languages:
@@ -302,11 +310,27 @@ def _table(result: Calibrated, by: KnownBy) -> str:
     if not any(row[4] for row in rows[1:]):
         rows = [(*row[:4], "") for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        + "\n"
-        for row in rows
-    )
+    lines = []
+    set_by = (None, *(language.set_by for language in result.languages))
+    for row, stratum in zip(rows, set_by, strict=True):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join(cells).rstrip())
+        if stratum is not None:
+            lines.append(f"  set by {_told(stratum)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _named(stratum: Stratum) -> str:
+    """A stratum as messages call it."""
+    return "all of them" if stratum.whole else stratum.name
+
+
+def _told(stratum: Stratum) -> str:
+    """What sets a threshold, with what that comes to for it; of the whole the row says that."""
+    if stratum.whole:
+        return _named(stratum)
+    change = _change(stratum.before, stratum.after)
+    return terminal.printable(f"{stratum.name}: {stratum.documents:,} human, {change} called AI")
 
 
 def _change(before: float | None, after: float | None) -> str:

@@ -27,13 +27,27 @@ CONFIDENCE: Final = 0.95
 """With this probability over the documents drawn, a stratum's true rate is at most the target."""
 
 
+_WHOLE: Final = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """The known-human documents of a kind, and the least threshold that is good for them."""
+    """The known-human documents of a kind, and the least threshold that is good for them.
+
+    `before` and `after`: the shares of them called AI as it was, and at the strictest stratum's
+    threshold.
+    """
 
     name: str
     documents: int
     threshold: float
+    before: float
+    after: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of a language's documents."""
+        return self.name == _WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,11 @@ class LanguageResult:
     others_after: float | None
     expected_fpr: float | None
     by_artifact: int = 0
+
+    @property
+    def set_by(self) -> Stratum | None:
+        """The stratum whose threshold is the language's; null where it has too few documents."""
+        return strictest(self.strata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +148,28 @@ def strata_of(known: Known, inside: NDArray[np.bool_], least: int, target: float
     if known.stratum is not None:
         names = np.array([f"{a} · {b}" for a, b in zip(names, known.stratum, strict=True)])
     scores = deciding_scores(known)
-    found = []
-    for name in ("all", *listed(names[inside].tolist())):
-        own = scores[inside if name == "all" else inside & (names == name)]
-        threshold = safe_threshold(own, target) if len(own) >= least else None
+    found: list[tuple[str, NDArray[np.bool_], float]] = []
+    for name in (_WHOLE, *listed(names[inside].tolist())):
+        own = inside if name == _WHOLE else inside & (names == name)
+        threshold = safe_threshold(scores[own], target) if own.sum() >= least else None
         if threshold is not None:
-            found.append(Stratum(str(name), len(own), threshold))
-    return found
+            found.append((name, own, threshold))
+    called = scores >= max((threshold for _, _, threshold in found), default=1.0)
+    return [
+        Stratum(
+            str(name),
+            int(own.sum()),
+            threshold,
+            before=float(known.called_ai[own].mean()),
+            after=float(called[own].mean()),
+        )
+        for name, own, threshold in found
+    ]
+
+
+def strictest(strata: Sequence[Stratum]) -> Stratum | None:
+    """The one that sets a threshold, of equal ones the first; null without any."""
+    return max(strata, key=lambda stratum: stratum.threshold, default=None)
 
 
 def calibrate(known: Known, engine: Engine, min_documents: int | None = None) -> Calibrated:
@@ -175,7 +209,8 @@ def _language(known: Known, code: str, engine: Engine, least: int, target: float
     # Only documents with a score are known, so their language has tables.
     assert old is not None
     strata = strata_of(known, human, least, target)
-    new = max((s.threshold for s in strata), default=None)
+    decides = strictest(strata)
+    new = None if decides is None else decides.threshold
     after = None if new is None else (known.score >= new) | known.by_artifact
     called = 0 if after is None else int((after & human).sum())
     return LanguageResult(

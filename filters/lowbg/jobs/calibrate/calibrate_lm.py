@@ -20,9 +20,11 @@ from lowbg.decision.lm import MIN_WORDS, join, standardise
 from lowbg.errors import ConfigError
 from lowbg.jobs.calibrate.calibrate import (
     Calibrated,
+    Stratum,
     deciding_scores,
     safe_threshold,
     strata_of,
+    strictest,
 )
 from lowbg.jobs.calibrate.known import Known, LmKnown
 from lowbg.jobs.train.calibration import fit_spread
@@ -33,15 +35,15 @@ _MIN_VARIANCE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class LmResult:
-    """What a language came to: human documents that the LM read, and the joint threshold.
+    """What a language came to: human documents that the LM read, and what sets the joint threshold.
 
-    `threshold` is null where too few were read. `judges_short`: whether documents that are too
+    `set_by` is null where too few were read. `judges_short`: whether documents that are too
     short for the tables are judged, for which there must be as many human ones.
     """
 
     language: str
     read: int
-    threshold: float | None
+    set_by: Stratum | None
     judges_short: bool
 
 
@@ -69,16 +71,16 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
             continue  # Without tables there is no score to join.
         own = _only(known.lm, known.lm.language == code)
         spread = _spread(own, engine, code, calibrated.min_documents)
-        threshold = None
+        decides = None
         if spread is not None:
-            threshold = _threshold(own, spread, engine, code, calibrated)
+            decides = _strictest(own, spread, engine, code, calibrated)
         read = int((own.is_human & ~np.isnan(own.evidence)).sum())
-        if spread is None or threshold is None:
+        if spread is None or decides is None:
             results.append(LmResult(code, read, None, False))
             continue
-        spreads[code], scores[code] = spread, threshold
+        spreads[code], scores[code] = spread, decides.threshold
         judges_short = spread.min_words < engine.min_words(code)
-        results.append(LmResult(code, read, threshold, judges_short))
+        results.append(LmResult(code, read, decides, judges_short))
     if not spreads:
         raise ConfigError(_refusal(results, witness.band, calibrated.min_documents))
     lm = LmCalibration(
@@ -129,10 +131,10 @@ def _spread(own: LmKnown, engine: Engine, code: str, least: int) -> LmSpread | N
     return replace(spread, correlation=float(correlation))
 
 
-def _threshold(
+def _strictest(
     own: LmKnown, spread: LmSpread, engine: Engine, code: str, calibrated: Calibrated
-) -> float | None:
-    """The joint `ai_score` from which a document is called AI; null with too few documents.
+) -> Stratum | None:
+    """What sets the joint `ai_score` from which a document is AI; null with too few documents.
 
     All of the language's documents count, those that the LM didn't read too.
     """
@@ -151,7 +153,7 @@ def _threshold(
     strata = strata_of(known, known.is_human, calibrated.min_documents, target)
     if not strata or safe_threshold(deciding_scores(known)[known.is_human], target) is None:
         return None
-    return max(stratum.threshold for stratum in strata)
+    return strictest(strata)
 
 
 def _refusal(results: list[LmResult], band: tuple[float, float] | None, least: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from lowbg.settings import Heading, setting
+from lowbg.settings import SHARE, Heading, setting
 from lowbg.storage.typed import Closed
 
 JUDGED_DISTANCES: Final = ("words", "sentence_lengths", "languages")
@@ -32,14 +32,14 @@ class Limits:
     max_perplexity_rise: float = setting(
         "Of the human hold-out; 0.1 is 10 % more than at the baseline.",
         0.10,
-        unit="SHARE",
+        unit=SHARE,
         heading=Heading.LIMITS,
         least=0.0,
     )
     min_unique_tokens: float = setting(
         "Least share of the baseline's unique tokens.",
         0.85,
-        unit="SHARE",
+        unit=SHARE,
         heading=Heading.LIMITS,
         least=0.0,
     )
@@ -55,12 +55,12 @@ class Limits:
         most=1.0,
     )
     max_ai_share_rise: float = setting(
-        "0.05: five points.", 0.05, unit="SHARE", heading=Heading.LIMITS, least=0.0, most=1.0
+        "0.05: five points.", 0.05, unit=SHARE, heading=Heading.LIMITS, least=0.0, most=1.0
     )
     max_tail_fall: float = setting(
         "Of documents above the baseline's ninth decile of perplexity, a tenth of it.",
         0.05,
-        unit="SHARE",
+        unit=SHARE,
         heading=Heading.LIMITS,
         least=0.0,
         most=1.0,

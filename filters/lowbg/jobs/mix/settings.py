@@ -7,7 +7,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from lowbg.errors import ConfigError
-from lowbg.settings import ABOVE_ZERO, Heading, check_limits, setting
+from lowbg.settings import ABOVE_ZERO, SHARE, Heading, check_limits, setting
 
 
 class MixUnit(StrEnum):
@@ -67,7 +67,7 @@ class Mix:
     min_human: Fraction = setting(
         "Least human share of the mix: 0.5, 1/3.",
         Fraction(1, 2),
-        unit="SHARE",
+        unit=SHARE,
         least=0.0,
         most=1.0,
         shown="0.5",

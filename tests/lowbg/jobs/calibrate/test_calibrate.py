@@ -121,6 +121,14 @@ def test_the_strictest_stratum_decides() -> None:
     result = calibrate(known, Engine(Policy(target_fpr=0.05)))
     assert result.policy.min_ai_scores["en"] == found["400–799 · a"].threshold
     assert (high >= result.policy.min_ai_scores["en"]).mean() <= 0.05
+    (language,) = result.languages
+    decides = language.set_by
+    assert decides is not None
+    assert (decides.name, decides.whole) == ("400–799 · a", False)
+    own = high[:280]
+    assert decides.before == pytest.approx((own > 0.9).mean())
+    assert decides.after == pytest.approx((own >= decides.threshold).mean())
+    assert {s.name: s.after for s in language.strata}["100–199 · a"] == 0.0
 
 
 def test_languages_with_too_few_keep_theirs(engine: Engine) -> None:
@@ -137,6 +145,7 @@ def test_languages_with_too_few_keep_theirs(engine: Engine) -> None:
     assert [r.language for r in result.lacking] == ["de"]
     assert set(result.policy.min_ai_scores) == {"en"}
     assert Engine(result.policy).threshold("de") == engine.threshold("de")
+    assert {r.language: r.set_by is not None for r in result.languages} == {"de": False, "en": True}
 
 
 def test_a_near_certain_phrase_counts_at_any_threshold(engine: Engine) -> None:
