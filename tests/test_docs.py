@@ -29,9 +29,11 @@ from tests.pages import (
     read,
 )
 from tests.pages import commands as shown_commands
+from typer.main import get_command
 
 import lowbg
 from lowbg.decision.policy import parse_policy
+from lowbg_cli.app import app
 from lowbg_cli.option_tables import commands
 
 MOST_UNRUN = 4
@@ -235,14 +237,16 @@ def test_every_command_and_option_that_is_shown_exists() -> None:
         words = call.split()
         command = " ".join(words[:2]) if " ".join(words[:2]) in known_options() else words[0]
         groups = {known.split()[0] for known in known_options()}
-        assert command in groups | known_options().keys() | {"warning:", "error:"}, (page, call)
+        others = {"warning:", "error:", "help"}
+        assert command in groups | known_options().keys() | others, (page, call)
         for option in OPTION.findall(call):
             options = known_options().get(command, frozenset())
             assert option in options, f"{page}: lowbg {call}: {option}"
 
 
 def test_every_option_that_is_named_exists() -> None:
-    known = frozenset[str]().union(*known_options().values(), {"--version"})
+    own = (option for parameter in get_command(app).params for option in parameter.opts)
+    known = frozenset[str](own).union(*known_options().values())
     for page in PAGES:
         for option in re.findall(r"`(--[a-z][\w-]*)[^`\n]*`", prose(read(page))):
             assert option in known, f"{name(page)}: {option}"

@@ -17,7 +17,7 @@ import lowbg
 from lowbg.runs.machine import switch_often
 from lowbg_cli.exits import raise_on_signals, run_program, usage_errors_in_a_line
 from lowbg_cli.groups import Command, Group
-from lowbg_cli.helping import PlainCommand, PlainGroup
+from lowbg_cli.helping import HELP, PlainCommand, PlainGroup
 from lowbg_cli.several import TakesSeveral
 
 EPILOG = (
@@ -80,7 +80,6 @@ def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
         name="lowbg",
         cls=Program,
         epilog=EPILOG,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
@@ -120,11 +119,14 @@ def _lowbg(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
+            "--version", "-V", help="Print the version.", callback=_print_version, is_eager=True
         ),
     ] = False,
 ) -> None:
-    """Keep training data low-background: split crawl dumps into human-likely and AI-likely."""
+    """Keep training data low-background: split crawl dumps into human-likely and AI-likely.
+
+    lowbg help COMMAND, or lowbg COMMAND --help, lists a command's options.
+    """
 
 
 ENVIRONMENT = {
@@ -153,7 +155,8 @@ def main() -> None:
         with contextlib.suppress(OSError):
             # A lone surrogate in a file name must not end a listing.
             sys.stdout.reconfigure(errors="backslashreplace")
-    asked = [name for name in sys.argv[1:2] if name in COMMANDS]
+    word = 2 if sys.argv[1:2] == [HELP] else 1
+    asked = [name for name in sys.argv[word : word + 1] if name in COMMANDS]
     sys.exit(run_program(lambda: program(asked or COMMANDS)(prog_name="lowbg")))
 
 

@@ -15,6 +15,9 @@ _MOST_COLUMNS = 80
 _FEWEST_COLUMNS = 32
 _UNCUT = 200
 
+HELP = "help"
+"""In a command's place: what follows is what is asked about."""
+
 
 class PlainCommand(TyperCommand):
     """A command whose help shows each option under its `rich_help_panel`, without rich.
@@ -41,10 +44,15 @@ class PlainGroup(TyperGroup):
         super().format_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Without a command it shows its help, on stderr, and ends as wrong usage does."""
+        """Without a command it shows its help, on stderr, and ends as wrong usage does.
+
+        `help COMMAND` is `COMMAND --help`.
+        """
         if not args and not ctx.resilient_parsing:
             terminal.show(f"{ctx.get_help()}\n")
             raise typer.Exit(2)
+        if args[:1] == [HELP]:
+            args = [*args[1:], "--help"]
         return list(super().parse_args(ctx, args))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

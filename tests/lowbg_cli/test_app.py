@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,9 +124,64 @@ assert not {"torch", "numba", "pyarrow", "numpy"} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_version(run: Run) -> None:
-    result = run("--version")
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(option: str, run: Run) -> None:
+    result = run(option)
     assert (result.exit_code, result.stdout) == (0, f"lowbg {lowbg.__version__}\n")
+
+
+@pytest.mark.parametrize("asked", ["", *COMMANDS, "drift check", "reserve remove"])
+def test_help_is_a_word_too(asked: str, run: Run) -> None:
+    page = run(*asked.split(), "--help")
+    result = run("help", *asked.split())
+    assert (result.exit_code, result.stdout, result.stderr) == (0, page.stdout, "")
+    assert result.stdout.startswith(f"Usage: lowbg {asked}".rstrip())
+
+
+def test_help_on_nothing_there_is_wrong_usage(run: Run) -> None:
+    assert run("drift", "help", "check").stdout == run("drift", "check", "--help").stdout
+    result = run("help", "filtr")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no such command" in result.stderr
+
+
+def test_a_real_process_has_the_word_help(start: Start) -> None:
+    out, err = start("help", "filter").communicate()
+    assert out.startswith(b"Usage: lowbg filter ")
+    assert err == b""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion_works_in_a_shell(run: Run, tmp_path: Path) -> None:
+    page = run("--help").stdout
+    assert "--install-completion" in page
+    assert "--show-completion" in page
+    program = tmp_path / "lowbg"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lowbg_cli "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+
+    def bash(script: str) -> list[str]:
+        ran = subprocess.run(
+            ["bash", "--norc", "-c", f"{script}; true"],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert ran.stderr == ""
+        return ran.stdout.split()
+
+    assert "_lowbg_completion" in bash("lowbg --show-completion")
+    for words, found in (
+        ("lowbg fil", ["filter"]),
+        ("lowbg drift ", ["baseline", "check", "canary"]),
+        ("lowbg filter --trust-b", ["--trust-before"]),
+        ("lowbg filter --fpr-bound ", ["mean", "every"]),
+    ):
+        said = f"COMP_WORDS=({words}); COMP_CWORD={words.count(' ')}"
+        script = f'eval "$(lowbg --show-completion)"; {said}; _lowbg_completion lowbg'
+        assert bash(f'{script}; echo "${{COMPREPLY[@]}}"') == found
+    assert "installed" in bash("lowbg --install-completion")
+    assert (tmp_path / ".bashrc").is_file()
 
 
 @pytest.mark.parametrize(

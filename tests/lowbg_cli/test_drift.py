@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -69,6 +70,27 @@ def test_check_of_the_next_crawl(
     assert "march" in page
 
 
+def test_checks_of_one_minute_have_labels_of_their_own(
+    run: Run, crawls: dict[str, Path], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Stopped:
+            return cls(2026, 11, 30, 4, 30, 7, tzinfo=tz)
+
+    monkeypatch.setattr("lowbg_cli.commands.drift.dt.datetime", Stopped)
+    history = tmp_path / "history.jsonl"
+    for _ in range(4):
+        run("drift", "check", crawls["february"], "--baseline", base, "--history", history)
+    labels = [json.loads(line)["label"] for line in history.read_text("utf-8").splitlines()]
+    assert labels == [
+        "2026-11-30 04:30",
+        "2026-11-30 04:30:07",
+        "2026-11-30 04:30:07 (2)",
+        "2026-11-30 04:30:07 (3)",
+    ]
+
+
 def test_limits_are_options(run: Run, crawls: dict[str, Path], base: Path) -> None:
     off = ("--max-perplexity-rise", 1e9, "--min-unique-tokens", 0, "--max-entropy-fall", 99,
            "--max-js-distance", 1, "--max-ai-share-rise", 1, "--max-tail-fall", 1)  # fmt: skip
@@ -93,9 +115,12 @@ def test_narrow_terminal_and_quiet(
     lines = got.stdout.splitlines()
     assert max(map(len, lines)) <= columns
     # No word is broken, whatever the width.
-    (line,) = (line for line in lines if line.startswith("distance of sentence lengths"))
+    (line,) = (line for line in lines if line.startswith("distance of sentence"))
     values = line if columns > 40 else lines[lines.index(line) + 1]
     assert values.rstrip().endswith("0.050")
+    # Every change that there is has its interval.
+    assert got.stdout.count(" … ") >= 13
+    assert re.search(r"\d +\(?[\d.]+ … [\d.]+", values)
 
 
 def test_other_conditions_are_refused(
@@ -113,6 +138,25 @@ def test_other_conditions_are_refused(
     got = run(*check)
     assert got.exit_code == 2
     assert "version: 0.0.1, " in got.stderr
+
+
+def test_dates_that_are_not_understood_are_told_where_they_count(
+    run: Run, crawls: dict[str, Path], tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[trust]\nbefore = 2022-11-30\n")
+    rows = [json.loads(line) for line in crawls["january"].read_text("utf-8").splitlines()]
+    for i, row in enumerate(rows):
+        row["date"] = "2021-05-01" if i % 3 else "long ago"
+    odd = write(tmp_path / "odd.jsonl", rows)
+    to = ("-o", tmp_path / "b.json", *SMALL)
+    told = "lowbg: warning: 100 dates not understood, such as 'long ago'"
+    got = run("drift", "baseline", odd, *to, "--policy", policy)
+    assert (got.exit_code, told in got.stderr.splitlines()) == (0, True)
+    check = ("drift", "check", odd, "--baseline", tmp_path / "b.json", "--policy", policy)
+    assert told in run(*check).stderr.splitlines()
+    assert run(*check, "-q").stderr == ""
+    assert "not understood" not in run("drift", "baseline", odd, *to).stderr  # They decide nothing.
 
 
 def test_too_small_a_corpus_is_refused(run: Run, base: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from lowbg_cli.configure import (
 )
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Group, Only, command
-from lowbg_cli.outcome import tell_broken
+from lowbg_cli.outcome import tell_broken, tell_dates
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def check_command(
     """
     from lowbg.jobs.drift.baseline import conditions_of, read_baseline
     from lowbg.jobs.drift.check import compare, require_alike
-    from lowbg.jobs.drift.history import Check
+    from lowbg.jobs.drift.history import Check, label_of
 
     before = read_baseline(baseline)
     earlier = places.read(before.sha256)
@@ -187,7 +187,7 @@ def check_command(
     changes = compare(before.profile, measured, limits)
     made = dt.datetime.now(dt.UTC)
     check = Check(
-        label=places.label or f"{made:%Y-%m-%d %H:%M}",
+        label=places.label or label_of(made, earlier),
         made=made.isoformat(timespec="seconds"),
         baseline=before.sha256,
         inputs=inputs.given,
@@ -227,7 +227,7 @@ def canary_command(
       lowbg drift canary scores/step-2000/ --baseline scores/step-0/ --label 2000
     """
     from lowbg.jobs.drift.canary import compare_scores, read_scores
-    from lowbg.jobs.drift.history import Check
+    from lowbg.jobs.drift.history import Check, label_of
 
     before = read_scores(_score_files([baseline]))
     earlier = places.read(before.digest)
@@ -235,7 +235,7 @@ def canary_command(
     change = compare_scores(before, now, limits)
     made = dt.datetime.now(dt.UTC)
     check = Check(
-        label=places.label or f"{made:%Y-%m-%d %H:%M}",
+        label=places.label or label_of(made, earlier),
         made=made.isoformat(timespec="seconds"),
         baseline=before.digest,
         inputs=inputs.given,
@@ -288,6 +288,8 @@ def _draw(
         raise InputError(f"none of {counted(drawn.unread, 'record')} could be read as text; {hint}")
     if drawn.unread and not quiet:
         terminal.warning(f"{counted(drawn.unread, 'record')} left out: can't be read")
+    if not quiet:
+        tell_dates(shard.statistics for shard in drawn.shards)
     return drawn, Engine(config.policy).setup()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -27,6 +29,32 @@ def open_console(stream: IO[str], width: int | None, color: bool | None) -> Cons
         markup=False,
         emoji=False,
     )
+
+
+def print_beside(console: Console, label: Text, text: Text, *, whole_words: bool) -> None:
+    """Prints `text` beside `label`, in as many lines as it takes.
+
+    Of `whole_words` none is broken, though one may go over the end of a line: a path in a message
+    is there to be copied.
+    """
+    room = max(1, console.width - label.cell_len)
+    words = text.plain.split(" ") if whole_words else []
+    rows = packed(words, room, " ") or text.wrap(console, room, overflow="fold")
+    for row in rows:
+        line = Text(row, text.style) if isinstance(row, str) else row
+        console.print(label + line, soft_wrap=True)
+        label = Text(" " * label.cell_len)
+
+
+def packed(items: Sequence[str], room: int, between: str = " · ") -> list[str]:
+    """Items in lines of at most `room` columns, broken between items where that is possible."""
+    rows: list[str] = []
+    for item in items:
+        if rows and cell_len(rows[-1]) + cell_len(item) + cell_len(between) <= room:
+            rows[-1] += f"{between}{item}"
+        else:
+            rows.append(item)
+    return rows
 
 
 def safe_text(text: str, plain: bool, style: str = "", keep: str = "") -> Text:

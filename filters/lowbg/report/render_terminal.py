@@ -7,13 +7,13 @@ from itertools import groupby
 from typing import IO
 
 from msgspec import UNSET
-from rich.cells import cell_len
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from lowbg.amounts import bytes_text, count_text, counted, duration_text, share_text
 from lowbg.report.collect import Report
-from lowbg.report.console import open_console, safe_text
+from lowbg.report.console import open_console, packed, print_beside, safe_text
 from lowbg.report.results import RunInfo
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import BarLine, Line, visible
@@ -52,7 +52,7 @@ def render_terminal(
     """
     console = open_console(stream, width, color)
     plain = console.options.ascii_only
-    for row in _packed(_headline(report, own), console.width):
+    for row in packed(_headline(report, own), console.width):
         console.print(safe_text(row, plain, "bold"))
     lines = [
         line
@@ -65,9 +65,7 @@ def render_terminal(
             bars = [line for line in group if isinstance(line, BarLine)]
             console.print(_bars(bars, plain, console.width))
         else:
-            console.print(
-                _grid([line for line in group if isinstance(line, Line)], plain, console.width)
-            )
+            _print_lines(console, [line for line in group if isinstance(line, Line)], plain)
 
 
 def _headline(report: Report, own: RunInfo | None) -> list[str]:
@@ -115,27 +113,13 @@ def _bars(lines: Sequence[BarLine], plain: bool, width: int) -> RenderableType:
     return grid
 
 
-def _grid(lines: Sequence[Line], plain: bool, width: int) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    room = width - 4 - max(len(line.label) for line in lines)
+def _print_lines(console: Console, lines: Sequence[Line], plain: bool) -> None:
+    column = max(len(line.label) for line in lines)
     for line in lines:
         warning = line.style == "warning"
-        label = safe_text(f"  {line.label}", plain, _STYLES["warning" if warning else "unscored"])
-        rows = "\n".join(_packed([visible(item) for item in line.items], room))
-        grid.add_row(
-            label, safe_text(rows, plain, "bold" if line.style == "strong" else "", keep="\n")
-        )
-    return grid
-
-
-def _packed(items: Sequence[str], room: int) -> list[str]:
-    """Items in lines of at most `room` columns, broken between items where that is possible."""
-    rows: list[str] = []
-    for item in items:
-        if rows and cell_len(rows[-1]) + cell_len(item) + 3 <= room:
-            rows[-1] += f" · {item}"
-        else:
-            rows.append(item)
-    return rows
+        style = _STYLES["warning" if warning else "unscored"]
+        label = safe_text(f"  {line.label:<{column}}  ", plain, style)
+        for row in packed([visible(item) for item in line.items], console.width - label.cell_len):
+            text = safe_text(row, plain, "bold" if line.style == "strong" else "")
+            print_beside(console, label, text, whole_words=warning)
+            label = Text(" " * label.cell_len)

@@ -12,12 +12,12 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from lowbg.errors import FormatError, InputError, OutputError
+from lowbg.errors import FormatError, InputError, OutputError, ProblemKind
 from lowbg.report import Report, read_json, render_html, render_json, write_html, write_json
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import Basis, Estimate
 from lowbg.report.render_terminal import render_terminal
-from lowbg.report.results import ShardResult
+from lowbg.report.results import Problem, ShardResult
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
@@ -186,7 +186,19 @@ def test_terminal_counts_a_pooled_document_once(build: Build) -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_terminal_keeps_to_its_width(evil_report: Report, width: int) -> None:
     for line in terminal(evil_report, width).splitlines():
-        assert cell_len(line) <= width
+        # A word of a message is never broken.
+        assert cell_len(line) <= width or re.fullmatch(r"(  problem)? +\S+", line)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_terminal_breaks_no_path_in_a_message(
+    build: Build, shard: Callable[..., ShardResult], width: int
+) -> None:
+    path = "crawl-of-the-year-2026/" * 5 + "shard-0001.jsonl.zst"
+    problem = Problem(ProblemKind.CUT_STREAM, f"{path}: the stream ends early", 0)
+    text = terminal(build(shard(problems=(problem,))), width)
+    assert path in text
+    assert "the stream ends early" in text
 
 
 def test_terminal_sends_nothing_from_data(evil_report: Report) -> None:

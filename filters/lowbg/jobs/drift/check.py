@@ -48,11 +48,16 @@ def amount(form: Form, change: float | None) -> str:
     """A change as text: +12.3 %, −4.2 points, +0.05, and a distance without a sign."""
     if change is None:
         return "–"
+    unit = {"percent": " %", "points": " points", "number": "", "distance": ""}[form]
+    return f"{bare_amount(form, change)}{unit}"
+
+
+def bare_amount(form: Form, change: float) -> str:
+    """The same without its unit."""
     if form == "distance":
         return f"{change:.3f}"
     text = f"{change:+.3f}" if form == "number" else f"{100 * change:+.1f}"
-    unit = {"percent": " %", "points": " points", "number": ""}[form]
-    return f"{text.replace('-', '−')}{unit}"
+    return text.replace("-", "−")
 
 
 def level_text(form: Form, value: float | None) -> str:

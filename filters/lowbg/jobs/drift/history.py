@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -76,6 +78,18 @@ def read_history(path: Path) -> list[Check]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     return [CHECK.decode(data, f"{path}:{number}") for number, data in enumerate(lines, 1)]
+
+
+def label_of(made: dt.datetime, earlier: Sequence[Check]) -> str:
+    """What a check without a label of its own is called: its time, as exact as it takes.
+
+    No other of the `earlier` ones is called so.
+    """
+    taken = {check.label for check in earlier}
+    minute, second = f"{made:%Y-%m-%d %H:%M}", f"{made:%Y-%m-%d %H:%M:%S}"
+    numbered = (f"{second} ({number})" for number in itertools.count(2))
+    names = itertools.chain((minute, second), numbered)
+    return next(name for name in names if name not in taken)
 
 
 def of_baseline(history: Sequence[Check], baseline: str) -> list[Check]:

@@ -26,6 +26,7 @@ from lowbg.runs.mapping import ALONE, Workers, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sampling import document_keys, named
+from lowbg.text.dates import read_dates
 
 _COLUMNS = ("priority", "text", "id", "language", "date", "url")
 
@@ -126,7 +127,10 @@ def draw(
 
 @dataclass(frozen=True, slots=True)
 class DrawTask:
-    """Draws `size` documents of a shard. `stdin` is what "-" reads, by default this process's."""
+    """Draws `size` documents of a shard. `stdin` is what "-" reads, by default this process's.
+
+    Where the policy trusts documents by date, the dates of all that are read are counted.
+    """
 
     config: RunConfig
     size: int
@@ -143,6 +147,8 @@ class DrawTask:
         with ShardReading(Source(shard, self.config, self.stdin), None, on_progress) as reading:
             for step in reading:
                 lowest.add(step.batch, priorities(self.seed, shard.name, step.batch.records))
+                if self.config.policy.trust_before is not None:
+                    reading.statistics.add_dates(read_dates(step.batch.metadata.date))
         seen = reading.tally.records - reading.tally.quarantined
         return Sample(lowest.rows(), seen, (reading.result(),))
 

@@ -8,13 +8,12 @@ from typing import IO, Final
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from lowbg.amounts import count_text
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
 from lowbg.jobs.gate.texts import found_text, limit_text, subject_text
-from lowbg.report.console import open_console, safe_text
+from lowbg.report.console import open_console, print_beside, safe_text
 
 _STYLES: Final = {
     Status.PASS: "green",
@@ -38,7 +37,7 @@ def render_terminal(
     """Prints the table to `stream`; `width` in columns, `color` forced or forbidden."""
     console = open_console(stream, width, color)
     plain = console.options.ascii_only
-    console.print(safe_text(subject_text(result), plain, "bold"))
+    print_beside(console, Text(), safe_text(subject_text(result), plain, "bold"), whole_words=True)
     bad = [
         (finding, (finding.name, found_text(finding), limit_text(finding)))
         for status in (Status.ERROR, Status.FAIL, Status.UNDECIDED)
@@ -50,7 +49,7 @@ def render_terminal(
     for finding, row in [*bad, *good]:
         label = safe_text(f"  {_LABELS[finding.status]:<11}", plain, _STYLES[finding.status])
         if narrow:
-            console.print(Text.assemble(label, safe_text(row[0], plain)))
+            print_beside(console, label, safe_text(row[0], plain), whole_words=True)
             _below(console, f"{row[1]}, {row[2]}", plain)
         else:
             cells = [f"{cell}{' ' * (columns[i] - cell_len(cell))}" for i, cell in enumerate(row)]
@@ -61,7 +60,8 @@ def render_terminal(
 
 
 def _below(console: Console, text: str, plain: bool) -> None:
-    console.print(Padding(safe_text(text, plain, "bright_black"), (0, 0, 0, _INDENT)))
+    text_below = safe_text(text, plain, "bright_black")
+    print_beside(console, Text(" " * _INDENT), text_below, whole_words=True)
 
 
 def _passing(findings: Sequence[Finding]) -> list[tuple[Finding, Row]]:

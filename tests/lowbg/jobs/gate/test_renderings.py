@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -150,9 +151,20 @@ def test_the_table_puts_first_what_does_not_pass(evidence: MakeEvidence) -> None
 def test_the_table_fits(width: int, evidence: MakeEvidence) -> None:
     gate = Gate(0.05, max_phrase_hits={"assistant_self_reference": 0, "refusal": 0})
     text = shown(judge(gate, evidence(900, 100)), width)
-    assert max(map(len, text.splitlines())) <= width
+    for line in text.splitlines():
+        # No word is broken: neither a rule's name nor a path.
+        assert len(line) <= width or " " not in line[13:]
     assert "max_ai_share" in text
+    assert "max_phrase_hits.assistant_self_reference" in text
     assert "\x1b" not in shown(result(finding(name=EVIL)), width)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_table_breaks_no_path(width: int) -> None:
+    path = "crawl-of-the-year-2026/" * 5 + "shard-0001.jsonl.zst"
+    places = (Place(f"{path}: 3 of 4 (75.0 %)", path),)
+    made = dataclasses.replace(result(dataclasses.replace(finding(), places=places)), subject=path)
+    assert shown(made, width).count(path) == 2
 
 
 def test_parts_that_pass_are_one_row() -> None:
