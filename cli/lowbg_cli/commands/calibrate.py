@@ -114,8 +114,8 @@ def calibrate_command(
     let it take part in verdicts.
 
     \b
-      lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 0.01 -o policy.toml
-      lowbg calibrate labelled/ --label-field label --target-fpr 0.005 -o policy.toml
+      lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 1% -o policy.toml
+      lowbg calibrate labelled/ --label-field label --update -o policy.toml
     """
     options = how.base(options)
     config = options.resolve()

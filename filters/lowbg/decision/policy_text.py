@@ -26,7 +26,7 @@ class Notes:
     """
 
     BEGIN: ClassVar[str] = "Calibrated by lowbg"
-    END: ClassVar[str] = "`lowbg calibrate --update` replaces these lines, on "
+    END: ClassVar[str] = "The next calibration of this file replaces these lines, on "
 
     made: str
     lines: tuple[str, ...]

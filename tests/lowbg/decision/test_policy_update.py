@@ -43,7 +43,7 @@ unscored = "separate"
 UPDATED = """\
 # Calibrated by lowbg 0.1.0 on 2026-11-29.
 # Inputs: a
-# `lowbg calibrate --update` replaces these lines, on en
+# The next calibration of this file replaces these lines, on en
 # Ours, agreed in May.
 [gate]
 max_ai_share = 0.10   # the board's
@@ -103,7 +103,9 @@ def test_notes_stay_while_a_threshold_is_theirs() -> None:
     assert text.count("Calibrated") == 1
     assert text.endswith("on en, de, fr\n# Mine.\n\n[decision]\n")
     # Without its last line it is anybody's comment.
-    cut = text.replace("# `lowbg calibrate --update` replaces these lines, on en, de, fr\n", "")
+    cut = text.replace(
+        "# The next calibration of this file replaces these lines, on en, de, fr\n", ""
+    )
     assert noted(cut, 5, "en", "de", "fr").endswith(cut)
 
 
