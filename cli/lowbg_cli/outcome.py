@@ -46,7 +46,7 @@ class ExitRules:
         """Summary and problems on stderr; the exit code. `report` is where all of it is stored."""
         if not self.quiet:
             # Problems are told below, a line each, for grep.
-            terminal.show(summary(outcome.report, sys.stderr, leave_out=("problems",)))
+            terminal.show(summary(outcome.report, sys.stderr, ("problems",), own=True))
         tell_problems(outcome.shards, report, quiet=self.quiet, strict=self.strict)
         if not self.quiet and not any(each.records or each.problems for each in outcome.shards):
             terminal.warning("there is no record in the input")
@@ -68,14 +68,21 @@ class ExitRules:
         return code or ExitCode.JUDGED_BAD
 
 
-def summary(report: Report, stream: TextIO | None, leave_out: Sequence[str] = ()) -> str:
-    """A report's summary as text that suits `stream`: in colour on a terminal only."""
-    from lowbg.report.render_terminal import render_terminal
+def summary(
+    report: Report, stream: TextIO | None, leave_out: Sequence[str] = (), *, own: bool = False
+) -> str:
+    """A report's summary as text that suits `stream`: in colour on a terminal only.
 
+    `own`: time and size are those of the last run, which has just ended.
+    """
+    from lowbg.report.render_terminal import render_terminal
+    from lowbg.report.sections.runs import SECTION as RUNS
+
+    last = report[RUNS][-1] if own else None
     text = io.StringIO()
     color = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
     # Not to the stream itself: rich ends the program when its pipe breaks.
-    render_terminal(report, text, color=color, leave_out=leave_out)
+    render_terminal(report, text, color=color, leave_out=leave_out, own=last)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 

@@ -194,7 +194,7 @@ def test_a_shard_without_text_is_given_up(
     assert sorted(path.name for path in out.rglob("*.jsonl")) == ["z.jsonl"] * (
         2 if command == "filter" else 1
     )
-    assert run("verify", out).exit_code == 0
+    assert run("verify", out).exit_code == 3
 
     assert run(command, without_text.parent, "-o", out, "--resume", "--force", "-q").exit_code == 0
     rows = (out / "quarantine" / "wrong.jsonl.jsonl").read_text(encoding="utf-8").splitlines()

@@ -208,7 +208,7 @@ def test_a_read_error(
     assert f"a.{stored}" in failed.stderr
     assert "Input/output error" in failed.stderr
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}
-    assert run("verify", out).exit_code == 0
+    assert run("verify", out).exit_code == 3
     assert len(list((out / ".lowbg" / "parts").glob("*.checkpoint.json"))) == 1
     again = run(*args, "--resume")
     assert again.exit_code == 3
@@ -239,7 +239,7 @@ def test_an_input_that_vanishes_after_it_was_found(
     assert "a.jsonl" in failed.stderr
     assert "No such file" in failed.stderr
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}
-    assert run("verify", out).exit_code == 0
+    assert run("verify", out).exit_code == 3
     (source / "a.jsonl").write_bytes(numbered(300))
     assert run("filter", source, "-o", out, "-q", "--resume").exit_code == 0
     assert kept(out) == whole
@@ -311,7 +311,7 @@ def test_a_shard_that_kills_every_worker(run: Run, source: Path, tmp_path: Path)
     assert ended.stderr.count(b"\n") == 1
     assert b"a.jsonl: the worker process was killed" in ended.stderr
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}
-    assert run("verify", out).exit_code == 0
+    assert run("verify", out).exit_code == 3
     assert run(*args, "--resume").exit_code == 0
     assert kept(out) == undisturbed(run, source, tmp_path / "whole")
 

@@ -40,6 +40,25 @@ def test_verify_finds_what_was_changed(run: Run, finished: Path) -> None:
     assert run("verify", finished, "--fast").stdout.startswith("extra")
 
 
+def test_verify_says_what_the_run_itself_lacks(run: Run, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "a.jsonl").write_text('{"text": "Words."}\n')
+    (source / "b.jsonl").write_bytes(b"PAR1 no Parquet PAR1")
+    assert run("filter", source, "-o", out, "-q").exit_code == 3
+    for more in ((), ("--fast",)):
+        result = run("verify", out, *more)
+        assert (result.exit_code, result.stdout) == (
+            3,
+            f"incomplete: b.jsonl: the run did not process {source / 'b.jsonl'} whole; nothing of "
+            "it is here\n",
+        )
+        assert result.stderr == f"lowbg: {out}: 1 finding\n"
+    # What was changed since goes first.
+    (out / "new.txt").touch()
+    assert run("verify", out).exit_code == 1
+
+
 def test_verify_wants_an_output_directory(run: Run, tmp_path: Path) -> None:
     result = run("verify", tmp_path)
     assert (result.exit_code, result.stdout) == (2, "")

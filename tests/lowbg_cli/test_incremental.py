@@ -16,6 +16,7 @@ import pytest
 from examples.make_sample import ai_documents, human_documents
 from typer.testing import Result
 
+from lowbg.amounts import bytes_text
 from lowbg.formats import open_reader
 from lowbg.runs.stopping import STOP
 
@@ -176,7 +177,7 @@ def test_nothing_stays_of_an_input_that_cannot_be_done_again(run: Run, tmp_path:
     assert run(*args).exit_code == 3
     assert not [name for name in files(out) if "a.jsonl" in name]
     assert "human/b.jsonl" in files(out)
-    assert run("verify", out).exit_code == 0
+    assert run("verify", out).exit_code == 3
     # It failed; once it is gone, nothing speaks of it any more.
     (incoming / "a.jsonl").unlink()
     gone = run(*args)
@@ -335,6 +336,88 @@ def test_a_glob_may_match_nothing_but_a_folder_must_be_there(run: Run, tmp_path:
     assert run("filter", tmp_path / "typo" / "*.jsonl", *args).exit_code == 2
     assert run("filter", tmp_path / "typo", *args).exit_code == 2
     assert run("filter", incoming / "*.jsonl", "-o", tmp_path / "x", "-q").exit_code == 2
+
+
+@pytest.mark.slow
+def test_resuming_keeps_the_runs_before(run: Run, tmp_path: Path) -> None:
+    incoming, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.jsonl", "b.jsonl"):
+        add(incoming, name)
+        assert run("filter", incoming, "-o", out, "--incremental", "-q").exit_code == 0
+    before = report(out)["runs"]
+    assert len(before) == 2
+    add(incoming, "c.jsonl")
+    resumed = run("filter", incoming, "-o", out, "--resume")
+    assert resumed.exit_code == 0
+    assert "2 shards had been finished" in resumed.stderr
+    runs = report(out)["runs"]
+    assert runs[:2] == before
+    sizes = [shard["text_bytes"] for shard in report(out)["shards"]]
+    assert [each["text_bytes"] for each in runs] == sizes
+    assert report(out)["throughput"]["done_text_bytes"] == sum(sizes)
+    # What is told of the run that has ended is its own.
+    assert f"{bytes_text(sizes[2])} of {bytes_text(sum(sizes))} in " in resumed.stderr
+    same_as_at_once(run, incoming, out, tmp_path / "once")
+
+
+def test_a_run_that_failed_in_part_stays_in_the_history(run: Run, tmp_path: Path) -> None:
+    incoming, out = tmp_path / "in", tmp_path / "out"
+    add(incoming, "a.jsonl")
+    (incoming / "b.jsonl").write_bytes(b"PAR1 no Parquet PAR1")
+    args = ("filter", incoming, "-o", out, "-q")
+    assert run(*args).exit_code == 3
+    add(incoming, "b.jsonl")
+    assert run(*args, "--resume").exit_code == 0
+    first, second = report(out)["runs"]
+    assert (first["records"], second["records"]) == (61, 61)
+
+
+@pytest.mark.slow
+def test_what_is_done_again_is_no_part_of_the_size(run: Run, tmp_path: Path) -> None:
+    incoming, out = tmp_path / "in", tmp_path / "out"
+    args = ("filter", incoming, "-o", out, "--incremental")
+    add(incoming, "a.jsonl")
+    add(incoming, "b.jsonl")
+    assert run(*args).exit_code == 0
+    read = report(out)["throughput"]["text_bytes"]
+    add(incoming, "b.jsonl", 20)
+    again = run(*args, "--changed", "redo")
+    first, second = report(out)["shards"]
+    own, size = second["text_bytes"], first["text_bytes"] + second["text_bytes"]
+    assert f" · {bytes_text(own)} of {bytes_text(size)} in " in again.stderr
+    speed = report(out)["throughput"]
+    assert (speed["text_bytes"], speed["done_text_bytes"]) == (size, read + own)
+    told = run("report", out / "report.json")
+    assert f" · {bytes_text(size)}, {bytes_text(read + own)} read in " in " ".join(
+        told.stdout.split()
+    )
+
+
+@pytest.mark.parametrize("going_on", ["--incremental", "--resume"])
+def test_what_was_left_out_and_is_so_no_more(going_on: str, run: Run, tmp_path: Path) -> None:
+    incoming, out = tmp_path / "in", tmp_path / "out"
+    add(incoming, "a.jsonl")
+    for name in ("fetched", "given-up", "excluded", "still"):
+        (incoming / f"{name}.jsonl").symlink_to(tmp_path / "nowhere")
+    args = ("filter", incoming, "-o", out, "-q")
+    assert run(*args).exit_code == 3
+    assert len(report(out)["inputs"]["skipped"]) == 4
+    (incoming / "fetched.jsonl").unlink()
+    add(incoming, "fetched.jsonl")
+    (incoming / "given-up.jsonl").unlink()
+    assert run(*args, going_on, "--exclude", "excluded.jsonl").exit_code == 3
+    skipped = {each["path"]: each["kind"] for each in report(out)["inputs"]["skipped"]}
+    assert skipped == {
+        str(incoming / "excluded.jsonl"): "excluded",
+        str(incoming / "still.jsonl"): "broken_link",
+    }
+    assert len(report(out)["inputs"]["skipped"]) == 2
+    # Of a folder that isn't there any more nothing is known.
+    elsewhere = tmp_path / "elsewhere"
+    add(elsewhere, "z.jsonl")
+    shutil.rmtree(incoming)
+    run("filter", elsewhere, "-o", out, "-q", going_on)
+    assert {each["path"] for each in report(out)["inputs"]["skipped"]} == skipped.keys()
 
 
 KILLED = """

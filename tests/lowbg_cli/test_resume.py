@@ -211,7 +211,7 @@ def test_a_full_disk_costs_only_its_shard_and_resumes(
     assert ended.returncode == 3, ended.stderr
     assert b"a.jsonl: cannot be written (File too large)" in ended.stderr
     assert set(kept(out)) == {"human/b.jsonl", "ai/b.jsonl"}
-    assert run("verify", out).exit_code == 0
+    assert run("verify", out).exit_code == 3
     assert run(*args, "--resume").exit_code == 0
     assert kept(out)["human/a.jsonl"] + kept(out)["ai/a.jsonl"] == numbered(15_000)
     assert run("verify", out).exit_code == 0

@@ -137,7 +137,7 @@ def test_a_cut_and_a_damaged_file(run: Run, tmp_path: Path) -> None:
         for route in ("human", "ai")
     ]
     assert 80 < sum(map(len, parts)) < 100
-    assert run("verify", tmp_path / "out").exit_code == 0
+    assert run("verify", tmp_path / "out").exit_code == 3
 
 
 def test_a_warc_of_pages_is_refused_and_the_others_go_on(run: Run, tmp_path: Path) -> None:

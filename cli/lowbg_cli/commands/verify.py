@@ -30,7 +30,8 @@ def verify_command(
 
     Its files, their digests and record counts, and the sums over them.
 
-    Findings go to stdout, one a line; exit 1 when there are any.
+    Findings go to stdout, one a line; exit 1 when there are any, 3 when all that is found are
+    inputs that the run itself did not process whole.
     """
     from lowbg.runs.manifest import NAME, verify
 
@@ -48,4 +49,6 @@ def verify_command(
     if not quiet:
         found = counted(len(findings), "finding") if findings else "as the manifest says"
         terminal.say(f"{directory}: {found}")
-    return ExitCode.JUDGED_BAD if findings else ExitCode.FINISHED
+    if all(finding.kind == "incomplete" for finding in findings):
+        return ExitCode.INCOMPLETE if findings else ExitCode.FINISHED
+    return ExitCode.JUDGED_BAD

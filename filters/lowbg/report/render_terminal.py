@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import IO
 
+from msgspec import UNSET
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,7 @@ from rich.text import Text
 from lowbg.amounts import bytes_text, count_text, counted, duration_text, share_text
 from lowbg.report.collect import Report
 from lowbg.report.console import open_console, packed, print_beside, safe_text
+from lowbg.report.results import RunInfo
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import BarLine, Line, visible
 from lowbg.report.sections.runs import SECTION as RUNS
@@ -38,8 +40,11 @@ def render_terminal(
     width: int | None = None,
     color: bool | None = None,
     leave_out: Collection[str] = (),
+    own: RunInfo | None = None,
 ) -> None:
     """Prints the summary to `stream`, without the sections whose keys are in `leave_out`.
+
+    Time and size are those of the run `own`; by default those of all the report's runs.
 
     `width` is in columns, the terminal's own by default. Colour is used on a terminal unless
     NO_COLOR is set; `color` forces or forbids it. Control characters from the data are written
@@ -47,7 +52,7 @@ def render_terminal(
     """
     console = open_console(stream, width, color)
     plain = console.options.ascii_only
-    for row in packed(_headline(report), console.width):
+    for row in packed(_headline(report, own), console.width):
         console.print(safe_text(row, plain, "bold"))
     lines = [
         line
@@ -63,23 +68,26 @@ def render_terminal(
             _print_lines(console, [line for line in group if isinstance(line, Line)], plain)
 
 
-def _headline(report: Report) -> list[str]:
+def _headline(report: Report, own: RunInfo | None) -> list[str]:
     speed = report[THROUGHPUT]
     parts = [
         "lowbg " + ", ".join(sorted({run.version for run in report[RUNS]})),
         counted(len(report[SHARDS]), "shard"),
         counted(report[TOTALS].records, "record"),
     ]
-    total, done = speed.text_bytes, speed.done
-    if not done < total:
-        size = bytes_text(done)
-    elif done:
-        size = f"{bytes_text(done)} of {bytes_text(total)}"
-    else:
-        return [*parts, f"{bytes_text(total)}, done before"]
-    parts.append(f"{size} in {duration_text(speed.seconds, tenths=True)}")
-    if speed.mb_per_second is not None:
-        parts.append(f"{speed.mb_per_second:,.1f} MB/s")
+    done, seconds = speed.done, speed.seconds
+    if own is not None and own.text_bytes is not UNSET:
+        done, seconds = own.text_bytes, own.seconds
+    size = bytes_text(speed.text_bytes)
+    if speed.text_bytes and not done:
+        return [*parts, f"{size}, done before"]
+    if done < speed.text_bytes:
+        size = f"{bytes_text(done)} of {size}"
+    elif done > speed.text_bytes:  # Some was done again, or is no longer there.
+        size = f"{size}, {bytes_text(done)} read"
+    parts.append(f"{size} in {duration_text(seconds, tenths=True)}")
+    if seconds:
+        parts.append(f"{done / 1e6 / seconds:,.1f} MB/s")
     return parts
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from lowbg.amounts import counted
 from lowbg.errors import ConfigError, LowbgError, OutputError, cause
 from lowbg.formats import count_records
 from lowbg.report.results import RunInfo, ShardResult
@@ -29,7 +30,8 @@ EXEMPT: Final = (".lowbg", NAME)
 
 _KINDS: Final = ("human", "ai", "unscored", "synthetic", "quarantine")
 
-FindingKind = Literal["missing", "changed", "extra", "count", "manifest"]
+FindingKind = Literal["missing", "changed", "extra", "count", "manifest", "incomplete"]
+"""INCOMPLETE alone says nothing against what is there: the run itself lacks a part of its input."""
 
 
 class Totals(Closed, frozen=True, kw_only=True):
@@ -233,7 +235,7 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
 
     `deep` reads every file: its digest, and its records counted anew. Without it only names,
     sizes and the manifest's own sums are checked. Nothing outside `root` is opened, whatever the
-    manifest says.
+    manifest says. Inputs that the run itself didn't process whole are told last.
     """
     content, findings = _load(root)
     if content is None:
@@ -251,7 +253,7 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
         for path in _files_below(root)
         if path not in known and not _is_unfinished(content, path)
     ]
-    return findings + _check_sums(content)
+    return [*findings, *_check_sums(content), *_incomplete(content)]
 
 
 def listed_files(root: Path) -> list[Path]:
@@ -377,13 +379,31 @@ def _files_below(root: Path) -> Iterator[str]:
     return iter(sorted(found))
 
 
-def _check_sums(content: Manifest) -> list[Finding]:
-    """Records in = records out, for every shard and in all, as the manifest has them."""
-    findings = []
+def _incomplete(content: Manifest) -> Iterator[Finding]:
+    """The inputs that the manifest itself says are not here whole."""
+    written = _written(content)
+    for each in content.inputs:
+        if not each.complete:
+            here = "nothing of it is here"
+            if each.shard in written:
+                here = f"what is here of it: {counted(written[each.shard], 'record')}"
+            message = f"{each.shard}: the run did not process {each.source} whole; {here}"
+            yield Finding("incomplete", each.shard, message)
+
+
+def _written(content: Manifest) -> dict[str, int]:
+    """The records in the files of each shard that has files."""
     written: dict[str, int] = {}
     for file in content.files:
         if file.shard is not None and file.records is not None:
             written[file.shard] = written.get(file.shard, 0) + file.records
+    return written
+
+
+def _check_sums(content: Manifest) -> list[Finding]:
+    """Records in = records out, for every shard and in all, as the manifest has them."""
+    findings = []
+    written = _written(content)
     for shard in content.inputs:
         name = shard.shard
         out = shard.human + shard.ai + shard.unscored + shard.quarantined

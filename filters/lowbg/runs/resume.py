@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,9 @@ _NAMED = 5
 class Earlier:
     """What an earlier run left: results of finished shards by name, and what to say of them.
 
-    `vanished` are finished shards whose inputs are gone: their outputs stay. For an incremental
-    run, `reported` are the shards of the last report (null for any other run) and `runs` its
-    entries "runs"; `nothing_new` says that the directory is whole and nothing is to be added.
+    `vanished` are finished shards whose inputs are gone: their outputs stay. `runs` are the entries
+    "runs" of the last report. For an incremental run, `reported` are its shards (null for any other
+    run); `nothing_new` says that the directory is whole and nothing is to be added.
     """
 
     finished: Mapping[str, ShardResult] = field(default_factory=dict)
@@ -141,7 +141,8 @@ class _Stock:
                 f"{_some(gone)}: no longer among the inputs; {kept} of {len(gone)} had been "
                 "finished, and their outputs stay"
             )
-        return self._earlier(gone, notes)
+        _, runs = self._last_report()
+        return replace(self._earlier(gone, notes), runs=runs)
 
     def to_add_to(self) -> Earlier:
         """What to add to. Raises `ConfigError` as the job says, and for names that clash.
@@ -174,7 +175,7 @@ class _Stock:
                 "the report is without them"
             )
         earlier = self._earlier(gone, notes)
-        reported, runs = _last_report(self._output)
+        reported, runs = self._last_report()
         waiting = self._inputs.keys() - earlier.finished.keys()
         whole = (self._output / MANIFEST).is_file() and reported >= self._finished.keys()
         return replace(
@@ -256,24 +257,39 @@ class _Stock:
             tuple(notes),
         )
 
+    def _last_report(self) -> tuple[set[str], tuple[RunInfo, ...]]:
+        """The shards and runs of the last report; nothing where there is none that can be read.
+
+        The runs are without what they left out and has been read since, or is no longer there.
+        """
+        path = self._output / "report.json"
+        if not path.is_file():
+            return set(), ()
+        try:
+            report = read_json(path)
+        except LowbgError as error:
+            _log.warning("%s; the report goes on without its runs", error)
+            return set(), ()
+        read = {Path(shard.path).absolute() for shard in self._shards.values()}
+        runs = [
+            msgspec.structs.replace(
+                run, skipped=tuple(each for each in run.left_out if _is_out(each.path, read))
+            )
+            for run in report[RUNS]
+        ]
+        return {shard.shard for shard in report[SHARDS]}, tuple(runs)
+
 
 def _place(path: str) -> str:
     """What a path stands for, whatever the directory is that a later run starts in."""
     return path if "://" in path else os.path.realpath(path)
 
 
-def _last_report(output: Path) -> tuple[set[str], tuple[RunInfo, ...]]:
-    """The shards and runs of the last report; nothing where there is none that can be read."""
-    path = output / "report.json"
-    if not path.is_file():
-        return set(), ()
-    try:
-        report = read_json(path)
-    except LowbgError as error:
-        _log.warning("%s; the report goes on without its runs", error)
-        return set(), ()
-    runs = report[RUNS]
-    return {shard.shard for shard in report[SHARDS]}, tuple(runs)
+def _is_out(path: str, read: Collection[Path]) -> bool:
+    """Whether what a run left out still is: it isn't read now, nor gone from its folder."""
+    if Path(path).absolute() in read:
+        return False
+    return "://" in path or os.path.lexists(path) or not Path(path).parent.is_dir()
 
 
 def _same(

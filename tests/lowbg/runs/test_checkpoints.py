@@ -23,6 +23,7 @@ from lowbg.config import Durability, ExecutorName, Existing, Policy, RunConfig, 
 from lowbg.errors import ConfigError, StoppedError
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.report.results import ShardResult
+from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.throughput import SECTION as THROUGHPUT
 from lowbg.runs.checkpoints import Journal, key_of, load_results
 from lowbg.runs.inputs import discover
@@ -352,8 +353,10 @@ def test_finished_shards_are_not_read_again(source: Path, tmp_path: Path) -> Non
     assert (second.resumed, len(second.shards)) == (3, 4)
     assert second.shards[:3] == first.shards
     assert verify(out) == []
+    # Each run's speed is its own.
+    assert [each.records for each in second.report[RUNS]] == [90, 20]
     speed = second.report[THROUGHPUT]
-    assert (speed.done_records, speed.records) == (20, 110)
+    assert (speed.done_records, speed.records) == (110, 110)
 
 
 def test_a_shard_s_part_before_its_checkpoint_is_not_this_run_s_speed(

@@ -162,7 +162,7 @@ def test_sums_that_do_not_add_up(root: Path, name: str) -> None:
 def test_a_shard_whose_outputs_failed_has_no_files(root: Path) -> None:
     failed = replace(shard("d.jsonl", (), 3, 1, 0), complete=False)
     write_manifest(root, INFO, [failed], [])
-    assert {finding.kind for finding in verify(root)} == {"extra"}
+    assert {finding.kind for finding in verify(root)} == {"extra", "incomplete"}
     write_manifest(root, INFO, [replace(failed, complete=True)], [])
     assert ("count", "d.jsonl") in kinds(verify(root))
 
@@ -256,3 +256,17 @@ def test_an_entry_without_a_key_is_a_damaged_manifest(root: Path, key: str) -> N
     del content["files"][0][key]
     path.write_text(json.dumps(content))
     assert [finding.kind for finding in verify(root)] == ["manifest"]
+
+
+def test_what_the_run_lacks_is_found_though_all_is_as_it_left_it(tmp_path: Path) -> None:
+    lost = replace(shard("lost.jsonl", (), 0, 0, 0), complete=False, records=7)
+    here = written(tmp_path, "human/cut.jsonl", b"{}\n{}\n", 2)
+    cut = replace(shard("cut.jsonl", (here,), 2, 0, 0), complete=False)
+    whole = written(tmp_path, "human/whole.jsonl", b"{}\n", 1)
+    write_manifest(tmp_path, INFO, [lost, cut, shard("whole.jsonl", (whole,), 1, 0, 0)])
+    found = [finding for finding in verify(tmp_path) if finding.kind == "incomplete"]
+    assert [finding.message for finding in found] == [
+        "lost.jsonl: the run did not process /in/lost.jsonl whole; nothing of it is here",
+        "cut.jsonl: the run did not process /in/cut.jsonl whole; what is here of it: 2 records",
+    ]
+    assert [finding for finding in verify(tmp_path, deep=False) if finding.kind == "incomplete"]

@@ -39,7 +39,8 @@ def _collect(material: Material) -> Inputs:
     fields = InputFile.__struct_fields__
     return Inputs(
         files=[InputFile(*(getattr(shard, name) for name in fields)) for shard in material.shards],
-        skipped=[each for run in material.runs for each in run.skipped],
+        # What several runs came upon counts once, for the reason that the last of them gives.
+        skipped=[*{each.path: each for run in material.runs for each in run.left_out}.values()],
     )
 
 
