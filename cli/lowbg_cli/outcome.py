@@ -94,6 +94,8 @@ def tell_problems(
     `report` is where the whole of it is written down, null where nowhere. Under `strict` a
     quarantined record is an error like any other.
     """
+    from lowbg.errors import ProblemKind
+
     found = [problem for shard in shards for problem in shard.problems]
     of_shards = [problem for problem in found if problem.count == 0]
     of_records = [problem for problem in found if problem.count > 0]
@@ -105,10 +107,12 @@ def tell_problems(
             for kind in dict.fromkeys(problem.kind for problem in problems):
                 for message in _messages([p for p in problems if p.kind == kind], report):
                     speak(message)
-    hint = text_field_hint(shards)
+    # A shard that was given up for that has said so, and what to do.
+    given_up = any(problem.kind == ProblemKind.NO_TEXT for problem in of_shards)
+    hint = "" if given_up else text_field_hint(shards)
     if hint:
         terminal.error(hint)
-    elif none_readable(shards):
+    elif none_readable(shards) and not given_up:
         terminal.error(f"no record could be read. {_why_none(of_records)}")
 
 
@@ -174,7 +178,9 @@ def text_field_hint(shards: Sequence[ShardResult]) -> str:
     missing = sum(p.count for p in problems if p.kind == "missing_text")
     if not missing or missing != sum(shard.records for shard in shards):
         return ""
-    fields = sorted({field for shard in shards for field in shard.seen_fields})
+    from lowbg.report.results import fields_of
+
+    fields = fields_of(shards)
     named = ", ".join(fields[:_FIELDS_NAMED]) + (", …" if len(fields) > _FIELDS_NAMED else "")
     return (
         f"no record has the text field; text is in: {named or 'no field'}. "

@@ -32,6 +32,7 @@ class ProblemKind(StrEnum):
     Of a shard as a whole, which counts as not read whole:
     `INPUT` it cannot be read, or not to its end, for a reason that may pass; `CUT_STREAM` its
     compressed data is cut or damaged; `FORMAT` its bytes aren't in the form that they claim;
+    `NO_TEXT` none of its first records has a text where it is looked for;
     `OUTPUT` what came of it cannot be written; `WORKER` the process that worked on it ended.
 
     Of records in it, which go to quarantine and are counted: `INVALID_JSON`, `INVALID_UTF8`,
@@ -43,6 +44,7 @@ class ProblemKind(StrEnum):
     INPUT = "input"
     CUT_STREAM = "cutstream"
     FORMAT = "format"
+    NO_TEXT = "no_text"
     OUTPUT = "output"
     WORKER = "worker"
     INVALID_JSON = "invalid_json"
@@ -64,12 +66,14 @@ class ProblemKind(StrEnum):
     @property
     def lasting(self) -> bool:
         """Whether it is of the input's bytes: reading them again gives the same."""
-        return self.of_records or self in (ProblemKind.CUT_STREAM, ProblemKind.FORMAT)
+        return self.of_records or self in _LASTING
 
 
+_LASTING: Final = frozenset({ProblemKind.CUT_STREAM, ProblemKind.FORMAT, ProblemKind.NO_TEXT})
 _OF_SHARDS: Final = frozenset(
     {
         ProblemKind.INPUT,
+        ProblemKind.NO_TEXT,
         ProblemKind.CUT_STREAM,
         ProblemKind.FORMAT,
         ProblemKind.OUTPUT,
@@ -127,6 +131,8 @@ class FormatError(InputError):
 
 class NoTextError(FormatError):
     """None of an input's first records has a text where it is looked for."""
+
+    problem = ProblemKind.NO_TEXT
 
 
 class OutputError(LowbgError):

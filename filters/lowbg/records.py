@@ -228,5 +228,5 @@ class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: int = 1
     offset: int = 0
     hinted: int = 0
-    fields: tuple[str, ...] = ()
+    fields: dict[str, int] = msgspec.field(default_factory=dict)
     damaged: tuple[int, ...] = ()

@@ -201,6 +201,36 @@ def test_a_shard_without_text_is_given_up(
     assert len(rows) == TRIED_RECORDS + 5
 
 
+@pytest.mark.parametrize("more", [["--discard-ai"], ["--ai-to", "{out}"]])
+def test_a_pipe_says_once_which_fields_there_are(
+    more: list[str], run: Run, without_text: Path, tmp_path: Path
+) -> None:
+    options = [each.format(out=tmp_path / "ai.jsonl") for each in more]
+    for given, stdin in (("-", without_text.read_bytes()), (without_text, b"")):
+        ended = run("filter", given, *options, stdin=stdin)
+        assert (ended.exit_code, ended.stdout) == (3, "")
+        assert ended.stderr.count("text is in: doc.body, turns[].said") == 1
+        assert ended.stderr.count("--text-field") == 1
+        assert "no record could be read" not in ended.stderr
+
+
+def test_the_longest_text_is_named_first(run: Run, tmp_path: Path) -> None:
+    shard = tmp_path / "wrong.jsonl"
+    row = {"author": "A. B.", "body": "Some words that are the text. " * 9, "title": "A title"}
+    other = {"author": "C. D.", "body": None, "url": "https://example.com/a/rather/long/path"}
+    shard.write_text("".join(f"{json.dumps(each)}\n" for each in (row, other)), encoding="utf-8")
+    named = "text is in: body, url, author, title."
+    for command in (
+        ["filter", shard, "--discard-ai"],
+        ["drift", "baseline", shard, "-o", tmp_path / "base.json"],
+    ):
+        assert named in run(*command).stderr
+    out = tmp_path / "out"
+    run("filter", shard, "-o", out)
+    (problem,) = json.loads((out / "report.json").read_bytes())["problems"]
+    assert problem["advice"].startswith("Text is in the fields body, url, author, title.")
+
+
 def test_fewer_records_or_a_single_text_are_read_to_the_end(
     run: Run, without_text: Path, tmp_path: Path
 ) -> None:

@@ -69,7 +69,7 @@ def test_a_wrong_text_field_is_explained(capsys: pytest.CaptureFixture[str]) -> 
     missing = Problem(ProblemKind.MISSING_TEXT, "a:1: no field 'text'. Record quarantined.", 10)
     wrong = shard("a", missing, fields="title body")
     assert text_field_hint([wrong]) == (
-        "no record has the text field; text is in: body, title. "
+        "no record has the text field; text is in: title, body. "
         "Name the one that holds the text with --text-field."
     )
     assert "--text-field" in told(capsys, wrong, quiet=True)[-1]

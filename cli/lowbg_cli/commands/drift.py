@@ -277,9 +277,9 @@ def _draw(
         )
     if drawn.unread and not drawn.seen:
         from lowbg.formats import titles
+        from lowbg.report.results import fields_of
 
-        seen = sorted({field for shard in drawn.shards for field in shard.seen_fields})
-        fields = ", ".join(seen[:12])
+        fields = ", ".join(fields_of(drawn.shards)[:12])
         hint = (
             f"text is in: {fields}. Name the one that holds the text with --text-field."
             if fields

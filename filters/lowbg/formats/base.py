@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,14 +148,15 @@ class Reader(Protocol):
     Iterating raises `CutStreamError` or `FormatError` after the last batch that could be read:
     everything before the damage has been yielded when it raises. `compression` is the codec around
     the file ("none", "gzip", "zstd", "bz2", "xz"; "none" where it is inside). `seen_fields`
-    are the paths that lead to strings (in the first records), to explain a wrong field option.
+    are the paths that lead to strings (in the first records) with the characters that these have,
+    where they are known, to explain a wrong field option.
     `kind` is equal for shards whose records one file can hold. `notes` say what of the shard its
     outputs can't keep.
     """
 
     format: Format
     compression: str
-    seen_fields: set[str]
+    seen_fields: Counter[str]
     kind: object
     notes: tuple[str, ...] = ()
 

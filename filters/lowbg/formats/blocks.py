@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ class BlockReader(Reader):
     def __init__(self, source: Opened, config: RunConfig) -> None:
         self.name = source.name
         self.fields = config.read_fields
-        self.seen_fields: set[str] = set()
+        self.seen_fields: Counter[str] = Counter()
         self.hinted = 0
         self._stream = source.content
         self.compression: str = self._stream.codec
@@ -127,12 +128,11 @@ class BlockReader(Reader):
 
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""
-        fields = tuple(sorted(self.seen_fields))
         return Position(
             self._record,
             offset=self._offset,
             hinted=self.hinted,
-            fields=fields,
+            fields=dict(self.seen_fields),
             damaged=self._cut_records,
         )
 

@@ -70,10 +70,13 @@ def leads_somewhere(value: Any, path: tuple[str, ...]) -> bool:
     return step in value and leads_somewhere(value[step], tuple(rest))
 
 
-def of_strings(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
-    """The paths below an object of JSON that lead to strings; of a list its first items count."""
+def of_strings(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
+    """The paths below an object of JSON that lead to strings, and the characters of each.
+
+    Of a list its first items count.
+    """
     if isinstance(value, str):
-        yield path
+        yield path, len(value)
     elif depth == _DEEPEST:
         return
     elif isinstance(value, dict):

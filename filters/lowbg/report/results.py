@@ -42,7 +42,7 @@ class ShardResult(Closed, frozen=True, eq=False):
     `text_bytes`, `earlier_records` and `earlier_text_bytes` are what was done before the run that
     reports them: all of a shard that it found finished, and what lay before the checkpoint that it
     went on from. They are no part of what became of it: equal results may differ in them. `notes`
-    say what of the input the outputs don't keep.
+    say what of the input the outputs don't keep. `seen_fields` hold text, the longest first.
     """
 
     shard: str
@@ -84,6 +84,11 @@ def notes_of(shards: Iterable[ShardResult]) -> tuple[str, ...]:
     notes = [note for shard in shards for note in shard.notes]
     more = len(notes) - _NOTES_SHOWN
     return (*notes[:_NOTES_SHOWN], *([f"and {more:,} more such files"] if more > 0 else []))
+
+
+def fields_of(shards: Iterable[ShardResult]) -> list[str]:
+    """The fields in which the shards' text is, those with most of it first."""
+    return list(dict.fromkeys(field for shard in shards for field in shard.seen_fields))
 
 
 class ByVerdict(Open, frozen=True):

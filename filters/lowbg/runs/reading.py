@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -304,7 +305,7 @@ class ShardReading:
             blank=tally.blank,
             seconds=seconds,
             cpu_seconds=cpu_seconds,
-            seen_fields=tuple(sorted(reader.seen_fields)) if reader is not None else (),
+            seen_fields=_longest_first(reader.seen_fields) if reader is not None else (),
             lm_seconds=tally.lm_seconds,
             earlier_records=earlier_records,
             earlier_text_bytes=earlier_text_bytes,
@@ -359,7 +360,7 @@ class ShardReading:
         return None
 
     def _no_text(self) -> NoTextError:
-        paths = sorted(self.opened.seen_fields)
+        paths = _longest_first(self.opened.seen_fields)
         more = ", …" if len(paths) > _PATHS_NAMED else ""
         named = ", ".join(paths[:_PATHS_NAMED]) + more
         return NoTextError(
@@ -405,3 +406,8 @@ class ShardReading:
                     self._earlier_bytes, done,
                 )
             )  # fmt: skip
+
+
+def _longest_first(seen: Counter[str]) -> tuple[str, ...]:
+    """The fields that hold text, those with most of it first."""
+    return tuple(path for path, _ in seen.most_common())

@@ -143,11 +143,11 @@ def test_the_paths_of_strings_are_found() -> None:
     table = pa.Table.from_pylist(ROWS)
     paths = ["messages[].content", "messages[].role", "paragraphs[]", "doc.parts[][]"]
     assert sorted(paths_of_text(table.schema)) == sorted(paths)
-    assert set(of_strings(ROWS[0])) == set(paths)
+    assert {path for path, _ in of_strings(ROWS[0])} == set(paths)
     assert list(of_strings({"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": "deep"}}}}}}}})) == [
-        "a.a.a.a.a.a.a.a"
+        ("a.a.a.a.a.a.a.a", 4)
     ]
-    assert list(of_strings({"n": 1, "t": None, "l": [1, {"s": ""}]})) == ["l[].s"]
+    assert list(of_strings({"n": 1, "t": None, "l": [1, {"s": ""}]})) == [("l[].s", 0)]
 
 
 @pytest.mark.parametrize("path", ["paragraphs", "messages[]", "messages.content", "paragraphs[].x"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -35,7 +36,7 @@ def batch(number: int, records: int = 1) -> Batch:
 class Numbered:
     """A reader of `count` batches that says how many it has read, and may end in a fault."""
 
-    format, compression, name, seen_fields = "jsonl", "none", "n", frozenset[str]()
+    format, compression, name, seen_fields = "jsonl", "none", "n", Counter[str]()
 
     def __init__(self, count: int, fault: Exception | None = None, empty: int = -1) -> None:
         self.count, self.fault, self.empty = count, fault, empty

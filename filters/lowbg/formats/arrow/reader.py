@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -70,7 +71,7 @@ class ArrowReader(RowReader):
             self.schema = without_views(self._source.schema)
             check_text_column(self.schema, self.fields.text, self.name)
             _check_types(self.schema, self.name)
-            self.seen_fields: set[str] = set(paths_of_text(self.schema))
+            self.seen_fields = Counter(dict.fromkeys(paths_of_text(self.schema), 0))
         except _FAULTS as error:
             self._raw.close()
             check_reading(error, self.name)

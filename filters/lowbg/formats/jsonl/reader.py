@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -105,7 +106,7 @@ class JsonlReader(Reader):
         name: str,
     ) -> None:
         self.name = name
-        self.seen_fields: set[str] = set()
+        self.seen_fields: Counter[str] = Counter()
         self._stream = source if isinstance(source, InputStream) else open_input(source, name)
         self.compression: str = self._stream.codec
         self._fields = fields
@@ -128,7 +129,7 @@ class JsonlReader(Reader):
 
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""
-        fields = tuple(sorted(self.seen_fields))
+        fields = dict(self.seen_fields)
         return Position(self._record, self._line, self._offset, self._hinted, fields)
 
     def start_at(self, position: Position) -> None:
@@ -317,7 +318,10 @@ class JsonlReader(Reader):
 
     def _note_fields(self, block: _Block) -> None:
         """Adds the paths that lead to strings in the first records to `seen_fields`."""
-        for i in range(min(len(block), HINT_RECORDS - self._hinted)):
+        looked_at = min(len(block), HINT_RECORDS - self._hinted)
+        # Those that are no objects count, too: else it would be a matter of where blocks begin.
+        self._hinted += looked_at
+        for i in range(looked_at):
             line = block.line(i)
             if len(line) > self._max_record_bytes:
                 continue
@@ -326,8 +330,8 @@ class JsonlReader(Reader):
             except ValueError:
                 continue
             if isinstance(doc, dict):
-                self._hinted += 1
-                self.seen_fields.update(of_strings(doc))
+                for path, characters in of_strings(doc):
+                    self.seen_fields[path] += characters
 
 
 def _parts(data: bytes) -> list[bytes]:

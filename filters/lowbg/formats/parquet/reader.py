@@ -7,6 +7,7 @@ damaged file does not depend on the batch size.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -89,7 +90,7 @@ class ParquetReader(RowReader):
             raise
         columns = self._file.schema
         self._flat = [i for i in range(len(columns)) if not columns.column(i).max_repetition_level]
-        self.seen_fields: set[str] = set(paths_of_text(self.schema))
+        self.seen_fields = Counter(dict.fromkeys(paths_of_text(self.schema), 0))
         self._consumed = 0
         self._damaged: list[int] = []
         self._skip = 0

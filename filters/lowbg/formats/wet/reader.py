@@ -65,7 +65,7 @@ class WetReader(BlockReader):
                 f"{self.name}: no field {self.fields.text!r}; a WET record's text is the field "
                 f"{TEXT!r}, beside {', '.join(FIELDS)} and its headers by their names"
             )
-        self.seen_fields.update((TEXT, *FIELDS))
+        self.seen_fields.update(dict.fromkeys((TEXT, *FIELDS), 0))
         self._check_beginning()
 
     def _check_beginning(self) -> None:
@@ -131,7 +131,7 @@ class WetReader(BlockReader):
         """Fields from headers; of several languages the first, the most frequent one."""
         headers = [document.what for document in documents]
         for each in headers[: max(0, _HINT_RECORDS - self.hinted)]:
-            self.seen_fields.update(each.keys())
+            self.seen_fields.update(dict.fromkeys(each.keys(), 0))
             self.hinted += 1
         fields = self.fields
         return Metadata(

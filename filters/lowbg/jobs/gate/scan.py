@@ -17,7 +17,7 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import NO_SOURCE, Evidence, Example, Part, Scanned
 from lowbg.records import Batch
 from lowbg.report.counting import CountTable
-from lowbg.report.results import ShardResult
+from lowbg.report.results import ShardResult, fields_of
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.executors.base import Finished
@@ -98,7 +98,7 @@ def gather(job: GateJob, scanned: Sequence[Scanned], engine: Engine) -> Evidence
         sources.update({name: list(counts) for name, counts in (each.sources or {}).items()})
         examples += each.examples
     if job.gate.source_field is not None and sources.names == [NO_SOURCE]:
-        seen = sorted({field for each in scanned for field in each.result.seen_fields})
+        seen = fields_of(each.result for each in scanned)
         raise ConfigError(
             f"no record has the source field {job.gate.source_field!r}; text is in: "
             f"{', '.join(seen[:20]) or 'none'}"

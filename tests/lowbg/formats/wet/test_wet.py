@@ -109,7 +109,7 @@ def test_a_record_is_a_document_with_its_headers(batch_bytes: int) -> None:
     assert others["WARC-Identified-Content-Language"] == ["fra,eng", None, "tlh", "eng"]
     sizes = [int(size) for batch in got.batches for size in batch.sizes]
     assert sizes == [len(record) for record in records_of(wet(PAGES))[1:]]
-    assert {"text", "url", "WARC-Date"} <= got.reader.seen_fields
+    assert {"text", "url", "WARC-Date"} <= got.reader.seen_fields.keys()
     assert not got.rejected
     assert got.fault is None
     assert got.kept == records_of(wet(PAGES))
