@@ -133,6 +133,42 @@ def test_outputs_that_are_one_file_are_refused(line: str, message: str, shard: P
     assert shard.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "calibrate in.jsonl --label-field label -o there.safetensors",
+        "drift baseline in.jsonl -o there.safetensors",
+        "train --human in.jsonl --ai in.jsonl --lang en -o there.safetensors",
+    ],
+)
+def test_what_other_commands_use_is_not_replaced(line: str, shard: Path) -> None:
+    there = shard.parent / "there.safetensors"
+    there.write_bytes(b"the work of a day")
+    code, stderr = shell(f"$L {line}", shard.parent)
+    assert code == 2
+    assert "there.safetensors already exists. Use --" in stderr
+    assert stderr.endswith("--overwrite to replace it, or choose another -o.\n")
+    # Said, it goes on to what else is wrong: one document is too few.
+    _, stderr = shell(f"$L {line} --overwrite", shard.parent)
+    assert "already exists" not in stderr
+    code, stderr = shell(f"$L {line.replace('there.safetensors', '.')}", shard.parent)
+    assert (code, "already" in stderr) == (2, False)
+
+
+def test_reports_are_replaced_and_keep_permissions(shard: Path) -> None:
+    old = shard.parent / "old.json"
+    for line in (
+        "gate in.jsonl --max-ai-share 1 --json old.json",
+        "filter in.jsonl --discard-ai --report old.json > human",
+    ):
+        old.write_text("old")
+        old.chmod(0o640)
+        code, stderr = shell(f"$L {line}", shard.parent)
+        assert code in (0, 1), stderr
+        assert old.read_bytes().startswith(b"{")
+        assert old.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_log_goes_where_stderr_is_appended(shard: Path) -> None:
     code, _ = shell("$L filter in.jsonl -o out --log-file log 2>> log", shard.parent)
     log = (shard.parent / "log").read_text()
