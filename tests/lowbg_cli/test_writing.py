@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -167,6 +168,26 @@ def test_reports_are_replaced_and_keep_permissions(shard: Path) -> None:
         assert code in (0, 1), stderr
         assert old.read_bytes().startswith(b"{")
         assert old.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [(">(cat > x)", "ai-pipe"), ("/dev/null", "null"), ("./ai.jsonl", "ai.jsonl")],
+)
+def test_what_is_written_has_a_name_that_says_what_it_is(to: str, name: str, shard: Path) -> None:
+    code, stderr = shell(f"$L filter in.jsonl --ai-to {to} --report r.json > h", shard.parent)
+    assert code == 0
+    assert f"written {name} 1 record" in " ".join(stderr.split())
+    report = json.loads((shard.parent / "r.json").read_bytes())
+    assert [each["path"] for each in report["outputs"]] == [name]
+
+
+def test_a_pipe_is_no_report_to_see(shard: Path) -> None:
+    shard.write_bytes(b"{bad\n" * 9)
+    for to, seen in ((">(cat > r)", False), ("r.json", True)):
+        _, stderr = shell(f"$L filter in.jsonl --discard-ai --report {to} > h", shard.parent)
+        assert "and 8 more (invalid json)" in stderr
+        assert ("; see " in stderr) is seen
 
 
 def test_a_log_goes_where_stderr_is_appended(shard: Path) -> None:

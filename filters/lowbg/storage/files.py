@@ -270,6 +270,14 @@ def is_special(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/\d+")
+
+
+def is_descriptor(path: str | os.PathLike[str]) -> bool:
+    """Whether a path stands for an open descriptor, as a shell's <(…) and >(…) do."""
+    return _DESCRIPTOR.fullmatch(os.fspath(path)) is not None
+
+
 def _take_permissions(path: Path, file: IO[Any]) -> None:
     """Gives an open file the owner and permissions of the one at `path`, if any, where it may.
 
