@@ -178,8 +178,9 @@ def _decision(policy: Mapping[str, Any]) -> dict[str, Any]:
     """What verdicts depend on: neither the gate nor where unscored documents go."""
     decision = {k: v for k, v in policy.items() if k not in _NO_PART}
     if decision.get("rule") == "thresholds":
-        decision.pop("target_fpr", None)
-        decision.pop("fpr_bound", None)
+        if None not in decision["thresholds"].values():  # Else the rate sets the others.
+            decision.pop("target_fpr", None)
+            decision.pop("fpr_bound", None)
     else:
         decision.pop("thresholds", None)
     return decision
