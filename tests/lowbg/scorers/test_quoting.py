@@ -131,6 +131,12 @@ def test_quoted_hits_are_no_hits(detector: Detector) -> None:
         ("I am ChatGPT. X.", True),
         ("X, says ChatGPT.", False),
         ("Where X, a language model like me is lost.", True),
+        # However long the line is, and what is quoted before it and around it.
+        (f'"{"Long ago. " * 400}" ends here, and "X is here" follows.', False),
+        (f'"{"Long ago. " * 400}" ends here. X is here, "yes".', True),
+        (f'"X is here. {"Long ago. " * 400}" So it ends.', False),
+        (f"> {'Long ago. ' * 400} X is here.", False),
+        ('> Long ago.\n"No." X is here.', True),
     ],
 )
 def test_where_a_phrase_stands(text: str, says: bool) -> None:

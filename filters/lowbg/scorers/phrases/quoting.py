@@ -7,20 +7,22 @@ what decides alone has to be near-certain.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
-REACH: Final = 2_000
-"""Bytes of text on each side of a phrase in which quotation marks are looked for."""
-
-_MARKS: Final = re.compile('["“”„‟«»「」『』〝〞〟＂]')
+_MARKS: Final = re.compile("|".join('"“”„‟«»「」『』〝〞〟＂').encode())
 """What opens or closes a quotation: languages use the same marks either way round."""
 
 _OPENED: Final = re.compile(r"(?:^|[\s(\[{:—–-])['‘‚`][^'‘’`\n]{0,60}$")
 _CLOSED: Final = re.compile(r"^[^\n]{0,400}?['’‘`](?!\w)")
 """A single quotation mark or back-tick before the phrase, and one behind it: no apostrophe."""
 
-_BLOCK_QUOTE: Final = re.compile(r"^[ \t]*(?:>|\|)")
+_BEFORE: Final = 4 * 62
+_BEHIND: Final = 4 * 402
+"""Bytes that these two look at, at most."""
+
+_BLOCK_QUOTE: Final = re.compile(rb"[ \t]*(?:>|\|)")
 
 _TALK: Final = re.compile(
     r"(?<!i am )(?<!i'm )(?<!i’m )(?<!as )\b(?:"
@@ -45,7 +47,8 @@ def stated(data: bytes, places: Sequence[Sequence[int]]) -> list[bool]:
     """Of each near-certain phrase of a text whether the text itself says it.
 
     `data` is the text's UTF-8, `places` first and last byte + 1 of each phrase, in rising order.
-    None is said by a text that talks about machines that write, apart from the phrases themselves.
+    None is said by a text that talks about machines that write, apart from the phrases themselves;
+    nor is one behind an odd number of quotation marks in its line, if one comes later in the text.
     """
     rest, at = [], 0
     for start, end in places:
@@ -54,18 +57,22 @@ def stated(data: bytes, places: Sequence[Sequence[int]]) -> list[bool]:
     rest.append(data[at:].decode("utf-8", "ignore"))
     if _TALK.search(_BLANK.join(rest)):
         return [False] * len(places)
-    return [not _quoted(data, start, end) for start, end in places]
+    marks = [mark.start() for mark in _MARKS.finditer(data)]
+    says, line, at = [], 0, 0
+    for start, end in places:
+        line = max(line, data.rfind(b"\n", at, start) + 1)
+        at = start
+        between = (bisect_left(marks, start) - bisect_left(marks, line)) % 2
+        closed = bool(marks) and marks[-1] >= end
+        says.append(not ((between and closed) or _set_apart(data, line, start, end)))
+    return says
 
 
-def _quoted(data: bytes, start: int, end: int) -> bool:
-    """Whether the phrase stands between quotation marks, or in a block of what somebody else said.
-
-    Marks count within the phrase's own line; the closing one may be further on.
-    """
-    before = data[max(0, start - REACH) : start].decode("utf-8", "ignore").rpartition("\n")[2]
-    after = data[end : end + REACH].decode("utf-8", "ignore")
-    if _BLOCK_QUOTE.search(before):
+def _set_apart(data: bytes, line: int, start: int, end: int) -> bool:
+    """Whether the phrase, in the line that begins at `line`, stands between single quotation marks,
+    or in a block of what somebody else said."""
+    if _BLOCK_QUOTE.match(data, line):
         return True
-    if len(_MARKS.findall(before)) % 2 and _MARKS.search(after):
-        return True
-    return bool(_OPENED.search(before) and _CLOSED.search(after))
+    if not _OPENED.search(data[max(line, start - _BEFORE) : start].decode("utf-8", "ignore")):
+        return False
+    return bool(_CLOSED.search(data[end : end + _BEHIND].decode("utf-8", "ignore")))
