@@ -16,7 +16,7 @@ from lowbg_cli.configure import command_line
 from lowbg_cli.exits import ExitCode, if_interrupted
 from lowbg_cli.groups import Given, refuse
 from lowbg_cli.logfile import RunLog
-from lowbg_cli.outcome import ExitRules
+from lowbg_cli.outcome import ExitRules, exit_code
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def run_in_directory(
                 terminal.say(f"{counted(outcome.resumed, 'shard')} had been finished")
             if outcome.reserved is not None and not quiet:
                 terminal.say(_reserved(directory.reserve, outcome.reserved))
-            code = ExitCode.FINISHED
+            code = exit_code(outcome, strict=exit_rules.strict)
             if outcome.shards or not directory.incremental:
                 code = exit_rules.end(outcome, str(output / "report.json"))
             log.end(outcome, code, output / "report.json")

@@ -92,14 +92,14 @@ class PipeOptions:
         _check_formats(shards)
 
     def write_report(self, outcome: Outcome) -> str | None:
-        """Writes the report if one was asked for, as its name says; where it is."""
+        """Writes the report if one was asked for, as its name says; the file, if it is in one."""
         if self.report is None:
             return None
         from lowbg.report import write_html, write_json
 
         write = write_html if self.report.suffix.lower() in (".html", ".htm") else write_json
         write(outcome.report, self.report)
-        return str(self.report)
+        return None if is_special(self.report) else str(self.report)
 
 
 def _stdout() -> tuple[int, int] | str | None:

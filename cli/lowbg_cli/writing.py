@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from lowbg.errors import ConfigError
 from lowbg.settings import Declared, Written
-from lowbg.storage.files import identity
+from lowbg.storage.files import identity, is_special
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
@@ -49,6 +49,19 @@ def refuse_reading_stdout(shards: Sequence[Shard]) -> None:
     for shard in shards:
         if out is not None and identity(shard.path) == out:
             raise ConfigError(f"{shard.path} is both input and stdout; send stdout elsewhere")
+
+
+def refuse_existing(path: Path, *, overwrite: bool, choices: Sequence[str] = ()) -> None:
+    """Raises `ConfigError` where -o names a file that is there, unless `overwrite` it was said.
+
+    Of what other commands are given: a policy, tables, a baseline. Reports are replaced. `choices`
+    are what else there is to say.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a directory; -o takes a file")
+    if path.exists() and not is_special(path) and not overwrite:
+        said = ", ".join([*choices, "--overwrite to replace it"])
+        raise ConfigError(f"{path} already exists. Use {said}, or choose another -o.")
 
 
 def _read(own: Declared, value: Any) -> Iterator[tuple[tuple[int, int] | str, str]]:

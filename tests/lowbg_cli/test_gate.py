@@ -314,6 +314,30 @@ def test_a_report_cannot_say_everything(run: Run, finished: Path, mixed: Path) -
     assert (mixture.exit_code, "judge them one by one" in mixture.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("stated", "refused"),
+    [
+        ("", True),
+        ("[thresholds]\nmax_phrase_hits = 1\n", True),
+        ("[thresholds]\nmax_phrase_hits = 1\nmin_perplexity = 9\nmin_burstiness = -1\n", False),
+    ],
+)
+def test_under_rule_thresholds_the_rate_decides_where_it_sets_a_limit(
+    stated: str, refused: bool, run: Run, mixed: Path, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one.toml", tmp_path / "other.toml"
+    rule = f'[decision]\nrule = "thresholds"\n{stated}'
+    one.write_text(rule)
+    other.write_text(rule.replace("[decision]", "[decision]\ntarget_fpr = 0.1"))
+    out = tmp_path / "out"
+    assert run("filter", mixed, "-o", out, "--policy", one, "-q").exit_code == 0
+    same = run("gate", out, "--policy", one, "--max-ai-share", "1")
+    assert same.exit_code == 0, same.output
+    result = run("gate", out, "--policy", other, "--max-ai-share", "1")
+    assert result.exit_code == (2 if refused else 0), result.output
+    assert ("target_fpr was 0.01, is 0.1" in result.stderr) is refused
+
+
 def test_only_a_whole_and_honest_report_is_judged(run: Run, finished: Path) -> None:
     args = ("gate", finished, "--max-ai-share", "0.9")
     assert run(*args).exit_code == 0

@@ -360,6 +360,52 @@ def test_resuming_keeps_the_runs_before(run: Run, tmp_path: Path) -> None:
     same_as_at_once(run, incoming, out, tmp_path / "once")
 
 
+def test_resuming_what_is_done_changes_nothing(run: Run, tmp_path: Path) -> None:
+    incoming, out = tmp_path / "in", tmp_path / "out"
+    add(incoming, "a.jsonl")
+    args = ("filter", incoming, "-o", out)
+    assert run(*args).exit_code == 0
+    watched = [*(out / name for name in ("report.json", "report.html", "manifest.json"))]
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in watched}
+    result = run(*args, "--resume")
+    assert result.exit_code == 0
+    assert "1 shard had been finished" in result.stderr
+    assert "done before" in result.stderr
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in watched} == before
+    # All that is asked of it is still judged, and what is gone is made again.
+    assert run(*args, "--resume", "--strict", "-q").exit_code == 3
+    (out / "report.html").unlink()
+    assert run(*args, "--resume", "-q").exit_code == 0
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize("going_on", ["--incremental", "--resume"])
+def test_data_that_is_not_there_is_noted_though_nothing_else_is_new(
+    going_on: str, run: Run, tmp_path: Path
+) -> None:
+    incoming, out = tmp_path / "in", tmp_path / "out"
+    add(incoming, "a.jsonl")
+    args = ("filter", incoming, "-o", out, "-q", going_on)
+    assert run(*args).exit_code == 0
+    assert run("verify", out).exit_code == 0
+    link = incoming / "b.jsonl"
+    link.symlink_to(tmp_path / "nowhere")
+    for _ in range(2):  # Once it is noted, no run is noted for it again.
+        assert run(*args).exit_code == 3
+        assert [each["path"] for each in report(out)["inputs"]["skipped"]] == [str(link)]
+        assert len(report(out)["runs"]) == 2
+        found = run("verify", out)
+        assert found.exit_code == 3
+        assert found.stdout == (
+            f"incomplete: {link}: was not there to process: a broken link to "
+            f"{tmp_path / 'nowhere'}\n"
+        )
+    link.unlink()
+    add(incoming, "b.jsonl")
+    assert run(*args).exit_code == 0
+    assert run("verify", out).exit_code == 0
+
+
 def test_a_run_that_failed_in_part_stays_in_the_history(run: Run, tmp_path: Path) -> None:
     incoming, out = tmp_path / "in", tmp_path / "out"
     add(incoming, "a.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -131,6 +132,62 @@ def test_outputs_that_are_one_file_are_refused(line: str, message: str, shard: P
     assert code == 2, told
     assert message in told
     assert shard.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "calibrate in.jsonl --label-field label -o there.safetensors",
+        "drift baseline in.jsonl -o there.safetensors",
+        "train --human in.jsonl --ai in.jsonl --lang en -o there.safetensors",
+    ],
+)
+def test_what_other_commands_use_is_not_replaced(line: str, shard: Path) -> None:
+    there = shard.parent / "there.safetensors"
+    there.write_bytes(b"the work of a day")
+    code, stderr = shell(f"$L {line}", shard.parent)
+    assert code == 2
+    assert "there.safetensors already exists. Use --" in stderr
+    assert stderr.endswith("--overwrite to replace it, or choose another -o.\n")
+    # Said, it goes on to what else is wrong: one document is too few.
+    _, stderr = shell(f"$L {line} --overwrite", shard.parent)
+    assert "already exists" not in stderr
+    code, stderr = shell(f"$L {line.replace('there.safetensors', '.')}", shard.parent)
+    assert (code, "already" in stderr) == (2, False)
+
+
+def test_reports_are_replaced_and_keep_permissions(shard: Path) -> None:
+    old = shard.parent / "old.json"
+    for line in (
+        "gate in.jsonl --max-ai-share 1 --json old.json",
+        "filter in.jsonl --discard-ai --report old.json > human",
+    ):
+        old.write_text("old")
+        old.chmod(0o640)
+        code, stderr = shell(f"$L {line}", shard.parent)
+        assert code in (0, 1), stderr
+        assert old.read_bytes().startswith(b"{")
+        assert old.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [(">(cat > x)", "ai-pipe"), ("/dev/null", "null"), ("./ai.jsonl", "ai.jsonl")],
+)
+def test_what_is_written_has_a_name_that_says_what_it_is(to: str, name: str, shard: Path) -> None:
+    code, stderr = shell(f"$L filter in.jsonl --ai-to {to} --report r.json > h", shard.parent)
+    assert code == 0
+    assert f"written {name} 1 record" in " ".join(stderr.split())
+    report = json.loads((shard.parent / "r.json").read_bytes())
+    assert [each["path"] for each in report["outputs"]] == [name]
+
+
+def test_a_pipe_is_no_report_to_see(shard: Path) -> None:
+    shard.write_bytes(b"{bad\n" * 9)
+    for to, seen in ((">(cat > r)", False), ("r.json", True)):
+        _, stderr = shell(f"$L filter in.jsonl --discard-ai --report {to} > h", shard.parent)
+        assert "and 8 more (invalid json)" in stderr
+        assert ("; see " in stderr) is seen
 
 
 def test_a_log_goes_where_stderr_is_appended(shard: Path) -> None:

@@ -20,6 +20,7 @@ from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
 from lowbg_cli.outcome import tell_broken, tell_dates
 from lowbg_cli.progress import progress_line
+from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
     from lowbg.config import Policy
@@ -80,20 +81,18 @@ class CalibrateOptions:
             raise ConfigError(
                 "--overwrite replaces the file, --update keeps what is not calibrated; choose one"
             )
-        there = self.output.exists() and not is_special(self.output)
-        if self.output.is_dir():
-            raise ConfigError(f"{self.output} is a directory; -o takes a file")
-        if there and not (self.update or self.overwrite):
-            raise ConfigError(
-                f"{self.output} already exists. Use --update to keep what is not calibrated in it, "
-                "--overwrite to replace it, or choose another -o."
-            )
+        refuse_existing(
+            self.output,
+            overwrite=self.overwrite or self.update,
+            choices=("--update to keep what is not calibrated in it",),
+        )
         if not self.update:
             return options
         if options.file is not None and identity(options.file) != identity(self.output):
             raise ConfigError(
                 f"--policy: --update starts from {self.output}, the policy that it updates"
             )
+        there = self.output.exists() and not is_special(self.output)
         return replace(options, file=self.output if there else None)
 
 

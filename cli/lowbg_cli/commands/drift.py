@@ -26,6 +26,7 @@ from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Group, Only, command
 from lowbg_cli.outcome import tell_broken, tell_dates
 from lowbg_cli.progress import progress_line
+from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
     from lowbg.jobs.drift.history import Check
@@ -117,6 +118,7 @@ def baseline_command(
     sample: SampleOptions,
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers",))],
+    overwrite: Annotated[bool, Setting("Replace a file that is there.")] = False,
     quiet: Quiet = False,
 ) -> ExitCode:
     """Record what a corpus is like, to compare later ones with.
@@ -129,6 +131,7 @@ def baseline_command(
     \b
       lowbg drift baseline crawl/2026-01/ -o base.json
     """
+    refuse_existing(output, overwrite=overwrite)
     size = Size(sample.documents, sample.words, sample.seed)
     drawn, engine = _draw(inputs, size, options.resolve(), workers, quiet=quiet)
 

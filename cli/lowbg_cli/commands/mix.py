@@ -101,6 +101,7 @@ def mix_command(
         existing=directory.existing,
         durability=directory.durability,
         command=command_line(),
+        left_out=found.left_out,
         mix=mix,
     )
     read = found.shards * 2

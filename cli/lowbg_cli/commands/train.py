@@ -16,6 +16,7 @@ from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
 from lowbg_cli.outcome import tell_broken
 from lowbg_cli.progress import progress_line
+from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
     from lowbg.jobs.train.train import Trained
@@ -35,6 +36,7 @@ class TrainOptions:
     output: Path = setting(
         "The model file: .safetensors.", flags="--output -o", unit="FILE", written=Written.FILE
     )
+    overwrite: bool = setting("Replace a file that is there.", False)
     seed: int = setting("Of the sampling.", 1, unit="N")
 
 
@@ -58,6 +60,7 @@ def train_command(
     """
     if own.output.suffix != ".safetensors":
         raise ConfigError(f"{own.output}: a model file's name ends with .safetensors")
+    refuse_existing(own.output, overwrite=own.overwrite)
 
     from lowbg.text import languages
 

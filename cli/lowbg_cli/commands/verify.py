@@ -31,7 +31,7 @@ def verify_command(
     Its files, their digests and record counts, and the sums over them.
 
     Findings go to stdout, one a line; exit 1 when there are any, 3 when all that is found are
-    inputs that the run itself did not process whole.
+    inputs that the run itself did not process whole, or that were not there.
     """
     from lowbg.runs.manifest import NAME, verify
 

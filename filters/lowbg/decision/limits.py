@@ -61,11 +61,17 @@ class HumanText(msgspec.Struct, frozen=True):
     mean: tuple[Conjunction, ...]
     every: tuple[Conjunction, ...]
 
-    def rate(self, feature: str, value: float) -> float:
-        """The share of human text beyond a limit of `feature`, told from what is stored."""
+    def rate(self, feature: str, value: float) -> float | None:
+        """The share of human text beyond a limit of `feature`, told from what is stored.
+
+        Null above the highest value that is: below it lies more than the highest of `shares`.
+        """
         if feature == PHRASE_HITS:
             return self.phrase_hits[min(int(value), len(self.phrase_hits) - 1)]
-        return float(np.interp(value, getattr(self, feature), self.shares, left=0.0))
+        known: tuple[float, ...] = getattr(self, feature)
+        if value > known[-1]:
+            return None
+        return float(np.interp(value, known, self.shares, left=0.0))
 
     def at(self, target_fpr: float, bound: FprBound) -> Conjunction | None:
         """The limits of the highest stored rate up to `target_fpr`; null where none is so low."""

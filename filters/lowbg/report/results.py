@@ -186,3 +186,8 @@ class RunInfo(Open, frozen=True):
             else each
             for each in self.skipped
         )
+
+
+def left_out_of(runs: Iterable[RunInfo]) -> tuple[LeftOut, ...]:
+    """What the runs left out, each file once, for the reason that the last of them gives."""
+    return tuple({each.path: each for run in runs for each in run.left_out}.values())

@@ -20,7 +20,8 @@ from msgspec import UNSET
 from lowbg.config import Existing, ScoreFormat
 from lowbg.errors import ConfigError, OutputError
 from lowbg.report import Report, write_html, write_json
-from lowbg.report.results import RunInfo, ShardResult
+from lowbg.report.results import RunInfo, ShardResult, left_out_of
+from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import AnyRecord
 from lowbg.runs.inputs import Shard
@@ -29,7 +30,9 @@ from lowbg.runs.manifest import inside, listed_files, write_manifest
 from lowbg.storage.files import naming, refuse_url
 from lowbg.storage.locks import run_lock
 
-COMMON_ENTRIES: Final = ("quarantine", "report.json", "report.html", MANIFEST, checkpoints.FOLDER)
+REPORTS: Final = ("report.json", "report.html")
+
+COMMON_ENTRIES: Final = ("quarantine", *REPORTS, MANIFEST, checkpoints.FOLDER)
 """What every command makes at the top of an output directory."""
 
 _LOCKS: Final = ("lock", "workers")
@@ -149,11 +152,12 @@ class OutputDirectory:
 
         `mix` says what a mix is made of. Raises `OutputError`.
         """
-        reports = ["report.json", "report.html"] if report is not None else []
         if report is not None:
-            write_json(report, self.path / reports[0])
-            write_html(report, self.path / reports[1])
-        write_manifest(self.path, info, shards, reports, mix=mix)
+            for name, write in zip(REPORTS, (write_json, write_html), strict=True):
+                write(report, self.path / name)
+        reports = REPORTS if report is not None else ()
+        runs = [info] if report is None else report[RUNS]
+        write_manifest(self.path, info, shards, reports, mix=mix, left_out=left_out_of(runs))
 
     def clear(self) -> None:
         """Removes what a run made, but for its locks. Raises `OutputError` where it can't."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from lowbg.runs.shards import (
     safe_name,
 )
 from lowbg.runs.urls import expand_url
+from lowbg.storage.files import is_descriptor
 from lowbg.storage.left_out import LeftOut, all_there, broken_link
 
 # What inputs are expanded to is imported from here as well.
@@ -42,8 +42,6 @@ __all__ = [
     "safe_name",
     "survey",
 ]
-
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +341,7 @@ def _name_descriptors(found: Iterable[Found]) -> None:
     count = 0
     for each in found:
         for i, shard in enumerate(each.shards):
-            if _DESCRIPTOR.fullmatch(shard.path):
+            if is_descriptor(shard.path):
                 count += 1
                 each.shards[i] = replace(shard, name=f"pipe-{count}")
 

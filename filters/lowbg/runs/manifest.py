@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
@@ -22,6 +22,7 @@ from lowbg.formats import count_records
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.storage.compression import open_input
 from lowbg.storage.files import WrittenFile, file_digest, write_whole
+from lowbg.storage.left_out import LeftOut, all_there
 from lowbg.storage.typed import SCHEMA_KEY, Closed, Count, FileType, to_plain
 
 NAME: Final = "manifest.json"
@@ -84,6 +85,7 @@ class Manifest(Closed, frozen=True, kw_only=True, tag="lowbg.manifest/1", tag_fi
     """What a directory holds, and how it was made; `mix` says what a mix is made of.
 
     A reserve's has `reserve` and the time when it was `written`, in place of what is of a run.
+    `absent` are inputs whose data wasn't there, where there are any.
     `content_sha256` is the digest of all else, so that an edited manifest shows.
     """
 
@@ -99,6 +101,7 @@ class Manifest(Closed, frozen=True, kw_only=True, tag="lowbg.manifest/1", tag_fi
     policy_sha256: str | UnsetType = UNSET
     models: dict[str, str] | UnsetType = UNSET
     scorers: dict[str, int] | UnsetType = UNSET
+    absent: list[LeftOut] | UnsetType = UNSET
     mix: Any = UNSET
     reserve: ReserveNote | UnsetType = UNSET
     written: str | UnsetType = UNSET
@@ -138,13 +141,16 @@ def write_manifest(
     shards: Sequence[ShardResult],
     extra_files: Sequence[str] = (),
     mix: Any = UNSET,
+    left_out: Iterable[LeftOut] = (),
 ) -> None:
     """Writes `manifest.json` atomically; call it when everything else is in place.
 
-    `extra_files` are paths below `root` that belong to no shard, such as the report. Raises
+    `extra_files` are paths below `root` that belong to no shard, such as the report; `left_out` is
+    what lay among the inputs, of which the manifest notes data that wasn't there. Raises
     `OutputError` where one of them can't be read or the manifest not written.
     """
     inputs = [_input(shard) for shard in shards]
+    absent = [each for each in left_out if not all_there([each])]
     write(
         root,
         Manifest(
@@ -163,6 +169,7 @@ def write_manifest(
                 *(listed(file, _kind(file.path), s.shard) for s in shards for file in s.outputs),
                 *(_extra_file(root, path) for path in extra_files),
             ],
+            absent=absent or UNSET,
             mix=mix,
         ),
     )
@@ -389,6 +396,9 @@ def _incomplete(content: Manifest) -> Iterator[Finding]:
                 here = f"what is here of it: {counted(written[each.shard], 'record')}"
             message = f"{each.shard}: the run did not process {each.source} whole; {here}"
             yield Finding("incomplete", each.shard, message)
+    for absent in content.absent or ():
+        message = f"{absent.path}: was not there to process: {absent.reason}"
+        yield Finding("incomplete", absent.path, message)
 
 
 def _written(content: Manifest) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,18 @@ import lowbg
 from lowbg.config import NOT_OF_RESULTS, Changed, Existing, RunConfig, as_dict
 from lowbg.errors import ConfigError, LowbgError
 from lowbg.report import read_json
-from lowbg.report.results import RunInfo, ShardResult
+from lowbg.report.results import RunInfo, ShardResult, left_out_of
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.runs import checkpoints
 from lowbg.runs.checkpoints import RunRecord, input_digest
-from lowbg.runs.directory import Layout, OutputDirectory
+from lowbg.runs.directory import REPORTS, Layout, OutputDirectory
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import InputState, Shard
 from lowbg.runs.job import Job
 from lowbg.runs.manifest import NAME as MANIFEST
 from lowbg.storage.files import naming
+from lowbg.storage.left_out import LeftOut, LeftOutKind
 from lowbg.storage.typed import to_plain
 
 _log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Earlier:
 
     `vanished` are finished shards whose inputs are gone: their outputs stay. `runs` are the entries
     "runs" of the last report. For an incremental run, `reported` are its shards (null for any other
-    run); `nothing_new` says that the directory is whole and nothing is to be added.
+    run); `nothing_new` says that the directory is whole and nothing is to be done.
     """
 
     finished: Mapping[str, ShardResult] = field(default_factory=dict)
@@ -104,6 +105,18 @@ def identity(config: RunConfig, engine: Engine, layout: Layout) -> RunRecord:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    """What the last report says: its shards, its runs, and what it says may be data and left out.
+
+    The runs are without what they left out and has been read since, or is no longer there.
+    """
+
+    shards: Set[str] = frozenset()
+    runs: tuple[RunInfo, ...] = ()
+    left_out: Set[tuple[str, LeftOutKind]] = frozenset()
+
+
 class _Stock:
     """What an earlier run left in the directory, against the inputs that there are now."""
 
@@ -114,6 +127,7 @@ class _Stock:
         self._inputs = inputs
         self._digests = job.durability.digests
         self._when_changed = job.changed
+        self._left_out = job.left_out
         self._finished: dict[str, tuple[ShardResult, InputState]] = {}
         self._before: dict[str, InputState] = _noted(old, "inputs")
 
@@ -141,8 +155,9 @@ class _Stock:
                 f"{_some(gone)}: no longer among the inputs; {kept} of {len(gone)} had been "
                 "finished, and their outputs stay"
             )
-        _, runs = self._last_report()
-        return replace(self._earlier(gone, notes), runs=runs)
+        last = self._last_report()
+        whole = not gone and self._is_whole(last)
+        return replace(self._earlier(gone, notes), runs=last.runs, nothing_new=whole)
 
     def to_add_to(self) -> Earlier:
         """What to add to. Raises `ConfigError` as the job says, and for names that clash.
@@ -174,16 +189,23 @@ class _Stock:
                 f"{_some(lost)}: no longer among the inputs, and what came of them is not whole; "
                 "the report is without them"
             )
-        earlier = self._earlier(gone, notes)
-        reported, runs = self._last_report()
-        waiting = self._inputs.keys() - earlier.finished.keys()
-        whole = (self._output / MANIFEST).is_file() and reported >= self._finished.keys()
+        last = self._last_report()
         return replace(
-            earlier,
+            self._earlier(gone, notes),
             # What is done again is new again.
-            reported=frozenset(reported & self._finished.keys()),
-            runs=runs,
-            nothing_new=whole and not waiting and not lost,
+            reported=frozenset(last.shards & self._finished.keys()),
+            runs=last.runs,
+            nothing_new=not lost and self._is_whole(last),
+        )
+
+    def _is_whole(self, last: _Reported) -> bool:
+        """Whether all is done and told: the shards, and what else may be data among the inputs."""
+        done = self._finished.keys()
+        return (
+            all((self._output / name).is_file() for name in (MANIFEST, *REPORTS))
+            and done >= self._inputs.keys()
+            and last.shards >= done
+            and last.left_out == _may_be_data([*left_out_of(last.runs), *self._left_out])
         )
 
     def _changed(self) -> dict[str, str]:
@@ -257,27 +279,38 @@ class _Stock:
             tuple(notes),
         )
 
-    def _last_report(self) -> tuple[set[str], tuple[RunInfo, ...]]:
-        """The shards and runs of the last report; nothing where there is none that can be read.
-
-        The runs are without what they left out and has been read since, or is no longer there.
-        """
+    def _last_report(self) -> _Reported:
+        """What the last report says; nothing where there is none that can be read."""
         path = self._output / "report.json"
         if not path.is_file():
-            return set(), ()
+            return _Reported()
         try:
             report = read_json(path)
         except LowbgError as error:
             _log.warning("%s; the report goes on without its runs", error)
-            return set(), ()
+            return _Reported()
         read = {Path(shard.path).absolute() for shard in self._shards.values()}
+        told = report[RUNS]
         runs = [
             msgspec.structs.replace(
                 run, skipped=tuple(each for each in run.left_out if _is_out(each.path, read))
             )
-            for run in report[RUNS]
+            for run in told
         ]
-        return {shard.shard for shard in report[SHARDS]}, tuple(runs)
+        return _Reported(
+            {shard.shard for shard in report[SHARDS]},
+            tuple(runs),
+            _may_be_data(left_out_of(told)),
+        )
+
+
+def _may_be_data(left_out: Iterable[LeftOut]) -> set[tuple[str, LeftOutKind]]:
+    """Of what was left out what may be data, wherever the run was started; the last says why."""
+    kinds = {
+        each.path if "://" in each.path else str(Path(each.path).absolute()): each.kind
+        for each in left_out
+    }
+    return {(path, kind) for path, kind in kinds.items() if kind.may_be_data}
 
 
 def _place(path: str) -> str:

@@ -131,17 +131,18 @@ class DirectoryRun:
     def finish(self) -> Outcome:
         """Writes report and manifest; what the run came to."""
         job, earlier = self._job, self._earlier
-        if earlier.nothing_new:
+        if earlier.nothing_new and earlier.reported is not None:
             report = read_json(job.output / "report.json")
             return Outcome(
-                report, (), len(earlier.reported or ()), earlier.notes, all_there=job.all_there
+                report, (), len(earlier.reported), earlier.notes, all_there=job.all_there
             )
         shards = [self._results[shard.name] for shard in job.shards]
         info = self._clock.info(job, self.engine, job.crew.settled(self.waiting))
         whole = [*shards, *earlier.vanished]
         report = collect(info, whole, self.engine.columns.bins, earlier.runs)
         try:
-            self._directory.commit(info, whole, report)
+            if not earlier.nothing_new:  # A run that did nothing isn't noted.
+                self._directory.commit(info, whole, report)
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
             raise OutputError("; ".join([str(error), *_failures(shards)])) from error

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import replace
 
 from lowbg.amounts import counted
 from lowbg.config import VERDICTS, RunConfig, Unscored
@@ -24,7 +25,13 @@ from lowbg.records import Batch, Payload, Rejected
 from lowbg.runs.checkpoints import Checkpoint, Journal
 from lowbg.runs.engine import Judged
 from lowbg.runs.routing import Route, masks, routes
-from lowbg.storage.files import Part, PartState, WrittenFile, identity
+from lowbg.storage.files import (
+    Part,
+    PartState,
+    WrittenFile,
+    identity,
+    is_descriptor,
+)
 
 QUARANTINE: Final = "quarantine"
 
@@ -223,6 +230,7 @@ class StreamOutputs(Outputs):
                 "Use a directory (`output=…`) instead."
             )
         self._config = config
+        self._names = _called("ai", ai), _called("quarantine", quarantine)
         self._human = StreamWriter(human)
         self._ai: JsonlWriter | None = None
         self._together = ai is not None and shares_file(human, ai)
@@ -281,14 +289,12 @@ class StreamOutputs(Outputs):
 
     def commit(self) -> tuple[WrittenFile, ...]:
         """Commits the files beside the stream."""
-        files: list[WrittenFile] = []
         self._human.flush()
-        if self._ai is not None:
-            files.append(self._ai.commit())
-        if self._quarantine is not None:
-            written = self._quarantine.commit()
+        files: list[WrittenFile] = []
+        for writer, name in zip((self._ai, self._quarantine), self._names, strict=True):
+            written = writer.commit() if writer is not None else None
             if written is not None:
-                files.append(written)
+                files.append(replace(written, path=name))
         return tuple(files)
 
     def discard(self) -> None:
@@ -297,6 +303,11 @@ class StreamOutputs(Outputs):
             if writer is not None:
                 with contextlib.suppress(OSError):
                     writer.abort()
+
+
+def _called(what: str, path: Path | None) -> str:
+    """What reports call a file beside a stream: a pipe of the shell's has no name of its own."""
+    return f"{what}-pipe" if path is None or is_descriptor(path) else path.name
 
 
 def shares_file(stream: BinaryIO, path: Path) -> bool:

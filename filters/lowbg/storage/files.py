@@ -152,7 +152,8 @@ class AtomicFile:
 
     Bytes go to `.NAME.PID.tmp` beside it; `commit` syncs and renames. Its directory is made if it
     is missing. With `part` they go there instead, and `abort` leaves them, for a later run to
-    append to the first `kept` of them. A link is followed; a pipe or device is written to as it is.
+    append to the first `kept` of them. A link is followed; a pipe or device is written to as it is;
+    a file that is replaced leaves its permissions to this one.
     Every method raises `OutputError` where the system refuses; a URL is a `ConfigError`.
     """
 
@@ -173,6 +174,8 @@ class AtomicFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._temporary.open("r+b" if kept else "wb", buffering=0)
+        if part is None and not self._special:
+            _take_permissions(self._target, self._file)
         if kept:
             self._keep(kept)
 
@@ -265,6 +268,32 @@ def is_special(path: Path) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/\d+")
+
+
+def is_descriptor(path: str | os.PathLike[str]) -> bool:
+    """Whether a path stands for an open descriptor, as a shell's <(…) and >(…) do."""
+    return _DESCRIPTOR.fullmatch(os.fspath(path)) is not None
+
+
+def _take_permissions(path: Path, file: IO[Any]) -> None:
+    """Gives an open file the owner and permissions of the one at `path`, if any, where it may.
+
+    A group that it may not have gets none: what it was allowed, another group isn't.
+    """
+    new = file.fileno()
+    try:
+        old = path.stat()
+    except OSError:
+        return
+    for user, group in ((-1, old.st_gid), (old.st_uid, -1)):
+        with suppress(OSError):
+            os.fchown(new, user, group)
+    kept = 0o777 if os.fstat(new).st_gid == old.st_gid else 0o707
+    with suppress(OSError):
+        os.fchmod(new, old.st_mode & kept)
 
 
 def _temporary_name(name: str) -> str:

@@ -66,6 +66,20 @@ def test_a_limit_that_is_stated_keeps_its_rate_but_not_the_sum() -> None:
     assert rate == human_text()["en"].phrase_hits[0]
 
 
+def test_a_limit_beyond_what_is_known_of_human_text_has_no_rate() -> None:
+    """Nearly all human text is below it, and half of it was what was shown."""
+    text = human_text()["en"]
+    for feature, value in (("perplexity", 1e5), ("burstiness", 0.9)):
+        highest = getattr(text, feature)[-1]
+        assert text.rate(feature, highest) == text.shares[-1]
+        assert text.rate(feature, value) is None
+    assert text.rate("perplexity", 1.0) == 0.0
+    assert text.rate("phrase_hits", 500) == text.phrase_hits[-1] == 0.0
+    stated = replace(POLICY, thresholds=Thresholds(min_perplexity=1e5))
+    told = str(limits_of("en", stated, open_embedded("en")))
+    assert told.startswith("perplexity from 100000, burstiness from -0.855 (")
+
+
 def test_other_tables_have_no_limits() -> None:
     other = ModelFile(Path("en"), "another", open_embedded("en").metadata, {})
     with pytest.raises(ConfigError, match="no limits for the tables of 'en'"):

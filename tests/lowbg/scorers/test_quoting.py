@@ -32,6 +32,10 @@ SAID = [
     # In a language without a list, and in none.
     "Bron är stängd i dag. As an AI language model, I cannot check the timetable.",
     "【85†L261-L264】",
+    # What heads an answer is no word of saying; nor is what stands in another sentence.
+    "Answer: As an AI language model, I don't have a favourite. Blue is often liked.",
+    "It said so itself. As an AI language model, I have no view of the new bridge.",
+    "I am an AI assistant created by OpenAI to answer questions about ferries.",
 ]
 """Each short: none is long enough for the tables."""
 
@@ -55,6 +59,21 @@ QUOTED = [
     "Sprachmodelle verraten sich. Als KI-Sprachmodell habe ich keine Meinung, steht dann da.",
     "Нейросети выдают себя: как языковая модель, я не могу.",
     "大模型常说：作为一个AI语言模型，我没有观点。",
+    # Another machine than ChatGPT, or what somebody is told to say, without any marks.
+    "When I asked Claude for its view it said nothing more than As an AI, I cannot. Odd.",
+    "Gemini was no help: I'm a large language model, so I can't taste it. I asked my mother.",
+    "OpenAI's product has it in every answer. As an AI language model, I don't have a body.",
+    "The machine answered: As an AI, I cannot give a personal opinion. That was the interview.",
+    "The student's essay began with As an AI language model, I cannot, in its first line.",
+    "The assistant refused. As an AI, I cannot help with that, it wrote, and we went home.",
+    "Perguntei ao programa e ele disse: Como uma IA, não tenho experiências pessoais. Rimos.",
+    "Ich fragte, und die Antwort war: Als KI habe ich keine eigene Meinung. Na gut.",
+    "Programme répond toujours: En tant que modèle de langage, je ne peux pas. Bref.",
+    "El programa respondió: Como modelo de lenguaje, no puedo opinar. Y ya está.",
+    "Программа ответила: как языковая модель, я не могу дать совет. Вот и всё.",
+    "我问了文心一言。作为一个AI语言模型，我没有个人观点。就这样。",
+    "它回答：作为一个AI语言模型，我没有个人观点。就这样。",
+    "私はAIなので、実際に食べることはできません、と答えた。",
 ]
 
 NO_SUCH_PHRASE = [
@@ -131,6 +150,12 @@ def test_quoted_hits_are_no_hits(detector: Detector) -> None:
         ("I am ChatGPT. X.", True),
         ("X, says ChatGPT.", False),
         ("Where X, a language model like me is lost.", True),
+        # However long the line is, and what is quoted before it and around it.
+        (f'"{"Long ago. " * 400}" ends here, and "X is here" follows.', False),
+        (f'"{"Long ago. " * 400}" ends here. X is here, "yes".', True),
+        (f'"X is here. {"Long ago. " * 400}" So it ends.', False),
+        (f"> {'Long ago. ' * 400} X is here.", False),
+        ('> Long ago.\n"No." X is here.', True),
     ],
 )
 def test_where_a_phrase_stands(text: str, says: bool) -> None:

@@ -29,7 +29,8 @@ MIN_CLASS = 20
 class LabelledScores:
     """The labelled documents with what was decided of them, one entry each.
 
-    `score` is NaN where unscored; `called_ai` is false there. `groups` holds, by the name of a
+    `score` is NaN where there is none; `called_ai` is true there only where a near-certain phrase
+    decides. `groups` holds, by the name of a
     grouping (dataset, domain, language, generator, attack), each document's group. `perplexity`
     is NaN where unknown.
     """
@@ -58,8 +59,8 @@ class Interval:
 class GroupResult:
     """The figures of one group; None where there are too few documents of a label.
 
-    `coverage` is the share of documents that were scored. `fpr` and `recall` (at the shipped
-    threshold) count scored documents alone.
+    `coverage` is the share of documents that were judged: by score, or called AI without one.
+    `fpr` and `recall` (at the shipped threshold) are of these.
     """
 
     grouping: str
@@ -139,6 +140,7 @@ def group_result(
     group has less than `MIN_CLASS`.
     """
     scored = ~np.isnan(j.score)
+    judged = scored | j.called_ai
     human, ai = inside & ~j.is_ai, inside & j.is_ai
     own = (human & scored).sum() >= MIN_CLASS
     humans = j.score[(human if own else reference & ~j.is_ai) & scored]
@@ -158,12 +160,12 @@ def group_result(
         group=group,
         human=int(human.sum()),
         ai=int(ai.sum()),
-        coverage=float(scored[inside].mean()) if inside.any() else 0.0,
+        coverage=float(judged[inside].mean()) if inside.any() else 0.0,
         auroc=figures[0],
         tpr_at_1=figures[1],
         tpr_at_5=figures[2],
-        fpr=wilson_interval(int((human & scored & j.called_ai).sum()), int((human & scored).sum())),
-        recall=wilson_interval(int((ai & scored & j.called_ai).sum()), int((ai & scored).sum())),
+        fpr=wilson_interval(int((human & j.called_ai).sum()), int((human & judged).sum())),
+        recall=wilson_interval(int((ai & j.called_ai).sum()), int((ai & judged).sum())),
     )
 
 

@@ -13,14 +13,13 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
 from lowbg.report import Report, merge_reports, read_json
 from lowbg.report.repeats import without_repeats
-from lowbg.report.results import ShardRow
+from lowbg.report.results import ShardRow, left_out_of
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.report.statistics import Statistics
 from lowbg.runs import manifest
 from lowbg.runs.engine import language_tables
 from lowbg.storage.files import file_digest
-from lowbg.storage.left_out import LeftOut
 from lowbg.text import languages
 
 REPORT: Final = "report.json"
@@ -114,7 +113,7 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
     reports = without_repeats(zip(map(str, paths), reports, strict=True))
     report = reports[0] if len(reports) == 1 else merge_reports(reports)
     _check_counts(report, policy.gate)
-    shards = report[SHARDS]
+    shards, runs = report[SHARDS], report[RUNS]
     return Evidence(
         subject=subject,
         statistics=Statistics.from_plain(report.counters),
@@ -124,14 +123,9 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
         unreadable=tuple(
             _part(shard) for shard in shards if 0 < shard.records == shard.documents.quarantined
         ),
-        left_out=_left_out(report),
-        models={name: sha for run in report[RUNS] for name, sha in run.models.items()},
+        left_out=left_out_of(runs),
+        models={name: sha for run in runs for name, sha in run.models.items()},
     )
-
-
-def _left_out(report: Report) -> tuple[LeftOut, ...]:
-    found = {each.path: each for run in report[RUNS] for each in run.left_out}
-    return tuple(found.values())
 
 
 def _part(shard: ShardRow) -> Part:
@@ -184,8 +178,9 @@ def _decision(policy: Mapping[str, Any]) -> dict[str, Any]:
     """What verdicts depend on: neither the gate nor where unscored documents go."""
     decision = {k: v for k, v in policy.items() if k not in _NO_PART}
     if decision.get("rule") == "thresholds":
-        decision.pop("target_fpr", None)
-        decision.pop("fpr_bound", None)
+        if None not in decision["thresholds"].values():  # Else the rate sets the others.
+            decision.pop("target_fpr", None)
+            decision.pop("fpr_bound", None)
     else:
         decision.pop("thresholds", None)
     return decision

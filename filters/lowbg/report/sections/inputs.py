@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowbg.report.results import left_out_of
 from lowbg.report.sections.base import Block, Column, Line, Material, Section, Table
 from lowbg.storage.left_out import LeftOut
 from lowbg.storage.typed import Count, Open
@@ -39,8 +40,7 @@ def _collect(material: Material) -> Inputs:
     fields = InputFile.__struct_fields__
     return Inputs(
         files=[InputFile(*(getattr(shard, name) for name in fields)) for shard in material.shards],
-        # What several runs came upon counts once, for the reason that the last of them gives.
-        skipped=[*{each.path: each for run in material.runs for each in run.left_out}.values()],
+        skipped=[*left_out_of(material.runs)],
     )
 
 

@@ -1,6 +1,7 @@
 """Figures of detection quality."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,24 @@ def test_groups() -> None:
     assert results["dataset", "a"].coverage == pytest.approx(0.8)
     assert results["length", "60–99"].human == 100
     assert results["dataset", "b"].recall is not None
+
+
+def test_what_is_called_ai_without_a_score_counts_in_the_rates() -> None:
+    """Twenty AI documents and a human one say a near-certain phrase, too short to score."""
+    j = labelled_scores()
+    before = evaluate(j, rounds=20)[0]
+    called = j.called_ai.copy()
+    called[1:40:2] = True
+    called[0] = True
+    after = evaluate(replace(j, called_ai=called), rounds=20)[0]
+    assert before.fpr is not None
+    assert before.recall is not None
+    assert after.fpr is not None
+    assert after.recall is not None
+    assert after.coverage == pytest.approx((360 + 21) / 400)
+    assert after.recall.value == pytest.approx((180 * before.recall.value + 20) / 200)
+    assert after.fpr.value == pytest.approx((180 * before.fpr.value + 1) / 181)
+    assert after.auroc == before.auroc
 
 
 def test_same_seed_same_result_and_tables_render() -> None:
