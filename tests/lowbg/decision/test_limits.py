@@ -39,6 +39,18 @@ def test_a_limit_comes_with_its_own_rate(bound: FprBound) -> None:
     assert str(limits).endswith(f"; together {100 * limits.together:.2g} %")
 
 
+def test_the_bound_chooses_the_limits() -> None:
+    text = human_text()["en"]
+    assert text.mean != text.every
+    for bound, rows in ((FprBound.MEAN, text.mean), (FprBound.EVERY, text.every)):
+        limits = limits_of("en", replace(POLICY, fpr_bound=bound), open_embedded("en"))
+        (row,) = (row for row in rows if row.target_fpr == 0.01)
+        values = row.min_perplexity, row.min_burstiness, row.max_phrase_hits
+        assert tuple(limit.value for limit in limits.each) == values
+        assert tuple(limit.rate for limit in limits.each) == row.rates
+        assert limits.together == row.together
+
+
 def test_a_lower_rate_has_wider_limits_and_none_is_exceeded() -> None:
     model = open_embedded("en")
     found = [limits_of("en", replace(POLICY, target_fpr=t), model) for t in (0.05, 0.03, 0.01)]
