@@ -6,9 +6,9 @@ that a writer can put back exactly what was read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias, overload
 
 import msgspec
 import numpy as np
@@ -42,6 +42,147 @@ class Rejected:
     raw: bytes
     encoding: str = "line"
     count: int = 1
+
+
+class Refusal(NamedTuple):
+    """What any number of rejected records have in common.
+
+    `message` is whole, or two parts that a record's line number stands between.
+    """
+
+    reason: RejectReason
+    message: tuple[str] | tuple[str, str]
+    encoding: str = "line"
+
+
+class ReasonCount(NamedTuple):
+    """How many records one reason has, their stored bytes, and the message of the first."""
+
+    reason: RejectReason
+    records: int
+    bytes: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rejections(Sequence[Rejected]):
+    """Rejected records in columns, as `Rejected` describes them; one is made when it is asked for.
+
+    A shard may be millions of broken lines, and so nothing here is an object a record. Of record i
+    `raw` is `buffer[starts[i]:ends[i]]`, the rest of what is said of it `refusals[which[i]]`; a
+    line or an offset of −1 is null.
+    """
+
+    records: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    which: NDArray[np.int64]
+    refusals: Sequence[Refusal]
+    buffer: bytes
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rejected: Sequence[Rejected]) -> Rejections:
+        """The same records in columns; themselves where they are."""
+        if isinstance(rejected, cls):
+            return rejected
+        ends = np.cumsum([0, *(len(each.raw) for each in rejected)], dtype=np.int64)
+        return cls(
+            records=np.array([each.record for each in rejected], np.int64),
+            lines=np.array([-1 if each.line is None else each.line for each in rejected], np.int64),
+            offsets=np.array(
+                [-1 if each.offset is None else each.offset for each in rejected], np.int64
+            ),
+            counts=np.array([each.count for each in rejected], np.int64),
+            which=np.arange(len(rejected), dtype=np.int64),
+            refusals=[Refusal(each.reason, (each.message,), each.encoding) for each in rejected],
+            buffer=b"".join(each.raw for each in rejected),
+            starts=ends[:-1],
+            ends=ends[1:],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rejections]) -> Rejections:
+        """Those of all parts, in their order."""
+        parts = [part for part in parts if len(part)] or parts[:1]
+        if len(parts) == 1:
+            return parts[0]
+        shifts = np.cumsum([0, *(len(part.buffer) for part in parts)])
+        firsts = np.cumsum([0, *(len(part.refusals) for part in parts)])
+        each = [*zip(parts, shifts.tolist(), firsts.tolist(), strict=False)]
+        return cls(
+            records=np.concatenate([part.records for part in parts]),
+            lines=np.concatenate([part.lines for part in parts]),
+            offsets=np.concatenate([part.offsets for part in parts]),
+            counts=np.concatenate([part.counts for part in parts]),
+            which=np.concatenate([part.which + first for part, _, first in each]),
+            refusals=[refusal for part in parts for refusal in part.refusals],
+            buffer=b"".join(part.buffer for part in parts),
+            starts=np.concatenate([part.starts + shift for part, shift, _ in each]),
+            ends=np.concatenate([part.ends + shift for part, shift, _ in each]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Rejected]:
+        return map(self._record, range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Rejected: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Rejections: ...
+
+    def __getitem__(self, index: int | slice) -> Rejected | Rejections:
+        if not isinstance(index, slice):
+            return self._record(range(len(self))[index])
+        return replace(
+            self,
+            records=self.records[index],
+            lines=self.lines[index],
+            offsets=self.offsets[index],
+            counts=self.counts[index],
+            which=self.which[index],
+            starts=self.starts[index],
+            ends=self.ends[index],
+        )
+
+    def _record(self, i: int) -> Rejected:
+        refusal = self.refusals[self.which[i]]
+        line, offset = int(self.lines[i]), int(self.offsets[i])
+        return Rejected(
+            record=int(self.records[i]),
+            line=line if line >= 0 else None,
+            offset=offset if offset >= 0 else None,
+            reason=refusal.reason,
+            message=str(line).join(refusal.message),
+            raw=self.buffer[self.starts[i] : self.ends[i]],
+            encoding=refusal.encoding,
+            count=int(self.counts[i]),
+        )
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """How many bytes are kept of each."""
+        return self.ends - self.starts
+
+    def are_of(self, reasons: Collection[RejectReason]) -> NDArray[np.bool_]:
+        """Which were rejected for one of these."""
+        return np.array([each.reason in reasons for each in self.refusals], np.bool_)[self.which]
+
+    def by_reason(self) -> Iterator[ReasonCount]:
+        """How many there are for each reason, in the order in which these came."""
+        codes = {reason: code for code, reason in enumerate(RejectReason)}
+        own = np.array([codes[each.reason] for each in self.refusals], np.int8)[self.which]
+        _, firsts = np.unique(own, return_index=True)
+        for first in np.sort(firsts).tolist():
+            alike = own == own[first]
+            one = self._record(first)
+            records, bytes = int(self.counts[alike].sum()), int(self.sizes[alike].sum())
+            yield ReasonCount(one.reason, records, bytes, one.message)
 
 
 class Payload(Protocol):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import itertools
 import os
-from collections.abc import Sequence
+from binascii import b2a_base64
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import orjson
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from lowbg.formats.jsonl.writer import JsonlWriter
-from lowbg.records import Rejected
+from lowbg.records import Refusal, Rejected, Rejections
 from lowbg.storage.files import Part, PartState, WrittenFile
 
 _DIGEST = "sha256"
+
+_PORTION_BYTES = 1 << 18
+"""About how many bytes of rows are made at once."""
+
+_ROW_BYTES = 250
+"""About what a row takes beside its bytes."""
 
 MAX_NAME_BYTES = 255
 """The longest name that common file systems take."""
@@ -88,14 +97,26 @@ class QuarantineWriter:
         if self._shard not in (None, shard):
             self._kept = self._digests = 0
         self._shard = shard
-        for record in rejected:
-            keeps = self._max_bytes is None or self._kept + len(record.raw) <= self._max_bytes
-            if keeps:
-                self._kept += len(record.raw)
-            else:
-                self._digests += 1
-            self._out.write_line(quarantine_row(shard, record, keeps=keeps))
-            self._counted += record.count
+        found = Rejections.of(rejected)
+        keeps = self._kept_of(found.sizes)
+        self._kept += int(found.sizes[keeps].sum())
+        self._digests += len(keeps) - int(np.count_nonzero(keeps))
+        for part in _portions(found.sizes):
+            self._out.write_lines(
+                quarantine_rows(shard, found[part], keeps[part]), len(keeps[part])
+            )
+        self._counted += int(found.counts.sum())
+
+    def _kept_of(self, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Of which of the next records the bytes are kept."""
+        keeps = np.ones(len(sizes), np.bool_)
+        if self._max_bytes is None or self._kept + int(sizes.sum()) <= self._max_bytes:
+            return keeps
+        room = self._max_bytes - self._kept
+        for i, size in enumerate(sizes.tolist()):
+            keeps[i] = size <= room
+            room -= size if size <= room else 0
+        return keeps
 
     def checkpoint(self, turn: int) -> PartState | None:
         """Makes what was written durable and says how far it is; null if nothing was rejected."""
@@ -129,21 +150,52 @@ class QuarantineWriter:
             self._out.abort()
 
 
-def quarantine_row(shard: str, rejected: Rejected, *, keeps: bool = True) -> bytes:
-    """One rejected record as a JSON line, which `keeps` its bytes or their SHA-256."""
-    raw = rejected.raw if keeps else hashlib.sha256(rejected.raw).digest()
-    row = {
-        "shard": shard,
-        "record": rejected.record,
-        "line": rejected.line,
-        "offset": rejected.offset,
-        "reason": rejected.reason.value,
-        # A message may quote a field name of the input, lone surrogates and all.
-        "error": rejected.message.encode("utf-8", "replace").decode("utf-8"),
-        "encoding": rejected.encoding if keeps else _DIGEST,
-        "count": rejected.count,
-        "raw": base64.b64encode(raw).decode("ascii"),
-    }
-    if not keeps:
-        row["bytes"] = len(rejected.raw)
-    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+def _portions(sizes: NDArray[np.int64]) -> Iterator[slice]:
+    """Records in parts of about `_PORTION_BYTES` of their rows, one record at least."""
+    portions = np.cumsum(sizes + _ROW_BYTES) // _PORTION_BYTES
+    bounds = [0, *(np.flatnonzero(np.diff(portions)) + 1).tolist(), len(sizes)]
+    return (slice(start, end) for start, end in itertools.pairwise(bounds))
+
+
+def quarantine_rows(shard: str, rejected: Rejections, keeps: NDArray[np.bool_]) -> bytes:
+    """Rejected records as JSON lines, each of which `keeps` its bytes or their SHA-256."""
+    head = b'{"shard":' + orjson.dumps(shard) + b',"record":'
+    # What stands between a row's offset and its count, in two parts where the line is between them.
+    used = [(i, rejected.refusals[i]) for i in np.unique(rejected.which).tolist()]
+    told = {i: _told(each, each.encoding) for i, each in used}
+    digested = {i: _told(each, _DIGEST) for i, each in used} if not keeps.all() else told
+    buffer = rejected.buffer
+    rows: list[bytes] = []
+    for record, line, offset, count, which, start, end, keep in zip(
+        rejected.records.tolist(),
+        rejected.lines.tolist(),
+        rejected.offsets.tolist(),
+        rejected.counts.tolist(),
+        rejected.which.tolist(),
+        rejected.starts.tolist(),
+        rejected.ends.tolist(),
+        keeps.tolist(),
+        strict=True,
+    ):
+        raw = buffer[start:end]
+        number = b"%d" % line if line >= 0 else b"null"
+        row = (
+            head, b"%d" % record,
+            b',"line":', number,
+            b',"offset":', b"%d" % offset if offset >= 0 else b"null",
+            number.join((told if keep else digested)[which]), b"%d" % count,
+            b',"raw":"', b2a_base64(raw if keep else hashlib.sha256(raw).digest(), newline=False),
+            b'"}\n' if keep else b'","bytes":%d}\n' % (end - start),
+        )  # fmt: skip
+        rows += row
+    return b"".join(rows)
+
+
+def _told(refusal: Refusal, encoding: str) -> list[bytes]:
+    """The parts of a row from its reason to its count, which a line number stands between."""
+    # A message may quote a field name of the input, lone surrogates and all.
+    message = [part.encode("utf-8", "replace").decode("utf-8") for part in refusal.message]
+    parts = [orjson.dumps(part)[1:-1] for part in message]
+    parts[0] = b',"reason":"%b","error":"%b' % (refusal.reason.value.encode(), parts[0])
+    parts[-1] += b'","encoding":%b,"count":' % orjson.dumps(encoding)
+    return parts

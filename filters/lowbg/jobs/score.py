@@ -19,7 +19,7 @@ from lowbg.formats.base import Output, Reader, TableFormat
 from lowbg.formats.jsonl.rows import lines, python_values
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import stem
-from lowbg.records import Batch, Payload, Rejected
+from lowbg.records import Batch, Payload, Rejected, Rejections
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.job import Job, Outcome, StreamJob
@@ -154,7 +154,7 @@ class RowFiles(ShardFiles):
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read."""
-        self._gaps += sum(record.count for record in rejected)
+        self._gaps += int(Rejections.of(rejected).counts.sum())
         super().quarantine(shard, rejected)
 
     def end_shard(self) -> dict[str, WrittenFile]:

@@ -53,10 +53,10 @@ KEEPS, NULLS = 0, 1
 PARENT, KEY_FROM, KEY_TO, COLUMN = range(4)
 NO_COLUMN, NOT_PLAIN = -1, -2
 
-_MINUS, _PLUS, _POINT, _COMMA, _COLON = b"-+.,:"
-_OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_LIST, _CLOSE_LIST = b"{}[]"
-_ZERO, _NINE, _LOWER_E, _LOWER_F, _LOWER_U = b"09efu"
-_TRUE, _ALSE, _NULL = (int.from_bytes(word, "little") for word in (b"true", b"alse", b"null"))
+MINUS, PLUS, POINT, COMMA, COLON = b"-+.,:"
+OPEN_OBJECT, CLOSE_OBJECT, OPEN_LIST, CLOSE_LIST = b"{}[]"
+ZERO, NINE, LOWER_E, LOWER_F, LOWER_U = b"09efu"
+TRUE, ALSE, IS_NULL = (int.from_bytes(word, "little") for word in (b"true", b"alse", b"null"))
 
 _SIMPLE_ESCAPES = np.zeros(256, np.uint8)
 _SIMPLE_ESCAPES[np.frombuffer(b'"\\/bfnrt', np.uint8)] = np.frombuffer(b'"\\/\b\f\n\r\t', np.uint8)
@@ -81,7 +81,8 @@ def _line_end(data: Pointer, at: int) -> Any:
 
 
 @part
-def _behind_space(data: Pointer, at: int) -> Any:
+def behind_space(data: Pointer, at: int) -> Any:
+    """The place of the next byte that is no white space."""
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
         at += 1
     return at
@@ -101,7 +102,7 @@ def escaped(data: Pointer, at: int) -> Any:
     Negative and -1 where it is no escape, or half of a surrogate pair.
     """
     c = data[at + 1]
-    if c != _LOWER_U:
+    if c != LOWER_U:
         if _SIMPLE_ESCAPES[c] == 0:
             return -1, -1
         return np.int64(_SIMPLE_ESCAPES[c]), at + 2
@@ -110,7 +111,7 @@ def escaped(data: Pointer, at: int) -> Any:
         return -1, -1
     if unit < 0xD800 or unit > 0xDFFF:
         return unit, at + 6
-    if unit > 0xDBFF or data[at + 6] != BACKSLASH or data[at + 7] != _LOWER_U:
+    if unit > 0xDBFF or data[at + 6] != BACKSLASH or data[at + 7] != LOWER_U:
         return -1, -1
     low = _hex4(data, at + 8)
     if low < 0xDC00 or low > 0xDFFF:
@@ -139,8 +140,9 @@ def _string_end(data: Pointer, at: int) -> Any:
 
 
 @part
-def _behind_digits(data: Pointer, at: int) -> Any:
-    while _ZERO <= data[at] <= _NINE:
+def behind_digits(data: Pointer, at: int) -> Any:
+    """The place of the next byte that is no digit."""
+    while ZERO <= data[at] <= NINE:
         at += 1
     return at
 
@@ -149,28 +151,28 @@ def _behind_digits(data: Pointer, at: int) -> Any:
 def _number(data: Pointer, at: int) -> Any:
     """The kind of the number at `at`, and the place behind it."""
     begin = at
-    negative = data[at] == _MINUS
+    negative = data[at] == MINUS
     first = at + negative
-    at = _behind_digits(data, first)
+    at = behind_digits(data, first)
     digits = at - first
-    if digits == 0 or (data[first] == _ZERO and digits > 1):
+    if digits == 0 or (data[first] == ZERO and digits > 1):
         return INVALID, at
     kind = INTEGER
-    if digits > MAX_ID_DIGITS or (negative and data[first] == _ZERO):
+    if digits > MAX_ID_DIGITS or (negative and data[first] == ZERO):
         kind = BIG
-    if data[at] == _POINT:
+    if data[at] == POINT:
         kind = FLOAT
         point = at
-        at = _behind_digits(data, at + 1)
+        at = behind_digits(data, at + 1)
         if at == point + 1:
             return INVALID, at
-    if data[at] | 0x20 == _LOWER_E:
+    if data[at] | 0x20 == LOWER_E:
         kind = FLOAT
         at += 1
-        if data[at] == _PLUS or data[at] == _MINUS:
+        if data[at] == PLUS or data[at] == MINUS:
             at += 1
         exponent = at
-        at = _behind_digits(data, at)
+        at = behind_digits(data, at)
         if not 1 <= at - exponent <= 2:
             return INVALID, at
     if at - begin > MAX_NUMBER:
@@ -179,7 +181,7 @@ def _number(data: Pointer, at: int) -> Any:
 
 
 @part
-def _four(data: Pointer, at: int) -> Any:
+def four(data: Pointer, at: int) -> Any:
     """Four bytes as a number, the first one lowest."""
     return (
         np.int64(data[at])
@@ -198,13 +200,13 @@ def _scalar(data: Pointer, at: int) -> Any:
         if stop < 0:
             return INVALID, at, at, at
         return STRING, at + 1, stop, stop + 1
-    if c == _MINUS or _ZERO <= c <= _NINE:
+    if c == MINUS or ZERO <= c <= NINE:
         kind, stop = _number(data, at)
-    elif _four(data, at) == _NULL:
+    elif four(data, at) == IS_NULL:
         kind, stop = NULL, at + 4
-    elif _four(data, at) == _TRUE:
+    elif four(data, at) == TRUE:
         kind, stop = BOOLEAN, at + 4
-    elif c == _LOWER_F and _four(data, at + 1) == _ALSE:
+    elif c == LOWER_F and four(data, at + 1) == ALSE:
         kind, stop = BOOLEAN, at + 5
     else:
         kind, stop = INVALID, at
@@ -274,10 +276,10 @@ def _is_plain(
     object. `node` is the wanted path that leads to the innermost object of `path_depth`; in deeper
     ones nothing is wanted.
     """
-    at = _behind_space(data, at)
-    if data[at] != _OPEN_OBJECT:
+    at = behind_space(data, at)
+    if data[at] != OPEN_OBJECT:
         return False
-    at = _behind_space(data, at + 1)
+    at = behind_space(data, at + 1)
     kinds = np.uint64(1)
     depth, path_depth, node = 1, 1, 0
     while True:
@@ -296,16 +298,16 @@ def _is_plain(
                 if found == NOT_PLAIN or seen[found] == line:
                     return False
                 seen[found] = line
-            at = _behind_space(data, stop + 1)
-            if data[at] != _COLON:
+            at = behind_space(data, stop + 1)
+            if data[at] != COLON:
                 return False
-            at = _behind_space(data, at + 1)
+            at = behind_space(data, at + 1)
         c = data[at]
-        opens = c == _OPEN_OBJECT or c == _OPEN_LIST
+        opens = c == OPEN_OBJECT or c == OPEN_LIST
         if opens:
             if depth == MAX_DEPTH:
                 return False
-            kind, begin, end, at = CONTAINER, at, at, _behind_space(data, at + 1)
+            kind, begin, end, at = CONTAINER, at, at, behind_space(data, at + 1)
         else:
             kind, begin, end, at = _scalar(data, at)
             if kind == INVALID:
@@ -320,30 +322,30 @@ def _is_plain(
                 elif not rules[column, NULLS] >> kind & 1:
                     return False
         if opens:
-            closer = _CLOSE_OBJECT if c == _OPEN_OBJECT else _CLOSE_LIST
+            closer = CLOSE_OBJECT if c == OPEN_OBJECT else CLOSE_LIST
             if data[at] == closer:
                 at += 1
             else:
                 depth += 1
-                kinds = kinds << np.uint64(1) | np.uint64(c == _OPEN_OBJECT)
+                kinds = kinds << np.uint64(1) | np.uint64(c == OPEN_OBJECT)
                 if found != NO_COLUMN:  # Were it a list: the keys within are deeper than this.
                     node, path_depth = found, depth
                 continue
         while True:
-            at = _behind_space(data, at)
+            at = behind_space(data, at)
             c = data[at]
             at += 1
-            if c == _COMMA:
+            if c == COMMA:
                 break
-            if c != (_CLOSE_OBJECT if kinds & np.uint64(1) else _CLOSE_LIST):
+            if c != (CLOSE_OBJECT if kinds & np.uint64(1) else CLOSE_LIST):
                 return False
             if depth == 1:
-                return data[_behind_space(data, at)] == LINE_END
+                return data[behind_space(data, at)] == LINE_END
             if depth == path_depth:
                 node, path_depth = tree[node, PARENT], depth - 1
             depth -= 1
             kinds >>= np.uint64(1)
-        at = _behind_space(data, at)
+        at = behind_space(data, at)
 
 
 @kernel

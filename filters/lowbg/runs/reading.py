@@ -23,7 +23,7 @@ from lowbg.config import RunConfig, Verdict
 from lowbg.errors import FormatError, InputError, LowbgError, NoTextError, ProblemKind, StoppedError
 from lowbg.formats import open_reader, recognise_file
 from lowbg.formats.base import Reader
-from lowbg.records import Batch
+from lowbg.records import Batch, Rejections
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.checkpoints import Checkpoint, Tally
@@ -350,14 +350,12 @@ class ShardReading:
         )
         if len(batch.rejected) < left:
             return None
-        for i, rejected in enumerate(batch.rejected, 1):
-            if len(batch) and rejected.record > batch.records[0]:
-                return None
-            left -= rejected.reason in _TEXTLESS
-            if left <= 0:
-                none = batch.filtered(np.zeros(len(batch), np.bool_))
-                return replace(none, rejected=batch.rejected[:i], lenient=0, blank=0)
-        return None
+        rejected = Rejections.of(batch.rejected)
+        end = int(np.searchsorted(np.cumsum(rejected.are_of(_TEXTLESS)), left)) + 1
+        if end > len(rejected) or (len(batch) and rejected.records[end - 1] > batch.records[0]):
+            return None
+        none = batch.filtered(np.zeros(len(batch), np.bool_))
+        return replace(none, rejected=rejected[:end], lenient=0, blank=0)
 
     def _no_text(self) -> NoTextError:
         paths = _longest_first(self.opened.seen_fields)
@@ -383,12 +381,12 @@ class ShardReading:
         tally.consumed = batch.consumed
         tally.lenient += batch.lenient
         tally.blank += batch.blank
-        for rejected in batch.rejected:
-            tally.records += rejected.count
-            tally.quarantined += rejected.count
-            tally.text_bytes += len(rejected.raw)
-            tally.add_problem(rejected.reason, rejected.message, rejected.count)
-            self.statistics.add_quarantined(rejected.reason, rejected.count, len(rejected.raw))
+        for reason, records, bytes, message in Rejections.of(batch.rejected).by_reason():
+            tally.records += records
+            tally.quarantined += records
+            tally.text_bytes += bytes
+            tally.add_problem(reason, message, records)
+            self.statistics.add_quarantined(reason, records, bytes)
         tally.records += len(batch)
         tally.text_bytes += int(batch.sizes.sum())
         if judged is not None:

@@ -202,6 +202,12 @@ def _judge(line: bytes, text_field: str) -> Refused | _Accepted:
             return second
         (doc,) = second
         lenient = True
+    text = judged(doc, text_field)
+    return text if isinstance(text, Refused) else _Accepted(text, doc, lenient)
+
+
+def judged(doc: Any, text_field: str) -> Refused | str:
+    """The text of what a line holds, or why it is no record."""
     if not isinstance(doc, dict):
         kind = _json_type(doc)
         return Refused(RejectReason.NOT_AN_OBJECT, f"the line is {kind}, not an object")
@@ -213,7 +219,20 @@ def _judge(line: bytes, text_field: str) -> Refused | _Accepted:
     if not isinstance(text, str):
         error_text = f"field {text_field!r} is {_json_type(text)}, not a string"
         return Refused(RejectReason.TEXT_NOT_STRING, error_text)
-    return _Accepted(_SURROGATE.sub("\ufffd", text), doc, lenient)
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def invalid_utf8(byte: int, column: int) -> Refused:
+    """What is said of a line that is no UTF-8 from this byte on."""
+    where = f"byte 0x{byte:02x} at column {column}"
+    return Refused(RejectReason.INVALID_UTF8, f"invalid UTF-8 ({where})")
+
+
+def invalid_json(message: str, column: int) -> Refused:
+    """What is said of a line of which Python's json says `message`."""
+    what = message.removesuffix(" at")
+    why = f"{what[:1].lower()}{what[1:]} at column {column}"
+    return Refused(RejectReason.INVALID_JSON, f"invalid JSON ({why})")
 
 
 def _parse_leniently(line: bytes, strict_error: str) -> Refused | tuple[Any]:
@@ -221,16 +240,14 @@ def _parse_leniently(line: bytes, strict_error: str) -> Refused | tuple[Any]:
     try:
         decoded = line.removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError as error:
-        where = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
-        return Refused(RejectReason.INVALID_UTF8, f"invalid UTF-8 ({where})")
+        return invalid_utf8(line[error.start], error.start + 1)
     # orjson's limit of 1,024 is fixed; Python's depends on its version and on the stack.
     if "recursion" in strict_error.lower():
         return Refused(RejectReason.INVALID_JSON, "invalid JSON (nested deeper than 1,024)")
     try:
         return (json.loads(decoded),)
     except json.JSONDecodeError as error:
-        what = error.msg.removesuffix(" at")
-        why = f"{what[:1].lower()}{what[1:]} at column {error.colno}"
+        return invalid_json(error.msg, error.colno)
     except RecursionError:
         why = "nested too deeply"
     except (ValueError, MemoryError) as error:

@@ -24,12 +24,13 @@ from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputError
 from lowbg.formats.base import Format, Reader
 from lowbg.formats.jsonl import FORMAT
+from lowbg.formats.jsonl.faults import BLANK, UNDECIDED, FaultFinder
 from lowbg.formats.jsonl.fields import FieldScanner, Lines
 from lowbg.formats.jsonl.objects import BOM, Parsed, Refused, parse
 from lowbg.formats.paths import of_strings
 from lowbg.kernels.json_bytes import LINE_END, PADDING
 from lowbg.kernels.json_lines import count_ends
-from lowbg.records import Batch, BytesPayload, Metadata, Position, Rejected, RejectReason
+from lowbg.records import Batch, BytesPayload, Metadata, Position, Refusal, Rejections, RejectReason
 from lowbg.storage.compression import SNIFF_BYTES, InputStream, open_input, sniff
 from lowbg.storage.decompression import STEP_BYTES
 
@@ -37,7 +38,7 @@ RAW_BYTES = 64 << 10
 """How much is kept of a line that is too large."""
 
 MOST_LINES = 1 << 16
-"""Lines of a batch, however short: each that is no record costs hundreds of bytes of memory."""
+"""Lines of a batch, however short: each takes a hundred bytes of columns."""
 
 HINT_RECORDS = 100
 """How many records are looked at for `seen_fields`."""
@@ -111,6 +112,7 @@ class JsonlReader(Reader):
         self.compression: str = self._stream.codec
         self._fields = fields
         self._scanner = FieldScanner(fields)
+        self._faults = FaultFinder(fields.text)
         self._batch_bytes = max(1, batch_bytes)
         self._max_record_bytes = max_record_bytes
         self._fault: InputError | None = None
@@ -121,7 +123,7 @@ class JsonlReader(Reader):
         self._hinted = 0
         self._carry = b""
         # Lines too large to hold are rejected while the block after them is being filled.
-        self._too_large: list[Rejected] = []
+        self._too_large: list[Rejections] = []
 
     def close(self) -> None:
         """Releases the file; safe to call twice."""
@@ -217,18 +219,12 @@ class JsonlReader(Reader):
             length += len(part)
         if rest is None and self._fault is not None and not self._is_cut:
             return None
-        refused = Refused(RejectReason.TOO_LARGE, self._too_large_message(length, self._offset))
-        self._too_large.append(self._reject(refused, self._record, self._line, self._offset, raw))
+        refusal = self._too_large_refusal(length, self._offset)
+        self._too_large.append(self._next_rejected(refusal, raw))
         self._record += 1
         self._line += 1
         self._offset += length + (rest is not None)
         return rest
-
-    def _too_large_message(self, length: int, offset: int) -> str:
-        return (
-            f"line of {length} bytes at offset {offset} is above the limit of "
-            f"{self._max_record_bytes} bytes a record"
-        )
 
     def _batch(self, data: bytes, final: bool) -> Batch:
         """The records of a block, which ends in `PADDING`; an unfinished line goes to the next."""
@@ -242,25 +238,41 @@ class JsonlReader(Reader):
         if self._hinted < HINT_RECORDS:
             self._note_fields(block)
         is_record = ~block.blank()
-        odd, refused = self._parse_odd(block, is_record & ~lines.plain)
+        places = np.flatnonzero(is_record & ~lines.plain)
+        odd, which, refusals = self._parse_odd(block, places)
+        is_record[places[which == BLANK]] = False
+        refused = which >= 0
+        places, which = places[refused], which[refused]
         accepted = is_record.copy()
-        for i, each in refused.items():
-            accepted[i] = False
-            is_record[i] = each.reason is not None
+        accepted[places] = False
         records = self._record + np.cumsum(is_record) - 1
-        rejected, self._too_large = self._too_large, []
-        for i, each in refused.items():
-            if each.reason is not None:
-                start = int(block.starts[i])
-                raw = data[start : block.stops[i]]
-                line, offset = self._line + i, self._offset + start
-                rejected.append(self._reject(each, int(records[i]), line, offset, raw))
+        starts, ends = block.starts[places], block.stops[places]
+        large = block.ends[places] - starts > self._max_record_bytes
+        rejected = Rejections(
+            records=records[places],
+            lines=self._line + places,
+            offsets=self._offset + starts,
+            counts=np.ones(len(places), np.int64),
+            which=which,
+            refusals=refusals,
+            buffer=data,
+            starts=starts,
+            ends=np.where(large, np.minimum(ends, starts + RAW_BYTES), ends),
+        )
+        if self._too_large:
+            rejected = Rejections.joined([*self._too_large, rejected])
+            self._too_large = []
         blank = len(block) - int(is_record.sum())
         self._record += len(block) - blank
         self._line += len(block)
         self._offset += whole
         if final and tail and self._is_cut:
-            blank += self._reject_tail(tail, rejected)
+            refusal = self._tail_refusal(tail)
+            if refusal is None:
+                blank += 1
+            else:
+                rejected = Rejections.joined([rejected, self._next_rejected(refusal, tail)])
+                self._record += 1
             self._offset += len(tail)
         self._carry = tail
         text, metadata = lines.text, lines.metadata
@@ -279,42 +291,63 @@ class JsonlReader(Reader):
         )
 
     def _parse_odd(
-        self, block: _Block, is_odd: NDArray[np.bool_]
-    ) -> tuple[Parsed, dict[int, Refused]]:
-        """The records in the lines that are odd, and the refused ones by line index."""
-        refused: dict[int, Refused] = {}
-        places: list[int] = []
-        for i in np.flatnonzero(is_odd).tolist():
-            length = int(block.ends[i] - block.starts[i])
-            if length > self._max_record_bytes:
-                message = self._too_large_message(length, self._offset + int(block.starts[i]))
-                refused[i] = Refused(RejectReason.TOO_LARGE, message)
-            else:
-                places.append(i)
-        parsed = parse([block.line(i) for i in places], self._fields)
-        refused.update((places[i], each) for i, each in parsed.refused.items())
-        return parsed, dict(sorted(refused.items()))
+        self, block: _Block, places: NDArray[np.int64]
+    ) -> tuple[Parsed, NDArray[np.int64], list[Refusal]]:
+        """The records in the lines at `places`, and which of the refusals is each line's.
 
-    def _reject_tail(self, tail: bytes, rejected: list[Rejected]) -> int:
-        """Rejects the unfinished line in front of a fault; returns 1 if it is merely blank."""
+        It is `UNDECIDED` where the line is a record after all, and `BLANK` where it is nothing.
+        """
+        starts, ends = block.starts[places], block.ends[places]
+        fits = ends - starts <= self._max_record_bytes
+        which = np.full(len(places), UNDECIDED, np.int64)
+        which[fits], found = self._faults.find(block.data, starts[fits], ends[fits])
+        refusals = [self._refusal(refused) for refused in found]
+        left = np.flatnonzero(fits & (which == UNDECIDED)).tolist()
+        parsed = parse([block.line(i) for i in places[left].tolist()], self._fields)
+        for i, refused in parsed.refused.items():
+            which[left[i]] = BLANK if refused.reason is None else len(refusals)
+            refusals += [self._refusal(refused)] if refused.reason is not None else []
+        for i in np.flatnonzero(~fits).tolist():
+            which[i] = len(refusals)
+            length, offset = int(ends[i] - starts[i]), self._offset + int(starts[i])
+            refusals.append(self._too_large_refusal(length, offset))
+        return parsed, which, refusals
+
+    def _tail_refusal(self, tail: bytes) -> Refusal | None:
+        """Why the unfinished line in front of a fault is rejected; null if it is merely blank."""
         if not tail.strip():
-            return 1
-        refused = Refused(RejectReason.CUT, "the input ends within this line")
+            return None
         if len(tail) > self._max_record_bytes:
-            message = self._too_large_message(len(tail), self._offset)
-            refused = Refused(RejectReason.TOO_LARGE, message)
-        rejected.append(self._reject(refused, self._record, self._line, self._offset, tail))
-        self._record += 1
-        return 0
+            return self._too_large_refusal(len(tail), self._offset)
+        return self._refusal(Refused(RejectReason.CUT, "the input ends within this line"))
 
-    def _reject(
-        self, refused: Refused, record: int, line: int, offset: int, raw: bytes
-    ) -> Rejected:
+    def _refusal(self, refused: Refused) -> Refusal:
         assert refused.reason is not None
-        message = f"{self.name}:{line}: {refused.error}. Record quarantined."
-        if refused.reason is RejectReason.TOO_LARGE:
+        message = f"{self.name}:", f": {refused.error}. Record quarantined."
+        return Refusal(refused.reason, message)
+
+    def _too_large_refusal(self, length: int, offset: int) -> Refusal:
+        error = (
+            f"line of {length} bytes at offset {offset} is above the limit of "
+            f"{self._max_record_bytes} bytes a record"
+        )
+        return self._refusal(Refused(RejectReason.TOO_LARGE, error))
+
+    def _next_rejected(self, refusal: Refusal, raw: bytes) -> Rejections:
+        """The next record, alone."""
+        if refusal.reason is RejectReason.TOO_LARGE:
             raw = raw[:RAW_BYTES]
-        return Rejected(record, line, offset, refused.reason, message, raw)
+        return Rejections(
+            records=np.array([self._record], np.int64),
+            lines=np.array([self._line], np.int64),
+            offsets=np.array([self._offset], np.int64),
+            counts=np.ones(1, np.int64),
+            which=np.zeros(1, np.int64),
+            refusals=[refusal],
+            buffer=raw,
+            starts=np.zeros(1, np.int64),
+            ends=np.array([len(raw)], np.int64),
+        )
 
     def _note_fields(self, block: _Block) -> None:
         """Adds the paths that lead to strings in the first records to `seen_fields`."""

@@ -55,10 +55,10 @@ class _LineWriter:
             self.open_end = piece[-1] != ord("\n")
         self.records += int(np.count_nonzero(keep))
 
-    def write_line(self, line: bytes) -> None:
-        """Appends one line, which has its line end."""
-        self._out.write(line)
-        self.records += 1
+    def write_lines(self, lines: bytes, count: int = 1) -> None:
+        """Appends so many lines, which have their line ends."""
+        self._out.write(lines)
+        self.records += count
 
 
 class JsonlWriter(_LineWriter, BlockWriter):

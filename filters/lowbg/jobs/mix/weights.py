@@ -114,7 +114,7 @@ def write_rows(
                     "weight": weight,
                     "repeats": repeat,
                 }
-                writer.write_line(orjson.dumps(row, option=_ROW_OPTIONS))
+                writer.write_lines(orjson.dumps(row, option=_ROW_OPTIONS))
         written = writer.commit()
     finally:
         writer.abort()
