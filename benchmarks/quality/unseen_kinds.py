@@ -23,12 +23,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.decision.calibration import MAX_STYLE
 from lowbg.jobs.eval.evaluate import auroc
 from lowbg.jobs.train.calibration import fit_spread
 from lowbg.jobs.train.corpus import Row, in_language, list_files, read_rows, tokenize_rows
-from lowbg.jobs.train.log_odds import naive_bayes
+from lowbg.jobs.train.log_odds import Sample, balance, naive_bayes
 from lowbg.jobs.train.regression import Floats, Sparse, fit_logistic
+from lowbg.jobs.train.style import alike, human_style, measure_rows, shipped_fits
+from lowbg.jobs.train.style import log_odds as style_log_odds
 from lowbg.jobs.train.windows import Windows, count_ngrams, cut
+from lowbg.text.style import standardise
 
 Chosen = NDArray[np.bool_]
 
@@ -36,30 +40,26 @@ MIN_WORDS, MIN_ROWS = 75, 20
 """The least a document and a left-out kind need."""
 
 TARGET = 0.01
-COMMON = 300
-"""Words whose share of a document says what register it is in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way of fitting and scoring.
+    """A way of scoring: Naive Bayes' share of the words' log-odds, and the weight of the style.
 
-    `naive_bayes`: its share of the score. `ridge`: of the regression that says, from the shares of
-    the commonest words, what log-odds human text of such a register has; they are taken off. It is
-    fitted on human text scored by fits without its kind. Null: no such regression.
+    `words` is false for the style alone.
     """
 
     name: str
     naive_bayes: float = 0.5
+    style: float = 0.0
+    words: bool = True
     l2: float = 1e-5
-    ridge: float | None = None
 
 
 METHODS = (
-    Method("regression", naive_bayes=0.0),
-    Method("regression and Naive Bayes"),
-    Method("regression, register taken off", naive_bayes=0.0, ridge=1.0),
-    Method("regression and Naive Bayes, register taken off", ridge=1.0),
+    Method("words"),
+    Method("words and style", style=0.75),
+    Method("style", style=1.0, words=False),
 )
 
 
@@ -75,34 +75,24 @@ class Material:
         self.dataset = np.array([row.dataset for row in rows])
         self.kind = np.array([("ai/" if row.is_ai else "human/") + row.dataset for row in rows])
         self.original = np.array([not (row.is_ai and row.attack) for row in rows])
-        self.common = self._common(tokens.words)
-
-    def _common(self, words: NDArray[np.uint64]) -> NDArray[np.float32]:
-        """documents × `COMMON`: the root of the share of each of the commonest words."""
-        document = np.repeat(np.arange(len(self.words)), self.words)
-        unique, place = np.unique(words, return_inverse=True)
-        frequency = np.bincount(place, ~self.is_ai[document], minlength=len(unique))
-        column = np.full(len(unique), -1)
-        column[np.argsort(-frequency, kind="stable")[:COMMON]] = np.arange(min(COMMON, len(unique)))
-        found = column[place]
-        cell = document[found >= 0] * COMMON + found[found >= 0]
-        counts = np.bincount(cell, minlength=len(self.words) * COMMON)
-        shares = counts.reshape(-1, COMMON) / np.maximum(self.words, 1)[:, None]
-        return np.asarray(np.sqrt(shares), np.float32)
+        features = measure_rows(rows, language)
+        judged = ~self.is_ai & (self.words >= MIN_WORDS)
+        mean, spread = human_style(features[judged], alike(self.dataset[judged]))
+        weights = shipped_fits().of(self.dataset.tolist())
+        self.style = style_log_odds(standardise(features, mean, spread), weights)
 
     def window_weights(self, documents: Chosen) -> Floats:
         """Every kind weighs alike inside its label, both labels alike; 0 for other documents."""
         document = self.windows.document
         pieces = np.bincount(document, minlength=len(self.words))
         base = np.sqrt(np.minimum(1.0, self.windows.words / 100) / pieces[document])
-        base *= documents[document] * np.where(self.original, 1.0, 0.5)[document]
-        kinds, of = np.unique(self.kind[document], return_inverse=True)
-        mass = np.bincount(of, base, minlength=len(kinds))
-        weights = base / np.maximum(mass, 1e-12)[of]
-        is_ai = self.is_ai[document]
-        for label in (False, True):
-            weights[is_ai == label] /= weights[is_ai == label].sum()
-        return np.asarray(weights)
+        base *= np.where(self.original, 1.0, 0.5)[document]
+        genre = np.full(len(document), "")
+        sample = Sample(self.is_ai[document], self.dataset[document], document, base, genre)
+        chosen = np.flatnonzero(documents[document])
+        weights = np.zeros(len(document))
+        weights[chosen] = balance(sample.rows(chosen))
+        return weights
 
     def mean_odds(self, weights: Floats, documents: NDArray[np.int64]) -> Floats:
         """Log-odds a word of some documents under n-gram `weights`."""
@@ -160,14 +150,19 @@ def log_odds(
     at = np.flatnonzero(weights > 0)
     matrix: Sparse = material.matrix.rows(at)
     is_ai, weights = material.is_ai[material.windows.document[at]], weights[at]
-    parts = [fit_logistic(matrix, is_ai, weights, method.l2, 60)[0]]
-    if method.naive_bayes:
-        parts.append(naive_bayes(matrix, is_ai, weights, 2.0))
+    parts = (
+        fit_logistic(matrix, is_ai, weights, method.l2, 60)[0],
+        naive_bayes(matrix, is_ai, weights, 2.0),
+    )
     return [material.mean_odds(part, held) for part in parts]
 
 
 def scores(material: Material, fitted: Chosen, held: NDArray[np.int64], method: Method) -> Floats:
-    """One score a held document, of which only differences mean anything."""
+    """One score a held document, of which only differences mean anything.
+
+    Words are measured by human text that fits of other kinds scored, and so is the style, whose
+    weights are of a fit that left the project of a dataset out in every language.
+    """
     parts = log_odds(material, fitted, held, method)
     human = np.unique(material.kind[fitted & ~material.is_ai])
     judged = fitted & (material.words >= MIN_WORDS)
@@ -179,41 +174,25 @@ def scores(material: Material, fitted: Chosen, held: NDArray[np.int64], method: 
         of_known.append(log_odds(material, fitted & ~out, places, method))
     places = np.concatenate(known)
     inside = [np.concatenate(part) for part in zip(*of_known, strict=True)]
-    weights = _alike(material.kind[places])
+    weights = alike(material.kind[places])
     shares = (1.0 - method.naive_bayes, method.naive_bayes)
     scale = [
-        share / np.sqrt(weights @ (x - weights @ x) ** 2)
-        for share, x in zip(shares, inside, strict=False)
+        share / fit_spread(x, material.words[places], weights).deviation(250)
+        for share, x in zip(shares, inside, strict=True)
     ]
-    joined = sum((x * s for x, s in zip(parts, scale, strict=True)), np.zeros(len(held)))
-    if method.ridge is None:
-        return joined
-    target = sum((x * s for x, s in zip(inside, scale, strict=True)), np.zeros(len(places)))
-    return joined - _expected(material.common, places, target, weights, held, method.ridge)
-
-
-def _alike(kinds: NDArray[np.str_]) -> Floats:
-    """Weights by which every kind counts alike; they add up to 1."""
-    _, of, size = np.unique(kinds, return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / size[of] / len(size))
-
-
-def _expected(
-    features: NDArray[np.float32],
-    known: NDArray[np.int64],
-    target: Floats,
-    weights: Floats,
-    held: NDArray[np.int64],
-    ridge: float,
-) -> Floats:
-    """Ridge regression of `target` on standardised features of `known`, for `held`, mean off."""
-    mean = weights @ features[known]
-    spread = np.sqrt(weights @ (features[known] - mean) ** 2) + 1e-4
-    x, new = (np.clip((features[i] - mean) / spread, -5, 5) for i in (known, held))
-    gram = (x * weights[:, None]).T @ x + ridge * np.eye(x.shape[1])
-    return np.asarray(
-        new @ np.linalg.solve(gram, (x * weights[:, None]).T @ (target - weights @ target))
+    joined, target = (
+        sum((x * s for x, s in zip(each, scale, strict=True)), np.zeros(len(each[0])))
+        for each in (parts, inside)
     )
+    total = np.zeros(len(held))
+    if method.words:
+        spread = fit_spread(target, material.words[places], weights)
+        total += spread.standardise(joined, material.words[held])
+    if method.style:
+        spread = fit_spread(material.style[places], material.words[places], weights)
+        style = spread.standardise(material.style[held], material.words[held])
+        total += method.style * np.clip(style, -MAX_STYLE, MAX_STYLE)
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +207,7 @@ class Found:
 def judge(material: Material, held: NDArray[np.int64], score: Floats) -> Found:
     """What a threshold finds that calls `TARGET` of the left-out human kinds AI on average."""
     is_ai, kind, words = material.is_ai[held], material.kind[held], material.words[held]
-    spread = fit_spread(score[~is_ai], words[~is_ai], _alike(kind[~is_ai]))
+    spread = fit_spread(score[~is_ai], words[~is_ai], alike(kind[~is_ai]))
     z = spread.standardise(score, words)
     human = [z[kind == k] for k in np.unique(kind[~is_ai])]
     grid = np.quantile(z[~is_ai], np.linspace(0.5, 1.0, 2_000))

@@ -46,7 +46,7 @@ def held_out(left_out: LeftOut) -> HeldOut:
     held, calibration = left_out.held, left_out.calibration
     first, second = left_out.factors
     log_odds = (first * held.naive_bayes + second * held.logistic) / 2
-    z = calibration.standardise(log_odds, held.words, np.exp(held.log_perplexity))
+    z = calibration.standardise(log_odds, held.words, np.exp(held.log_perplexity), held.style)
     judged = held.words >= calibration.min_words
     own = [left_out.rows[i] for i in held.document[judged]]
     return HeldOut(

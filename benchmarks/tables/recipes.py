@@ -1,4 +1,4 @@
-"""The recipes of the embedded tables: which files, weights and strata make each language's file.
+"""The recipes of the embedded tables: which files make each language's, and how.
 
 `python -m benchmarks.tables.recipes DATA LANGUAGE… -o DIRECTORY` makes them again from a data
 folder laid out as `labelled/train/*.jsonl.zst` and `prose/*.jsonl.zst`. `--held-out DIRECTORY`

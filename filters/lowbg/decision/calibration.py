@@ -24,6 +24,13 @@ FPR_GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MIN_STRATUM = 50
 """A human collection with fewer judged documents does not bind the threshold for every one."""
 
+MAX_WORDS = 500
+"""A longer document is no surer evidence: what sets kinds of text apart doesn't average out, and an
+n-gram that a text repeats counts in each of its windows."""
+
+MAX_STYLE = 3.0
+"""Beyond so many deviations a style says no more: it alone convicts nobody."""
+
 Floats = NDArray[np.float64]
 
 
@@ -31,11 +38,13 @@ Floats = NDArray[np.float64]
 class Calibration:
     """How one language's log-odds become a score.
 
-    z = (x − `mean`) / √(`between` + `within` / words) − `perplexity_slope` × (ln perplexity −
-    `perplexity_mean`): human text that a model of human text finds unusual reaches high log-odds
-    more often, and the second term makes up for it. `thresholds` holds the z of each rate of
-    `FPR_GRID`; `ai_score` is the logistic function of `intercept` + `slope` × z. Documents of
-    fewer than `min_words` words are not judged.
+    With n words, `MAX_WORDS` at most, z = (x − `mean`) / √(`between` + `within` / n) −
+    `perplexity_slope` × (ln perplexity − `perplexity_mean`) + `style_weight` × s. Human text that a
+    model of human text finds unusual reaches high log-odds more often; the second term makes up for
+    it. s are the log-odds of the style, standardised like x by `style_mean`, `style_between` and
+    `style_within`, at most ±`MAX_STYLE`. `thresholds` holds the z of each rate of `FPR_GRID`;
+    `ai_score` is the logistic function of `intercept` + `slope` × z. Documents of fewer than
+    `min_words` words are not judged.
     """
 
     mean: float
@@ -47,6 +56,10 @@ class Calibration:
     min_words: int
     perplexity_mean: float = 0.0
     perplexity_slope: float = 0.0
+    style_mean: float = 0.0
+    style_between: float = 1.0
+    style_within: float = 0.0
+    style_weight: float = 0.0
 
     @classmethod
     def from_metadata(cls, values: Mapping[str, Any]) -> Calibration:
@@ -61,6 +74,10 @@ class Calibration:
             min_words=int(values["min_words"]),
             perplexity_mean=float(values.get("perplexity_mean", 0.0)),
             perplexity_slope=float(values.get("perplexity_slope", 0.0)),
+            style_mean=float(values.get("style_mean", 0.0)),
+            style_between=float(values.get("style_between", 1.0)),
+            style_within=float(values.get("style_within", 0.0)),
+            style_weight=float(values.get("style_weight", 0.0)),
         )
 
     @classmethod
@@ -79,17 +96,28 @@ class Calibration:
         return found
 
     def standardise(
-        self, log_odds: Floats, words: NDArray[np.int64], perplexity: Floats | None = None
+        self,
+        log_odds: Floats,
+        words: NDArray[np.int64],
+        perplexity: Floats | None = None,
+        style: Floats | None = None,
     ) -> Floats:
-        """z of documents whose mean log-odds a word is `log_odds`.
+        """z of documents whose mean log-odds a word is `log_odds`, and of their style `style`.
 
-        Without a perplexity (None, or NaN for a document) the average one is assumed.
+        Without a perplexity or a style (None, or NaN for a document) the average one is assumed.
         """
-        z = (log_odds - self.mean) / np.sqrt(self.between + self.within / np.maximum(words, 1))
-        if perplexity is None or not self.perplexity_slope:
-            return z
-        excess = np.log(perplexity) - self.perplexity_mean
-        return np.asarray(z - self.perplexity_slope * np.nan_to_num(excess))
+        z = (log_odds - self.mean) / np.sqrt(self.between + self.within / in_words(words))
+        if perplexity is not None and self.perplexity_slope:
+            excess = np.log(perplexity) - self.perplexity_mean
+            z = z - self.perplexity_slope * np.nan_to_num(excess)
+        if style is not None and self.style_weight:
+            z = z + self.style_weight * np.nan_to_num(self.standardise_style(style, words))
+        return np.asarray(z)
+
+    def standardise_style(self, style: Floats, words: NDArray[np.int64]) -> Floats:
+        """How many deviations above human text of its length a style lies; ±`MAX_STYLE` at most."""
+        spread = np.sqrt(self.style_between + self.style_within / in_words(words))
+        return np.clip((style - self.style_mean) / spread, -MAX_STYLE, MAX_STYLE)
 
     def threshold(self, target_fpr: float) -> float:
         """The z from which a document is called AI at `target_fpr`; beyond the grid, its end."""
@@ -102,6 +130,11 @@ class Calibration:
     def z_of_score(self, score: float) -> float:
         """The z that has `score` as its `ai_score`."""
         return float((unsquash(np.array([score]))[0] - self.intercept) / self.slope)
+
+
+def in_words(words: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The length that a document's evidence counts for: 1 … `MAX_WORDS`."""
+    return np.clip(words, 1, MAX_WORDS)
 
 
 def at_rate(stored: Sequence[float], fpr: float) -> float:

@@ -23,6 +23,7 @@ from lowbg.records import KnownOrigin
 from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
 
 PHRASE_LOG_ODDS = "phrase_log_odds"
+STYLE_LOG_ODDS = "style_log_odds"
 PHRASES = "phrases"
 ARTIFACTS = "artifacts"
 """The features that it reads, whatever scorer declares them."""
@@ -167,6 +168,7 @@ class Decider:
         n = len(f.words)
         log_odds = _floats(f.columns, PHRASE_LOG_ODDS, n)
         perplexity = _floats(f.columns, PERPLEXITY, n)
+        style = _floats(f.columns, STYLE_LOG_ODDS, n)
         known = np.zeros(n, np.bool_)
         short = np.zeros(n, np.bool_)
         z = np.full(n, np.nan)
@@ -180,7 +182,9 @@ class Decider:
             own = np.flatnonzero(f.languages == index)
             known[own] = True
             short[own] = f.words[own] < calibration.min_words
-            z[own] = calibration.standardise(log_odds[own], f.words[own], perplexity[own])
+            z[own] = calibration.standardise(
+                log_odds[own], f.words[own], perplexity[own], style[own]
+            )
             if self.lm is not None and code in self.lm.languages:
                 z[own] = self._joined(f, own, np.where(short[own], np.nan, z[own]), code)
                 short[own] &= np.isnan(z[own])
@@ -324,8 +328,10 @@ class _Explanation:
         share = 100.0 * (1.0 - human_share_above(calibration, float(self.z[i])))
         value = self._value(PHRASE_LOG_ODDS, i)
         like = "length and perplexity" if calibration.perplexity_slope else "length"
+        style = self._value(STYLE_LOG_ODDS, i) if calibration.style_weight else None
+        told = "" if style is None else f" and style_log_odds {style:+.1f} nats"
         reasons = [
-            f"phrase_log_odds {value:.2f} nats/word, "
+            f"phrase_log_odds {value:.2f} nats/word{told}, "
             f"above {share:.1f} % of human text of its {like}"
         ]
         heaviest = _apart(self.features.ngrams(i))

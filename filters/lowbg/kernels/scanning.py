@@ -24,6 +24,9 @@ from lowbg.kernels.vectors import (
 WIDTH = 16
 """Bytes that are looked at together: a vector register of any 64-bit processor."""
 
+MARK_LEADS = (0xE2, 0xE3, 0xEF)
+"""The first bytes in UTF-8 of U+2000 …, U+3000 … and U+F000 …, where most punctuation stands."""
+
 _VECTOR = ir.VectorType(ir.IntType(8), WIDTH)
 
 
@@ -45,8 +48,26 @@ def _equal_bytes(typing_context: Any, array: Any, index: Any, spare: Any, value:
     return types.uint64(array, index, spare, value), generate
 
 
+def _marks(builder: Any, place: Any) -> Any:
+    found = vector_at(builder, place, _VECTOR)
+    bits = builder.icmp_unsigned(
+        "<", builder.sub(found, every(_VECTOR, ord("!"))), every(_VECTOR, ord("/") - ord("!"))
+    )
+    other = builder.icmp_unsigned(
+        "<", builder.sub(found, every(_VECTOR, ord(":"))), every(_VECTOR, ord("@") - ord(":"))
+    )
+    bits = builder.or_(bits, other)
+    for byte in MARK_LEADS:
+        bits = builder.or_(bits, builder.icmp_unsigned("==", found, every(_VECTOR, byte)))
+    return bits_of(builder, bits)
+
+
 ascii_letters: Any = at_address(types.int64, _letters)
 """How many letters A–Z and a–z follow each other from `array[index]` on, up to `WIDTH`."""
+
+mark_bytes: Any = at_address(types.uint64, _marks)
+"""Which of the `WIDTH` bytes from `array[index]` on may begin a mark: `!` to `.`, `:` to `?`, and
+`MARK_LEADS`. One bit a byte, the first lowest."""
 
 equal_bytes: Any = intrinsic(prefer_literal=True)(_equal_bytes)
 """Which of the `WIDTH` bytes from `array[index]` on equal `value` once the bits `spare` are set.

@@ -18,6 +18,9 @@ MAX_ORDER = 4
 LM_PARAMETERS = ("log_p_step", "backoff_step", "backoff_low", "log_unknown", "begin_backoff")
 """What scales the bytes of `lm_slots`; in this order in the loops."""
 
+STYLE_SIZES = {"mean": 15, "spread": 15, "weights": 31}
+"""The numbers of a style: one a feature of `text/style.py`, and its weights."""
+
 _FOLDINGS = 65_536
 
 
@@ -27,7 +30,8 @@ def check_tables(
     """Raises `ModelError` where an array or its metadata isn't what its reader takes.
 
     `lm_slots` and `odds_slots`: a power of two of uint32 slots, at least 4, with the metadata
-    `lm` and `odds`; `foldings`: uint32, one row of 65,536 a folding. Others are not looked at.
+    `lm` and `odds`; `foldings`: uint32, one row of 65,536 a folding. Others are not looked at. The
+    metadata `style`: finite numbers, as many as there are features and weights.
     """
     for name in ("lm_slots", "odds_slots"):
         if name in arrays:
@@ -45,6 +49,8 @@ def check_tables(
             raise ModelError(f"{path}: odds.scales is {scales!r}; it must be two numbers")
         for scale in scales:
             _check_number(path, "odds.scales", scale)
+    if "style" in metadata:
+        _check_style(path, _section(path, metadata, "style"))
     if "foldings" in arrays:
         shape = arrays["foldings"].shape
         sound = len(shape) == 2 and shape[0] > 0 and shape[1] == _FOLDINGS
@@ -74,6 +80,17 @@ def _check_order(path: Path, name: str, section: Mapping[str, Any]) -> None:
     order = section.get("order")
     if type(order) is not int or not 1 <= order <= MAX_ORDER:
         raise ModelError(f"{path}: {name}.order is {order!r}; it must be 1 … {MAX_ORDER}")
+
+
+def _check_style(path: Path, style: Mapping[str, Any]) -> None:
+    for name, size in STYLE_SIZES.items():
+        values = style.get(name)
+        if not isinstance(values, list) or len(values) != size:
+            raise ModelError(f"{path}: style.{name} must be {size} numbers")
+        for value in values:
+            _check_number(path, f"style.{name}", value)
+    if min(style["spread"]) <= 0.0:
+        raise ModelError(f"{path}: style.spread must be above 0")
 
 
 def _check_number(path: Path, name: str, value: object) -> None:

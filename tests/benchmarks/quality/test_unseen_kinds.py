@@ -14,7 +14,7 @@ WORDS = [f"{a}{b}{c}" for a in "bdgkl" for b in "aeiou" for c in "mnrst"]
 
 
 def _write(folder: Path, dataset: str, label: str, favourites: int, rows: int = 30) -> None:
-    """Texts of 100 words, a fifth of them among the `favourites` first ones."""
+    """Texts of 100 words, a fifth of them among the `favourites` first ones; AI text has colons."""
     draw = random.Random(f"{dataset}{label}")
     path = folder / f"{dataset}.jsonl"
     with path.open("a", encoding="utf-8") as file:
@@ -23,7 +23,10 @@ def _write(folder: Path, dataset: str, label: str, favourites: int, rows: int = 
                 draw.choice(WORDS[:favourites] if draw.random() < 0.2 else WORDS)
                 for _ in range(100)
             ]
-            row = {"text": " ".join(words), "label": label, "dataset": dataset, "lang": "xx"}
+            mark = ": " if label == "ai" else " "
+            clauses = [" ".join(words[k : k + 5]) for k in range(0, 100, 5)]
+            text = ". ".join(mark.join(clauses[k : k + 2]) for k in range(0, 20, 2))
+            row = {"text": text, "label": label, "dataset": dataset, "lang": "xx"}
             file.write(json.dumps({**row, "id": f"{dataset}-{label}-{i}"}) + "\n")
 
 

@@ -35,7 +35,7 @@ def human() -> Sample:
 def test_human_development_text_is_called_ai_at_the_target_rate(human: Sample, code: str) -> None:
     called = human.called_ai[human.language == code]
     target = POLICY.target_fpr
-    assert len(called) > 2_000
+    assert len(called) > 300
     assert called.mean() <= target + MARGIN * np.sqrt(target * (1 - target) / len(called))
     # That it is told: the figures that are shown are those of these verdicts.
     shown = (HERE / "results" / "dev.md").read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ from lowbg.decision.calibration import FPR_GRID, at_rate, highest, squash, unsqu
 
 
 def test_z_is_comparable_across_lengths() -> None:
-    words = np.array([100, 1000, 100_000])
-    x = CALIBRATION.mean + 2 * np.sqrt(0.04 + 9.0 / words)
+    words = np.array([100, 500, 100_000])
+    x = CALIBRATION.mean + 2 * np.sqrt(0.04 + 9.0 / np.array([100, 500, 500]))
     assert CALIBRATION.standardise(x, words) == pytest.approx([2.0, 2.0, 2.0])
 
 
@@ -23,6 +23,17 @@ def test_unusual_text_needs_more() -> None:
     z = sensitive.standardise(x, words, np.exp([5.0, 6.0, 8.0, np.nan]))
     assert z - z[1] == pytest.approx([0.5, 0.0, -1.0, 0.0])
     assert sensitive.standardise(x, words) == pytest.approx(z[1])
+
+
+def test_style_adds_its_deviations_up_to_three() -> None:
+    styled = replace(
+        CALIBRATION, style_mean=-1.0, style_between=0.5, style_within=50.0, style_weight=0.5
+    )
+    x, words = np.full(4, 0.2), np.array([100, 400, 400, 400])
+    z = styled.standardise(x, words, style=np.array([0.0, np.sqrt(0.625) - 1.0, 99.0, np.nan]))
+    plain = CALIBRATION.standardise(x, words)
+    assert z - plain == pytest.approx([0.5, 0.5, 1.5, 0.0])
+    assert styled.standardise(x, words) == pytest.approx(plain)
 
 
 def test_thresholds_fall_with_the_rate_and_hit_the_grid() -> None:

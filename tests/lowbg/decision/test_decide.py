@@ -68,7 +68,7 @@ def at_z(z: float, words: int = 200) -> dict[str, Any]:
     ("fpr", "verdicts"), [(0.001, [0, 0, 0, 1]), (0.01, [0, 0, 1, 1]), (0.2, [0, 1, 1, 1])]
 )
 def test_the_target_rate_moves_the_threshold(fpr: float, verdicts: list[int]) -> None:
-    f = features(at_z(0.1), at_z(1.0, 90), at_z(2.6, 5000), at_z(4.1))
+    f = features(at_z(0.1), at_z(1.0, 90), at_z(2.6, 500), at_z(4.1))
     assert decide(Policy(target_fpr=fpr), f).verdicts.tolist() == verdicts
 
 
@@ -135,6 +135,18 @@ def test_reasons_name_feature_share_and_phrases() -> None:
         "contains 'delve' (overused_words)",
     ]
     assert decisions.reasons_array().to_pylist() == [decisions.reasons(0), decisions.reasons(1)]
+
+
+def test_style_is_a_part_of_the_score_and_of_the_reasons() -> None:
+    calibration = replace(CALIBRATION, style_between=1.0, style_weight=0.5)
+    model = ModelFile(Path("en"), "", {"calibration": asdict(calibration)}, {})
+    f = features(*[at_z(2.0)] * 3)
+    style = pa.array([2.0, 0.0, None], pa.float32())
+    f = replace(f, columns={**f.columns, "style_log_odds": style})
+    decisions = Decider(Policy(), {"en": model}).decide(f)
+    assert decisions.z == pytest.approx([3.0, 2.0, 2.0], abs=1e-5)
+    assert decisions.verdicts.tolist() == [1, 0, 0]
+    assert "nats/word and style_log_odds +2.0 nats, above 99.5 %" in decisions.reasons(0)[0]
 
 
 GIVEN = Thresholds(min_perplexity=120.0, min_burstiness=-0.2, max_phrase_hits=0)

@@ -177,7 +177,7 @@ def test_layout_is_immaterial(scorer: Scorer) -> None:
     assert rows == [rows[0]] * len(rows)
 
 
-DEFAULT = ["perplexity", "burstiness", "phrases"]
+DEFAULT = ["perplexity", "burstiness", "phrases", "style"]
 
 
 def test_scorers_run_in_the_order_of_their_columns() -> None:
@@ -192,12 +192,15 @@ def test_scorers_run_in_the_order_of_their_columns() -> None:
     assert columns_of(scorers).schema.names == [
         *("id", "shard", "record", "language", "words", "perplexity", "bits_per_byte"),
         *("burstiness", "sentence_perplexity_spread", "phrase_log_odds"),
-        *("phrase_hits_per_1k_words", "phrases", "artifacts", "ai_score", "verdict", "reasons"),
+        *("phrase_hits_per_1k_words", "phrases", "artifacts", "style_log_odds"),
+        *("ai_score", "verdict", "reasons"),
         *("lm_perplexity", "lm_log_rank", "lm_entropy", "lm_lrr", "lm_curvature"),
         *("lm_surprisal_spread", "binoculars", "kenlm_perplexity", "watermark_z", "watermark_p"),
     ]
     bins = columns_of(scorers).bins
-    assert list(bins) == ["ai_score", "perplexity", "burstiness", "phrase_log_odds", "words"]
+    assert list(bins) == [
+        *("ai_score", "perplexity", "burstiness", "phrase_log_odds", "style_log_odds", "words")
+    ]
     assert all(list(b.edges) == sorted(set(b.edges)) for b in bins.values())
 
 

@@ -1,13 +1,14 @@
 """What a score means: scores of human text by models that never saw its collection.
 
-The combined log-odds x of a human document of n words spreads about a mean m with variance
-τ² + σ²/n; z = (x − m) / √(τ² + σ²/n) is then comparable across lengths. Thresholds are quantiles
-of z over human collections, each scored by a fit without it.
+The combined log-odds x of a human document of n words (500 at most) spreads about a mean m with
+variance τ² + σ²/n; z = (x − m) / √(τ² + σ²/n) is then comparable across lengths. Thresholds are
+quantiles of z over human collections, each scored by a fit without it.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,42 +16,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.decision.calibration import FPR_GRID
-from lowbg.jobs.train.log_odds import OddsConfig, Sample, fit, top_ngrams
+from lowbg.decision.calibration import FPR_GRID, in_words
+from lowbg.jobs.train.log_odds import MIN_COLLECTION, OddsConfig, Sample, fit, top_ngrams
 from lowbg.jobs.train.regression import Floats, Sparse
 from lowbg.jobs.train.windows import Vocabulary, Windows
 
-MIN_COLLECTION = 50
-"""A human collection with fewer documents counts less in the thresholds."""
+MANY_COLLECTIONS = 10
+"""Collections of human text below which a rate is held the lower the fewer they are: of the kinds
+that aren't there nothing is known."""
+
+AI_FOLDS = 3
+"""Folds of the collections that hold AI text alone."""
+
+MAX_COLLECTION = 200
+"""Documents beyond which a collection is no more work to leave out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Out-of-collection scores of documents: means of both log-odds, and of log-perplexity."""
+    """Out-of-collection scores of documents: means of both log-odds, and of log-perplexity, and
+    the log-odds of the style.
+    """
 
     document: NDArray[np.int64]
     words: NDArray[np.int64]
     naive_bayes: Floats
     logistic: Floats
     log_perplexity: Floats
+    style: Floats
 
 
-def folds(
-    collections: Sequence[str], is_ai: NDArray[np.bool_], keys: Sequence[str], count: int
-) -> NDArray[np.int64]:
-    """The fold in which each document is held out.
+def folds(collections: Sequence[str], is_ai: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """The fold in which each document is held out, with its whole collection.
 
-    Human-only collections are held out whole, spread so that folds are alike in size; documents
-    of the others go by their `keys` (pair or generator), so that no pair is cut apart.
+    Collections with human text are spread over `count` folds, those of AI text alone over
+    `AI_FOLDS` after them: human text is scored by fits that know all other AI text, as the final
+    one does.
     """
     names = np.asarray(collections)
-    result = np.array([zlib.crc32(key.encode()) % count for key in keys], np.int64)
-    mixed = set(names[is_ai])
-    sizes = {name: int((names == name).sum()) for name in set(names) - mixed}
-    load = [0] * count
+    human = set(names[~is_ai].tolist())
+    result = np.zeros(len(names), np.int64)
+    sizes = Counter(names.tolist())
+    load = [0] * (count + AI_FOLDS)
     for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
-        fold = load.index(min(load))
-        load[fold] += sizes[name]
+        own = range(count) if name in human else range(count, count + AI_FOLDS)
+        fold = min(own, key=load.__getitem__)
+        load[fold] += min(sizes[name], MAX_COLLECTION)
         result[names == name] = fold
     return result
 
@@ -60,10 +71,10 @@ def scatter(
     own: NDArray[np.bool_],
     usable: NDArray[np.bool_],
     texts: Sequence[str],
-    count: int,
+    folds: range,
     least: int,
 ) -> bool:
-    """Spreads a label's documents (`own`) over `count` folds by text, where it must; whether so.
+    """Spreads a label's documents (`own`) over `folds` by text, where it must; whether so.
 
     It must where, with one of the folds left out, fewer than `least` documents of the label that
     are `usable` would be left to fit: all are of one collection, say. `fold` is changed in place.
@@ -72,7 +83,8 @@ def scatter(
     if len(sizes) and sizes.sum() - sizes.max() >= least:
         return False
     for i in np.flatnonzero(own).tolist():
-        fold[i] = zlib.crc32(texts[i].encode("utf-8", "surrogatepass")) % count
+        crc = zlib.crc32(texts[i].encode("utf-8", "surrogatepass"))
+        fold[i] = folds[crc % len(folds)]
     return True
 
 
@@ -85,18 +97,19 @@ def hold_out(
     config: OddsConfig,
     capacity: int,
     log_perplexity: Floats,
+    style: Floats,
 ) -> Held:
     """Scores of every document by the fit of the other folds, with `capacity` n-grams kept.
 
-    `fold` has one entry a window, the same for all windows of a document; `log_perplexity` has
-    one a document.
+    `fold` has one entry a window, the same for all windows of a document; `log_perplexity` and
+    `style` have one a document. Windows of no weight are scored, and never fitted.
     """
     nb = np.zeros(len(windows))
     lr = np.zeros(len(windows))
     for k in np.unique(fold):
         inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        part = Sample(*(getattr(sample, name)[outside] for name in Sample.__slots__))
-        weights = fit(matrix.rows(outside), part, config)
+        usable = outside[sample.base[outside] > 0]
+        weights = fit(matrix.rows(usable), sample.rows(usable), config)
         dropped = top_ngrams(vocabulary, weights)[capacity:]
         weights.naive_bayes[dropped] = 0.0
         weights.logistic[dropped] = 0.0
@@ -111,7 +124,12 @@ def hold_out(
         np.bincount(at, nb) / words,
         np.bincount(at, lr) / words,
         log_perplexity[document],
+        style[document],
     )
+
+
+LEAST_SQUARE = 1e-12
+"""Of a deviation: text that is all alike has some spread, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +142,19 @@ class Spread:
 
     def standardise(self, x: Floats, words: NDArray[np.int64]) -> Floats:
         """z of documents with score `x`."""
-        return (x - self.mean) / np.sqrt(self.between + self.within / np.maximum(words, 1))
+        return (x - self.mean) / np.sqrt(self.between + self.within / in_words(words))
+
+    def deviation(self, words: int) -> float:
+        """The standard deviation of documents of so many words."""
+        return float(np.sqrt(self.between + self.within / words))
 
 
 def fit_spread(x: Floats, words: NDArray[np.int64], weights: Floats) -> Spread:
     """Weighted mean and least-squares variance parts; both parts stay above 0."""
     share = weights / weights.sum()
     mean = float(share @ x)
-    inverse = 1.0 / words
-    squares = (x - mean) ** 2
+    inverse = 1.0 / in_words(words)
+    squares = np.maximum((x - mean) ** 2, LEAST_SQUARE)
     # Relative errors of squares are alike at all lengths: weigh by the inverse variance squared.
     between, within = (
         float(share @ squares) / 2,
@@ -164,8 +186,9 @@ def thresholds(collections: Mapping[str, Mapping[str, Any]]) -> list[float]:
 
     `collections` holds `documents` and `z` (see `quantiles`) of each. The rate is the mean of the
     collections' own, each counting alike however large (less below `MIN_COLLECTION` documents):
-    what is to be expected of a new collection. Between stored quantiles ln(rate) is interpolated;
-    above the highest no document is expected.
+    what is to be expected of a new collection. With fewer than `MANY_COLLECTIONS` it is lower in
+    proportion. Between stored quantiles ln(rate) is interpolated; above the highest no document is
+    expected.
     """
     grid = np.linspace(-10.0, 20.0, 30_001)
     total = np.zeros_like(grid)
@@ -176,5 +199,5 @@ def thresholds(collections: Mapping[str, Mapping[str, Any]]) -> list[float]:
         rate = np.exp(np.interp(grid, rising, np.log(FPR_GRID[::-1])))
         total += weight * np.where(grid > rising[-1], 0.0, rate)
         weights += weight
-    mean = total / weights
+    mean = total / weights / min(1.0, weights / MANY_COLLECTIONS)
     return [round(float(grid[np.argmax(mean <= fpr - 1e-12)]), 4) for fpr in FPR_GRID]

@@ -145,12 +145,16 @@ def as_text(rows: Sequence[Row]) -> pa.LargeStringArray:
     return pa.array(texts, pa.large_string())
 
 
-def tokenize_rows(rows: Sequence[Row], language: str) -> Tokens:
-    """The tokens of all rows, joined; `data` is left empty."""
-    parts = []
+def token_batches(rows: Sequence[Row], language: str) -> Iterator[Tokens]:
+    """The tokens of all rows with their text, some rows at a time."""
     for start in range(0, len(rows), _BATCH):
         text = as_text(rows[start : start + _BATCH])
-        parts.append(tokenize(text, np.full(len(text), folding_of(language), np.uint8)))
+        yield tokenize(text, np.full(len(text), folding_of(language), np.uint8))
+
+
+def tokenize_rows(rows: Sequence[Row], language: str) -> Tokens:
+    """The tokens of all rows, joined; `data` is left empty."""
+    parts = list(token_batches(rows, language))
     return Tokens(
         data=np.empty(0, np.uint8),
         text_starts=np.zeros(len(rows) + 1, np.int64),

@@ -1,12 +1,12 @@
 """Learned n-gram weights, AI against human: Naive Bayes and logistic regression, and their table.
 
-Windows are weighted so that human and AI weigh the same inside every stratum that has both: what
-then separates them is who wrote, not what about. An n-gram counts once a window.
+Windows are weighted so that every kind of text (a collection's documents of one label) weighs the
+same, however large, and both labels do: what carries over to other kinds is what many kinds share.
+An n-gram counts once a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,19 +25,16 @@ class OddsConfig:
     """How the n-gram weights are fitted and stored.
 
     `order`: longest n-gram. `min_windows`: n-grams in fewer windows are dropped. `l2`: ridge of
-    the logistic regression. `smoothing`: pseudo-windows of Naive Bayes. `human_only_weight` and
-    `ai_only_weight` scale strata that lack the other label; `attack_weight` scales rewritten AI
-    text. `naive_bayes_share`: what Naive Bayes adds to a document's log-odds, 0 … 1, the regression
-    adding the rest. `slots`: size of the table, a power of two.
+    the logistic regression. `smoothing`: pseudo-windows of Naive Bayes. `attack_weight` scales
+    rewritten AI text. `naive_bayes_share`: what Naive Bayes adds to a document's log-odds, 0 … 1,
+    the regression adding the rest. `slots`: size of the table, a power of two.
     """
 
     order: int = 3
     min_windows: int = 10
     l2: float = 3e-6
     smoothing: float = 2.0
-    human_only_weight: float = 1.0
-    ai_only_weight: float = 1.0
-    attack_weight: float = 1.0
+    attack_weight: float = 0.5
     naive_bayes_share: float = 0.5
     min_words: int = 25
     max_windows: int = 4
@@ -47,39 +44,48 @@ class OddsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the fit knows of each window: label, collection, stratum, weight before balancing."""
+    """What the fit knows of each window: label, collection, document, weight before balancing.
+
+    `genre` is empty where it isn't known.
+    """
 
     is_ai: NDArray[np.bool_]
     collection: NDArray[np.str_]
-    stratum: NDArray[np.str_]
+    document: NDArray[np.int64]
     base: Floats
+    genre: NDArray[np.str_]
+
+    def rows(self, chosen: NDArray[np.int64]) -> Sample:
+        """Some of the windows."""
+        return Sample(*(getattr(self, name)[chosen] for name in Sample.__slots__))
 
 
-def balance(sample: Sample, config: OddsConfig) -> Floats:
-    """The weight of every window.
+MIN_COLLECTION = 50
+"""A collection with fewer documents counts less, in the fit and in the thresholds."""
 
-    A collection weighs the square root of its windows' base weights, so that a large one doesn't
-    drown the others. Inside a stratum with both labels each label then weighs the geometric mean
-    of the two.
+
+def balance(sample: Sample) -> Floats:
+    """The weight of every window: kinds weigh alike inside their label, and both labels do.
+
+    In a genre that has both labels each first gets the geometric mean of what the two weigh: what
+    then separates them there is who wrote, not what about.
     """
     weights = sample.base.copy()
-    for collection in np.unique(sample.collection):
-        for label in (False, True):
-            chosen = (sample.collection == collection) & (sample.is_ai == label)
-            if chosen.any():
-                weights[chosen] /= np.sqrt(sample.base[chosen].sum())
-    for stratum in np.unique(sample.stratum):
-        inside = sample.stratum == stratum
-        human, ai = inside & ~sample.is_ai, inside & sample.is_ai
-        mass_human, mass_ai = weights[human].sum(), weights[ai].sum()
-        if mass_human and mass_ai:
-            mean = np.sqrt(mass_human * mass_ai)
-            weights[human] *= mean / mass_human
-            weights[ai] *= mean / mass_ai
-        elif mass_human:
-            weights[human] *= config.human_only_weight
-        else:
-            weights[ai] *= config.ai_only_weight
+    for label in (False, True):
+        own = sample.is_ai == label
+        for collection in np.unique(sample.collection[own]):
+            kind = own & (sample.collection == collection)
+            documents = len(np.unique(sample.document[kind]))
+            weights[kind] *= min(1.0, documents / MIN_COLLECTION) / sample.base[kind].sum()
+    for genre in np.unique(sample.genre[sample.genre != ""]):
+        both = [(sample.genre == genre) & (sample.is_ai == label) for label in (False, True)]
+        masses = [weights[own].sum() for own in both]
+        if min(masses):
+            for own, mass in zip(both, masses, strict=True):
+                weights[own] *= np.sqrt(masses[0] * masses[1]) / mass
+    for label in (False, True):
+        own = sample.is_ai == label
+        weights[own] /= weights[own].sum()
     return weights
 
 
@@ -119,7 +125,7 @@ class Weights:
 
 def fit(matrix: Sparse, sample: Sample, config: OddsConfig) -> Weights:
     """Both sets of weights, from the windows of `matrix`."""
-    weights = balance(sample, config)
+    weights = balance(sample)
     logistic, _ = fit_logistic(matrix, sample.is_ai, weights, config.l2, config.iterations)
     return Weights(
         naive_bayes(matrix, sample.is_ai, weights, config.smoothing),
@@ -164,11 +170,3 @@ def make_table(
     order = top_ngrams(vocabulary, weights)[: slots + slots // 3]
     table, lost = build(vocabulary.hashes[order], payload[order], slots)
     return table, scales, lost
-
-
-def strata_of(datasets: Sequence[str], domains: Sequence[str], merged: dict[str, str]) -> list[str]:
-    """Each row's stratum: `merged["dataset/domain"]`, `merged["dataset"]`, or dataset/domain."""
-    return [
-        merged.get(f"{dataset}/{domain}", merged.get(dataset, f"{dataset}/{domain}"))
-        for dataset, domain in zip(datasets, domains, strict=True)
-    ]

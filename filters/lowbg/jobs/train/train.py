@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lowbg.amounts import counted
 from lowbg.config import RunConfig
 from lowbg.decision.calibration import FPR_GRID, Calibration
 from lowbg.errors import ConfigError
-from lowbg.jobs.train import calibration, kneser_ney, log_odds
+from lowbg.jobs.train import calibration, kneser_ney, log_odds, style
 from lowbg.jobs.train.corpus import (
     Row,
     find,
@@ -38,9 +39,13 @@ from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.reading import ShardReading, Source, refuse_broken
 from lowbg.scorers.perplexity import log_likelihoods
 from lowbg.storage.files import file_digest
+from lowbg.text.style import standardise
 from lowbg.text.tokens import Tokens
 
 log = logging.getLogger(__name__)
+
+FORBIDDEN_LICENCES = r"\b(NC|ND)\b|BY.?-?NC|non-commercial|study and exchange only"
+"""Matches licences under which nothing may be made for commercial use, or be derived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,12 @@ class TrainConfig:
     human text for the language model, and a human collection for the log-odds too. Rows whose
     licence matches `forbidden_licences`, or whose dataset is in `excluded`, are left out; of these
     the datasets in `calibrate_only` still serve as human text that thresholds are measured on.
-    `strata` merges datasets (or dataset/domain) into strata that hold both labels; `weights` scales
-    datasets in the fit of the log-odds. `perplexity_weight`: what one standard deviation of human
-    log-perplexity takes off z. `prose_bytes` bounds what the language model reads of each dataset,
-    in UTF-8 bytes.
+    Of each kind of text (a dataset's rows of one label) `max_documents` serve, chosen by hash, and
+    the rest for the language model alone. `genres` says of which genre a row's domain is: of the
+    first that has a word that stands in it (`log_odds.balance`). `perplexity_weight`: what one
+    standard deviation of human log-perplexity takes off z; `style_weight`: what one of the style's
+    log-odds adds. `prose_bytes` bounds what the language model reads of each dataset, in UTF-8
+    bytes.
     """
 
     language: str
@@ -66,16 +73,17 @@ class TrainConfig:
     prose: tuple[str | Path, ...] = ()
     reading: RunConfig = field(default_factory=RunConfig)
     seed: int = 1
-    date: dt.date = dt.date(2026, 11, 21)
-    forbidden_licences: str = r"\b(NC|ND)\b|BY.?-?NC|non-commercial|study and exchange only"
+    date: dt.date = dt.date(2026, 11, 29)
+    forbidden_licences: str = FORBIDDEN_LICENCES
     excluded: tuple[str, ...] = ()
     calibrate_only: tuple[str, ...] = ()
-    strata: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
+    max_documents: int = 1_000
+    genres: dict[str, list[str]] = field(default_factory=dict)
     prose_bytes: dict[str, int] = field(default_factory=dict)
     min_words: int = 75
     min_documents: int = 200
-    perplexity_weight: float = 0.0
+    perplexity_weight: float = 0.3
+    style_weight: float = 0.75
     folds: int = 7
     odds: OddsConfig = field(default_factory=OddsConfig)
     lm: LmConfig = field(default_factory=LmConfig)
@@ -192,29 +200,44 @@ _NAMES = {"human": "human", "ai": "AI"}
 
 
 def _sample(material: Material, windows: Windows, config: TrainConfig) -> Sample:
-    """What the fit knows of each window; a document's windows share the root of their number."""
+    """What the fit knows of each window; a document's windows share the root of their number.
+
+    Those that are not to be fitted weigh nothing.
+    """
     rows = material.rows
-    names = [
-        ("prose/" if p else "") + row.dataset for row, p in zip(rows, material.prose, strict=True)
-    ]
-    strata = log_odds.strata_of(names, [row.domain for row in rows], config.strata)
     pieces = np.bincount(windows.document, minlength=len(rows))
     base = np.sqrt(np.minimum(1.0, windows.words / 100) / pieces[windows.document])
-    own = np.array([config.weights.get(name, 1.0) for name in names])
     rewritten = np.array([bool(row.attack) and row.is_ai for row in rows])
-    base = base * (own * np.where(rewritten, config.odds.attack_weight, 1.0))[windows.document]
+    own = np.where(rewritten, config.odds.attack_weight, 1.0)
+    own *= material.fitted & _among_the_first(rows, config.max_documents)
     return Sample(
         is_ai=np.array([row.is_ai for row in rows])[windows.document],
-        collection=np.array(names)[windows.document],
-        stratum=np.array(strata)[windows.document],
-        base=base,
+        collection=np.array([row.dataset for row in rows])[windows.document],
+        document=windows.document,
+        base=base * own[windows.document],
+        genre=np.array([_genre(row.domain, config.genres) for row in rows])[windows.document],
     )
 
 
-def _take(sample: Sample, chosen: NDArray[np.int64]) -> Sample:
-    return Sample(
-        sample.is_ai[chosen], sample.collection[chosen], sample.stratum[chosen], sample.base[chosen]
-    )
+def _genre(domain: str, genres: Mapping[str, Sequence[str]]) -> str:
+    found = (name for name, words in genres.items() if any(word in domain for word in words))
+    return next(found, "")
+
+
+def _among_the_first(rows: Sequence[Row], most: int) -> NDArray[np.bool_]:
+    """Whether each row is one of the first `most` of its kind, in the order of their hashes."""
+    order = sorted(range(len(rows)), key=lambda i: (zlib.crc32(_key(rows[i])), i))
+    taken: Counter[tuple[str, bool]] = Counter()
+    chosen = np.zeros(len(rows), np.bool_)
+    for i in order:
+        kind = rows[i].dataset, rows[i].is_ai
+        chosen[i] = taken[kind] < most
+        taken[kind] += 1
+    return chosen
+
+
+def _key(row: Row) -> bytes:
+    return (row.id or row.text).encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +249,21 @@ class FittedOdds:
     held: calibration.Held
 
 
-def fit_odds(material: Material, config: TrainConfig) -> FittedOdds:
-    """Fits the n-gram weights on everything, and again without each fold for honest scores."""
+def fit_odds(material: Material, config: TrainConfig, style: Floats) -> FittedOdds:
+    """Fits the n-gram weights on everything, and again without each fold for honest scores.
+
+    `style` holds the log-odds of each document's style.
+    """
     odds = config.odds
     windows = cut(material.tokens.word_starts, odds.min_words, odds.max_windows)
     vocabulary, matrix = count_ngrams(material.tokens.words, windows, odds.order, odds.min_windows)
     sample = _sample(material, windows, config)
-    usable = np.flatnonzero(material.fitted[windows.document] & (sample.base > 0))
+    usable = np.flatnonzero(sample.base > 0)
     log.info("%s: %d windows, %d n-grams", config.language, len(windows), matrix.width)
-    weights = log_odds.fit(matrix.rows(usable), _take(sample, usable), odds)
+    weights = log_odds.fit(matrix.rows(usable), sample.rows(usable), odds)
     table, scales, lost = log_odds.make_table(vocabulary, weights, odds.slots)
     stored = int((table != 0).sum())
-    held = _hold_out(material, matrix, vocabulary, windows, sample, stored, config)
+    held = _hold_out(material, matrix, vocabulary, windows, sample, stored, style, config)
     metadata = {
         "order": odds.order,
         "scales": list(scales),
@@ -256,35 +282,30 @@ def _hold_out(
     windows: Windows,
     sample: Sample,
     capacity: int,
+    style: Floats,
     config: TrainConfig,
 ) -> calibration.Held:
     rows = material.rows
-    keys = [row.pair or (row.generator if row.is_ai else "") or row.id or row.text for row in rows]
-    names = [
-        ("prose/" if p else "") + row.dataset for row, p in zip(rows, material.prose, strict=True)
-    ]
-    # A dataset's labelled rows and its prose are the same collection: held out together.
-    base = [name.removeprefix("prose/") for name in names]
     is_ai = np.array([row.is_ai for row in rows])
-    fold = calibration.folds(base, is_ai, keys, config.folds)
+    fold = calibration.folds([row.dataset for row in rows], is_ai, config.folds)
+    of_label = (range(config.folds), range(config.folds, config.folds + calibration.AI_FOLDS))
     usable = material.fitted & (material.tokens.words_per_document >= config.odds.min_words)
     texts = [row.text for row in rows]
-    for label in (False, True):
-        own = is_ai == label
-        if calibration.scatter(
+    for label, its_folds in zip((False, True), of_label, strict=True):
+        scattered = calibration.scatter(
             fold,
-            own,
+            is_ai == label,
             usable=usable,
             texts=texts,
-            count=config.folds,
+            folds=its_folds,
             least=config.min_documents // 2,
-        ):
+        )
+        if scattered and not label:
             log.warning(
-                "%s: too little %s text is left without one of its collections: thresholds are set "
-                "on documents that were left out one by one, not with their whole collection. On "
-                "text of another kind more may be called AI: calibrate on your own",
+                "%s: too little human text is left without one of its collections: thresholds are "
+                "set on documents that were left out one by one, not with their whole collection. "
+                "On text of another kind more may be called AI: calibrate on your own",
                 config.language,
-                "AI" if label else "human",
             )
     # What serves thresholds only is never fitted: a fold of its own after all others.
     fold = np.where(material.fitted, fold, -1)
@@ -297,6 +318,7 @@ def _hold_out(
         config.odds,
         capacity,
         _held_perplexity(material, fold, config),
+        style,
     )
 
 
@@ -305,6 +327,8 @@ def _held_perplexity(
 ) -> NDArray[np.float64]:
     """Log-perplexity of every document under a model without the human text of its fold."""
     result = np.zeros(len(material.rows))
+    # The language model reads human text alone: that of AI folds is of all of it.
+    fold = np.minimum(fold, config.folds)
     for k in np.unique(fold):
         table = fit_lm(material, config, fold != k)
         inside = np.flatnonzero(fold == k)
@@ -312,6 +336,23 @@ def _held_perplexity(
         lengths = material.tokens.words_per_document[inside]
         result[inside] = -total / np.maximum(lengths, 1)
     return result
+
+
+def fit_style(material: Material, config: TrainConfig) -> tuple[Floats, dict[str, list[float]]]:
+    """The log-odds of each document's style by weights that never saw its dataset, and what a model
+    file holds: the features of human text, kinds counting alike, and the weights of everything.
+    """
+    rows, fits = material.rows, style.shipped_fits()
+    features = style.measure_rows(rows, config.language)
+    human = np.array([not row.is_ai for row in rows])
+    human &= material.tokens.words_per_document >= config.min_words
+    names = np.array([row.dataset for row in rows])
+    mean, spread = style.human_style(features[human], style.alike(names[human]))
+    deviations = standardise(features, mean, spread)
+    known = {"mean": mean, "spread": spread, "weights": fits.weights[0]}
+    return style.log_odds(deviations, fits.of(names.tolist())), {
+        name: [round(float(v), 6) for v in values] for name, values in known.items()
+    }
 
 
 def calibrate(
@@ -328,14 +369,15 @@ def calibrate(
     judged = held.words >= config.min_words
     human, ai = ~is_ai & judged, is_ai & judged & np.array([not row.attack for row in rows])
     size = Counter(names[human].tolist())
-    equal = np.array([1.0 / size[name] if size[name] else 0.0 for name in names])
+    equal = np.zeros(len(names))
+    equal[human] = style.alike(names[human])
     parts = [
         calibration.fit_spread(x[human], held.words[human], equal[human])
         for x in (held.naive_bayes, held.logistic)
     ]
-    scale = [np.sqrt(part.between + part.within / 250) for part in parts]
+    scale = [part.deviation(250) for part in parts]
     share = config.odds.naive_bayes_share
-    factors = (2 * share, 2 * (1 - share) * float(scale[0] / scale[1]))
+    factors = (2 * share, 2 * (1 - share) * scale[0] / scale[1])
     x = (factors[0] * held.naive_bayes + factors[1] * held.logistic) / 2
     spread = calibration.fit_spread(x[human], held.words[human], equal[human])
     average = float(equal[human] @ held.log_perplexity[human] / equal[human].sum())
@@ -343,7 +385,23 @@ def calibrate(
         equal[human] @ (held.log_perplexity[human] - average) ** 2 / equal[human].sum()
     )
     slope_of_perplexity = config.perplexity_weight / max(np.sqrt(variance), 1e-6)
-    z = spread.standardise(x, held.words) - slope_of_perplexity * (held.log_perplexity - average)
+    own_style = calibration.fit_spread(held.style[human], held.words[human], equal[human])
+    result = Calibration(
+        mean=spread.mean,
+        between=spread.between,
+        within=spread.within,
+        thresholds=(),
+        intercept=0.0,
+        slope=1.0,
+        min_words=config.min_words,
+        perplexity_mean=average,
+        perplexity_slope=float(slope_of_perplexity),
+        style_mean=own_style.mean,
+        style_between=own_style.between,
+        style_within=own_style.within,
+        style_weight=config.style_weight,
+    )
+    z = result.standardise(x, held.words, np.exp(held.log_perplexity), held.style)
     evidence = _collections(z, names, human)
     thresholds = calibration.thresholds(evidence)
     slope, intercept = 1.0, -thresholds[FPR_GRID.index(0.01)]
@@ -354,17 +412,7 @@ def calibrate(
             ai, [1.0 / max(ai_size[name], 1) / len(ai_size) for name in names], equal / len(size)
         )
         slope, intercept = _logistic_line(z[chosen], ai[chosen], balanced[chosen])
-    result = Calibration(
-        mean=spread.mean,
-        between=spread.between,
-        within=spread.within,
-        thresholds=tuple(thresholds),
-        intercept=intercept,
-        slope=slope,
-        min_words=config.min_words,
-        perplexity_mean=average,
-        perplexity_slope=float(slope_of_perplexity),
-    )
+    result = replace(result, thresholds=tuple(thresholds), intercept=intercept, slope=slope)
     return result, factors, evidence
 
 
@@ -481,7 +529,7 @@ class Trained:
         first, second = out.factors
         log_odds = (first * out.held.naive_bayes + second * out.held.logistic) / 2
         perplexity = np.exp(out.held.log_perplexity)
-        z = out.calibration.standardise(log_odds, out.held.words, perplexity)
+        z = out.calibration.standardise(log_odds, out.held.words, perplexity, out.held.style)
         of_label = np.array([out.rows[i].label == label for i in out.held.document])
         own = z[of_label & (out.held.words >= out.calibration.min_words)]
         return float(np.mean(own >= out.calibration.threshold(target_fpr)))
@@ -494,7 +542,8 @@ def train(config: TrainConfig, observer: Observer = NOBODY) -> Trained:
     """
     material = gather(config, observer)
     lm = fit_lm(material, config)
-    odds = fit_odds(material, config)
+    style_log_odds, style_metadata = fit_style(material, config)
+    odds = fit_odds(material, config, style_log_odds)
     result, factors, evidence = calibrate(material, odds.held, config)
     scales = [a * b for a, b in zip(odds.metadata["scales"], factors, strict=True)]
     metadata: dict[str, Any] = {
@@ -505,6 +554,7 @@ def train(config: TrainConfig, observer: Observer = NOBODY) -> Trained:
         "sources": _sources(material, material.files),
         "lm": lm.metadata,
         "odds": {**odds.metadata, "scales": scales},
+        "style": style_metadata,
         "calibration": asdict(result),
         "human_collections": evidence,
     }

@@ -1,6 +1,7 @@
 """`train` end to end on written text, and its parts."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from lowbg.jobs.train.corpus import as_text, list_files, read_rows
 from lowbg.jobs.train.kneser_ney import LmConfig
 from lowbg.jobs.train.log_odds import OddsConfig, Sample
 from lowbg.jobs.train.regression import Sparse, fit_logistic
-from lowbg.jobs.train.train import TrainConfig, gather, train
+from lowbg.jobs.train.train import TrainConfig, _genre, _sample, gather, train
 from lowbg.jobs.train.windows import Vocabulary, count_ngrams, cut
 from lowbg.kernels.characters import LATIN
 from lowbg.kernels.tables import probe
@@ -80,7 +81,6 @@ def config(tmp_path: Path) -> TrainConfig:
         output=tmp_path / "out" / "en.safetensors",
         human=human,
         ai=(ai,),
-        strata={"human0": "all", "human1": "all", "human2": "all", "ai": "all"},
         folds=3,
         min_documents=30,
         odds=OddsConfig(order=2, min_windows=3, slots=1024),
@@ -162,17 +162,51 @@ def test_a_broken_line_is_located(tmp_path: Path) -> None:
         list(read_rows(path))
 
 
-def test_balance_weighs_labels_alike_inside_a_stratum() -> None:
+def test_kinds_weigh_alike_inside_their_label_and_labels_alike() -> None:
+    sizes = {("a", True): 100, ("b", True): 400, ("b", False): 50, ("c", False): 25}
+    rows = [key for key, n in sizes.items() for _ in range(n)]
     sample = Sample(
-        is_ai=np.array([True, True, True, False, False, True]),
-        collection=np.array(["a", "a", "a", "b", "c", "d"]),
-        stratum=np.array(["s", "s", "s", "s", "t", "u"]),
-        base=np.ones(6),
+        is_ai=np.array([is_ai for _, is_ai in rows]),
+        collection=np.array([name for name, _ in rows]),
+        document=np.arange(len(rows)),
+        base=np.linspace(0.5, 1.0, len(rows)),
+        genre=np.full(len(rows), ""),
     )
-    weights = log_odds.balance(sample, OddsConfig(human_only_weight=3.0, ai_only_weight=0.5))
-    assert weights[:3].sum() == pytest.approx(weights[3])
-    assert weights[4] == pytest.approx(3.0)
-    assert weights[5] == pytest.approx(0.5)
+    weights = log_odds.balance(sample)
+    mass = {key: weights[[row == key for row in rows]].sum() for key in sizes}
+    assert mass["a", True] == pytest.approx(0.5) == pytest.approx(mass["b", True])
+    assert mass["b", False] == pytest.approx(2 / 3)  # c has half of the documents that count fully
+    assert mass["c", False] == pytest.approx(1 / 3)
+
+
+def test_labels_weigh_alike_inside_a_genre() -> None:
+    rows = [*[("a", True, "story")] * 60, *[("b", True, "")] * 60]
+    rows += [(name, False, "story") for name in "cde" for _ in range(60)] + [("f", False, "")] * 60
+    names, labels, genres = (np.array(each) for each in zip(*rows, strict=True))
+    sample = Sample(labels, names, np.arange(len(rows)), np.ones(len(rows)), genres)
+    weights = log_odds.balance(sample)
+    mass = [weights[(names == name) & (genres == "story")].sum() for name in "acde"]
+    # Stories weighed 1 and 3, so each gets √3, the human ones a third of it; the rest weighs 1.
+    assert mass[0] == pytest.approx(np.sqrt(3) / (np.sqrt(3) + 1)) == pytest.approx(sum(mass[1:]))
+    assert mass[1] == pytest.approx(mass[2]) == pytest.approx(mass[3])
+
+
+def test_a_genre_is_the_first_with_a_word_in_the_domain() -> None:
+    genres = {"peer review": ["peer"], "review": ["review", "rating"]}
+    found = [_genre(d, genres) for d in ("peer_review", "review-film", "rating", "news")]
+    assert found == ["peer review", "review", "review", ""]
+
+
+def test_only_so_many_documents_of_a_kind_are_fitted(config: TrainConfig) -> None:
+    def fitted(most: int) -> Counter[str]:
+        small = replace(config, max_documents=most)
+        material = gather(small)
+        windows = cut(material.tokens.word_starts, 25, 4)
+        sample = _sample(material, windows, small)
+        return Counter(sample.collection[sample.base > 0].tolist())
+
+    assert fitted(1_000) == {"human0": 30, "human1": 31, "human2": 32, "ai": 40}
+    assert set(fitted(20).values()) == {20}
 
 
 def test_naive_bayes_is_the_log_ratio_of_smoothed_rates() -> None:
@@ -219,7 +253,8 @@ def test_the_table_scores_as_the_fit_does(config: TrainConfig) -> None:
     sample = Sample(
         is_ai=np.array([row.is_ai for row in material.rows])[windows.document],
         collection=np.array([row.dataset for row in material.rows])[windows.document],
-        stratum=np.full(len(windows), "all"),
+        document=windows.document,
+        genre=np.full(len(windows), ""),
         base=np.ones(len(windows)),
     )
     weights = log_odds.fit(matrix, sample, config.odds)
@@ -261,37 +296,54 @@ def test_ngrams_are_counted_once_a_window() -> None:
     assert len(matrix.columns) == matrix.starts[-1] == 4 + 6
 
 
-def test_folds_keep_collections_and_pairs_together() -> None:
-    collections = ["h1"] * 4 + ["h2"] * 3 + ["mixed"] * 4
-    is_ai = np.array([False] * 7 + [True, False, True, False])
-    keys = [str(i) for i in range(7)] + ["p", "p", "q", "q"]
-    fold = calibration.folds(collections, is_ai, keys, 3)
-    assert len(set(fold[:4])) == len(set(fold[4:7])) == 1
-    assert fold[0] != fold[4]
-    assert fold[7] == fold[8]
-    assert fold[9] == fold[10]
+def test_folds_leave_collections_out_whole() -> None:
+    sizes = {"h1": 400, "h2": 30, "h3": 20, "mixed": 40, "m1": 60, "m2": 50}
+    collections = [name for name, n in sizes.items() for _ in range(n)]
+    is_ai = np.array([name[0] == "m" for name in collections])
+    is_ai[np.flatnonzero(np.array(collections) == "mixed")[::2]] = False
+    fold = calibration.folds(collections, is_ai, 3)
+    of = {name: set(fold[np.array(collections) == name].tolist()) for name in sizes}
+    assert all(len(found) == 1 for found in of.values())
+    assert {*of["h1"], *of["h2"], *of["h3"], *of["mixed"]} == {0, 1, 2}
+    assert of["m1"] != of["m2"]
+    assert of["m1"] | of["m2"] <= set(range(3, 3 + calibration.AI_FOLDS))
 
 
 def test_no_fold_takes_all_of_a_label() -> None:
     fold = np.array([0] * 20 + [1] * 2 + [3] * 10)
     own, texts = np.arange(32) < 22, [str(i) for i in range(32)]
-    kept = fold.copy()
-    assert not calibration.scatter(fold, own, np.ones(32, np.bool_), texts, count=4, least=2)
+    kept, folds = fold.copy(), range(4)
+    assert not calibration.scatter(fold, own, np.ones(32, np.bool_), texts, folds, least=2)
     assert (fold == kept).all()
     usable = np.arange(32) != 21  # One document would be left: too few.
-    assert calibration.scatter(fold, own, usable, texts, count=4, least=2)
+    assert calibration.scatter(fold, own, usable, texts, folds, least=2)
     assert set(fold[:22]) == {0, 1, 2, 3}
     assert (fold[22:] == 3).all()
 
 
 def test_spread_recovers_both_variance_parts() -> None:
     generator = np.random.default_rng(8)
-    words = generator.choice([80, 150, 400, 2000], 40_000)
+    words = generator.choice([80, 150, 400, 500], 40_000)
     x = generator.normal(-0.3, np.sqrt(0.05 + 8.0 / words))
     spread = calibration.fit_spread(x, words, np.ones(len(x)))
     assert spread.mean == pytest.approx(-0.3, abs=0.01)
     assert spread.between == pytest.approx(0.05, rel=0.1)
     assert spread.within == pytest.approx(8.0, rel=0.1)
+
+
+def test_few_collections_hold_a_lower_rate() -> None:
+    z = [3.0, 2.8, 2.5, 2.0, 1.8, 1.5, 1.2, 0.8, 0.0]
+    many = {str(k): {"documents": 50, "z": z} for k in range(10)}
+    assert calibration.thresholds(many)[3] == pytest.approx(2.0, abs=2e-3)
+    few = dict(list(many.items())[:5])
+    assert calibration.thresholds(few)[3] == pytest.approx(2.5, abs=2e-3)  # 0.5 %
+    assert calibration.thresholds({"a": many["0"]})[3] == pytest.approx(3.0, abs=2e-3)  # 0.1 %
+
+
+def test_text_that_is_all_alike_has_a_spread() -> None:
+    spread = calibration.fit_spread(np.full(9, 2.0), np.arange(80, 89), np.ones(9))
+    assert spread.standardise(np.array([2.0]), np.array([80])) == pytest.approx([0.0], abs=1e-6)
+    assert spread.deviation(80) > 0.0
 
 
 def test_paths_without_files_are_named(tmp_path: Path) -> None:
