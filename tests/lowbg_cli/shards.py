@@ -10,6 +10,13 @@ HUMAN = sorted(topics.values(), key=len)[-20:]
 """Prose that is on every machine: the topics of the language reference."""
 AI_FILE = Path(__file__).parents[2] / "examples" / "ai_styled.txt"
 AI = AI_FILE.read_text(encoding="utf-8").split("=====")[0]
+PERSONAL = (
+    "Grandad kept bees behind the shed, and on Sundays he'd let me hold the smoker. I was stung "
+    "twice that summer. Neither time did I cry; Mum says I did, but she was at the shops. The hive "
+    "went to Uncle Pete when the house got sold, along with two ladders and a lawnmower that never "
+    "once started. He lost the queen in February. After that nobody spoke of it much, though I saw "
+    "the empty boxes stacked by his garage for years, grey and warped, with a wasps' nest in one."
+)
 TEXT = "We walked across the river on the stones, and the dogs ran ahead of us. " * 3
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.lowbg_cli.shards import PERSONAL
 from typer.testing import Result
 
 from lowbg.jobs.explain import Explanation, FeatureValue, NgramNote, PhraseSpan, SentenceNote
@@ -15,13 +16,6 @@ from lowbg_cli.explanation import print_explanation
 
 Run = Callable[..., Result]
 TEXT = "As an AI language model, I cannot say. We walked home through the rain, and had toast."
-HUMAN = (
-    "Grandad kept bees behind the shed, and on Sundays he'd let me hold the smoker. I was stung "
-    "twice that summer. Neither time did I cry; Mum says I did, but she was at the shops. The hive "
-    "went to Uncle Pete when the house got sold, along with two ladders and a lawnmower that never "
-    "once started. He lost the queen in February. After that nobody spoke of it much, though I saw "
-    "the empty boxes stacked by his garage for years, grey and warped, with a wasps' nest in one."
-)
 NOTE = Explanation(
     language="en",
     words=9,
@@ -108,7 +102,7 @@ def test_what_is_quoted_is_marked_as_that(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "verdict", "reason"),
     [
-        (HUMAN, "human", "ai_score "),
+        (PERSONAL, "human", "ai_score "),
         ("hello world this is", "unscored", "too short: 4 words, too few to tell the language"),
     ],
 )

@@ -25,7 +25,7 @@ def shard(tmp_path: Path) -> Path:
 ROW = [
     *("id", "shard", "record", "language", "words", "perplexity", "bits_per_byte", "burstiness"),
     *("sentence_perplexity_spread", "phrase_log_odds", "phrase_hits_per_1k_words", "phrases"),
-    *("artifacts", "ai_score", "verdict", "reasons"),
+    *("artifacts", "style_log_odds", "ai_score", "verdict", "reasons"),
 ]
 
 

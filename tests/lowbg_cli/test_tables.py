@@ -220,29 +220,28 @@ def test_train_says_what_it_left_out(run: Run, desk: Path, tmp_path: Path) -> No
     assert "1 document left out: in another language" in ended.stderr
 
 
-POLISH = (
-    "Wczoraj wieczorem poszliśmy nad rzekę, bo dzieci chciały zobaczyć łódki, które stały przy "
-    "pomoście. Było już dość chłodno i nikt nie miał ochoty na kąpiel, ale siedzieliśmy na trawie "
-    "do zachodu słońca i rozmawialiśmy o tym, co się zmieniło w naszej wsi. "
+CZECH = (
+    "Výbor se sešel v úterý a rozhodl, že silnice by měla být přes zimu uzavřena, protože se jí "
+    "nedá jezdit, když napadne sníh. "
 )
 
 
 def test_a_corpus_without_tables_says_so(run: Run, tmp_path: Path) -> None:
     crawl, out = tmp_path / "crawl.jsonl", tmp_path / "out"
-    texts = [*([3 * POLISH] * 23), "hi", 20 * "kdfj lkasdjf xlkj ksdjfl xzkfj dlkjf sad "]
+    texts = [*([3 * CZECH] * 23), "hi", 20 * "kdfj lkasdjf xlkj ksdjfl xzkfj dlkjf sad "]
     crawl.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     filtered = run("filter", crawl, "-o", out)
-    line = "  no tables for  pl 23 documents · not recognised 1\n"
+    line = "  no tables for  cs 23 documents · not recognised 1\n"
     assert line in filtered.stderr
     assert line in run("report", out).stdout
     report = json.loads((out / "report.json").read_bytes())
-    assert report["unscored"][0]["languages"] == {"pl": 23, "und": 1}
+    assert report["unscored"][0]["languages"] == {"cs": 23, "und": 1}
     piped = run("filter", crawl, "--discard-ai")
     assert line in piped.stderr
     for judged in (crawl, out):
         to = tmp_path / "gate.json"
         gated = run("gate", judged, "--max-ai-share", "0.1", "--json", to)
-        said = "0 scored, no tables for pl 23 documents, not recognised 1"
+        said = "0 scored, no tables for cs 23 documents, not recognised 1"
         assert said in " ".join(gated.stdout.split())
         assert said in gated.stderr
-        assert json.loads(to.read_bytes())["untabled"] == {"pl": 23, "und": 1}
+        assert json.loads(to.read_bytes())["untabled"] == {"cs": 23, "und": 1}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.lowbg_cli.shards import PERSONAL
 from tests.lowbg_cli.test_resume import STOPPED
 from tests.wet_files import Page, read_again, wet
 from typer.testing import Result
@@ -19,14 +20,13 @@ pytestmark = pytest.mark.slow
 
 Run = Callable[..., Result]
 
-HUMAN = "We walked across the river on the stones, and the dogs ran ahead of us barking. " * 6
 MACHINE = "As an AI language model, I cannot browse the river, but here is a general answer. " * 6
 
 
 def pages(count: int) -> list[Page]:
     return [
         Page(
-            f"Page {i}. {HUMAN if i % 3 else MACHINE}".encode(),
+            f"Page {i}. {PERSONAL if i % 3 else MACHINE}".encode(),
             f"https://host{i % 5}.example.org/{i}",
             "2021-05-06T07:08:09Z" if i % 2 else "2024-05-06T07:08:09Z",
             "eng" if i % 2 else "eng,deu",

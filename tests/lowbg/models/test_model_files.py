@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lowbg import models
+from lowbg.decision.calibration import Calibration
 from lowbg.errors import ModelError
 from lowbg.models import (
     checks,
@@ -109,6 +110,21 @@ def test_the_embedded_files_open_and_are_pinned() -> None:
     for name in embedded_names():
         assert open_embedded(name).path == embedded_path(name)
         assert "Reinstall lowbg" in refused(embedded_path(name), "0" * 64)
+
+
+@pytest.mark.parametrize("code", [name for name in embedded_names() if name != "characters"])
+def test_no_single_ngram_convicts(code: str) -> None:
+    """Even in the shortest text that is judged, one n-gram is far from the threshold."""
+    model = open_embedded(code)
+    calibration = Calibration.of(model)
+    payload = model.arrays["odds_slots"] & 0xFFFF
+    steps = (payload >> 8).astype(np.int64) - 128, (payload & 0xFF).astype(np.int64) - 128
+    scales = model.metadata["odds"]["scales"]
+    nats = (steps[0] * scales[0] + steps[1] * np.abs(steps[1]) * scales[1]) / 2
+    heaviest = nats[model.arrays["odds_slots"] != 0].max()
+    words = np.array([calibration.min_words])
+    own, other = calibration.standardise(np.array([heaviest / words[0], 0.0]), words.repeat(2))
+    assert own - other < calibration.threshold(0.01) / 3
 
 
 def test_every_cut_is_noticed(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def test_own_tables_that_are_none(change: dict[str, object], told: str, tmp_path
 
 
 def test_thresholds_need_tables() -> None:
-    with pytest.raises(ConfigError, match="names 'it', and there are no tables of it"):
-        Engine(Policy(min_ai_scores={"it": 0.5}))
+    with pytest.raises(ConfigError, match="names 'cs', and there are no tables of it"):
+        Engine(Policy(min_ai_scores={"cs": 0.5}))
 
 
 def test_a_trusted_document_is_human_with_its_score() -> None:
