@@ -16,7 +16,7 @@ _HEAD = """# Model card: the embedded tables
 One file a language ({languages}; `zh` in both scripts),
 `style.json`, and `characters.safetensors`, which folds characters for scoring. Written by
 `python -m benchmarks.tables.card` from the files' own metadata; each file is made again by
-`python -m benchmarks.tables.style DATA -o STYLE.json` and then
+`python -m benchmarks.tables.style_weights DATA -o STYLE.json` and then
 `python -m benchmarks.tables.recipes DATA LANGUAGE -o DIRECTORY`, byte for byte.
 
 **What is in a file.** `lm_slots`: an interpolated modified Kneser–Ney model of human text

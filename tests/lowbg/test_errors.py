@@ -42,7 +42,7 @@ def test_the_kinds_of_problems_stay_what_they_are_within_a_version() -> None:
     """Reports, manifests and checkpoints hold these strings."""
     assert PROBLEMS_VERSION == 1
     assert [kind.value for kind in ProblemKind if not kind.of_records] == [
-        "input", "cutstream", "format", "output", "worker"
+        "input", "cutstream", "format", "no_text", "output", "worker"
     ]  # fmt: skip
     assert [kind.value for kind in ProblemKind if kind.of_records] == [
         "invalid_json", "invalid_utf8", "not_an_object", "missing_text", "null_text",

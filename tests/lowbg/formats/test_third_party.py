@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.lowbg_cli.shards import PERSONAL
 from tests.pages import DOCS, blocks, read
 
 import lowbg
@@ -17,9 +18,8 @@ import lowbg_cli
 
 pytestmark = pytest.mark.slow
 
-HUMAN = "We walked across the river on the stones, and the dogs ran ahead of us barking. " * 6
 MACHINE = "As an AI language model, I cannot browse the river, but here is a general answer. " * 6
-PAGES = [f"Page {i}. {HUMAN if i % 3 else MACHINE}\f".encode() for i in range(30)]
+PAGES = [f"Page {i}. {PERSONAL if i % 3 else MACHINE}\f".encode() for i in range(30)]
 
 
 def module() -> str:

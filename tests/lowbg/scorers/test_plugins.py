@@ -267,15 +267,15 @@ def test_a_new_file_is_a_scorer(drop: Drop, tmp_path: Path) -> None:
     assert [(f.name, f.value) for f in explanation.features[-2:]] == [
         ("shouted", ["AWAY", "STAY"]), ("capitals", 2),
     ]  # fmt: skip
-    assert [(note.scorer, note.text) for note in explanation.notes] == [
-        ("shouting", "2 in capitals")
-    ]
+    notes = [(note.scorer, note.text) for note in explanation.notes]
+    assert [name for name, _ in notes] == ["style", "shouting"]
+    assert notes[1] == ("shouting", "2 in capitals")
     spans = [
         (s.text[p.start : p.end], p.category) for s in explanation.sentences for p in s.phrases
     ]
     assert [span for span in spans if span[1] == "loud"] == [("AWAY", "loud"), ("STAY", "loud")]
     plain = json.loads(json.dumps(explanation.as_dict()))
-    assert plain["notes"] == [{"scorer": "shouting", "text": "2 in capitals"}]
+    assert plain["notes"][1:] == [{"scorer": "shouting", "text": "2 in capitals"}]
     assert "notes" not in replace(explanation, notes=()).as_dict()
 
 

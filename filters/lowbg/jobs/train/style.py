@@ -1,8 +1,8 @@
 """The style of labelled text: what human text of a language is like, and what sets AI text apart.
 
 Words are learned in each language. The weights of a style are learned once, over the labelled text
-of many languages (`models/style.json`, made by `benchmarks/tables/style.py`): each document is
-measured against the human text of its own, and what is learned carries over to languages where
+of many languages (`models/style.json`, made by `benchmarks/tables/style_weights.py`): each document
+is measured against the human text of its own, and what is learned carries over to languages where
 there is little AI text.
 """
 

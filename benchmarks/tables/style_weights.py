@@ -1,4 +1,4 @@
-"""Fits the style's weights, one set for all languages: `… style DATA -o STYLE.json`.
+"""Fits the style's weights, one set for all languages: `… style_weights DATA -o STYLE.json`.
 
 Reads `DATA/labelled/train` alone; the output is `filters/lowbg/models/style.json`. Every document
 is measured against the human text of its language; kinds count alike inside a language and label,
@@ -135,7 +135,7 @@ def ranks(material: Material, fits: list[tuple[list[str], Floats]]) -> dict[str,
 
 def main(argv: list[str]) -> int:
     """Writes the fits as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables.style")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables.style_weights")
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(argv)
