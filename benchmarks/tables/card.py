@@ -53,9 +53,10 @@ development data. Looking at it prompted three changes, whose forms were then ch
 text: the cap of 500 words (an Italian manual), the lower rate of languages with few human kinds,
 and labels that weigh alike inside English genres (abstracts); figures on such sets flatter.
 What paid: kinds that weigh alike (against the root of their size);
-Naive Bayes and regression in equal parts; style beside words, weighed .75; perplexity, weighed .3,
-which evens out false positives on unusual text; a document's length counting up to 500 words, since
-what sets kinds apart doesn't average out (a long manual that says "you can" in every paragraph).
+Naive Bayes and regression in equal parts; style beside words, weighed .75 (in English .5);
+perplexity, weighed .3, which evens out false positives on unusual text; a document's
+length counting up to 500 words, since what sets kinds apart doesn't average out
+(a long manual that says "you can" in every paragraph).
 What did not: skeletons (common words, and endings in place of all others), character n-grams, and
 n-grams of several collections only, within noise outside English; a regression of human log-odds on
 common words, taken off as register, raised AUROC in some languages and lowered it in others.
