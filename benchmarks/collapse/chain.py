@@ -70,6 +70,11 @@ def prepare(corpus: Corpus, family: Family, sizes: Sizes, seed: int, folder: Pat
     return Ground(folder, seed, sizes, own, by, filters(tables, own.calibration), watch, generated)
 
 
+def is_whole(folder: Path, regime: Regime, sizes: Sizes) -> bool:
+    """Whether every generation of a regime is on disk."""
+    return (folder / regime.name / f"{sizes.generations}.json").exists()
+
+
 def run_chain(ground: Ground, family: Family, regime: Regime) -> int:
     """Every generation of a regime that isn't on disk; how many those were.
 

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.collapse import plots, rendering, toys
-from benchmarks.collapse.chain import prepare, run_chain
+from benchmarks.collapse.chain import is_whole, prepare, run_chain
 from benchmarks.collapse.human_text import Corpus, Sizes, read_corpus
 from benchmarks.collapse.measuring import Family
 from benchmarks.collapse.regimes import REGIMES, Regime
@@ -36,6 +37,8 @@ from lowbg.errors import ConfigError
 from lowbg.models import embedded_names, open_embedded
 
 HERE = Path(__file__).parent
+
+MARKS = ("<!-- table: written by benchmarks/collapse/run.py -->", "<!-- end of table -->")
 
 QUICK = Sizes(
     documents=210, generations=4, seeds=2, holdout=70, drift_documents=168, drift_words=18_000,
@@ -73,13 +76,16 @@ def run_seed(
 ) -> str:
     """The regimes of a seed, one after the other; what was done, as a line."""
     started = time.perf_counter()
-    corpus = _corpus(folder, sizes.tokens)
     own = work / f"seed-{seed}"
-    family = family_of(name, corpus, sizes, top_p, own)
-    ground = prepare(corpus, family, sizes, seed, own)
+    waiting = [
+        regime for regime in REGIMES if regime.name in regimes and not is_whole(own, regime, sizes)
+    ]
     made = 0
-    for regime in REGIMES:
-        if regime.name in regimes:
+    if waiting:
+        corpus = _corpus(folder, sizes.tokens)
+        family = family_of(name, corpus, sizes, top_p, own)
+        ground = prepare(corpus, family, sizes, seed, own)
+        for regime in waiting:
             made += run_chain(ground, family, regime)
             print(f"seed {seed}: {regime.name}", flush=True)
     return f"seed {seed}: {made} generations in {time.perf_counter() - started:.0f} s"
@@ -152,7 +158,7 @@ def machine(family: str) -> dict[str, Any]:
 def run_toys() -> dict[str, Any]:
     """Both toys, as they are stored."""
     found = {
-        "gaussian": {"samples": 100, **asdict(toys.gaussian(100, 300, 5_000))},
+        "gaussian": {"samples": 100, **asdict(toys.gaussian(100, 300, 20_000))},
         "discrete": {
             "events": 1_000,
             "samples": 1_000,
@@ -173,6 +179,16 @@ def write_results(folder: Path, name: str, result: dict[str, Any], page: str) ->
     (folder / f"{name}.md").write_text(page, encoding="utf-8")
 
 
+def put_into_page(path: Path, table: str) -> None:
+    """Replaces what is between the marks. Raises `ConfigError` where they are missing."""
+    text = path.read_text(encoding="utf-8")
+    start, end = map(re.escape, MARKS)
+    new, n = re.subn(f"{start}.*?{end}", f"{MARKS[0]}\n{table}{MARKS[1]}", text, flags=re.DOTALL)
+    if n != 1:
+        raise ConfigError(f"{path}: no table between {MARKS[0]!r} and {MARKS[1]!r}")
+    path.write_text(new, encoding="utf-8")
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -186,6 +202,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--work", type=Path, help="what is done is kept here; resumed from here")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results")
+    parser.add_argument("--page", type=Path, help="the page whose table is to be replaced")
     options = parser.parse_args(argv)
     sizes = QUICK if options.quick else Sizes()
     if options.family == "transformer" and not options.quick:
@@ -207,6 +224,8 @@ def main(argv: Sequence[str]) -> int:
         workers=options.workers,
     )
     write_results(options.output, name, result, rendering.page(result))
+    if options.page:
+        put_into_page(options.page, rendering.told(result))
     found = run_toys()
     write_results(options.output, "toys", found, rendering.toys_page(found))
     if not plots.draw(options.output, name, result, found):

@@ -30,7 +30,7 @@ class Shape:
     layers: int = 2
     heads: int = 2
     context: int = 384
-    epochs: int = 10
+    epochs: int = 6
     batch: int = 8
     learning_rate: float = 5e-3
 

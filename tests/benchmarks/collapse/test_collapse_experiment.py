@@ -45,6 +45,7 @@ def result(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     return experiment(data, tmp_path_factory.mktemp("work"))
 
 
+@pytest.mark.slow
 def test_human_text_is_shared_out_once_and_alike(data: Path) -> None:
     corpus = read_corpus(data / "labelled" / "train", SMALLEST.tokens)
     own = supply(corpus, SMALLEST, 1)

@@ -29,7 +29,7 @@ def test_prose_reads_as_prose() -> None:
     assert prose(tokens_of("it’s HALF-done… i’m “fine”")) == "It’s half-done I’m fine"
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.text(max_size=60))
 def test_tokens_come_through_prose(text: str) -> None:
     tokens = tokens_of(text.encode("ascii", "replace").decode())
@@ -68,6 +68,7 @@ def zipf() -> tuple[list[str], list[str]]:
     return words, [" ".join(rng.choice(words, 40, p=p / p.sum())) for _ in range(400)]
 
 
+@pytest.mark.slow
 def test_it_draws_from_its_own_probabilities(zipf: tuple[list[str], list[str]]) -> None:
     words, texts = zipf
     own = WordFamily(words, 2, 1.0).fit(texts, 0)
@@ -84,6 +85,7 @@ def test_a_word_that_was_never_seen_is_never_drawn() -> None:
     assert "never" not in " ".join(written).lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top_p", [0.3, 0.6, 0.9])
 def test_top_p_draws_from_the_nucleus_alone(
     zipf: tuple[list[str], list[str]], top_p: float
