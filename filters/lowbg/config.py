@@ -350,7 +350,7 @@ class RunConfig:
     equal blocks; neither ever changes a result.
     `max_record_bytes` is the largest record that is read, `max_quarantine_bytes` what is kept in
     quarantine of a shard's records that can't be. Without `force` a shard is given up of whose
-    first records none has a text.
+    first records none has a text. With `examples` the report holds how a few documents begin.
     """
 
     fields: FieldNames = field(default_factory=FieldNames)
@@ -382,6 +382,12 @@ class RunConfig:
         False,
         heading=Heading.INPUT,
     )
+    examples: bool = setting(
+        "Show a few documents in the report: their beginnings, and why they were judged so.",
+        True,
+        flags="--examples/--no-examples",
+        heading=Heading.OUTPUT,
+    )
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
 
@@ -410,7 +416,7 @@ class RunConfig:
         return dataclasses.replace(self.fields, others=tuple(dict.fromkeys(others)))
 
 
-NOT_OF_RESULTS: Final = ("batch_bytes", "threads", "force", "max_quarantine_bytes")
+NOT_OF_RESULTS: Final = ("batch_bytes", "threads", "force", "max_quarantine_bytes", "examples")
 """What of a `RunConfig` doesn't decide what becomes of documents."""
 
 LISTED = 100

@@ -18,9 +18,11 @@ from msgspec import UNSET, UnsetType
 
 from lowbg.errors import FormatError
 from lowbg.report.estimate import share, wilson
+from lowbg.report.examples import Examples
 from lowbg.report.results import ByVerdict, RunInfo, ShardResult, ShardRow
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material, Own, Section
+from lowbg.report.sections.documents import SECTION as DOCUMENTS
 from lowbg.report.sections.histograms import SECTION as HISTOGRAMS
 from lowbg.report.sections.hosts import largest_hosts
 from lowbg.report.sections.runs import SECTION as RUNS
@@ -101,6 +103,8 @@ def collect(
         statistics.expect(bins)
     except ValueError as error:
         raise FormatError(f"counters.{error}. Start the run over.") from error
+    if not info.configuration.get("examples", True):
+        statistics.examples = Examples()  # An earlier run may have kept some.
     run = msgspec.structs.replace(
         info,
         records=sum(shard.records - shard.earlier_records for shard in shards),
@@ -128,6 +132,7 @@ def merge_reports(reports: Sequence[Report]) -> Report:
                     "version, or run it again."
                 )
         statistics.merge(Statistics.from_plain(report.counters))
+        statistics.examples.merge(Examples.of(report[DOCUMENTS]))
     statistics.expect(bins)
     runs = [run for report in reports for run in report[RUNS]]
     shards = [shard for report in reports for shard in report[SHARDS]]
@@ -178,6 +183,7 @@ def _build(material: Material) -> Report:
         counters=msgspec.structs.replace(
             material.statistics.to_plain(),
             hosts=hosts.to_dict(),
+            examples=UNSET,  # They are in the section of theirs.
             hosts_without_score=material.statistics.hosts_without_score.only(hosts).to_dict(),
             host_languages=scored.to_dict(),
         ),
