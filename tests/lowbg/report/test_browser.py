@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from tests.browser import WIDTHS, chromium, opened, overflow, violations
 
 from lowbg.amounts import count_text, share_text
 from lowbg.jobs.drift.check import Change
@@ -21,7 +22,6 @@ from lowbg.report import Report, render_html
 from lowbg.report.examples import Example, Shade
 from lowbg.report.results import ShardResult
 from lowbg.storage.typed import to_plain
-from tests.browser import WIDTHS, chromium, opened, overflow, violations
 
 pytestmark = pytest.mark.slow
 

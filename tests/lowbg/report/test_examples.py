@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -50,7 +51,7 @@ def whole() -> Examples:
 def test_the_same_documents_however_they_come(cuts: list[int], backwards: bool) -> None:
     bounds = [0, *sorted(cuts), N]
     parts = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         part = Examples()
         add(part, start, stop)
         parts.append(part)
@@ -59,7 +60,7 @@ def test_the_same_documents_however_they_come(cuts: list[int], backwards: bool) 
         merged.merge(part)
     assert merged.to_plain() == whole().to_plain()
     one_by_one = Examples()
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         add(one_by_one, start, stop)
     assert one_by_one.to_plain() == whole().to_plain()
     assert Examples.of(merged.to_plain()).to_plain() == merged.to_plain()
