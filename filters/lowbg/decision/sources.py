@@ -424,7 +424,7 @@ def _phi(t: Floats) -> Floats:
     )
     with np.errstate(over="ignore"):
         tail = tail * np.exp(-0.5 * size * size) / np.sqrt(2.0 * np.pi)
-    return np.where(t > 0, 1.0 - tail, tail)
+    return np.asarray(np.where(t > 0, 1.0 - tail, tail))
 
 
 def _quantile(by_share: Floats, q: float) -> Floats:
