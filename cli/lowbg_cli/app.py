@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "explain": "explain_command",
     "sources": "sources_command",
     "report": "report_command",
+    "merge": "merge_command",
     "verify": "verify_command",
     "calibrate": "calibrate_command",
     "eval": "eval_command",

@@ -24,6 +24,7 @@ COMMANDS = [
     "explain",
     "sources",
     "report",
+    "merge",
     "verify",
     "calibrate",
     "eval",
