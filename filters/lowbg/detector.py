@@ -107,7 +107,7 @@ class Detector:
 
     @property
     def fields(self) -> FieldNames:
-        """Which columns of a table are read, unless said otherwise: the date's as the policy says."""
+        """Which columns are read, unless said otherwise: the date's as the policy says."""
         return FieldNames(date=self.policy.date_field or FieldNames().date)
 
     def explain(self, text: str, *, language: str | None = None) -> Explanation:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.lowbg.adapters.pipelines import filtered, write_dump
 
 

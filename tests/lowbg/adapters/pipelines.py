@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from examples.make_sample import ai_documents, human_documents
+
 from lowbg import FilterJob, Policy, RunConfig, discover, filter_shards
 from lowbg.adapters.annotate import COLUMN
 
@@ -24,7 +24,7 @@ RUSSIAN = "Мы шли вдоль реки по камням, и собаки б
 
 def documents() -> list[dict[str, Any]]:
     """Human and AI ones, short ones, and such as lack what most have."""
-    few = [*human_documents()[:12], *ai_documents()]
+    few: list[dict[str, Any]] = [*human_documents()[:12], *ai_documents()]
     few += [
         {**few[0], "id": "short", "text": "Good morning."},
         {**few[0], "id": "russian", "text": RUSSIAN, "language": "ru"},

@@ -11,12 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests.lowbg.adapters.pipelines import by_id, documents, filtered
 
 from lowbg import Detector, FieldNames, Policy
 from lowbg.adapters import Annotate
 from lowbg.adapters.annotate import COLUMN, shared
 from lowbg.errors import ConfigError
-from tests.lowbg.adapters.pipelines import by_id, documents, filtered
 
 TRUSTING = Policy(trust_before=dt.date(2022, 11, 30), date_field="date")
 

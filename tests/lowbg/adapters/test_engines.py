@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lowbg.adapters.pipelines import by_id, documents, filtered, rows_of, run_example
+from tests.lowbg.adapters.test_annotate import TRUSTING
 
 from lowbg import Detector, FieldNames, Policy
 from lowbg.adapters import Annotate
-from tests.lowbg.adapters.pipelines import by_id, documents, filtered, rows_of, run_example
-from tests.lowbg.adapters.test_annotate import TRUSTING
 
 pytestmark = pytest.mark.slow
 
