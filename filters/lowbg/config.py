@@ -27,6 +27,8 @@ from lowbg.policy import (
     Policy,
     Provenance,
     Rule,
+    Sources,
+    SourceVerdict,
     Thresholds,
     Unscored,
 )
@@ -50,6 +52,8 @@ __all__ = [
     "Policy",
     "Provenance",
     "Rule",
+    "SourceVerdict",
+    "Sources",
     "Thresholds",
     "Unscored",
 ]
@@ -446,6 +450,8 @@ def as_dict(value: Any) -> Any:
             for name in ("scorers", "tables"):
                 if not values[name]:
                     del values[name]
+            if value.sources == Sources():
+                del values["sources"]
         return values
     if isinstance(value, StrEnum):
         return value.value
