@@ -166,7 +166,8 @@ def _finished(result: ShardResult) -> Progress:
     """How far a shard is that an earlier run finished."""
     return Progress(
         result.shard, result.read_bytes, result.records, result.statistics.documents()["ai"],
-        int(result.statistics.scored()[0]), result.read_bytes, done=True,
+        int(result.statistics.scored()[0]), result.read_bytes, True,
+        result.statistics.documents()["quarantined"],
     )  # fmt: skip
 
 
