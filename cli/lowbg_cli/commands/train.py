@@ -73,7 +73,8 @@ def train_command(
     shards = tuple(dict.fromkeys(shard for each in found for shard in each.shards))
     standard_input(shards)
 
-    from lowbg.jobs.train.train import TrainConfig, train
+    from lowbg.jobs.train.config import TrainConfig
+    from lowbg.jobs.train.train import train
 
     human, ai = (tuple(shard.path for shard in each.shards) for each in found)
     config = TrainConfig(
