@@ -50,15 +50,18 @@ def judge(
             continue
         judge_rows(engine, choose(read_rows(path)), builder)
     j = builder.build()
+    origin = origins(j)
     has_tables = np.isin(j.groups["language"], embedded_names())
     more = {
         "kind": kinds(j),
         "length": length_buckets(j.words),
         "perplexity decile": perplexity_deciles(j),
         "tables": np.where(has_tables, "some", "none"),
-        "origin": (origin := origins(j)),
-        "model's year": np.where(origin == WRITTEN, model_years(j.groups["generator"]), ""),
+        "origin": origin,
     }
+    if "generator" in j.groups:
+        year = model_years(j.groups["generator"])
+        more["model's year"] = np.where(origin == WRITTEN, year, "")
     return dataclasses.replace(j, groups={**j.groups, **more})
 
 
