@@ -54,6 +54,7 @@ class TrainConfig:
 
     `human` and `ai` are shards or what stands for several (a directory, a glob), read as `reading`
     says; a row's own label counts where it has one, so a shard that holds both may stand in either.
+    Of `labelled` shards rows without a label are left out.
     Of both there must be `min_documents` different texts of `min_words` words or more. `prose` is
     human text for the language model, and a human collection for the log-odds too. Rows whose
     licence matches `forbidden_licences`, or whose dataset is in `excluded`, are left out; of these
@@ -68,8 +69,9 @@ class TrainConfig:
 
     language: str
     output: Path
-    human: tuple[str | Path, ...]
+    human: tuple[str | Path, ...] = ()
     ai: tuple[str | Path, ...] = ()
+    labelled: tuple[str | Path, ...] = ()
     prose: tuple[str | Path, ...] = ()
     reading: RunConfig = field(default_factory=RunConfig)
     seed: int = 1
@@ -122,6 +124,7 @@ def gather(config: TrainConfig, observer: Observer = NOBODY) -> Material:
     for paths, label, is_prose in (
         (config.human, "human", False),
         (config.ai, "ai", False),
+        (config.labelled, None, False),
         (config.prose, "human", True),
     ):
         for shard in find(paths) if paths else ():
@@ -164,6 +167,9 @@ class _Chosen:
     def use_of(self, row: Row) -> bool | None:
         """Whether a row is fitted, or only sets thresholds; null: neither."""
         config = self._config
+        if not row.label:
+            self.dropped["without a label"] += 1
+            return None
         if not in_language(row, config.language):
             self.dropped["in another language, by their own field"] += 1
             return None
@@ -209,7 +215,7 @@ def _sample(material: Material, windows: Windows, config: TrainConfig) -> Sample
     base = np.sqrt(np.minimum(1.0, windows.words / 100) / pieces[windows.document])
     rewritten = np.array([bool(row.attack) and row.is_ai for row in rows])
     own = np.where(rewritten, config.odds.attack_weight, 1.0)
-    own *= material.fitted & _among_the_first(rows, config.max_documents)
+    own *= material.fitted & among_the_first(rows, config.max_documents)
     return Sample(
         is_ai=np.array([row.is_ai for row in rows])[windows.document],
         collection=np.array([row.dataset for row in rows])[windows.document],
@@ -224,7 +230,7 @@ def _genre(domain: str, genres: Mapping[str, Sequence[str]]) -> str:
     return next(found, "")
 
 
-def _among_the_first(rows: Sequence[Row], most: int) -> NDArray[np.bool_]:
+def among_the_first(rows: Sequence[Row], most: int) -> NDArray[np.bool_]:
     """Whether each row is one of the first `most` of its kind, in the order of their hashes."""
     order = sorted(range(len(rows)), key=lambda i: (zlib.crc32(_key(rows[i])), i))
     taken: Counter[tuple[str, bool]] = Counter()
@@ -475,14 +481,22 @@ def _gather_tokens(
     return tokens.words[pick(tokens.word_starts)], tokens.sentences[pick(tokens.sentence_starts)]
 
 
-def _sources(material: Material, files: Sequence[Path]) -> dict[str, Any]:
+def _sources(material: Material) -> dict[str, Any]:
     """What the card says of the sources: rows and share by dataset, label, use and licence."""
+    uses = [
+        "thresholds" if not fitted else "prose" if prose else "labelled"
+        for fitted, prose in zip(material.fitted, material.prose, strict=True)
+    ]
+    return sources_of(material, material.rows, uses)
+
+
+def sources_of(
+    material: Material, rows: Sequence[Row], uses: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """`rows` and share by dataset, label, use and licence, and the digests of the files read."""
     count: Counter[tuple[str, str, str, str]] = Counter()
     size: Counter[tuple[str, str, str, str]] = Counter()
-    for i, row in enumerate(material.rows):
-        use = (
-            "thresholds" if not material.fitted[i] else "prose" if material.prose[i] else "labelled"
-        )
+    for row, use in zip(rows, uses or ["labelled"] * len(rows), strict=True):
         key = (row.dataset, row.label, use, row.license or "not stated")
         count[key] += 1
         size[key] += len(row.text)
@@ -498,7 +512,7 @@ def _sources(material: Material, files: Sequence[Path]) -> dict[str, Any]:
         }
         for key in sorted(count)
     ]
-    digests = {path.name: file_digest(path) for path in files if path.is_file()}
+    digests = {path.name: file_digest(path) for path in material.files if path.is_file()}
     return {"rows": listed, "files": digests}
 
 
@@ -551,7 +565,7 @@ def train(config: TrainConfig, observer: Observer = NOBODY) -> Trained:
         "language": config.language,
         "date": config.date.isoformat(),
         "seed": config.seed,
-        "sources": _sources(material, material.files),
+        "sources": _sources(material),
         "lm": lm.metadata,
         "odds": {**odds.metadata, "scales": scales},
         "style": style_metadata,
