@@ -17,9 +17,10 @@ from typing import Any
 
 from benchmarks.tables.held_out import held_out
 
+from lowbg.jobs.train.config import TrainConfig
 from lowbg.jobs.train.kneser_ney import LmConfig
 from lowbg.jobs.train.log_odds import OddsConfig
-from lowbg.jobs.train.train import TrainConfig, train
+from lowbg.jobs.train.train import train
 
 FOLDER = Path(__file__).parent / "recipes"
 

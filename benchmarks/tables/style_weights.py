@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.jobs.eval.evaluate import auroc
+from lowbg.jobs.train.config import FORBIDDEN_LICENCES
 from lowbg.jobs.train.corpus import Row, list_files, read_rows
 from lowbg.jobs.train.regression import Floats
 from lowbg.jobs.train.style import alike, fit_style, human_style, log_odds, measure_rows
-from lowbg.jobs.train.train import FORBIDDEN_LICENCES
 from lowbg.text.style import standardise
 
 FOLDS = 5

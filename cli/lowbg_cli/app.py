@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "score": "score_command",
     "explain": "explain_command",
     "report": "report_command",
+    "merge": "merge_command",
     "verify": "verify_command",
     "calibrate": "calibrate_command",
     "eval": "eval_command",

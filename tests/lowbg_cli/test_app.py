@@ -23,6 +23,7 @@ COMMANDS = [
     "score",
     "explain",
     "report",
+    "merge",
     "verify",
     "calibrate",
     "eval",

@@ -20,7 +20,9 @@ from lowbg_cli.progress import progress_line
 from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
-    from lowbg.jobs.train.train import Material, TrainConfig, Trained
+    from lowbg.jobs.train.config import TrainConfig
+    from lowbg.jobs.train.gather import Material
+    from lowbg.jobs.train.train import Trained
     from lowbg.runs.inputs import Shard
 
 CONFIG = (
@@ -99,7 +101,7 @@ def train_command(
     shards = tuple(dict.fromkeys(shard for each in found for shard in each.shards))
     standard_input(shards)
 
-    from lowbg.jobs.train.train import TrainConfig
+    from lowbg.jobs.train.config import TrainConfig
 
     each = iter(found)
     labelled, human, ai = (

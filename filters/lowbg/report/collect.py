@@ -25,7 +25,7 @@ from lowbg.report.sections.histograms import SECTION as HISTOGRAMS
 from lowbg.report.sections.hosts import largest_hosts
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
-from lowbg.report.statistics import Counters, Statistics, largest_host_languages
+from lowbg.report.statistics import Counters, Statistics, largest_host_languages, merged
 from lowbg.schema import Bins
 from lowbg.storage.typed import SCHEMA_KEY, FileType, Open, indented
 
@@ -110,14 +110,16 @@ def collect(
     return _build(Material([*earlier_runs, run], rows, statistics, bins))
 
 
-def merge_reports(reports: Sequence[Report]) -> Report:
+def merge_reports(
+    reports: Sequence[Report], results: Sequence[ShardResult] | None = None
+) -> Report:
     """One report of several finished runs: counters added up, shards and runs one after another.
 
-    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)". A column
-    that only some runs have is counted of these. Raises `FormatError` where two runs counted one by
-    different bins.
+    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)", unless
+    `results` has all of the runs' shards: then it is what one run over these, in their order, would
+    have told. A column that only some runs have is counted of these. Raises `FormatError` where two
+    runs counted one by different bins.
     """
-    statistics = Statistics()
     bins: dict[str, Bins] = {}
     for i, report in enumerate(reports):
         for name, own in _bins_of(report).items():
@@ -127,10 +129,14 @@ def merge_reports(reports: Sequence[Report]) -> Report:
                     "those before it, so of another version of the scorer. Merge runs of one "
                     "version, or run it again."
                 )
-        statistics.merge(Statistics.from_plain(report.counters))
+    if results is None:
+        statistics = merged(Statistics.from_plain(report.counters) for report in reports)
+        shards = [shard for report in reports for shard in report[SHARDS]]
+    else:
+        statistics = merged(result.statistics for result in results)
+        shards = [_shard_row(result) for result in results]
     statistics.expect(bins)
     runs = [run for report in reports for run in report[RUNS]]
-    shards = [shard for report in reports for shard in report[SHARDS]]
     return _build(Material(runs, shards, statistics, bins))
 
 

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.tables.held_out import HeldOut, held_out
 
 from lowbg.decision.calibration import FPR_GRID, Calibration
-from lowbg.jobs.train.calibration import Held
 from lowbg.jobs.train.corpus import Row
+from lowbg.jobs.train.held_out import Held
 from lowbg.jobs.train.train import LeftOut
 
 CALIBRATION = Calibration(

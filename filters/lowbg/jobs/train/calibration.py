@@ -7,125 +7,106 @@ quantiles of z over human collections, each scored by a fit without it.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.decision.calibration import FPR_GRID, in_words
-from lowbg.jobs.train.log_odds import MIN_COLLECTION, OddsConfig, Sample, fit, top_ngrams
-from lowbg.jobs.train.regression import Floats, Sparse
-from lowbg.jobs.train.windows import Vocabulary, Windows
+from lowbg.decision.calibration import FPR_GRID, Calibration, in_words
+from lowbg.jobs.train.config import TrainConfig
+from lowbg.jobs.train.gather import Material
+from lowbg.jobs.train.held_out import Held
+from lowbg.jobs.train.log_odds import MIN_COLLECTION
+from lowbg.jobs.train.regression import Floats, Sparse, fit_logistic
+from lowbg.jobs.train.style import alike
 
 MANY_COLLECTIONS = 10
 """Collections of human text below which a rate is held the lower the fewer they are: of the kinds
 that aren't there nothing is known."""
 
-AI_FOLDS = 3
-"""Folds of the collections that hold AI text alone."""
 
-MAX_COLLECTION = 200
-"""Documents beyond which a collection is no more work to leave out."""
+def calibrate(
+    material: Material, held: Held, config: TrainConfig
+) -> tuple[Calibration, tuple[float, float], dict[str, Any]]:
+    """The calibration, the factors of both log-odds, and the human collections' quantiles.
 
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Out-of-collection scores of documents: means of both log-odds, and of log-perplexity, and
-    the log-odds of the style.
+    x = (a × nb + b × lr) / 2, with a = 2 × `naive_bayes_share`, and b such that both spread alike
+    in human text at equal shares.
     """
-
-    document: NDArray[np.int64]
-    words: NDArray[np.int64]
-    naive_bayes: Floats
-    logistic: Floats
-    log_perplexity: Floats
-    style: Floats
-
-
-def folds(collections: Sequence[str], is_ai: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-    """The fold in which each document is held out, with its whole collection.
-
-    Collections with human text are spread over `count` folds, those of AI text alone over
-    `AI_FOLDS` after them: human text is scored by fits that know all other AI text, as the final
-    one does.
-    """
-    names = np.asarray(collections)
-    human = set(names[~is_ai].tolist())
-    result = np.zeros(len(names), np.int64)
-    sizes = Counter(names.tolist())
-    load = [0] * (count + AI_FOLDS)
-    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
-        own = range(count) if name in human else range(count, count + AI_FOLDS)
-        fold = min(own, key=load.__getitem__)
-        load[fold] += min(sizes[name], MAX_COLLECTION)
-        result[names == name] = fold
-    return result
-
-
-def scatter(
-    fold: NDArray[np.int64],
-    own: NDArray[np.bool_],
-    usable: NDArray[np.bool_],
-    texts: Sequence[str],
-    folds: range,
-    least: int,
-) -> bool:
-    """Spreads a label's documents (`own`) over `folds` by text, where it must; whether so.
-
-    It must where, with one of the folds left out, fewer than `least` documents of the label that
-    are `usable` would be left to fit: all are of one collection, say. `fold` is changed in place.
-    """
-    sizes = np.bincount(fold[own & usable])
-    if len(sizes) and sizes.sum() - sizes.max() >= least:
-        return False
-    for i in np.flatnonzero(own).tolist():
-        crc = zlib.crc32(texts[i].encode("utf-8", "surrogatepass"))
-        fold[i] = folds[crc % len(folds)]
-    return True
-
-
-def hold_out(
-    matrix: Sparse,
-    vocabulary: Vocabulary,
-    windows: Windows,
-    sample: Sample,
-    fold: NDArray[np.int64],
-    config: OddsConfig,
-    capacity: int,
-    log_perplexity: Floats,
-    style: Floats,
-) -> Held:
-    """Scores of every document by the fit of the other folds, with `capacity` n-grams kept.
-
-    `fold` has one entry a window, the same for all windows of a document; `log_perplexity` and
-    `style` have one a document. Windows of no weight are scored, and never fitted.
-    """
-    nb = np.zeros(len(windows))
-    lr = np.zeros(len(windows))
-    for k in np.unique(fold):
-        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        usable = outside[sample.base[outside] > 0]
-        weights = fit(matrix.rows(usable), sample.rows(usable), config)
-        dropped = top_ngrams(vocabulary, weights)[capacity:]
-        weights.naive_bayes[dropped] = 0.0
-        weights.logistic[dropped] = 0.0
-        held = matrix.rows(inside)
-        nb[inside] = held.times(weights.naive_bayes) / held.scale
-        lr[inside] = held.times(weights.logistic) / held.scale
-    document, at = np.unique(windows.document, return_inverse=True)
-    words = np.bincount(at, windows.words)
-    return Held(
-        document,
-        words.astype(np.int64),
-        np.bincount(at, nb) / words,
-        np.bincount(at, lr) / words,
-        log_perplexity[document],
-        style[document],
+    rows = [material.rows[i] for i in held.document]
+    is_ai = np.array([row.is_ai for row in rows])
+    names = np.array([row.dataset for row in rows])
+    judged = held.words >= config.min_words
+    human, ai = ~is_ai & judged, is_ai & judged & np.array([not row.attack for row in rows])
+    size = Counter(names[human].tolist())
+    equal = np.zeros(len(names))
+    equal[human] = alike(names[human])
+    parts = [
+        fit_spread(x[human], held.words[human], equal[human])
+        for x in (held.naive_bayes, held.logistic)
+    ]
+    scale = [part.deviation(250) for part in parts]
+    share = config.odds.naive_bayes_share
+    factors = (2 * share, 2 * (1 - share) * scale[0] / scale[1])
+    x = (factors[0] * held.naive_bayes + factors[1] * held.logistic) / 2
+    spread = fit_spread(x[human], held.words[human], equal[human])
+    average = float(equal[human] @ held.log_perplexity[human] / equal[human].sum())
+    variance = float(
+        equal[human] @ (held.log_perplexity[human] - average) ** 2 / equal[human].sum()
     )
+    slope_of_perplexity = config.perplexity_weight / max(np.sqrt(variance), 1e-6)
+    own_style = fit_spread(held.style[human], held.words[human], equal[human])
+    result = Calibration(
+        mean=spread.mean,
+        between=spread.between,
+        within=spread.within,
+        thresholds=(),
+        intercept=0.0,
+        slope=1.0,
+        min_words=config.min_words,
+        perplexity_mean=average,
+        perplexity_slope=float(slope_of_perplexity),
+        style_mean=own_style.mean,
+        style_between=own_style.between,
+        style_within=own_style.within,
+        style_weight=config.style_weight,
+    )
+    z = result.standardise(x, held.words, np.exp(held.log_perplexity), held.style)
+    evidence = _collections(z, names, human)
+    limits = thresholds(evidence)
+    slope, intercept = 1.0, -limits[FPR_GRID.index(0.01)]
+    if ai.any():
+        chosen = np.flatnonzero(human | ai)
+        ai_size = Counter(names[ai].tolist())
+        balanced = np.where(
+            ai, [1.0 / max(ai_size[name], 1) / len(ai_size) for name in names], equal / len(size)
+        )
+        slope, intercept = _logistic_line(z[chosen], ai[chosen], balanced[chosen])
+    result = replace(result, thresholds=tuple(limits), intercept=intercept, slope=slope)
+    return result, factors, evidence
+
+
+def _logistic_line(z: Floats, is_ai: NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
+    """Slope and intercept of the logistic regression of the label on z."""
+    n = len(z)
+    # The sparse solver knows only ones: each row's scale carries its z.
+    matrix = Sparse(np.arange(n + 1, dtype=np.int64), np.zeros(n, np.int32), z, 1)
+    slope, intercept = fit_logistic(matrix, is_ai, weights, l2=1e-6, iterations=100)
+    return max(float(slope[0]), 1e-3), intercept
+
+
+def _collections(
+    z: Floats, names: NDArray[np.str_], human: NDArray[np.bool_]
+) -> dict[str, dict[str, Any]]:
+    """Of each judged human collection its documents and the z that each rate of them exceeds."""
+    table = {}
+    for name in sorted(set(names[human].tolist())):
+        own = z[human & (names == name)]
+        table[str(name)] = {"documents": len(own), "z": quantiles(own)}
+    return table
 
 
 LEAST_SQUARE = 1e-12

@@ -20,10 +20,12 @@ from lowbg.config import LmDtype, LmSettings
 from lowbg.errors import ConfigError
 from lowbg.jobs.eval.evaluate import auroc
 from lowbg.jobs.train import calibration
+from lowbg.jobs.train.config import TrainConfig
 from lowbg.jobs.train.corpus import Row
+from lowbg.jobs.train.fit import among_the_first
+from lowbg.jobs.train.gather import Material, gather, sources_of
 from lowbg.jobs.train.regression import Dense, Floats, fit_logistic
 from lowbg.jobs.train.style import alike
-from lowbg.jobs.train.train import Material, TrainConfig, among_the_first, gather, sources_of
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.probes import Probe, ProbeOf

@@ -10,12 +10,15 @@ import pyarrow as pa
 import pytest
 
 from lowbg.errors import ConfigError, FormatError
-from lowbg.jobs.train import calibration, log_odds
+from lowbg.jobs.train import calibration, held_out, log_odds
+from lowbg.jobs.train.config import TrainConfig
 from lowbg.jobs.train.corpus import as_text, list_files, read_rows
+from lowbg.jobs.train.fit import genre_of, sample_of
+from lowbg.jobs.train.gather import gather
 from lowbg.jobs.train.kneser_ney import LmConfig
 from lowbg.jobs.train.log_odds import OddsConfig, Sample
 from lowbg.jobs.train.regression import Sparse, fit_logistic
-from lowbg.jobs.train.train import TrainConfig, _genre, _sample, gather, train
+from lowbg.jobs.train.train import train
 from lowbg.jobs.train.windows import Vocabulary, count_ngrams, cut
 from lowbg.kernels.characters import LATIN
 from lowbg.kernels.tables import probe
@@ -193,7 +196,7 @@ def test_labels_weigh_alike_inside_a_genre() -> None:
 
 def test_a_genre_is_the_first_with_a_word_in_the_domain() -> None:
     genres = {"peer review": ["peer"], "review": ["review", "rating"]}
-    found = [_genre(d, genres) for d in ("peer_review", "review-film", "rating", "news")]
+    found = [genre_of(d, genres) for d in ("peer_review", "review-film", "rating", "news")]
     assert found == ["peer review", "review", "review", ""]
 
 
@@ -202,7 +205,7 @@ def test_only_so_many_documents_of_a_kind_are_fitted(config: TrainConfig) -> Non
         small = replace(config, max_documents=most)
         material = gather(small)
         windows = cut(material.tokens.word_starts, 25, 4)
-        sample = _sample(material, windows, small)
+        sample = sample_of(material, windows, small)
         return Counter(sample.collection[sample.base > 0].tolist())
 
     assert fitted(1_000) == {"human0": 30, "human1": 31, "human2": 32, "ai": 40}
@@ -301,22 +304,22 @@ def test_folds_leave_collections_out_whole() -> None:
     collections = [name for name, n in sizes.items() for _ in range(n)]
     is_ai = np.array([name[0] == "m" for name in collections])
     is_ai[np.flatnonzero(np.array(collections) == "mixed")[::2]] = False
-    fold = calibration.folds(collections, is_ai, 3)
+    fold = held_out.folds(collections, is_ai, 3)
     of = {name: set(fold[np.array(collections) == name].tolist()) for name in sizes}
     assert all(len(found) == 1 for found in of.values())
     assert {*of["h1"], *of["h2"], *of["h3"], *of["mixed"]} == {0, 1, 2}
     assert of["m1"] != of["m2"]
-    assert of["m1"] | of["m2"] <= set(range(3, 3 + calibration.AI_FOLDS))
+    assert of["m1"] | of["m2"] <= set(range(3, 3 + held_out.AI_FOLDS))
 
 
 def test_no_fold_takes_all_of_a_label() -> None:
     fold = np.array([0] * 20 + [1] * 2 + [3] * 10)
     own, texts = np.arange(32) < 22, [str(i) for i in range(32)]
     kept, folds = fold.copy(), range(4)
-    assert not calibration.scatter(fold, own, np.ones(32, np.bool_), texts, folds, least=2)
+    assert not held_out.scatter(fold, own, np.ones(32, np.bool_), texts, folds, least=2)
     assert (fold == kept).all()
     usable = np.arange(32) != 21  # One document would be left: too few.
-    assert calibration.scatter(fold, own, usable, texts, folds, least=2)
+    assert held_out.scatter(fold, own, usable, texts, folds, least=2)
     assert set(fold[:22]) == {0, 1, 2, 3}
     assert (fold[22:] == 3).all()
 
