@@ -27,6 +27,8 @@ from lowbg.policy import (
     Policy,
     Provenance,
     Rule,
+    Sources,
+    SourceVerdict,
     Thresholds,
     Unscored,
 )
@@ -50,6 +52,8 @@ __all__ = [
     "Policy",
     "Provenance",
     "Rule",
+    "SourceVerdict",
+    "Sources",
     "Thresholds",
     "Unscored",
 ]
@@ -368,7 +372,7 @@ class RunConfig:
     equal blocks; neither ever changes a result.
     `max_record_bytes` is the largest record that is read, `max_quarantine_bytes` what is kept in
     quarantine of a shard's records that can't be. Without `force` a shard is given up of whose
-    first records none has a text.
+    first records none has a text. With `examples` the report holds how a few documents begin.
     """
 
     fields: FieldNames = field(default_factory=FieldNames)
@@ -400,6 +404,12 @@ class RunConfig:
         False,
         heading=Heading.INPUT,
     )
+    examples: bool = setting(
+        "Show a few documents in the report: their beginnings, and why they were judged so.",
+        True,
+        flags="--examples/--no-examples",
+        heading=Heading.OUTPUT,
+    )
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
 
@@ -428,7 +438,7 @@ class RunConfig:
         return dataclasses.replace(self.fields, others=tuple(dict.fromkeys(others)))
 
 
-NOT_OF_RESULTS: Final = ("batch_bytes", "threads", "force", "max_quarantine_bytes")
+NOT_OF_RESULTS: Final = ("batch_bytes", "threads", "force", "max_quarantine_bytes", "examples")
 """What of a `RunConfig` doesn't decide what becomes of documents."""
 
 LISTED = 100
@@ -458,6 +468,8 @@ def as_dict(value: Any) -> Any:
             for name in ("scorers", "tables"):
                 if not values[name]:
                     del values[name]
+            if value.sources == Sources():
+                del values["sources"]
         return values
     if isinstance(value, StrEnum):
         return value.value
