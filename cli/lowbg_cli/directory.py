@@ -18,12 +18,14 @@ from lowbg_cli.groups import Given, refuse
 from lowbg_cli.logfile import RunLog
 from lowbg_cli.outcome import ExitRules, exit_code
 from lowbg_cli.progress import progress_line
+from lowbg_cli.splitting import SplitOptions
 
 if TYPE_CHECKING:
     from lowbg.jobs.reserve import Reserved
     from lowbg.runs.inputs import Shard
     from lowbg.runs.job import Outcome
     from lowbg.runs.progress import Observer
+    from lowbg.runs.splitting import SplitNote
 
     Start: TypeAlias = Callable[[Observer], Outcome]
 
@@ -45,6 +47,7 @@ class DirectoryOptions:
         shown="refuse",
     )
     durability: Durability = field(default_factory=Durability)
+    split: SplitOptions = field(default_factory=SplitOptions)
     skip_if_running: bool = setting(
         "Exit 0 when another run writes to the output: for cron.", False, heading=Heading.RUNNING
     )
@@ -80,6 +83,28 @@ class DirectoryOptions:
         if self.changed is not None and not self.incremental:
             raise ConfigError("--changed: only with --incremental")
         return chosen[0] if chosen else Existing.REFUSE
+
+    def part(self, shards: tuple[Shard, ...], output: Path) -> Part:
+        """What this run does of the shards, and where."""
+        split = self.split.resolve()
+        if split is None:
+            return Part(shards, output)
+        if self.incremental:
+            raise ConfigError(
+                "--incremental: not with --shard-index, since what is new would be shared out "
+                "otherwise; filter it into an output of its own, or merge first"
+            )
+        note = split.note(shards)
+        return Part(tuple(shards[i] for i in note.places), split.folder(output), note)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The shards that a run does, and the directory that it writes; `split`: of how many such."""
+
+    shards: tuple[Shard, ...]
+    output: Path
+    split: SplitNote | None = None
 
 
 def refuse_directory_options(given: Given) -> None:

@@ -46,7 +46,7 @@ def filter_command(
         ),
     ] = None,
     pipe: PipeOptions,
-    options: Annotated[ConfigOptions, Only(without=("gate",))],
+    options: Annotated[ConfigOptions, Only(without=("gate", "sources"))],
     workers: WorkerOptions,
     directory: DirectoryOptions,
     exit_rules: ExitRules,
@@ -86,7 +86,9 @@ def _into_directory(
     existing = directory.existing
     incremental = existing is Existing.INCREMENTAL
     found = find_shards(inputs, output, quiet=exit_rules.quiet, may_be_empty=incremental)
-    shards, stdin = found.shards, standard_input(found.shards)
+    part = directory.part(found.shards, output)
+    shards, output = part.shards, part.output
+    stdin = standard_input(shards)
     if stdin is not None:
         from lowbg.runs.stdin import named_by_content
 
@@ -115,6 +117,7 @@ def _into_directory(
         command=command_line(),
         left_out=found.left_out,
         changed=directory.changed or Changed.REFUSE,
+        split=part.split,
         reserve=directory.reserve,
     )
     return run_in_directory(

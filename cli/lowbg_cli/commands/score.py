@@ -45,7 +45,8 @@ def score_command(
         ScoreFormat, Setting("jsonl and parquet: rows; dolma: attributes side files.", flags="--as")
     ] = ScoreFormat.JSONL,
     options: Annotated[
-        ConfigOptions, Only(without=("gate", "decision.unscored", "compression", "annotate"))
+        ConfigOptions,
+        Only(without=("gate", "sources", "decision.unscored", "compression", "annotate")),
     ],
     workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
     directory: Annotated[DirectoryOptions, Only(without=("incremental", "changed", "reserve"))],
@@ -80,14 +81,16 @@ def _into_directory(
 ) -> ExitCode:
     existing = directory.existing
     found = find_shards(inputs, output, quiet=exit_rules.quiet)
-    standard_input(found.shards)
-    workers, executor = hands.resolve(found.shards, config.extras)
-    ready_workers(workers, executor, found.shards, "lowbg.jobs.score")
+    part = directory.part(found.shards, output)
+    shards, output = part.shards, part.output
+    standard_input(shards)
+    workers, executor = hands.resolve(shards, config.extras)
+    ready_workers(workers, executor, shards, "lowbg.jobs.score")
     with loading.for_good():
         from lowbg.jobs.score import ScoreJob, score_shards
 
     job = ScoreJob(
-        shards=found.shards,
+        shards=shards,
         output=output,
         config=config,
         workers=workers,
@@ -97,11 +100,12 @@ def _into_directory(
         retries=directory.retries,
         command=command_line(),
         left_out=found.left_out,
+        split=part.split,
         format=row_format,
     )
     return run_in_directory(
         lambda observer: score_shards(job, observer),
-        found.shards,
+        shards,
         output,
         directory,
         exit_rules,

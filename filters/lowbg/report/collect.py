@@ -18,14 +18,16 @@ from msgspec import UNSET, UnsetType
 
 from lowbg.errors import FormatError
 from lowbg.report.estimate import share, wilson
+from lowbg.report.examples import Examples
 from lowbg.report.results import ByVerdict, RunInfo, ShardResult, ShardRow
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material, Own, Section
+from lowbg.report.sections.documents import SECTION as DOCUMENTS
 from lowbg.report.sections.histograms import SECTION as HISTOGRAMS
 from lowbg.report.sections.hosts import largest_hosts
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
-from lowbg.report.statistics import Counters, Statistics, largest_host_languages
+from lowbg.report.statistics import Counters, Statistics, largest_host_languages, merged
 from lowbg.schema import Bins
 from lowbg.storage.typed import SCHEMA_KEY, FileType, Open, indented
 
@@ -101,6 +103,8 @@ def collect(
         statistics.expect(bins)
     except ValueError as error:
         raise FormatError(f"counters.{error}. Start the run over.") from error
+    if not info.configuration.get("examples", True):
+        statistics.examples = Examples()  # An earlier run may have kept some.
     run = msgspec.structs.replace(
         info,
         records=sum(shard.records - shard.earlier_records for shard in shards),
@@ -110,14 +114,16 @@ def collect(
     return _build(Material([*earlier_runs, run], rows, statistics, bins))
 
 
-def merge_reports(reports: Sequence[Report]) -> Report:
+def merge_reports(
+    reports: Sequence[Report], results: Sequence[ShardResult] | None = None
+) -> Report:
     """One report of several finished runs: counters added up, shards and runs one after another.
 
-    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)". A column
-    that only some runs have is counted of these. Raises `FormatError` where two runs counted one by
-    different bins.
+    Counts are exact. Hosts beyond the largest `HOSTS_KEPT` of a run stay in its "(other)", unless
+    `results` has all of the runs' shards: then it is what one run over these, in their order, would
+    have told. A column that only some runs have is counted of these. Raises `FormatError` where two
+    runs counted one by different bins.
     """
-    statistics = Statistics()
     bins: dict[str, Bins] = {}
     for i, report in enumerate(reports):
         for name, own in _bins_of(report).items():
@@ -127,10 +133,18 @@ def merge_reports(reports: Sequence[Report]) -> Report:
                     "those before it, so of another version of the scorer. Merge runs of one "
                     "version, or run it again."
                 )
-        statistics.merge(Statistics.from_plain(report.counters))
+    if results is None:
+        statistics = merged(Statistics.from_plain(report.counters) for report in reports)
+        shards = [shard for report in reports for shard in report[SHARDS]]
+    else:
+        statistics = merged(result.statistics for result in results)
+        shards = [_shard_row(result) for result in results]
+    # As the reports show them; without what a run was told not to show.
+    statistics.examples = Examples()
+    for report in reports:
+        statistics.examples.merge(Examples.of(report[DOCUMENTS]))
     statistics.expect(bins)
     runs = [run for report in reports for run in report[RUNS]]
-    shards = [shard for report in reports for shard in report[SHARDS]]
     return _build(Material(runs, shards, statistics, bins))
 
 
@@ -178,6 +192,7 @@ def _build(material: Material) -> Report:
         counters=msgspec.structs.replace(
             material.statistics.to_plain(),
             hosts=hosts.to_dict(),
+            examples=UNSET,  # They are in the section of theirs.
             hosts_without_score=material.statistics.hosts_without_score.only(hosts).to_dict(),
             host_languages=scored.to_dict(),
         ),

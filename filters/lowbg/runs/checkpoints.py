@@ -28,6 +28,7 @@ from lowbg.records import Position
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.inputs import InputState, Shard
+from lowbg.runs.splitting import SplitNote
 from lowbg.storage.files import Part, PartState, file_digest, naming, replace_file, sync_directory
 from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType
 
@@ -104,7 +105,8 @@ class RunRecord(Closed, frozen=True, kw_only=True, tag="lowbg.run/1", tag_field=
     """Which run a directory holds: all that decides what its outputs are, and its inputs.
 
     `inputs` and `places` (where each was) are by shard; `targets` are outputs outside of the
-    command's folders. Records of before have neither of these two. `format` is that of scores.
+    command's folders. Records of before have neither of these two. `format` is that of scores;
+    `split` says which part of the shards the run did, where it did one.
     """
 
     command: str
@@ -116,6 +118,7 @@ class RunRecord(Closed, frozen=True, kw_only=True, tag="lowbg.run/1", tag_field=
     inputs: dict[str, InputState] | UnsetType = UNSET
     places: dict[str, str] | UnsetType = UNSET
     targets: list[str] | UnsetType = UNSET
+    split: SplitNote | UnsetType = UNSET
 
 
 class MixRecord(Closed, frozen=True, kw_only=True, tag="lowbg.mix/1", tag_field=SCHEMA_KEY):
@@ -193,15 +196,24 @@ class Journal:
         lasting = all(p.count or p.kind.lasting for p in result.problems)
         if not result.outputs or not lasting:
             return result
-        path = self.root / FOLDER / "shards" / f"{self._key}.json"
-        with naming(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, SEALED.encode(_Sealed(self.input, dict(parts), result)))
+        _note(self.root, _Sealed(self.input, dict(parts), result))
         return result
 
     def discard(self) -> None:
         """Removes the parts: they were published, or are of no use."""
         _remove_parts(self._parts, self._key)
+
+
+def _note(root: Path, sealed: _Sealed) -> None:
+    path = root / FOLDER / "shards" / f"{key_of(sealed.result.shard)}.json"
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, SEALED.encode(sealed))
+
+
+def note_finished(root: Path, result: ShardResult, state: InputState) -> None:
+    """Notes the result of a shard whose outputs are in place, as the run that made them did."""
+    _note(root, _Sealed(state, {}, result))
 
 
 def has_parts(root: Path, name: str) -> bool:

@@ -11,6 +11,7 @@ from lowbg.report import Report
 from lowbg.report.results import ShardResult
 from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import Workers
+from lowbg.runs.splitting import SplitNote
 from lowbg.storage.left_out import LeftOut, all_there
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Job:
     `workers` processes are used where there is more than one shard; `retries` is how often a shard
     that fails is tried again; `command` is the command line for the report; `left_out` lay among
     the inputs and isn't read. `changed` is what an incremental run does about inputs that are
-    others than when they were processed.
+    others than when they were processed. `split` says which part of all inputs the shards are,
+    where other runs do the rest.
     """
 
     shards: tuple[Shard, ...]
@@ -38,6 +40,7 @@ class Job:
     command: str = ""
     left_out: tuple[LeftOut, ...] = ()
     changed: Changed = Changed.REFUSE
+    split: SplitNote | None = None
 
     @property
     def all_there(self) -> bool:

@@ -167,7 +167,7 @@ def write_manifest(
             inputs=inputs,
             files=[
                 *(listed(file, _kind(file.path), s.shard) for s in shards for file in s.outputs),
-                *(_extra_file(root, path) for path in extra_files),
+                *(extra_file(root, path) for path in extra_files),
             ],
             absent=absent or UNSET,
             mix=mix,
@@ -223,7 +223,8 @@ def _kind(path: str) -> str:
     return top if top in _KINDS else "other"
 
 
-def _extra_file(root: Path, path: str) -> ListedFile:
+def extra_file(root: Path, path: str) -> ListedFile:
+    """The entry of a file that belongs to no shard. Raises `OutputError` where it can't be read."""
     try:
         size, digest = (root / path).stat().st_size, file_digest(root / path)
     except OSError as error:

@@ -60,6 +60,8 @@ def take_stock(directory: OutputDirectory, job: Job, engine: Engine) -> Earlier:
     """
     inputs = {shard.name: InputState.of(shard) for shard in job.shards}
     new = identity(job.config, engine, directory.layout)
+    if job.split is not None:
+        new = msgspec.structs.replace(new, split=job.split)
     earlier = Earlier()
     found = directory.record(job.existing)
     old = found if isinstance(found, RunRecord) else None
