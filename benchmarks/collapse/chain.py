@@ -25,7 +25,7 @@ from benchmarks.collapse.measuring import (
     yardstick,
 )
 from benchmarks.collapse.regimes import Collected, Regime, collect, sifted, written_of
-from benchmarks.collapse.sieves import Filters, filters, train_tables
+from benchmarks.collapse.sieves import OWN, Filters, filters, train_tables
 
 FIRST: Final = "generation-0"
 
@@ -67,7 +67,16 @@ def prepare(corpus: Corpus, family: Family, sizes: Sizes, seed: int, folder: Pat
         train_tables(own.original, written[: sizes.documents], tables)
     watch = Watch(own.original, sizes, seed)
     generated = [Document(text, None) for text in written]
-    return Ground(folder, seed, sizes, own, by, filters(tables, own.calibration), watch, generated)
+    return Ground(
+        folder,
+        seed,
+        sizes,
+        own,
+        by,
+        filters(tables, own.original, own.calibration),
+        watch,
+        generated,
+    )
 
 
 def is_whole(folder: Path, regime: Regime, sizes: Sizes) -> bool:
@@ -81,7 +90,8 @@ def run_chain(ground: Ground, family: Family, regime: Regime) -> int:
     The texts of a chain are kept until it is whole: later generations are made from them.
     """
     folder = ground.folder / regime.name
-    outputs: list[Sequence[Document]] = [ground.written]
+    seen = ground.sizes.documents if regime.tables in OWN else 0
+    outputs: list[Sequence[Document]] = [ground.written[seen:]]
     made = 0
     for generation in range(1, ground.sizes.generations + 1):
         stored, texts = folder / f"{generation}.json", folder / f"{generation}.texts.gz"

@@ -59,8 +59,9 @@ class Sizes:
     A corpus is `documents` of `tokens` tokens each, of which `minority` (0 … 1) are of the small
     group. The hold-out has `holdout` documents alike, and `minority_holdout` of the small group
     beside them. A drift check samples `drift_documents`, and counts `drift_words` of their words.
-    Generation 0 writes `first_written` documents, of which a corpus has as many as it needs. On
-    `calibration` documents a threshold is set; 0: no tables are trained.
+    Generation 0 writes `first_written` documents; tables are trained on the first `documents` of
+    these, and regimes that use such tables go on from the others. On `calibration` documents a
+    threshold is set; 0: no tables are trained.
     """
 
     documents: int = 350
@@ -72,7 +73,7 @@ class Sizes:
     minority_holdout: int = 20
     drift_documents: int = 280
     drift_words: int = 30_000
-    first_written: int = 3_150
+    first_written: int = 3_500
     calibration: int = 700
 
 

@@ -41,9 +41,9 @@ def draw(folder: Path, name: str, result: Result, toys: Result) -> bool:
         "axes.spines.right": False,
     })  # fmt: skip
     for figure, title, logarithmic in (
-        ("perplexity", "perplexity on human hold-out text", True),
-        ("tail_coverage", "share of the rarest tenth that is still written", False),
-        ("unique_tokens", "unique tokens", False),
+        ("perplexity", "perplexity of human text, over generation 0", True),
+        ("tail_coverage", "rare words that are written, over generation 0", False),
+        ("unique_tokens", "unique tokens, over generation 0", False),
     ):
         _by_generation(folder / f"{name}-{figure}.svg", result, figure, title, logarithmic)
     _histograms(folder / f"{name}-log-probabilities.svg", result)
@@ -72,7 +72,7 @@ def _by_generation(path: Path, result: Result, figure: str, title: str, logarith
     )
     for axis, own in zip(axes[0], panels.values(), strict=True):
         for name in own:
-            values = regimes[name]["figures"][figure]
+            values = regimes[name]["figures"][f"{figure}_ratio"]
             x = range(len(values))
             (line,) = axis.plot(x, [v[0] for v in values], label=regimes[name]["title"], lw=1.4)
             if values[0][1] is not None:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import numpy as np
 from benchmarks.collapse.human_text import Document, Sizes
-from benchmarks.collapse.sieves import Filters, by_weights, with_floor
+from benchmarks.collapse.sieves import RETRAINED, Filters, by_weights, with_floor
 
 Arrival = Literal["human", "replace", "keep", "accumulate", "reserve", "crawl"]
 Treatment = Literal["none", "filter", "random", "oracle", "floor", "weights"]
@@ -56,6 +56,7 @@ _TREATMENTS: Final[dict[str, tuple[str, Treatment, str, float]]] = {
     "embedded": ("filter, embedded tables", "filter", "embedded", 0.0),
     "trained": ("filter, trained tables", "filter", "trained", 0.0),
     "calibrated": ("filter, trained and calibrated", "filter", "calibrated", 0.0),
+    "retrained": ("filter, trained and calibrated anew", "filter", RETRAINED, 0.0),
     "random": ("as many dropped at random", "random", "calibrated", 0.0),
     "oracle": ("oracle filter", "oracle", "", 0.0),
     "floor50": ("mix --min-human 0.5", "floor", "", 0.5),
@@ -81,6 +82,10 @@ def _crawls(share: float, treatments: str, *, ample: bool = False) -> tuple[Regi
     return tuple(found)
 
 
+_ALL: Final = (
+    "none embedded trained calibrated random oracle floor50 floor30 weights_embedded weights"
+)
+
 REGIMES: Final = (
     Regime("human", "new human text alone", "human"),
     Regime("replace", "replace", "replace"),
@@ -89,10 +94,10 @@ REGIMES: Final = (
     Regime("reserve50", "replace, the original as a reserve: mix --min-human 0.5", "reserve",
            treatment="floor", floor=0.5),
     *_crawls(0.3, "none embedded calibrated oracle"),
-    *_crawls(0.6, " ".join(_TREATMENTS)),
-    *_crawls(0.9, " ".join(_TREATMENTS)),
-    *_crawls(0.6, "calibrated floor50 weights", ample=True),
-    *_crawls(0.9, "calibrated floor50 weights", ample=True),
+    *_crawls(0.6, _ALL),
+    *_crawls(0.9, _ALL.replace(" trained", "")),
+    *_crawls(0.6, "calibrated retrained floor50 weights", ample=True),
+    *_crawls(0.9, "calibrated floor50", ample=True),
 )  # fmt: skip
 
 
@@ -100,7 +105,8 @@ def written_of(regime: Regime, sizes: Sizes) -> int:
     """How many documents each generation writes, for the next one and to be measured."""
     if not regime.ample:
         return sizes.documents
-    return max(sizes.documents, round(regime.share / (1 - regime.share) * sizes.documents))
+    crawled = max(sizes.documents, round(regime.share / (1 - regime.share) * sizes.documents))
+    return crawled + (sizes.documents if regime.tables == RETRAINED else 0)
 
 
 def collect(
@@ -137,17 +143,19 @@ def collect(
         generated = round(regime.share * size)
         crawl = [*_drawn(fresh, size - generated, rng), *_drawn(last, generated, rng)]
     crawl = _drawn(crawl, len(crawl), rng)
-    passed = _treated(regime, crawl, filters, seed, rng)
+    passed = _treated(regime, crawl, outputs[-1][-size:], filters, seed, rng)
     return Collected(crawl, passed, _drawn(passed, size, rng) if regime.ample else passed)
 
 
 def _treated(
     regime: Regime,
     crawl: Sequence[Document],
+    known: Sequence[Document],
     filters: Filters,
     seed: int,
     rng: np.random.Generator,
 ) -> Sequence[Document]:
+    """What passes; `known` is generated text that isn't in the crawl, to learn from."""
     human = [each for each in crawl if not each.generated]
     if regime.treatment == "oracle":
         return human
@@ -158,7 +166,7 @@ def _treated(
         return by_weights(crawl, filters.policy(regime.tables), seed)
     if regime.treatment == "none":
         return crawl
-    called = filters.called_ai(regime.tables, crawl)
+    called = filters.called_ai(regime.tables, crawl, known)
     if regime.treatment == "random":
         called = rng.permutation(called)
     return [each for each, drop in zip(crawl, called, strict=True) if not drop]

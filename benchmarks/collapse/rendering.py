@@ -47,11 +47,11 @@ TOLD: Final = {
     "crawl90_floor50": "… `mix --min-human 0.5`",
     "crawl90_weights": "… `mix --weights`, own tables",
     "ample60_calibrated": "ample crawl, 60 % generated: `filter`, own tables, calibrated",
+    "ample60_retrained": "… the same, trained anew each time",
     "ample60_floor50": "… `mix --min-human 0.5`",
     "ample60_weights": "… `mix --weights`, own tables",
     "ample90_calibrated": "ample crawl, 90 % generated: `filter`, own tables, calibrated",
     "ample90_floor50": "… `mix --min-human 0.5`",
-    "ample90_weights": "… `mix --weights`, own tables",
 }
 """The rows of the table in the docs."""
 
@@ -60,28 +60,32 @@ def told(result: Result) -> str:
     """The table in the docs: the last generation by regime, with intervals."""
     n = result["settings"]["generations"]
     lines = _row(
-        [f"trained on, {n} times", "perplexity", "unique tokens", "rare words still written",
-         "human documents dropped"],
+        [f"trained on, {n} times", "perplexity", "over the first", "unique tokens, %",
+         "rare words, %", "human documents dropped"],
         rule=True,
     )  # fmt: skip
-    first = next(iter(result["regimes"].values()))["figures"]
-    names = ("perplexity", "unique_tokens", "tail_coverage")
-    forms = ("{:,.0f}", "{:,.0f}", "{:.1%}")
-    cells = [_interval(first[name][0], form) for name, form in zip(names, forms, strict=True)]
-    lines += _row(["*the first model, on the original*", *cells, ""])
     for name, title in TOLD.items():
         if name in result["regimes"]:
             own = result["regimes"][name]
-            cells = [
-                _interval(own["figures"][figure][-1], form)
-                for figure, form in zip(names, forms, strict=True)
-            ]
+            last = {figure: values[-1] for figure, values in own["figures"].items()}
             dropped, arrived = (
                 sum(row[key] for row in own["sifted"]) for key in ("human_dropped", "human_arrived")
             )
-            share = _percent(dropped / arrived, digits=1) if arrived else "–"
-            lines += _row([title, *cells, share])
+            lines += _row(
+                [
+                    title,
+                    f"{last['perplexity'][0]:,.0f}",
+                    _interval(last["perplexity_ratio"], "{:.2f}"),
+                    _interval(_hundredfold(last["unique_tokens_ratio"]), "{:.0f}"),
+                    _interval(_hundredfold(last["tail_coverage_ratio"]), "{:.0f}"),
+                    _percent(dropped / arrived, digits=1) if arrived else "–",
+                ]
+            )
     return "\n".join(lines) + "\n"
+
+
+def _hundredfold(values: Sequence[float | None]) -> list[float | None]:
+    return [None if value is None else 100 * value for value in values]
 
 
 def page(result: Result) -> str:
@@ -100,13 +104,16 @@ def page(result: Result) -> str:
         "",
         "## Perplexity on human hold-out text, by generation",
         "",
+        "The ratio is taken within each seed.",
+        "",
     ]
     shown = [g for g in range(n + 1) if g in (0, 1, 2, 3, 4, 6, 8) or g == n]
-    lines += _row(["trained on", "seeds", *(str(g) for g in shown)], rule=True)
+    lines += _row(["trained on", "seeds", *(str(g) for g in shown), "last over first"], rule=True)
     for own in regimes.values():
         values = own["figures"]["perplexity"]
-        cells = [f"{values[g][0]:,.0f}" for g in shown[:-1]]
-        lines += _row([own["title"], str(own["seeds"]), *cells, _interval(values[-1], "{:,.0f}")])
+        cells = [f"{values[g][0]:,.0f}" for g in shown]
+        ratio = _interval(own["figures"]["perplexity_ratio"][-1], "{:.2f}")
+        lines += _row([own["title"], str(own["seeds"]), *cells, ratio])
     lines += ["", f"## Generation {n}", ""]
     lines += _row(["trained on", *(title for title, _ in LAST.values())], rule=True)
     first = next(iter(regimes.values()))["figures"]
@@ -202,7 +209,7 @@ def _minority(regimes: Mapping[str, Result]) -> list[str]:
         "",
     ]
     lines += _row(
-        ["trained on", "its words, generation 0", "last", "perplexity, 0", "last", "dropped",
+        ["trained on", "its words, first", "last", "perplexity, first", "last over it", "dropped",
          "others dropped"],
         rule=True,
     )  # fmt: skip
@@ -215,9 +222,9 @@ def _minority(regimes: Mapping[str, Result]) -> list[str]:
             [
                 own["title"],
                 f"{1e5 * share[0][0]:.0f}",
-                _interval([None if v is None else 1e5 * v for v in share[-1]], "{:.0f}"),
+                f"{1e5 * share[-1][0]:.0f}",
                 f"{perplexity[0][0]:,.0f}",
-                f"{perplexity[-1][0]:,.0f}",
+                _interval(own["figures"]["minority_perplexity_ratio"][-1], "{:.2f}"),
                 f"{small} of {small_of}" if small_of else "–",
                 f"{others} of {others_of}" if others_of else "–",
             ]

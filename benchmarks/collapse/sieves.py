@@ -29,30 +29,56 @@ from lowbg.runs.inputs import survey
 TABLES: Final = "en.safetensors"
 
 
+RETRAINED: Final = "retrained"
+"""Tables that are trained anew on what the last generation wrote, and calibrated."""
+
+OWN: Final = frozenset({"trained", "calibrated", RETRAINED})
+"""Tables that know some of what a generation wrote: those texts are no test of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What judges, by the name of its tables: the embedded ones, and a corpus' own."""
+    """What judges, by the name of its tables: the embedded ones, and a corpus' own.
+
+    `original` and `calibration` are human text of one's own: tables and thresholds come from it.
+    """
 
     engines: dict[str, Engine]
+    original: Sequence[Document] = ()
+    calibration: Sequence[Document] = ()
 
-    def called_ai(self, name: str, documents: Sequence[Document]) -> NDArray[np.bool_]:
-        """Which documents `lowbg filter` would write among the AI-likely; unscored is human."""
+    def called_ai(
+        self, name: str, documents: Sequence[Document], last: Sequence[Document] = ()
+    ) -> NDArray[np.bool_]:
+        """Which documents `lowbg filter` would write among the AI-likely; unscored is human.
+
+        `last` is what the last generation wrote, for tables that are trained anew.
+        """
+        engine = self._retrained(last) if name == RETRAINED else self.engines[name]
         text = pa.array([each.text for each in documents], pa.large_string())
-        verdicts = self.engines[name].judge(text).decisions.verdicts
-        return np.asarray(verdicts == Verdict.AI.code)
+        return np.asarray(engine.judge(text).decisions.verdicts == Verdict.AI.code)
 
     def policy(self, name: str) -> Policy:
         """What a command judges with."""
         return self.engines[name].policy
 
+    def _retrained(self, last: Sequence[Document]) -> Engine:
+        with tempfile.TemporaryDirectory() as held:
+            train_tables(self.original, [each.text for each in last], Path(held))
+            policy = calibrated(Policy(tables=held), self.calibration)
+            return Engine(policy).setup()
 
-def filters(trained: Path | None, human: Sequence[Document]) -> Filters:
-    """The embedded tables, and those of the folder as they are and calibrated on the human text."""
+
+def filters(
+    trained: Path | None, original: Sequence[Document], calibration: Sequence[Document]
+) -> Filters:
+    """The embedded tables, and those of the folder as they are and calibrated on human text."""
     policies = {"embedded": Policy()}
     if trained is not None:
         policies["trained"] = own = Policy(tables=str(trained))
-        policies["calibrated"] = calibrated(own, human)
-    return Filters({name: Engine(policy).setup() for name, policy in policies.items()})
+        policies["calibrated"] = calibrated(own, calibration)
+    engines = {name: Engine(policy).setup() for name, policy in policies.items()}
+    return Filters(engines, original, calibration)
 
 
 def calibrated(policy: Policy, human: Sequence[Document]) -> Policy:

@@ -26,6 +26,10 @@ WRITTEN: Final = "unique tokens < 85 %", "entropy − 0.05 bits"
 PERPLEXITY: Final = "perplexity + 10 %"
 
 
+RATIOS: Final = ("perplexity", "minority_perplexity", "unique_tokens", "tail_coverage")
+"""Figures that are also stored as `NAME_ratio`, over that of generation 0 of the same seed."""
+
+
 def read_chains(work: Path, sizes: Sizes, regime: Regime) -> list[Chain]:
     """The chains of a regime that are whole, a seed each."""
     chains: list[Chain] = []
@@ -66,6 +70,16 @@ def _of_chains(chains: Sequence[Chain]) -> dict[str, Any]:
         ]
         for name in chains[0][0]["figures"]
     }
+    for name in RATIOS:
+        figures[f"{name}_ratio"] = [
+            over_seeds(
+                [
+                    record["figures"][name] / (chain[0]["figures"][name] or np.nan)
+                    for chain, record in zip(chains, generation, strict=True)
+                ]
+            )
+            for generation in zip(*chains, strict=True)
+        ]
     histograms = np.array([[record["histogram"] for record in chain] for chain in chains])
     seconds = [record["seconds"] for chain in chains for record in chain[1:]]
     return {

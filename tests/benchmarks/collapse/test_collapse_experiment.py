@@ -135,6 +135,16 @@ def test_plots_are_drawn(result: dict[str, Any], tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_stored_tables_are_those_of_the_stored_results() -> None:
+    stored = json.loads((run.HERE / "results" / "ngram.json").read_bytes())
+    table = (run.HERE / "results" / "ngram.md").read_text(encoding="utf-8")
+    assert table == rendering.page(stored), "run benchmarks.collapse.run again"
+    docs = (run.HERE.parents[1] / "docs" / "collapse.md").read_text(encoding="utf-8")
+    assert f"{run.MARKS[0]}\n{rendering.told(stored)}{run.MARKS[1]}" in docs
+    assert stored["settings"]["seeds"] >= 5
+    assert {each["seeds"] for each in stored["regimes"].values()} == {stored["settings"]["seeds"]}
+
+
 def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="DATA has to hold labelled/train/en2_openstax"):
         read_corpus(tmp_path, 10)
