@@ -131,8 +131,8 @@ class Decider:
     """Decides under one policy, with the calibrations of the languages in `models`.
 
     With `lm` a causal LM takes part where it read a document. Tables alone, both, and the LM alone
-    have thresholds of their own; z of the latter two is moved by what sets theirs apart from that of
-    the tables, so that one threshold holds for every `ai_score` of a language.
+    have thresholds of their own; z of the latter two is moved by what sets theirs apart from that
+    of the tables, so that one threshold holds for every `ai_score` of a language.
     """
 
     def __init__(

@@ -135,13 +135,20 @@ class Engine:
     """Judges batches of text under one policy, with the optional scorers that `extras` asks for.
 
     `scorers` are all that run, and `columns` what they declare. Without `third_parties` it is one
-    of lowbg's own scorers alone.
+    of lowbg's own scorers alone. With `by_tables` an LM that runs has no say, whatever is known of
+    its thresholds.
     """
 
     def __init__(
-        self, policy: Policy, extras: Extras = NO_EXTRAS, *, third_parties: bool = True
+        self,
+        policy: Policy,
+        extras: Extras = NO_EXTRAS,
+        *,
+        third_parties: bool = True,
+        by_tables: bool = False,
     ) -> None:
         self.policy = policy
+        self._by_tables = by_tables
         self._third_parties = third_parties
         self.models = language_tables(policy)
         self.scorers: tuple[Scorer, ...] = running_scorers(
@@ -164,7 +171,7 @@ class Engine:
         """Loads what the scorers need in this process; returns itself."""
         for scorer in self._checked:
             scorer.setup()
-        lm = self.cascade.calibration(self.policy)
+        lm = None if self._by_tables else self.cascade.calibration(self.policy, self.models)
         self._second = Decider(self.policy, self.models, lm) if lm is not None else None
         return self
 

@@ -94,6 +94,11 @@ def policy_for(extras: Extras) -> Policy:
     )
 
 
+def why_silent(policy: Policy, extras: Extras) -> str | None:
+    ready = Engine(policy, extras)
+    return ready.cascade.why_silent(policy, ready.models)
+
+
 def judge(policy: Policy, extras: Extras | None = None, language: str = "en") -> Any:
     nothing = pa.nulls(len(TEXTS), pa.string())
     languages = pa.array([language] * len(TEXTS), pa.string())
@@ -178,7 +183,7 @@ def test_without_a_threshold_of_its_own_the_lm_judges_nothing_alone(lm: Seen) ->
 def test_says_why_it_has_no_say(lm: Seen, change: dict[str, Any], why: str) -> None:
     extras = settings((0.2, 0.9))
     policy = replace(policy_for(extras), **change)
-    silent = Engine(policy, extras).cascade.why_silent(policy)
+    silent = why_silent(policy, extras)
     assert silent is not None
     assert why in silent
 
@@ -186,7 +191,7 @@ def test_says_why_it_has_no_say(lm: Seen, change: dict[str, Any], why: str) -> N
 def test_a_calibration_is_for_one_model_context_and_band(lm: Seen) -> None:
     extras = settings((0.2, 0.9))
     policy = policy_for(extras)
-    assert Engine(policy, extras).cascade.why_silent(policy) is None
+    assert why_silent(policy, extras) is None
     for other, why in (
         (
             LmSettings("stand-in", band=(0.3, 0.9)),
@@ -195,10 +200,10 @@ def test_a_calibration_is_for_one_model_context_and_band(lm: Seen) -> None:
         (LmSettings("stand-in"), "this run has no `extras.lm.band`"),
         (LmSettings("stand-in", band=(0.2, 0.9), context=512), "another LM or `extras.lm.context`"),
     ):
-        silent = Engine(policy, Extras(other)).cascade.why_silent(policy)
+        silent = why_silent(policy, Extras(other))
         assert silent is not None
         assert why in silent
-    silent = Engine(policy).cascade.why_silent(policy)
+    silent = why_silent(policy, Extras())
     assert silent is not None
     assert "calibrated with an LM, and none runs here" in silent
 
@@ -234,4 +239,4 @@ def test_any_scorer_can_take_a_second_look(monkeypatch: pytest.MonkeyPatch) -> N
     assert counts == {
         "sent_band": 1, "sent_too_short": 2, "tokens": len(SHORT) + len(AI) + 7, "without_say": 3,
     }  # fmt: skip
-    assert Engine(Policy()).cascade.why_silent(Policy()) is None
+    assert why_silent(Policy(), Extras()) is None

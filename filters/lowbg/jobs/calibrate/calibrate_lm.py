@@ -4,10 +4,11 @@ The LM's evidence is put on the scale of human text (mean, spread by length, cor
 tables) and joined with the tables' score as a run will join it. Thresholds are set by the rule of
 `calibrate.py`, one by kind of evidence: that of the tables alone is the policy's; that of tables
 and LM is such that the rate holds over all documents that the tables judge, those that the LM
-didn't read included; that of the LM alone is of the documents too short for the tables. So the
-rate holds for the cascade as a whole, with this LM and this band. The scale is fitted on the documents that the threshold is set on: it has four numbers
-a language, against the hundreds of documents that the rule asks for. That costs a little of the
-confidence: in simulations the rate was above the target in 4.5–7 % of the draws, not in 5 %.
+didn't read included; that of the LM alone is of the documents too short for the tables. So the rate
+holds for the cascade as a whole, with this LM and this band. The scale is fitted on the documents
+that the threshold is set on: it has four numbers a language, against the hundreds of documents that
+the rule asks for. That costs a little of the confidence: in simulations the rate was above the
+target in 4.5–7 % of the draws, not in 5 %.
 """
 
 from __future__ import annotations

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowbg.errors import ConfigError, ModelError
 from lowbg.scorers.lm import extras
@@ -21,6 +26,15 @@ from lowbg.storage.files import file_digest
 _HUB_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _PATTERNS = ("*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt")
 """Files that a model is made of, at the top of its folder: weights, configuration, tokenizer."""
+
+
+MIN_DISTINCT = 64
+"""Fewer different values among the one-dimensional weights tell no model apart."""
+
+_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+"""How weights of each type are read; bfloat16 as its bits, since NumPy has none."""
+
+_MAX_HEADER = 100 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,20 @@ class ModelFolder:
         found = {path for pattern in _PATTERNS for path in self.path.glob(pattern)}
         return sorted(path for path in found if path.is_file())
 
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the one-dimensional weights in bfloat16, whatever they are called.
+
+        Those are norms and biases: quantising leaves them as they are, and training on moves them.
+        So every form of one model's weights has the same. Empty where they tell no model apart
+        (hardly any differ, as before training), and where the files can't be read so.
+        """
+        state = tuple(
+            (path, path.stat().st_size, path.stat().st_mtime_ns)
+            for path in self.files()
+            if path.suffix == ".safetensors"
+        )
+        return fingerprint_of(state)
+
     def sha256(self, *, weights: bool = True) -> str:
         """SHA-256 (hex) over names and contents of `files`; read once a process.
 
@@ -56,6 +84,53 @@ class ModelFolder:
 @functools.cache
 def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
     return file_digest(path)
+
+
+@functools.cache
+def fingerprint_of(files: Sequence[tuple[Path, int, int]]) -> str:
+    """See `ModelFolder.fingerprint`; `files` are the weights' (path, size, time), by name."""
+    digests = []
+    values: set[int] = set()
+    for path, size, _ in files:
+        try:
+            vectors = _vectors(path, size)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return ""
+        for vector in vectors:
+            values.update(np.unique(vector).tolist())
+            digests.append(hashlib.sha256(vector.tobytes()).hexdigest())
+    if len(values) < MIN_DISTINCT:
+        return ""
+    return hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()
+
+
+def _vectors(path: Path, size: int) -> list[NDArray[np.uint16]]:
+    """The bits, as bfloat16, of a safetensors file's one-dimensional weights; others are skipped.
+
+    Raises `ValueError` or `KeyError` for a file that is none.
+    """
+    found = []
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length < min(size, _MAX_HEADER):
+            raise ValueError("no header")
+        header = json.loads(file.read(length))
+        for name, entry in header.items():
+            kind = _TYPES.get(entry.get("dtype", "")) if name != "__metadata__" else None
+            if kind is None or len(entry["shape"]) != 1:
+                continue
+            start, end = entry["data_offsets"]
+            file.seek(8 + length + start)
+            found.append(_as_bfloat16(np.frombuffer(file.read(end - start), kind)))
+    return found
+
+
+def _as_bfloat16(vector: NDArray[Any]) -> NDArray[np.uint16]:
+    """The upper halves of float32, rounded to even; bits that are bfloat16 stay."""
+    if vector.dtype == np.dtype("<u2"):
+        return vector.astype(np.uint16)
+    bits = vector.astype("<f4").view("<u4").astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 def locate(model: str, option: str, *, fetch: bool = False, weights: bool = True) -> ModelFolder:
