@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     folder = locate(options.model, "MODEL")
     reading = Reading((12, 15, 18), 192)
     found = read_states(rows, folder, reading, options.cache)
-    states = {layer: found[:, k] for k, layer in enumerate(reading.layers)}
+    states = {layer: found[:, k].astype(np.float64) for k, layer in enumerate(reading.layers)}
     candidates = choose(states, documents, RIDGES, 4)
     model = CausalModel(folder, device_of_this_process("cpu"), LmDtype.BFLOAT16)
     of = ProbeOf(
@@ -103,9 +103,8 @@ def main(argv: Sequence[str]) -> int:
     digest = probe.save(options.output / f"{NAME}.safetensors")
     pinned = json.dumps({NAME: digest}, indent=2) + "\n"
     (options.output / "digests.json").write_text(pinned, encoding="utf-8")
-    print(
-        json.dumps({k: v for k, v in probe.card.items() if k not in ("sources", "human")}, indent=1)
-    )
+    told = {key: probe.card[key] for key in probe.card if key not in ("sources", "human")}
+    print(json.dumps(told, indent=1))
     return 0
 
 

@@ -235,7 +235,7 @@ def main(argv: Sequence[str]) -> int:
     folder = locate(options.model, "MODEL")
     reading = Reading(tuple(options.layers), options.tokens)
     found = read_states(rows, folder, reading, options.cache)
-    states = {layer: found[:, k] for k, layer in enumerate(reading.layers)}
+    states = {layer: found[:, k].astype(np.float64) for k, layer in enumerate(reading.layers)}
     material = tables.Material(rows, "en")
     kinds = np.unique(material.kind)
     count = sum(str(kind).startswith("ai/") for kind in kinds)

@@ -180,7 +180,7 @@ def test_a_calibrated_probe_decides_alike_in_filter_and_score(
     by_verdict = {verdict: [row["ai_score"] for row in judged if row["verdict"] == verdict]
                   for verdict in ("human", "ai")}  # fmt: skip
     assert max(by_verdict["human"]) < min(by_verdict["ai"])
-    assert load_policy(policy).lm.min_ai_scores_alone.keys() <= {"en"}
+    assert loaded.lm.min_ai_scores_alone.keys() <= {"en"}
     assert called.count("human") <= 0.05 * 220
     assert called.count("ai") > sum(
         row["verdict"] == "ai" and labels[row["id"]] == "ai" for row in plain

@@ -126,6 +126,12 @@ class CausalModel:
                 "it is no causal LM, or was saved without its head"
             )
         self._model = model.to(device).eval().requires_grad_(False)
+        for name, weight in self._model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise ModelError(
+                    f"{folder.label}: its weights hold NaN or an infinity ({name}); the files are "
+                    "damaged, or their numbers run over in this type: `extras.lm.dtype`"
+                )
         own = _context_of(model.config)
         self.context = min(own, context) if context is not None else own
         head = model.get_output_embeddings()

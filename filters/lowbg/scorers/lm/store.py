@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ _PATTERNS = ("*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt")
 
 MIN_DISTINCT = 64
 """Fewer different values among the one-dimensional weights tell no model apart."""
+
+_POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS has left in the place of another."""
+
+_TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"})
+"""Files that a tokenizer can be read from; any of them will do."""
 
 _TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """How weights of each type are read; bfloat16 as its bits, since NumPy has none."""
@@ -144,6 +151,9 @@ def locate(model: str, option: str, *, fetch: bool = False, weights: bool = True
     path = Path(model).expanduser()
     if model and path.is_dir():
         return _checked(ModelFolder(path.resolve(), path.resolve().name), model, weights=weights)
+    near = _near(path)
+    if near is not None:
+        raise ConfigError(f"{option} {model}: no such folder; did you mean {near}?")
     name, _, revision = model.partition("@")
     if path.exists() or model.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(name):
         raise ConfigError(
@@ -153,6 +163,24 @@ def locate(model: str, option: str, *, fetch: bool = False, weights: bool = True
     patterns = _PATTERNS if weights else _PATTERNS[1:]
     path = _from_hub(name, revision or None, option, patterns, fetch=fetch)
     return _checked(ModelFolder(path, f"{name}@{path.name}"), model, weights=weights)
+
+
+def _near(path: Path) -> Path | None:
+    """The folder beside it that a name was meant for, if one is called nearly so; null without.
+
+    Of a name of one part, which may well be the Hub's, only one that differs in case, - or _.
+    """
+    parent = path.parent
+    if not parent.is_dir():
+        return None
+    folders = {
+        each.name.lower().replace("_", "-"): each for each in parent.iterdir() if each.is_dir()
+    }
+    wanted = path.name.lower().replace("_", "-")
+    if wanted in folders or len(path.parts) == 1:
+        return folders.get(wanted)
+    close = get_close_matches(wanted, folders, 1, cutoff=0.7)
+    return folders[close[0]] if close else None
 
 
 def _from_hub(
@@ -180,6 +208,11 @@ def _from_hub(
 
 def _checked(folder: ModelFolder, model: str, *, weights: bool) -> ModelFolder:
     names = {path.name for path in folder.path.iterdir()}
+    if "adapter_config.json" in names and "config.json" not in names:
+        raise ModelError(
+            f"{model}: an adapter, no whole model. Merge it into its base model "
+            "(model.merge_and_unload() of peft) and save that with save_pretrained"
+        )
     if "config.json" not in names:
         raise ModelError(f"{model}: no config.json in {folder.path}; it is no model's folder")
     if weights and not any(name.endswith(".safetensors") for name in names):
@@ -188,5 +221,16 @@ def _checked(folder: ModelFolder, model: str, *, weights: bool) -> ModelFolder:
         raise ModelError(
             f"{model}: no *.safetensors in {folder.path} ({only}and lowbg loads no pickled "
             "weights). Save the model with save_pretrained(…, safe_serialization=True)."
+        )
+    for path in sorted(folder.path.glob("*.safetensors")) if weights else ():
+        with path.open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise ModelError(
+                    f"{path}: a pointer of Git LFS, the weights aren't here; run git lfs pull"
+                )
+    if not names & _TOKENIZERS:
+        raise ModelError(
+            f"{model}: no tokenizer.json in {folder.path}; save the tokenizer there, too: "
+            "tokenizer.save_pretrained(…)"
         )
     return folder

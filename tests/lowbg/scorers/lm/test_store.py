@@ -120,3 +120,32 @@ def test_what_tells_no_model_apart_has_no_fingerprint(folder: Path) -> None:
     assert ModelFolder(folder, "m").fingerprint() == ""
     (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     assert ModelFolder(folder, "m").fingerprint() == ""
+
+
+def test_what_is_no_whole_model_says_what_it_is(folder: Path) -> None:
+    save_file({"norm": np.ones(9, np.float32)}, folder / "model.safetensors")
+    assert locate(str(folder), LM).path == folder.resolve()
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\nx")
+    with pytest.raises(ModelError, match=r"a pointer of Git LFS.*git lfs pull"):
+        locate(str(folder), LM)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"no tokenizer\.json in .*tokenizer\.save_pretrained"):
+        locate(str(folder), LM)
+    (folder / "config.json").rename(folder / "adapter_config.json")
+    with pytest.raises(ModelError, match="an adapter, no whole model"):
+        locate(str(folder), LM)
+
+
+def test_a_mistyped_folder_is_not_looked_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent.parent)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    parent = folder.parent.name
+    for name in (f"{parent}/tinyy", f"{parent}/Tiny"):
+        with pytest.raises(ConfigError, match=f"no such folder; did you mean {parent}/tiny"):
+            locate(name, LM)
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(ConfigError, match="did you mean tiny"):
+        locate("Tiny", LM)
+    with pytest.raises(ConfigError, match="needs the extra"):
+        locate("tinyy", LM)  # It may be a name of the Hub's.
