@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from lowbg.amounts import counted
 from lowbg.arrays import floats, is_known
-from lowbg.config import Artifacts, FprBound, LmCalibration, Policy, Rule, Verdict
+from lowbg.config import (
+    Artifacts,
+    FprBound,
+    LmCalibration,
+    Policy,
+    Rule,
+    SourceVerdict,
+    Verdict,
+    WholeSource,
+)
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.decision.limits import PERPLEXITY, all_limits
@@ -21,6 +30,9 @@ from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
 from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
+
+if TYPE_CHECKING:
+    from lowbg.decision.source_evidence import Found
 
 PHRASE_LOG_ODDS = "phrase_log_odds"
 STYLE_LOG_ODDS = "style_log_odds"
@@ -67,7 +79,7 @@ class Features:
     ja); `counts` as `tokens.COUNTS`; `columns` are the scorers' features; `known` is what
     provenance says, which goes before any score. `ngrams` gives the n-grams of a document that the
     learned table knows and the nats that each adds to its log-odds, the heaviest first; worked out
-    when asked for.
+    when asked for. `sources` is what is known of the documents' sources, null without a table.
     """
 
     languages: NDArray[np.int8]
@@ -77,6 +89,7 @@ class Features:
     columns: Mapping[str, pa.Array]
     known: KnownOrigin
     ngrams: Callable[[int], Sequence[tuple[str, float]]] = field(default=lambda i: (), repr=False)
+    sources: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +187,7 @@ class Decider:
         z = np.full(n, np.nan)
         score = np.zeros(n)
         above = np.zeros(n, np.bool_)
+        bars = np.full(n, np.nan)
         for index in np.unique(f.languages):
             code = f.codes[index] if index >= 0 else ""
             calibration = self.calibrations.get(code)
@@ -189,7 +203,8 @@ class Decider:
                 z[own] = self._joined(f, own, np.where(short[own], np.nan, z[own]), code)
                 short[own] &= np.isnan(z[own])
             score[own] = calibration.score(np.nan_to_num(z[own]))
-            above[own] = z[own] >= self.thresholds[code]
+            bars[own] = self._bars(f, own, code)
+            above[own] = z[own] >= bars[own]
         # So short a text that its language can't be told, and that would be too short in any.
         least = min((each.min_words for each in self.calibrations.values()), default=0)
         untold = (f.languages < 0) & (f.words < least)
@@ -198,7 +213,8 @@ class Decider:
         if self.policy.rule is Rule.THRESHOLDS:
             above = self._crosses(f, n)
         certain = self._certain(f, n)
-        called = (scored & above) | certain
+        whole = self._of_ai_sources(f, n)
+        called = (scored & above) | certain | whole
         trusted, denied = f.known.trusted, f.known.denied
         verdicts = np.where(scored | trusted, Verdict.HUMAN.code, Verdict.UNSCORED.code)
         verdicts = np.where((called & ~trusted) | denied, Verdict.AI.code, verdicts)
@@ -210,8 +226,26 @@ class Decider:
             unscored_codes=np.where(verdicts == Verdict.UNSCORED.code, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
             too_short=(codes == TOO_SHORT) & ~untold,
-            explain=_Explanation(self, f, verdicts, codes, z, certain).reasons,
+            explain=_Explanation(self, f, verdicts, codes, z, certain, bars, whole).reasons,
         )
+
+    def _bars(self, f: Features, own: NDArray[np.int64], code: str) -> NDArray[np.float64]:
+        """The z from which each of the documents `own`, in one language, is AI.
+
+        It is the language's own, but where the evidence of a document's source moves it.
+        """
+        bars = np.full(len(own), self.thresholds[code])
+        if f.sources is None or self.policy.rule is not Rule.CALIBRATED:
+            return bars
+        calibration = self.calibrations[code]
+        moved = (f.sources.thresholds(code, own) - calibration.intercept) / calibration.slope
+        return np.where(np.isnan(moved), bars, moved)
+
+    def _of_ai_sources(self, f: Features, n: int) -> NDArray[np.bool_]:
+        """Which documents are AI since their source is, whatever they say themselves."""
+        if f.sources is None or self.policy.sources.whole is not WholeSource.AI:
+            return np.zeros(n, np.bool_)
+        return np.asarray(f.sources.verdicts == SourceVerdict.AI.code)
 
     def _certain(self, f: Features, n: int) -> NDArray[np.bool_]:
         """Which documents say a near-certain phrase of themselves, where that decides."""
@@ -290,8 +324,18 @@ class _Explanation:
     codes: NDArray[np.int8]
     z: NDArray[np.float64]
     certain: NDArray[np.bool_]
+    bars: NDArray[np.float64]
+    whole: NDArray[np.bool_]
 
     def reasons(self, i: int) -> list[str]:
+        """Why document i got its verdict; what its source had to say of it comes last."""
+        known, sources = self.features.known, self.features.sources
+        reasons = self._own(i)
+        if sources is None or not sources.known[i] or known.denied[i] or known.trusted[i]:
+            return reasons
+        return [*reasons, sources.told(i)]
+
+    def _own(self, i: int) -> list[str]:
         known = self.features.known
         if known.denied[i]:
             return [known.reason(i)]
@@ -317,7 +361,10 @@ class _Explanation:
             return [self._unscored(i)]
         if self.decider.policy.rule is Rule.THRESHOLDS:
             return self._bounds(i) or [self._passed(i)]
-        above = self.z[i] >= self.decider.thresholds[self._code(i)]
+        above = self.z[i] >= self.bars[i]
+        if above and self.bars[i] < self.decider.thresholds[self._code(i)]:
+            # Its own score needn't say it: what it is and what it has to be does.
+            return [self._passed(i), *self._score(i)]
         return self._score(i) if above else [self._passed(i)]
 
     def _score(self, i: int) -> list[str]:
@@ -360,9 +407,15 @@ class _Explanation:
         if self.decider.policy.rule is Rule.THRESHOLDS:
             return f"within every limit: {self.decider.limits[self._code(i)]}"
         code = self._code(i)
-        both = np.array([self.z[i], self.decider.thresholds[code]])
-        score, threshold = self.decider.calibrations[code].score(both)
-        return f"ai_score {score:.3f}, AI from {threshold:.3f}"
+        alone = self.decider.thresholds[code]
+        bar = float(self.bars[i])
+        every = np.array([self.z[i], bar if np.isfinite(bar) else 0.0, alone])
+        score, threshold, own = self.decider.calibrations[code].score(every)
+        said = f"ai_score {score:.3f}, AI from"
+        if bar == alone:
+            return f"{said} {threshold:.3f}"
+        at = f"{threshold:.3f}" if np.isfinite(bar) else "no score"
+        return f"{said} {at} in this source, alone from {own:.3f}"
 
     def _bounds(self, i: int) -> list[str]:
         """The limits that document i lies beyond."""

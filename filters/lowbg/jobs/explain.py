@@ -109,13 +109,16 @@ class Explanation:
         return values
 
 
-def explain(engine: Engine, text: str, *, language: str | None = None) -> Explanation:
+def explain(
+    engine: Engine, text: str, *, language: str | None = None, origin: Metadata | None = None
+) -> Explanation:
     """What the scorers and the decision of `engine` make of `text`.
 
-    `language` (any usual tag) overrides the identified one.
+    `language` (any usual tag) overrides the identified one. `origin` is what its record says of
+    itself: then what is known of its provenance and of its source decides, too.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
-    judged = _judge(engine, [text], language)
+    judged = _judge(engine, [text], language, origin)
     decisions = judged.decisions
     index = int(judged.documents.languages[0])
     code = judged.documents.language_codes[index] if index >= 0 else None
@@ -139,8 +142,8 @@ def explain(engine: Engine, text: str, *, language: str | None = None) -> Explan
 
 def find_record(
     path: str, config: RunConfig, *, record: int | None, id: str | None
-) -> tuple[str, str | None]:
-    """The text of one record of a shard, and the language that it says it has.
+) -> tuple[str, Metadata]:
+    """The text of one record of a shard, and what it says of itself.
 
     The record is the one at the 0-based position `record`, or the first that has the identifier
     `id`; without either, the first. Raises `ConfigError` when there is none.
@@ -155,7 +158,8 @@ def find_record(
                 found = np.flatnonzero(batch.records == (record or 0))
             if len(found):
                 i = int(found[0])
-                return batch.text[i].as_py(), batch.metadata.language[i].as_py()
+                only = np.arange(len(batch)) == i
+                return batch.text[i].as_py(), batch.filtered(only).metadata
             for rejected in batch.rejected:
                 if id is None and rejected.record == (record or 0):
                     raise InputError(rejected.message)
@@ -165,10 +169,11 @@ def find_record(
     raise ConfigError(f"{path} has no record {wanted}")
 
 
-def _judge(engine: Engine, texts: Sequence[str], language: str | None) -> Judged:
-    nothing = pa.nulls(len(texts), pa.string())
+def _judge(
+    engine: Engine, texts: Sequence[str], language: str | None, origin: Metadata | None = None
+) -> Judged:
     own = pa.array([language] * len(texts), pa.string())
-    metadata = Metadata(id=nothing, language=own, date=nothing, url=nothing)
+    metadata = replace(origin or Metadata.unknown(len(texts)), language=own)
     return engine.judge(pa.array(texts, pa.large_string()), metadata)
 
 
