@@ -84,11 +84,11 @@ class Sources:
     """
 
     table: str | None = setting(
-        "A table of lowbg sources: its evidence decides with a document's own score.",
+        "A table of lowbg sources, which decides with each score; auto: two passes make it.",
         None,
         key="sources.table",
         flags="--sources",
-        unit="FILE",
+        unit="FILE|auto",
         heading=Heading.SOURCES,
     )
     whole: WholeSource = setting(

@@ -100,7 +100,9 @@ class Verdicts:
     `called_ai` is the verdict by the text alone, before provenance; `by_artifact` where a
     near-certain phrase decides it, with or without a score. `unscored_codes` indexes
     `unscored_names`, −1 where scored, known by provenance or decided so. `z` is the score before
-    calibration (NaN: none); `too_short`, which documents have too few words for it.
+    calibration (NaN: none); `too_short`, which documents have too few words for it. With evidence
+    of sources, `alone` is `called_ai` without it, and `source_verdicts` are codes of
+    `SourceVerdict`, −1 where it knows nothing of a document's source; else both are null.
     """
 
     score: pa.FloatArray
@@ -112,6 +114,8 @@ class Verdicts:
     too_short: NDArray[np.bool_]
     explain: Callable[[int], list[str]] = field(repr=False)
     unscored_names: tuple[str, ...] = UNSCORED_NAMES
+    alone: NDArray[np.bool_] | None = None
+    source_verdicts: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -129,7 +133,11 @@ class Verdicts:
     def part(self, start: int, stop: int) -> Verdicts:
         """Those on the documents from `start` to before `stop`."""
         of_documents = [f.name for f in fields(self) if f.name not in ("explain", "unscored_names")]
-        own = {name: getattr(self, name)[start:stop] for name in of_documents}
+        own = {
+            name: values[start:stop]
+            for name in of_documents
+            if (values := getattr(self, name)) is not None
+        }
         return replace(self, **own, explain=lambda i: self.explain(start + i))
 
     def reasons_array(self) -> pa.ListArray:
@@ -215,6 +223,7 @@ class Decider:
         certain = self._certain(f, n)
         whole = self._of_ai_sources(f, n)
         called = (scored & above) | certain | whole
+        alone = None if f.sources is None else (scored & self._alone(f, z)) | certain
         trusted, denied = f.known.trusted, f.known.denied
         verdicts = np.where(scored | trusted, Verdict.HUMAN.code, Verdict.UNSCORED.code)
         verdicts = np.where((called & ~trusted) | denied, Verdict.AI.code, verdicts)
@@ -227,6 +236,8 @@ class Decider:
             z=np.where(scored, z, np.nan),
             too_short=(codes == TOO_SHORT) & ~untold,
             explain=_Explanation(self, f, verdicts, codes, z, certain, bars, whole).reasons,
+            alone=alone,
+            source_verdicts=None if f.sources is None else f.sources.known_verdicts,
         )
 
     def _bars(self, f: Features, own: NDArray[np.int64], code: str) -> NDArray[np.float64]:
@@ -240,6 +251,12 @@ class Decider:
         calibration = self.calibrations[code]
         moved = (f.sources.thresholds(code, own) - calibration.intercept) / calibration.slope
         return np.where(np.isnan(moved), bars, moved)
+
+    def _alone(self, f: Features, z: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which documents are AI by their own score."""
+        codes = [*f.codes, ""]
+        bars = np.array([self.thresholds.get(code, np.inf) for code in codes])
+        return np.asarray(z >= bars[f.languages])
 
     def _of_ai_sources(self, f: Features, n: int) -> NDArray[np.bool_]:
         """Which documents are AI since their source is, whatever they say themselves."""
@@ -362,8 +379,8 @@ class _Explanation:
         if self.decider.policy.rule is Rule.THRESHOLDS:
             return self._bounds(i) or [self._passed(i)]
         above = self.z[i] >= self.bars[i]
-        if above and self.bars[i] < self.decider.thresholds[self._code(i)]:
-            # Its own score needn't say it: what it is and what it has to be does.
+        if above and self.z[i] < self.decider.thresholds[self._code(i)]:
+            # Its own score doesn't say it: its source's evidence does.
             return [self._passed(i), *self._score(i)]
         return self._score(i) if above else [self._passed(i)]
 
@@ -411,11 +428,12 @@ class _Explanation:
         bar = float(self.bars[i])
         every = np.array([self.z[i], bar if np.isfinite(bar) else 0.0, alone])
         score, threshold, own = self.decider.calibrations[code].score(every)
-        said = f"ai_score {score:.3f}, AI from"
         if bar == alone:
-            return f"{said} {threshold:.3f}"
-        at = f"{threshold:.3f}" if np.isfinite(bar) else "no score"
-        return f"{said} {at} in this source, alone from {own:.3f}"
+            return f"ai_score {score:.3f}, AI from {own:.3f}"
+        if not np.isfinite(bar):
+            return f"ai_score {score:.3f}; in this source no score is AI, alone from {own:.3f}"
+        at = f"in this source from {threshold:.3f}, alone from {own:.3f}"
+        return f"ai_score {score:.3f}, AI {at}"
 
     def _bounds(self, i: int) -> list[str]:
         """The limits that document i lies beyond."""

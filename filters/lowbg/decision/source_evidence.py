@@ -116,6 +116,11 @@ class Found:
         unknown = SourceVerdict.UNKNOWN.code
         return np.where(self.known, found, unknown).astype(np.int8)
 
+    @property
+    def known_verdicts(self) -> NDArray[np.int8]:
+        """The same; −1 where the evidence doesn't know the source."""
+        return np.where(self.known, self.verdicts, -1).astype(np.int8)
+
     def thresholds(self, language: str, of: NDArray[np.int64]) -> NDArray[np.float64]:
         """Of the documents `of`, all in one language, the log-odds from which they are AI.
 

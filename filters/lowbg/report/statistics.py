@@ -66,7 +66,8 @@ class StatisticsBatch:
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
     values of all documents. `second_look` counts what a
-    causal LM did, by name. `bins`: by which bins the values of which columns are counted.
+    causal LM did, by name; `sources` documents by "verdict on the source/own verdict".
+    `bins`: by which bins the values of which columns are counted.
     """
 
     verdicts: NDArray[np.int8]
@@ -82,6 +83,7 @@ class StatisticsBatch:
     unscored_codes: NDArray[np.int8] | None = None
     unscored_names: tuple[str, ...] = ()
     second_look: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=dict)
     origin: KnownOrigin | None = None
     counted: Mapping[str, list[str]] = field(default_factory=dict)
     bins: Mapping[str, Bins] = field(default_factory=dict)
@@ -121,6 +123,7 @@ class Counters(Open, frozen=True, kw_only=True):
     dates: Counts | UnsetType = UNSET
     unread_dates: Counts | UnsetType = UNSET
     second_look: Counts | UnsetType = UNSET
+    sources: Counts | UnsetType = UNSET
     histograms: dict[str, list[list[Count]]]
 
 
@@ -147,7 +150,9 @@ class Statistics:
     trusted. `histograms` has, a column with bins, a row a verdict: below, the bins, above; the
     bins themselves are the column's. `second_look`
     counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
-    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …).
+    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …). `sources` counts,
+    where there is evidence of sources, documents by "verdict on the source/own verdict", and by
+    "verdict on the source/called" and "…/spared" those whose verdict it changed.
     """
 
     def __init__(self) -> None:
@@ -172,6 +177,7 @@ class Statistics:
         self.unscored = CountTable(1)
         self.untabled = CountTable(1)
         self.second_look = CountTable(1)
+        self.sources = CountTable(1)
         self.rules = CountTable(len(VERDICTS), MAX_VALUES)
         self.values = CountTable(len(VERDICTS), MAX_VALUES)
         self.histograms: dict[str, NDArray[np.int64]] = {}
@@ -216,6 +222,9 @@ class Statistics:
         if batch.second_look:
             counts = np.array(list(batch.second_look.values()), np.int64)
             self.second_look.add(list(batch.second_look), counts[:, None])
+        if batch.sources:
+            counts = np.array(list(batch.sources.values()), np.int64)
+            self.sources.add(list(batch.sources), counts[:, None])
 
     def _add_unscored(
         self, batch: StatisticsBatch, languages: NDArray[np.int64], language_names: list[str]
