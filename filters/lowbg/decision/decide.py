@@ -64,6 +64,9 @@ CATEGORIES = (
 )
 """Categories of phrases, the most telling first."""
 
+NEVER = -99.0
+"""The margin of a document whose source is so human that no score is AI."""
+
 MAX_NGRAMS = 3
 """N-grams of the learned table that a document's reasons name."""
 
@@ -100,9 +103,11 @@ class Verdicts:
     `called_ai` is the verdict by the text alone, before provenance; `by_artifact` where a
     near-certain phrase decides it, with or without a score. `unscored_codes` indexes
     `unscored_names`, −1 where scored, known by provenance or decided so. `z` is the score before
-    calibration (NaN: none); `too_short`, which documents have too few words for it. With evidence
-    of sources, `alone` is `called_ai` without it, and `source_verdicts` are codes of
-    `SourceVerdict`, −1 where it knows nothing of a document's source; else both are null.
+    calibration (NaN: none); `too_short`, which documents have too few words for it. `margin` is
+    how far z lies above the threshold that holds for the document; NaN without a score, and under
+    `rule = "thresholds"`. With evidence of sources, `alone` is `called_ai` without it, and
+    `source_verdicts` are codes of `SourceVerdict`, −1 where it knows nothing of a document's
+    source; else both are null.
     """
 
     score: pa.FloatArray
@@ -112,6 +117,7 @@ class Verdicts:
     unscored_codes: NDArray[np.int8]
     z: NDArray[np.float64]
     too_short: NDArray[np.bool_]
+    margin: NDArray[np.float64]
     explain: Callable[[int], list[str]] = field(repr=False)
     unscored_names: tuple[str, ...] = UNSCORED_NAMES
     alone: NDArray[np.bool_] | None = None
@@ -194,7 +200,7 @@ class Decider:
         short = np.zeros(n, np.bool_)
         z = np.full(n, np.nan)
         score = np.zeros(n)
-        above = np.zeros(n, np.bool_)
+        margin = np.full(n, np.nan)
         bars = np.full(n, np.nan)
         for index in np.unique(f.languages):
             code = f.codes[index] if index >= 0 else ""
@@ -212,14 +218,15 @@ class Decider:
                 short[own] &= np.isnan(z[own])
             score[own] = calibration.score(np.nan_to_num(z[own]))
             bars[own] = self._bars(f, own, code)
-            above[own] = z[own] >= bars[own]
+            margin[own] = np.maximum(z[own] - bars[own], NEVER)
         # So short a text that its language can't be told, and that would be too short in any.
         least = min((each.min_words for each in self.calibrations.values()), default=0)
         untold = (f.languages < 0) & (f.words < least)
         codes = _unscored(f, known & ~np.isnan(log_odds), short, untold)
         scored = codes < 0
+        above = margin >= 0.0
         if self.policy.rule is Rule.THRESHOLDS:
-            above = self._crosses(f, n)
+            above, margin = self._crosses(f, n), np.full(n, np.nan)
         certain = self._certain(f, n)
         whole = self._of_ai_sources(f, n)
         called = (scored & above) | certain | whole
@@ -235,6 +242,7 @@ class Decider:
             unscored_codes=np.where(verdicts == Verdict.UNSCORED.code, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
             too_short=(codes == TOO_SHORT) & ~untold,
+            margin=np.where(scored, margin, np.nan),
             explain=_Explanation(self, f, verdicts, codes, z, certain, bars, whole).reasons,
             alone=alone,
             source_verdicts=None if f.sources is None else f.sources.known_verdicts,
