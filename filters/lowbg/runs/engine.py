@@ -185,8 +185,8 @@ class Engine:
             scorer.setup()
         if self.policy.sources.table == AUTO:
             raise ConfigError(
-                "sources.table 'auto' is for `filter` into a directory: it takes two passes. Make "
-                "a table with `lowbg sources`",
+                "sources.table 'auto' is for lowbg filter into a directory: it takes two passes. "
+                "Make a table with lowbg sources",
                 key="sources.table",
             )
         if self._table is not None and self._evidence is None:
