@@ -17,7 +17,6 @@ from lowbg.runs import manifest
 from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.job import Job, Outcome, StreamJob
-from lowbg.runs.mapping import map_shards
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.routing import Route
 from lowbg.runs.run import DirectoryTask, StreamRun, open_run
@@ -56,10 +55,15 @@ def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
     asked to stop. A shard that fails doesn't stop the others: it is in the outcome.
     """
     if job.reserve is not None:
+        if job.published is not None:
+            raise ConfigError(
+                f"{job.reserve}: a reserve takes documents from a local output, and this one is "
+                f"{job.published}"
+            )
         _check_reserve(job.reserve, job)
     task = FilterTask(job.config, job.output, job.durability)
     with open_run(job, LAYOUT, task.name_of, observer) as run:
-        for ended in map_shards(task, run.waiting, job.crew, observer, run.engine):
+        for ended in run.ends(task):
             run.add(ended)
         outcome = run.finish()
         if job.reserve is not None:
