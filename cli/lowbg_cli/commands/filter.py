@@ -46,7 +46,7 @@ def filter_command(
         ),
     ] = None,
     pipe: PipeOptions,
-    options: Annotated[ConfigOptions, Only(without=("gate",))],
+    options: Annotated[ConfigOptions, Only(without=("gate", "sources"))],
     workers: WorkerOptions,
     directory: DirectoryOptions,
     exit_rules: ExitRules,

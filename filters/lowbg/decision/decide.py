@@ -87,7 +87,9 @@ class Verdicts:
     `called_ai` is the verdict by the text alone, before provenance; `by_artifact` where a
     near-certain phrase decides it, with or without a score. `unscored_codes` indexes
     `unscored_names`, −1 where scored, known by provenance or decided so. `z` is the score before
-    calibration (NaN: none); `too_short`, which documents have too few words for it.
+    calibration (NaN: none); `too_short`, which documents have too few words for it. `margin` is
+    how far z lies above the threshold of the document's language; NaN without a score, and under
+    `rule = "thresholds"`.
     """
 
     score: pa.FloatArray
@@ -97,6 +99,7 @@ class Verdicts:
     unscored_codes: NDArray[np.int8]
     z: NDArray[np.float64]
     too_short: NDArray[np.bool_]
+    margin: NDArray[np.float64]
     explain: Callable[[int], list[str]] = field(repr=False)
     unscored_names: tuple[str, ...] = UNSCORED_NAMES
 
@@ -173,7 +176,7 @@ class Decider:
         short = np.zeros(n, np.bool_)
         z = np.full(n, np.nan)
         score = np.zeros(n)
-        above = np.zeros(n, np.bool_)
+        margin = np.full(n, np.nan)
         for index in np.unique(f.languages):
             code = f.codes[index] if index >= 0 else ""
             calibration = self.calibrations.get(code)
@@ -189,14 +192,15 @@ class Decider:
                 z[own] = self._joined(f, own, np.where(short[own], np.nan, z[own]), code)
                 short[own] &= np.isnan(z[own])
             score[own] = calibration.score(np.nan_to_num(z[own]))
-            above[own] = z[own] >= self.thresholds[code]
+            margin[own] = z[own] - self.thresholds[code]
         # So short a text that its language can't be told, and that would be too short in any.
         least = min((each.min_words for each in self.calibrations.values()), default=0)
         untold = (f.languages < 0) & (f.words < least)
         codes = _unscored(f, known & ~np.isnan(log_odds), short, untold)
         scored = codes < 0
+        above = margin >= 0.0
         if self.policy.rule is Rule.THRESHOLDS:
-            above = self._crosses(f, n)
+            above, margin = self._crosses(f, n), np.full(n, np.nan)
         certain = self._certain(f, n)
         called = (scored & above) | certain
         trusted, denied = f.known.trusted, f.known.denied
@@ -210,6 +214,7 @@ class Decider:
             unscored_codes=np.where(verdicts == Verdict.UNSCORED.code, codes, -1).astype(np.int8),
             z=np.where(scored, z, np.nan),
             too_short=(codes == TOO_SHORT) & ~untold,
+            margin=np.where(scored, margin, np.nan),
             explain=_Explanation(self, f, verdicts, codes, z, certain).reasons,
         )
 

@@ -34,6 +34,7 @@ from lowbg.settings import (
     with_changes,
 )
 from lowbg.text import languages
+from lowbg.text.sources import SourceBy
 
 WORDS: Mapping[str, Callable[[], Sequence[str]]] = {
     "language": lambda: languages.CODES,
@@ -43,6 +44,9 @@ WORDS: Mapping[str, Callable[[], Sequence[str]]] = {
 
 TABLES = "decision.tables"
 """The setting that is a directory: a policy file names it as seen from its own place."""
+
+SOURCE_BY = "sources.by"
+"""The setting that says what a source is."""
 
 SOURCES = frozenset({"trust.allow_sources", "trust.deny_sources"})
 """Settings that are patterns of sources, or files of them."""
@@ -91,6 +95,8 @@ def _read_keys(
             changes[key] = _Reader(own.setting, key).read(value, own.kind, key)
             if key == TABLES:
                 changes[key] = str(folder / changes[key])
+            if key == SOURCE_BY:
+                SourceBy.parse(changes[key])
             if key in SOURCES:
                 changes[key] = _sources(changes[key], folder, key)
         else:

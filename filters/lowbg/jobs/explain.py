@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from lowbg.config import VERDICTS, RunConfig
 from lowbg.errors import ConfigError, InputError
-from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.sentences import judge_texts, sentence_texts
 from lowbg.scorers.base import Scorer
 from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.scorers.phrases import PHRASE_LOG_ODDS
@@ -115,7 +113,7 @@ def explain(engine: Engine, text: str, *, language: str | None = None) -> Explan
     `language` (any usual tag) overrides the identified one.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
-    judged = _judge(engine, [text], language)
+    judged = judge_texts(engine, [text], [language])
     decisions = judged.decisions
     index = int(judged.documents.languages[0])
     code = judged.documents.language_codes[index] if index >= 0 else None
@@ -165,13 +163,6 @@ def find_record(
     raise ConfigError(f"{path} has no record {wanted}")
 
 
-def _judge(engine: Engine, texts: Sequence[str], language: str | None) -> Judged:
-    nothing = pa.nulls(len(texts), pa.string())
-    own = pa.array([language] * len(texts), pa.string())
-    metadata = Metadata(id=nothing, language=own, date=nothing, url=nothing)
-    return engine.judge(pa.array(texts, pa.large_string()), metadata)
-
-
 def _plain(value: Any) -> Any:
     """A value as JSON has it."""
     if isinstance(value, list):
@@ -197,16 +188,10 @@ def _ngrams(found: Sequence[tuple[str, float]]) -> tuple[NgramNote, ...]:
 
 
 def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[SentenceNote, ...]:
-    tokens = judged.documents.tokens
-    if not len(tokens.words):
+    texts = sentence_texts(judged.documents.tokens)
+    if not texts:
         return ()
-    first_words = np.concatenate([np.zeros(1, np.int64), np.cumsum(tokens.sentences[:-1])])
-    cuts = [0, *(int(tokens.word_offsets[w]) for w in first_words[1:]), len(tokens.data)]
-    cuts = [_before_opening(tokens.data, cut) for cut in cuts]
-    texts = [
-        bytes(tokens.data[start:end]).decode("utf-8", "replace") for start, end in pairwise(cuts)
-    ]
-    alone = _judge(engine, texts, code or "und")
+    alone = judge_texts(engine, texts, [code or "und"] * len(texts))
     spans = _spans(engine, judged, texts)
     perplexity = alone.columns[PERPLEXITY.name].to_pylist()
     log_odds = alone.columns[PHRASE_LOG_ODDS.name].to_pylist()
@@ -236,16 +221,3 @@ def _spans(engine: Engine, judged: Judged, texts: Sequence[str]) -> list[list[Ph
             own = PhraseSpan(first, min(end, len(texts[i])), span.category, span.name)
             spans[i].append(own)
     return spans
-
-
-def _before_opening(data: np.ndarray[Any, np.dtype[np.uint8]], cut: int) -> int:
-    """The cut moved before an opening quote or bracket, which belongs to what follows."""
-    while cut > 0 and cut < len(data):
-        before = bytes(data[max(0, cut - 3) : cut])
-        for opening in ('"', "'", "(", "[", "“", "‘", "«", "„", "「", "『", "（", "*", "_", "#"):
-            if before.endswith(opening.encode()):
-                cut -= len(opening.encode())
-                break
-        else:
-            return cut
-    return cut

@@ -23,6 +23,7 @@ from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
 from lowbg.decision.decide import PHRASE_LOG_ODDS, Decider, Features, Verdicts
 from lowbg.decision.limits import Limits
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
+from lowbg.decision.sources import Reference, SourceModel
 from lowbg.errors import ConfigError
 from lowbg.formats import open_reader
 from lowbg.models import ModelFile, embedded_names, open_embedded, open_folder
@@ -253,6 +254,31 @@ class Engine:
             return None
         z = np.array([self._decider.thresholds[language or ""]])
         return float(calibration.score(z)[0])
+
+    def source_model(self) -> SourceModel:
+        """What judges sources by the scores that this engine gives.
+
+        Raises `ConfigError` where the rule is not one of scores.
+        """
+        if self.policy.rule is not Rule.CALIBRATED:
+            raise ConfigError(
+                "sources are judged by scores, which rule 'thresholds' doesn't use; take rule "
+                "'calibrated'",
+                key="decision.rule",
+            )
+        own = {
+            languages.CODES.index(code): (code, calibration)
+            for code, calibration in self._decider.calibrations.items()
+        }
+        return SourceModel(
+            {place: Reference.of(self.models[code]) for place, (code, _) in own.items()},
+            {
+                place: calibration.intercept + calibration.slope * self._decider.thresholds[code]
+                for place, (code, calibration) in own.items()
+            },
+            min_documents=self.policy.sources.min_documents,
+            bound=self.policy.sources.bound,
+        )
 
     @property
     def limits(self) -> Mapping[str, Limits]:

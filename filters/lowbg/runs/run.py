@@ -29,6 +29,7 @@ from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.publishing import Published, published
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
+from lowbg.runs.sentences import shaded
 from lowbg.runs.shard import ShardTask, run_shard
 from lowbg.runs.together import run_small_shards
 from lowbg.storage.locks import share_of_worker
@@ -154,6 +155,7 @@ class DirectoryRun:
         info = self._clock.info(job, self.engine, job.crew.settled(self.waiting))
         whole = [*shards, *earlier.vanished]
         report = collect(info, whole, self.engine.columns.bins, earlier.runs)
+        report = shaded(report, self.engine)
         try:
             if not earlier.nothing_new:  # A run that did nothing isn't noted.
                 self._directory.commit(info, whole, report)
@@ -179,7 +181,8 @@ def _finished(result: ShardResult) -> Progress:
     """How far a shard is that an earlier run finished."""
     return Progress(
         result.shard, result.read_bytes, result.records, result.statistics.documents()["ai"],
-        int(result.statistics.scored()[0]), result.read_bytes, done=True,
+        int(result.statistics.scored()[0]), result.read_bytes, True,
+        result.statistics.documents()["quarantined"],
     )  # fmt: skip
 
 
@@ -213,7 +216,7 @@ class StreamRun(ShardTask):
     def outcome(self, results: Sequence[ShardResult]) -> Outcome:
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
-        report = collect(info, results, self._engine.columns.bins)
+        report = shaded(collect(info, results, self._engine.columns.bins), self._engine)
         return Outcome(
             report, tuple(results), notes=notes_of(results), all_there=self._job.all_there
         )
@@ -253,8 +256,15 @@ class RunClock:
                 "cores": str(available_cores()),
             },
             limits=_limits(engine) if engine is not None else {},
+            thresholds=_thresholds(engine) if engine is not None else {},
             skipped=job.left_out,
         )
+
+
+def _thresholds(engine: Engine) -> dict[str, float]:
+    """The score from which a document is called AI, by language."""
+    found = {code: engine.threshold(code) for code in engine.models}
+    return {code: round(value, 6) for code, value in found.items() if value is not None}
 
 
 def _limits(engine: Engine) -> dict[str, RuleLimits]:

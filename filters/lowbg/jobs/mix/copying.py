@@ -146,6 +146,7 @@ class RoleJudge:
                 unscored_codes=np.full(n, -1, np.int8),
                 z=np.full(n, np.nan),
                 too_short=nobody,
+                margin=np.full(n, np.nan),
                 explain=lambda _: [],
             ),
         )
