@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
         fault = self.server.s3.fault(self.command, self.path)
         if fault == "refused":
             self._break()
@@ -139,9 +139,21 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, data = self._ask(body)
         self._answer(status, headers, data, cut=fault == "cut")
 
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"".join(parts)
+
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         to = http.client.HTTPConnection("127.0.0.1", self.server.port)
-        headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
+        own = ("connection", "transfer-encoding", "expect", "content-length")
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in own}
         to.request(self.command, self.path, body, headers)
         answer = to.getresponse()
         data = answer.read()

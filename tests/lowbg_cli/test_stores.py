@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.lowbg_cli.shards import AI, HUMAN, lines, numbered
+from tests.pages import recipe_commands
 from tests.s3_server import BUCKET, S3, no_fault, s3_server
 from typer.testing import Result
 
@@ -23,6 +25,7 @@ from lowbg.storage.objects import ObjectStore
 pytestmark = pytest.mark.slow
 
 Run = Callable[..., Result]
+STORES = Path(__file__).parents[2] / "docs" / "stores.md"
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -90,6 +93,9 @@ def test_a_run_from_a_store_to_a_store(dump: str, run: Run, tmp_path: Path) -> N
     copy = _local(out, tmp_path / "copy")
     assert _data(copy) == _expected(run, dump, tmp_path)
     assert run("verify", copy).exit_code == 0
+    assert run("verify", out).stderr == f"lowbg: {out}: as the manifest says\n"
+    shown = run("report", out, "--format", "json").stdout
+    assert shown == run("report", copy, "--format", "json").stdout
     assert {name.split("/")[0] for name in ObjectStore(out).list()} == {
         ".lowbg", "ai", "human", "manifest.json", "quarantine", "report.html", "report.json",
     }  # fmt: skip
@@ -106,6 +112,43 @@ def test_a_run_from_a_store_to_a_store(dump: str, run: Run, tmp_path: Path) -> N
     over = run("filter", f"{dump}/in", "-o", out, "--overwrite", "-q", "--unscored", "separate")
     assert over.exit_code == 0, over.stderr
     assert "unscored/a.jsonl" in ObjectStore(out).list()
+
+
+def test_policies_and_findings_are_there_too(dump: str, run: Run) -> None:
+    store = ObjectStore(dump)
+    store.put("policy.toml", b"[decision]\ntarget_fpr = 0.02\n")
+    out = f"{dump}/out"
+    policy = ("--policy", f"{dump}/policy.toml")
+    assert run("filter", f"{dump}/in", "-o", out, "-q", *policy).exit_code == 0
+    assert run("gate", f"{out}/human", "-q", "--max-ai-share", "0.5").exit_code == 0
+    refused = run("filter", f"{dump}/in", "-o", out, "--resume")
+    assert "target_fpr was 0.02, is 0.01" in refused.stderr
+    store.put("out/human/a.jsonl", b"{}")
+    store.put("out/new", b"")
+    store.delete(["out/ai/a.jsonl"])
+    found = run("verify", out)
+    assert found.exit_code == 1
+    assert [line.split(":")[0] for line in found.stdout.splitlines()] == [
+        "changed", "missing", "extra",
+    ]  # fmt: skip
+    assert run("verify", f"{dump}/in").exit_code == 2
+    assert run("filter", f"{dump}/in", "-o", out, "--policy", f"{dump}/none").exit_code == 2
+
+
+def test_the_page_s_commands_run(
+    dump: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ObjectStore(f"s3://{BUCKET}")
+    for name in ("a.jsonl", "sub/b.jsonl", "sub/c.jsonl"):
+        store.put(f"dump/{name}", ObjectStore(f"{dump}/in").read(name) or b"")
+    store.put("policy.toml", b"[decision]\ntarget_fpr = 0.02\n")
+    monkeypatch.chdir(tmp_path)
+    commands = recipe_commands(STORES)
+    assert len(commands) == 4
+    for command in commands:
+        result = run(*shlex.split(command)[1:])
+        assert result.exit_code == 0, (command, result.output)
+    assert (tmp_path / "clean.html").is_file()
 
 
 def test_what_is_new_is_added(dump: str, run: Run, tmp_path: Path) -> None:

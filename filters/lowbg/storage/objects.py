@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import configparser
 import datetime as dt
+import errno
 import io
 import os
 import random
@@ -184,8 +185,6 @@ class ObjectStore:
             name, lambda: obstore.put(self._store, name, path, chunk_size=RANGE_BYTES,
                                       max_concurrency=1 + AHEAD)
         )  # fmt: skip
-        if (stored := self.head(name)) is None or stored.size != path.stat().st_size:
-            raise StoreError("the store has another number of bytes than were sent")
 
     def download(self, name: str, path: Path) -> None:
         """Makes a local file of an object. Raises `FileNotFoundError` where there is none."""
@@ -319,6 +318,20 @@ def open_object(url: str) -> BinaryIO:
     """The object at a URL, for reading. Raises `OSError` where it can't be had."""
     root, _, name = url.rpartition("/")
     return ObjectStore(root).open(name)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a small file, or of the object whose URL `path` was made of.
+
+    Raises `OSError` where it can't be read.
+    """
+    if not is_object_url(path):
+        return path.read_bytes()
+    root, _, name = object_url(path).rpartition("/")
+    data = ObjectStore(root).read(name)
+    if data is None:
+        raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
+    return data
 
 
 def file_system(url: str) -> tuple[Any, str]:
