@@ -52,7 +52,7 @@ class _Heading:
 _COMPARED = _Heading("compared", "Since the earlier report")
 
 
-def render_page(name: str, **values: Any) -> str:
+def render_page(name: str, /, **values: Any) -> str:
     """The page `templates/NAME.html.j2` with its values; strings among them are escaped.
 
     Its style is `report.css`, and `NAME.css` where there is one.

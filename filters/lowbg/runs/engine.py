@@ -20,8 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
-from lowbg.decision.decide import PHRASE_LOG_ODDS, Decider, Features, Verdicts
-from lowbg.decision.limits import Limits
+from lowbg.decision.decide import PHRASE_LOG_ODDS, STYLE_LOG_ODDS, Decider, Features, Verdicts
+from lowbg.decision.limits import PERPLEXITY, Limits
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
 from lowbg.decision.sources import Reference, SourceModel
 from lowbg.errors import ConfigError
@@ -39,6 +39,7 @@ from lowbg.text.dates import Dates, read_dates
 from lowbg.text.tokens import tokenize
 
 NO_EXTRAS = Extras()
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,36 @@ class Engine:
         """What decides the log-odds of document i, and by how many nats; the heaviest first."""
         return self._weighing.weights(documents, i) if self._weighing is not None else ()
 
+    def parts(self, judged: Judged, i: int) -> Mapping[str, float]:
+        """What each feature adds to the argument of the score of document i of a batch.
+
+        With `intercept`, and `lm` where a causal LM had a say, they sum up to it; empty where the
+        document has no score.
+        """
+        z = float(judged.decisions.z[i])
+        index = int(judged.documents.languages[i])
+        code = judged.documents.language_codes[index] if index >= 0 else ""
+        calibration = self._decider.calibrations.get(code)
+        if calibration is None or np.isnan(z):
+            return {}
+
+        def value(name: str) -> float | None:
+            column = judged.columns.get(name)
+            found = None if column is None else column[i].as_py()
+            return None if found is None else float(found)
+
+        log_odds = value(PHRASE_LOG_ODDS)
+        parts = {"intercept": calibration.intercept}
+        if log_odds is not None:
+            words = int(judged.documents.tokens.words_per_document[i])
+            parts |= calibration.parts(log_odds, words, value(PERPLEXITY), value(STYLE_LOG_ODDS))
+        rest = calibration.intercept + calibration.slope * z - sum(parts.values())
+        return {**parts, "lm": rest} if abs(rest) > _ROUNDING else parts
+
+    def places(self, judged: Judged, i: int) -> Sequence[tuple[int, float]]:
+        """The words of document i, by number in the batch, and what each adds to its log-odds."""
+        return self._weighing.places(judged.documents, i) if self._weighing is not None else ()
+
     def _look_again(self, first: Judged, features: Features) -> Judged:
         """With the slow scorers' columns; decided anew where one of them has a say."""
         look = self.cascade.look(first.documents, first.decisions, self._documents)
@@ -288,6 +319,10 @@ class Engine:
     def min_words(self, language: str) -> int:
         """The fewest words of a document of `language` that its tables judge."""
         return self._decider.calibrations[language].min_words
+
+    def mean_log_odds(self, language: str) -> float:
+        """The mean log-odds a word of human text of `language`."""
+        return self._decider.calibrations[language].mean
 
     def score_of(self, language: str, z: NDArray[np.float64]) -> NDArray[np.float32]:
         """The `ai_score` of documents of `language` with these z."""
