@@ -56,7 +56,6 @@ def shard(tmp_path: Path) -> Path:
         ("filter", "--ai-to"),
         ("filter", "--discard-ai", "--quarantine-to"),
         ("filter", "--discard-ai", "--report"),
-        ("score", "-o"),
         ("eval", "--json"),
         ("gate", "--junit"),
         ("calibrate", "--human-before", "2022-01-01", "-o"),
