@@ -50,7 +50,6 @@ def shard(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        ("filter", "-o"),
         ("filter", "-o", "out", "--reserve"),
         ("filter", "-o", "out", "--log-file"),
         ("filter", "--ai-to"),

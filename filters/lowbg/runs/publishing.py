@@ -17,7 +17,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Self
@@ -90,23 +90,27 @@ def published(job: Job, layout: Layout) -> Iterator[Published]:
     """Where the job's outputs are, while what is there is locked.
 
     Raises `ConfigError` as `OutputDirectory.check` does, `LockedError` where another run is at
-    work there, and `OutputError` where the store can't be reached.
+    work there, and `OutputError` where the store can't be reached any more.
     """
     if job.published is None:
         yield InPlace(job.output)
         return
     url, root, existing = job.published, job.output, job.existing
     store = ObjectStore(url)
-    try:
-        with store_lock(store) as still_held:
+    with ExitStack() as locked:
+        try:
+            still_held = locked.enter_context(store_lock(store))
             place = InStore(store, root, layout, still_held)
             place.check(existing)
             place.fetch(existing)
+        except StoreError as error:
+            raise ConfigError(f"{url}: cannot be used as `output` ({error.strerror})") from error
+        try:
             yield place
-            if place.ended:
-                shutil.rmtree(root, ignore_errors=True)
-    except StoreError as error:
-        raise OutputError(f"{url}: cannot be written ({error.strerror})") from error
+        except StoreError as error:
+            raise OutputError(f"{url}: cannot be written ({error.strerror})") from error
+        if place.ended:
+            shutil.rmtree(root, ignore_errors=True)
 
 
 class InStore(Published):

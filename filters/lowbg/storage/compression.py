@@ -219,7 +219,7 @@ def why_not_opened(error: BaseException) -> str:
         return "there is no such file"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return str(error) or type(error).__name__
+    return str(error).partition("\n")[0].strip() or type(error).__name__
 
 
 def open_input(

@@ -339,7 +339,7 @@ def file_system(url: str) -> tuple[Any, str]:
     fsspec = _import("obstore.fsspec")
     scheme, _, path = url.partition("://")
     settings = _settings(scheme)
-    return fsspec.FsspecStore(_spoken(scheme), **settings), path
+    return fsspec.FsspecStore(_spoken(scheme), skip_instance_cache=True, **settings), path
 
 
 def _spoken(scheme: str) -> str:
