@@ -28,6 +28,7 @@ COMMANDS = [
     "calibrate",
     "eval",
     "train",
+    "learn",
     "gate",
     "drift",
     "mix",
