@@ -64,6 +64,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs") / "sample"
     script = ROOT / "examples" / "make_sample.py"
     subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+    # Else the first command that needs one says that it compiles kernels, which no page shows.
+    warm = [sys.executable, "-m", "lowbg_cli", "warm-up", "--quiet"]
+    subprocess.run(warm, check=True, capture_output=True)
     return folder
 
 

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "filter": "filter_command",
     "score": "score_command",
     "explain": "explain_command",
+    "sources": "sources_command",
     "report": "report_command",
     "merge": "merge_command",
     "verify": "verify_command",

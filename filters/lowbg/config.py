@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from lowbg.errors import ConfigError
 from lowbg.policy import (
+    AUTO,
     Artifacts,
     FprBound,
     Gate,
@@ -27,8 +28,11 @@ from lowbg.policy import (
     Policy,
     Provenance,
     Rule,
+    Sources,
+    SourceVerdict,
     Thresholds,
     Unscored,
+    WholeSource,
 )
 from lowbg.settings import (
     SIZE,
@@ -39,6 +43,7 @@ from lowbg.settings import (
 
 # What a policy is made of is part of a run's configuration, and imported from here as well.
 __all__ = [
+    "AUTO",
     "Artifacts",
     "FprBound",
     "Gate",
@@ -50,8 +55,11 @@ __all__ = [
     "Policy",
     "Provenance",
     "Rule",
+    "SourceVerdict",
+    "Sources",
     "Thresholds",
     "Unscored",
+    "WholeSource",
 ]
 
 
@@ -205,7 +213,9 @@ class FieldNames:
 class LmSettings:
     """Which causal LM reads which documents, and how.
 
-    `model` and `performer` are folders or names on the Hugging Face Hub (`NAME@REVISION`). `band`:
+    `model` and `performer` are folders or names on the Hugging Face Hub (`NAME@REVISION`). `probe`
+    is a file that `lowbg train --probe` made for the model, or a directory of them, one a language:
+    then the model is run up to the probe's layer, on a document's beginning alone. `band`:
     only documents whose `ai_score` lies in it, and those too short for the tables; null: all.
     `context` lowers the tokens read at once. `batch_tokens`, null for the device's default, never
     changes a figure beyond rounding.
@@ -222,6 +232,13 @@ class LmSettings:
         None,
         flags="--lm-performer",
         unit="MODEL",
+        heading=Heading.SECOND_LOOK,
+    )
+    probe: str | None = setting(
+        "Judge by what the LM represents: a probe that lowbg train made, or a directory of them.",
+        None,
+        flags="--lm-probe",
+        unit="FILE|DIR",
         heading=Heading.SECOND_LOOK,
     )
     band: tuple[float, float] | None = setting(
@@ -270,6 +287,12 @@ class LmSettings:
             raise ConfigError(
                 f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first",
                 key="extras.lm.band",
+            )
+        if self.probe is not None and self.performer is not None:
+            raise ConfigError(
+                "a probe has no use for a second model: leave out either `extras.lm.probe` or "
+                "`extras.lm.performer`",
+                key="extras.lm.probe",
             )
         check_limits(self)
 
@@ -327,12 +350,15 @@ class Extras:
     def by_scorer(self) -> Mapping[str, LmSettings | KenlmSettings | WatermarkSettings | None]:
         """The settings by scorer, null where it isn't asked for.
 
-        With two LMs `binoculars` has both scorers' columns.
+        With two LMs `binoculars` has both scorers' columns; with a probe the LM is read for that
+        alone.
         """
         pair = self.lm is not None and self.lm.performer is not None
+        probe = self.lm is not None and self.lm.probe is not None
         return {
-            "causal_lm": None if pair else self.lm,
+            "causal_lm": None if pair or probe else self.lm,
             "binoculars": self.lm if pair else None,
+            "lm_probe": self.lm if probe else None,
             "kenlm": self.kenlm,
             "watermark": None if self.watermark is None else WatermarkSettings(self.watermark),
         }
@@ -350,7 +376,7 @@ class RunConfig:
     equal blocks; neither ever changes a result.
     `max_record_bytes` is the largest record that is read, `max_quarantine_bytes` what is kept in
     quarantine of a shard's records that can't be. Without `force` a shard is given up of whose
-    first records none has a text.
+    first records none has a text. With `examples` the report holds how a few documents begin.
     """
 
     fields: FieldNames = field(default_factory=FieldNames)
@@ -382,6 +408,12 @@ class RunConfig:
         False,
         heading=Heading.INPUT,
     )
+    examples: bool = setting(
+        "Show a few documents in the report: their beginnings, and why they were judged so.",
+        True,
+        flags="--examples/--no-examples",
+        heading=Heading.OUTPUT,
+    )
     threads: int = 1
     extras: Extras = field(default_factory=Extras)
 
@@ -407,10 +439,13 @@ class RunConfig:
         """The fields to read: `fields`, and those that the policy's provenance looks at."""
         provenance = self.policy.provenance
         others = (*self.fields.others, *provenance.fields, *provenance.count_fields)
+        sources = self.policy.sources
+        if sources.table is not None and sources.by.startswith("field:"):
+            others = (*others, sources.by.removeprefix("field:"))
         return dataclasses.replace(self.fields, others=tuple(dict.fromkeys(others)))
 
 
-NOT_OF_RESULTS: Final = ("batch_bytes", "threads", "force", "max_quarantine_bytes")
+NOT_OF_RESULTS: Final = ("batch_bytes", "threads", "force", "max_quarantine_bytes", "examples")
 """What of a `RunConfig` doesn't decide what becomes of documents."""
 
 LISTED = 100
@@ -440,6 +475,8 @@ def as_dict(value: Any) -> Any:
             for name in ("scorers", "tables"):
                 if not values[name]:
                     del values[name]
+            if value.sources == Sources():
+                del values["sources"]
         return values
     if isinstance(value, StrEnum):
         return value.value

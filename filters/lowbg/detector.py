@@ -103,9 +103,12 @@ class Detector:
         absent tell nothing, but the text's has to be there. Raises `ConfigError` for what is no
         table, and for a text column that is absent or no strings.
         """
-        if fields is None:
-            fields = FieldNames(date=self.policy.date_field or FieldNames().date)
-        return self._score(_table(table), fields)
+        return self._score(_table(table), fields or self.fields)
+
+    @property
+    def fields(self) -> FieldNames:
+        """Which columns are read, unless said otherwise: the date's as the policy says."""
+        return FieldNames(date=self.policy.date_field or FieldNames().date)
 
     def explain(self, text: str, *, language: str | None = None) -> Explanation:
         """Why `text` gets its verdict; `language` (any usual tag) overrides the identified one."""

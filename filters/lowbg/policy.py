@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from lowbg.errors import ConfigError
 from lowbg.settings import (
@@ -47,6 +47,87 @@ class Artifacts(StrEnum):
 
     AI = "ai"
     REPORT = "report"
+
+
+AUTO: Final = "auto"
+"""In place of a table of sources: a run into a directory makes its own first."""
+
+
+class WholeSource(StrEnum):
+    """What becomes of the documents of a source that is AI: each is judged, or all are AI."""
+
+    JUDGE = "judge"
+    AI = "ai"
+
+
+class SourceVerdict(StrEnum):
+    """What a source is by its documents; mixed: some of them are AI; unknown: they can't tell."""
+
+    UNKNOWN = "unknown"
+    HUMAN = "human"
+    AI = "ai"
+    MIXED = "mixed"
+
+    @property
+    def code(self) -> int:
+        """How arrays spell it: its place in the enumeration."""
+        return [*SourceVerdict].index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a source is, and when its documents tell something about one another.
+
+    `by` as `text.sources.SourceBy` reads it. `min_documents` scored documents at least say what a
+    source is; `bound` of human sources may be called AI. `table` is a table that `lowbg sources`
+    made, whose evidence decides with a document's own score; "auto": a run makes its own first.
+    """
+
+    table: str | None = setting(
+        "A table of lowbg sources, which decides with each score; auto: two passes make it.",
+        None,
+        key="sources.table",
+        flags="--sources",
+        unit="FILE|auto",
+        heading=Heading.SOURCES,
+    )
+    whole: WholeSource = setting(
+        "Documents of a source that is AI: each is judged, or all are AI.",
+        WholeSource.JUDGE,
+        key="sources.whole",
+        flags="--whole-source",
+        heading=Heading.SOURCES,
+    )
+    by: str = setting(
+        "What makes documents be of one source: domain, host, path:N or field:NAME.",
+        "domain",
+        key="sources.by",
+        flags="--source-by",
+        unit="BY",
+        heading=Heading.SOURCES,
+    )
+    min_documents: int = setting(
+        "Fewer scored documents say nothing of a source.",
+        10,
+        key="sources.min_documents",
+        flags="--min-source-documents",
+        unit="N",
+        heading=Heading.SOURCES,
+        least=2,
+    )
+    bound: float = setting(
+        "Share of human sources that may be called AI.",
+        0.02,
+        key="sources.bound",
+        flags="--source-bound",
+        unit=SHARE,
+        heading=Heading.SOURCES,
+        least=ABOVE_ZERO,
+        most=0.5,
+    )
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +485,7 @@ class Policy:
     )
     gate: Gate = field(default_factory=Gate)
     provenance: Provenance = field(default_factory=Provenance)
+    sources: Sources = field(default_factory=Sources)
     lm: LmCalibration | None = setting(
         "What a causal LM needs to take part; `lowbg calibrate` writes it.",
         None,

@@ -49,6 +49,7 @@ class Heading(StrEnum):
     DECISION = "Decision"
     LIMITS = "Limits"
     PROVENANCE = "Provenance"
+    SOURCES = "Sources"
     SECOND_LOOK = "Second look by a language model"
     OTHER_SCORERS = "Other optional scorers"
     RUNNING = "Running"

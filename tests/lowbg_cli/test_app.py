@@ -22,6 +22,7 @@ COMMANDS = [
     "filter",
     "score",
     "explain",
+    "sources",
     "report",
     "merge",
     "verify",

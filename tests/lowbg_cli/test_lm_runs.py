@@ -27,7 +27,7 @@ from lowbg.runs.progress import Observer
 from lowbg.runs.stopping import STOP
 from lowbg.scorers.lm.store import locate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.lm]
 
 Run = Callable[..., Result]
 

@@ -93,9 +93,11 @@ def eval_command(
         _write(own.markdown, as_markdown(results))
     if own.html is not None:
         from lowbg.jobs.eval.plots import as_html
+        from lowbg.report.headline import data_name
 
         facts = _facts(config, engine, shards, labelled.cut)
-        _write(own.html, as_html(labelled_scores, results, facts))
+        data = data_name([shard.path for shard in shards])
+        _write(own.html, as_html(labelled_scores, results, facts, data))
 
     from lowbg_cli.figures import print_figures
 

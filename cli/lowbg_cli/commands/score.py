@@ -45,7 +45,18 @@ def score_command(
         ScoreFormat, Setting("jsonl and parquet: rows; dolma: attributes side files.", flags="--as")
     ] = ScoreFormat.JSONL,
     options: Annotated[
-        ConfigOptions, Only(without=("gate", "decision.unscored", "compression", "annotate"))
+        ConfigOptions,
+        Only(
+            without=(
+                "gate",
+                "sources.by",
+                "sources.min_documents",
+                "sources.bound",
+                "decision.unscored",
+                "compression",
+                "annotate",
+            )
+        ),
     ],
     workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
     directory: Annotated[DirectoryOptions, Only(without=("incremental", "changed", "reserve"))],

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from lowbg.arrays import floats
 from lowbg.config import LmSpread
+from lowbg.decision.calibration import in_words
 
 Floats = NDArray[np.float64]
 
+LM_PROBE_LOG_ODDS = "lm_probe_log_odds"
 BINOCULARS = "binoculars"
 LM_CURVATURE = "lm_curvature"
-FEATURES = (BINOCULARS, LM_CURVATURE)
+FEATURES = (LM_PROBE_LOG_ODDS, BINOCULARS, LM_CURVATURE)
 """The columns that can be evidence, the better one first."""
 
 
@@ -32,13 +34,16 @@ MIN_WORDS = 25
 def evidence(columns: Mapping[str, pa.Array], feature: str, words: NDArray[np.int64]) -> Floats:
     """x of each document; NaN where the LM says nothing.
 
-    A curvature is a sum over tokens in units of its standard deviation, so it is divided by √words;
-    a low Binoculars ratio is AI-like, so it is negated.
+    The log-odds of a probe are of a mean already. A curvature is a sum over tokens in units of its
+    standard deviation, so it is divided by √words; a low Binoculars ratio is AI-like, so it is
+    negated.
     """
     column = columns.get(feature)
     if column is None:
         return np.full(len(words), np.nan)
     values = floats(column)
+    if feature == LM_PROBE_LOG_ODDS:
+        return values
     if feature == BINOCULARS:
         return -values
     return np.asarray(values / np.sqrt(np.maximum(words, 1)))
@@ -46,7 +51,7 @@ def evidence(columns: Mapping[str, pa.Array], feature: str, words: NDArray[np.in
 
 def standardise(spread: LmSpread, x: Floats, words: NDArray[np.int64]) -> Floats:
     """z of documents with evidence `x`; NaN where there is none, or too few words for it."""
-    z = (x - spread.mean) / np.sqrt(spread.between + spread.within / np.maximum(words, 1))
+    z = (x - spread.mean) / np.sqrt(spread.between + spread.within / in_words(words))
     return np.where(words >= spread.min_words, z, np.nan)
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from lowbg.config import Policy
 from lowbg.settings import declared
 
-TABLES = ("decision", "calibration", "thresholds", "trust", "gate")
+TABLES = ("decision", "calibration", "thresholds", "trust", "sources", "gate")
 """The order in which tables are written; others follow."""
 
 

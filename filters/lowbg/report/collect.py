@@ -18,9 +18,11 @@ from msgspec import UNSET, UnsetType
 
 from lowbg.errors import FormatError
 from lowbg.report.estimate import share, wilson
+from lowbg.report.examples import Examples
 from lowbg.report.results import ByVerdict, RunInfo, ShardResult, ShardRow
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Material, Own, Section
+from lowbg.report.sections.documents import SECTION as DOCUMENTS
 from lowbg.report.sections.histograms import SECTION as HISTOGRAMS
 from lowbg.report.sections.hosts import largest_hosts
 from lowbg.report.sections.runs import SECTION as RUNS
@@ -101,6 +103,8 @@ def collect(
         statistics.expect(bins)
     except ValueError as error:
         raise FormatError(f"counters.{error}. Start the run over.") from error
+    if not info.configuration.get("examples", True):
+        statistics.examples = Examples()  # An earlier run may have kept some.
     run = msgspec.structs.replace(
         info,
         records=sum(shard.records - shard.earlier_records for shard in shards),
@@ -135,6 +139,10 @@ def merge_reports(
     else:
         statistics = merged(result.statistics for result in results)
         shards = [_shard_row(result) for result in results]
+    # As the reports show them; without what a run was told not to show.
+    statistics.examples = Examples()
+    for report in reports:
+        statistics.examples.merge(Examples.of(report[DOCUMENTS]))
     statistics.expect(bins)
     runs = [run for report in reports for run in report[RUNS]]
     return _build(Material(runs, shards, statistics, bins))
@@ -184,6 +192,7 @@ def _build(material: Material) -> Report:
         counters=msgspec.structs.replace(
             material.statistics.to_plain(),
             hosts=hosts.to_dict(),
+            examples=UNSET,  # They are in the section of theirs.
             hosts_without_score=material.statistics.hosts_without_score.only(hosts).to_dict(),
             host_languages=scored.to_dict(),
         ),

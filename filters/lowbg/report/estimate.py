@@ -12,7 +12,7 @@ doesn't.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Final
@@ -60,6 +60,15 @@ def wilson(part: float, whole: float) -> list[float] | None:
     low = (centre - spread) / scale if part else 0.0
     high = (centre + spread) / scale if part < whole else 1.0
     return [max(0.0, low), min(1.0, high)]
+
+
+def keeps_to(limit: float, value: float, interval: Sequence[float] | None) -> bool | None:
+    """Whether a figure is at most `limit`: by its interval where there is one; null: undecided."""
+    if interval is None:
+        return value <= limit
+    if interval[1] <= limit:
+        return True
+    return False if interval[0] > limit else None
 
 
 class Basis(Open, frozen=True):

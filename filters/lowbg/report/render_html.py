@@ -1,37 +1,88 @@
-"""A report as one HTML page: no script, nothing loaded from elsewhere, all data escaped."""
+"""Pages: a report, and what other commands draw alike. Nothing is loaded, all data is escaped.
+
+A page allows exactly its own style and script, by their SHA-256; without the script it is whole.
+"""
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowbg.amounts import bytes_text, count_text, share_text
-from lowbg.config import VERDICTS
+from lowbg.report import drawing
 from lowbg.report.collect import Report
+from lowbg.report.compare import compared
+from lowbg.report.headline import headline
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import Histogram, visible
+from lowbg.report.sections.base import Block, Section, visible
 from lowbg.storage.files import write_whole
 
 if TYPE_CHECKING:
     import jinja2
 
 
-def render_html(report: Report) -> str:
-    """The page; what comes from the data is escaped, and its control characters written out."""
-    shown = [(section.title, section.blocks(report[section])) for section in sections()]
-    return render_page("report.html.j2", report=report, sections=shown)
+def render_html(report: Report, earlier: Report | None = None) -> str:
+    """The page; what comes from the data is escaped, and its control characters written out.
+
+    With an `earlier` report it says what changed since.
+    """
+    shown: list[tuple[Section[Any] | _Heading, Sequence[Block]]] = [
+        (section, section.blocks(report[section])) for section in sections()
+    ]
+    if earlier is not None:
+        shown.insert(1, (_COMPARED, (compared(report, earlier),)))
+    return render_page("report", report=report, sections=shown, top=headline(report))
 
 
-def render_page(template: str, **values: Any) -> str:
-    """A page of `templates/` with its values; strings among them are escaped."""
-    return _environment().get_template(template).render(values)
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """A part of a page that is no section of the report."""
+
+    key: str
+    title: str
+    weak: str = ""
+
+
+_COMPARED = _Heading("compared", "Since the earlier report")
+
+
+def render_page(name: str, /, **values: Any) -> str:
+    """The page `templates/NAME.html.j2` with its values; strings among them are escaped.
+
+    Its style is `report.css`, and `NAME.css` where there is one.
+    """
+    from markupsafe import Markup
+
+    style = _file("report.css") + (_file(f"{name}.css") if name != "report" else "")
+    script = _file("page.js")
+    policy = (
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    template = _environment().get_template(f"{name}.html.j2")
+    whole = {"policy": Markup(policy), "style": Markup(style), "script": Markup(script)}
+    return template.render({**values, **whole}) + "\n"
 
 
 def write_html(report: Report, path: Path) -> None:
     """Writes the page atomically. Raises `OutputError` where the system refuses."""
     write_whole(path, render_html(report).encode("utf-8"))
+
+
+@functools.cache
+def _file(name: str) -> str:
+    return (files("lowbg.report") / "templates" / name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    """A part of a page as its policy allows it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 @functools.cache
@@ -50,8 +101,13 @@ def _environment() -> jinja2.Environment:
         count=lambda value: "–" if value is None else count_text(value),
         bytes=lambda value: "–" if value is None else bytes_text(value),
         share=share_text,
-        bars=histogram_bars,
-        ticks=histogram_ticks,
+        bars=drawing.histogram_bars,
+        ticks=drawing.histogram_ticks,
+        marks=drawing.histogram_marks,
+        points=drawing.share_points,
+        planes=drawing.density_planes,
+        heat=drawing.heat,
+        shading=drawing.shading,
     )
     return environment
 
@@ -59,35 +115,3 @@ def _environment() -> jinja2.Environment:
 def _finalize(value: Any) -> Any:
     # Markup, a subclass of str, is what macros return: already escaped.
     return visible(value, keep="\n") if type(value) is str else value
-
-
-def histogram_bars(
-    histogram: Histogram, width: float, height: float
-) -> Sequence[tuple[str, float, float, float, float, str]]:
-    """Stacked bars as (verdict, x, y, width, height, title) in a box with y downwards."""
-    series = [(verdict, histogram.series[verdict]) for verdict in VERDICTS]
-    peak = max((sum(bin) for bin in zip(*(counts for _, counts in series), strict=True)), default=0)
-    bars = []
-    bins = len(histogram.edges) - 1
-    for i in range(bins):
-        top = height
-        span = f"{_tick(histogram.edges[i])} – {_tick(histogram.edges[i + 1])}"
-        for verdict, counts in series:
-            if counts[i]:
-                size = height * counts[i] / peak
-                top -= size
-                title = f"{span}: {count_text(counts[i])} {verdict}"
-                bars.append((verdict, i * width / bins, top, width / bins, size, title))
-    return bars
-
-
-def histogram_ticks(histogram: Histogram, width: float) -> Sequence[tuple[float, str]]:
-    """About five places on the axis, (x, label), at bin edges."""
-    bins = len(histogram.edges) - 1
-    count = next((n for n in (4, 5, 6) if bins % n == 0), 1)
-    places = range(0, bins + 1, bins // count)
-    return [(i * width / bins, _tick(histogram.edges[i])) for i in places]
-
-
-def _tick(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

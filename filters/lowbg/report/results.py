@@ -156,7 +156,8 @@ class RunInfo(Open, frozen=True):
     values; `skipped` lay among the inputs and wasn't read (older versions give no reasons);
     `models` and `scorers` map names to SHA-256 and versions. `records` and `text_bytes` are
     what the run dealt with itself, and not what an earlier one had done; a report that has runs of
-    older versions doesn't say it of them. `limits` are those of rule `thresholds`, by language.
+    older versions doesn't say it of them. `limits` are those of rule `thresholds`, by language;
+    `thresholds` are the scores from which documents are called AI under rule `calibrated`.
     """
 
     version: str
@@ -173,6 +174,7 @@ class RunInfo(Open, frozen=True):
     scorers: dict[str, Count]
     machine: dict[str, str] = msgspec.field(default_factory=dict)
     limits: dict[str, RuleLimits] = msgspec.field(default_factory=dict)
+    thresholds: dict[str, Share] = msgspec.field(default_factory=dict)
     skipped: tuple[LeftOut | str, ...] = ()
     records: Count | UnsetType = UNSET
     text_bytes: Count | UnsetType = UNSET

@@ -1,7 +1,8 @@
 """What is counted of a run: mergeable, exact, the same at any batch size and merge order.
 
-A `Statistics` holds integers only. It pickles, turns into plain JSON and back, and two of them
-are equal when they counted the same documents, in whatever order and parts.
+A `Statistics` holds integers, and a few documents as examples. It pickles, turns into plain JSON
+and back, and two of them are equal when they counted the same documents, in whatever order and
+parts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lowbg.arrays import encoded, filled, floats, is_known, to_numpy
 from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
 from lowbg.report.counting import CountTable
+from lowbg.report.examples import Candidates, Example, Examples
 from lowbg.schema import WORDS, Bins
 from lowbg.storage.typed import Count, Open, from_plain
 from lowbg.text.dates import NOT_UNDERSTOOD, STATES, Dates
@@ -52,6 +54,20 @@ DATES_KEPT: Final = 5
 """Dates that are not understood that a finished shard keeps apart, the most frequent ones."""
 _DATE_CHARACTERS: Final = 40
 
+LENGTHS: Final = ("under 50", "50 to 99", "100 to 199", "200 to 499", "500 to 999", "1,000 or more")
+"""Documents by length, in words."""
+_LENGTH_EDGES: Final = np.array([50, 100, 200, 500, 1_000])
+
+PLANE: Final = (
+    ("perplexity", tuple(float(f"{edge:.6g}") for edge in np.geomspace(10.0, 10_000.0, 25))),
+    ("burstiness", tuple(np.round(np.linspace(-1.0, 1.0, 26), 10).tolist())),
+)
+"""Two features that are counted together, and by which edges; what lies beyond is in the outer
+bins."""
+_PLANE_NAMES: Final = [
+    f"{i}/{j}" for i in range(len(PLANE[0][1]) - 1) for j in range(len(PLANE[1][1]) - 1)
+]
+
 _VERDICT_DOCUMENTS: Final = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 
 
@@ -66,7 +82,9 @@ class StatisticsBatch:
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
     values of all documents. `second_look` counts what a
-    causal LM did, by name. `bins`: by which bins the values of which columns are counted.
+    causal LM did, by name; `sources` documents by "verdict on the source/own verdict".
+    `bins`: by which bins the values of which columns are counted.
+    `candidates` are what examples are chosen from, null where none are wanted.
     """
 
     verdicts: NDArray[np.int8]
@@ -82,9 +100,11 @@ class StatisticsBatch:
     unscored_codes: NDArray[np.int8] | None = None
     unscored_names: tuple[str, ...] = ()
     second_look: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=dict)
     origin: KnownOrigin | None = None
     counted: Mapping[str, list[str]] = field(default_factory=dict)
     bins: Mapping[str, Bins] = field(default_factory=dict)
+    candidates: Candidates | None = None
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -121,11 +141,15 @@ class Counters(Open, frozen=True, kw_only=True):
     dates: Counts | UnsetType = UNSET
     unread_dates: Counts | UnsetType = UNSET
     second_look: Counts | UnsetType = UNSET
+    sources: Counts | UnsetType = UNSET
+    lengths: Counts | UnsetType = UNSET
+    plane: Counts | UnsetType = UNSET
     histograms: dict[str, list[list[Count]]]
+    examples: dict[str, list[Example]] | UnsetType = UNSET
 
 
 _FIELDS: Final = tuple(
-    name for name in Counters.__struct_fields__ if name not in ("totals", "histograms")
+    name for name in Counters.__struct_fields__ if name not in ("totals", "histograms", "examples")
 )
 
 
@@ -147,7 +171,11 @@ class Statistics:
     trusted. `histograms` has, a column with bins, a row a verdict: below, the bins, above; the
     bins themselves are the column's. `second_look`
     counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
-    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …).
+    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …). `sources` counts,
+    where there is evidence of sources, documents by "verdict on the source/own verdict", and by
+    "verdict on the source/called" and "…/spared" those whose verdict it changed. `lengths` has
+    `TRUST_COUNTS` by length (`LENGTHS`), the rest as in `trust`; `plane` human and AI documents by
+    the bins "perplexity/burstiness" of `PLANE`. `examples` are documents that the report shows.
     """
 
     def __init__(self) -> None:
@@ -172,9 +200,13 @@ class Statistics:
         self.unscored = CountTable(1)
         self.untabled = CountTable(1)
         self.second_look = CountTable(1)
+        self.sources = CountTable(1)
         self.rules = CountTable(len(VERDICTS), MAX_VALUES)
         self.values = CountTable(len(VERDICTS), MAX_VALUES)
+        self.lengths = CountTable(len(TRUST_COUNTS))
+        self.plane = CountTable(2)
         self.histograms: dict[str, NDArray[np.int64]] = {}
+        self.examples = Examples()
 
     def add(self, batch: StatisticsBatch) -> None:
         """Counts the documents of a batch."""
@@ -206,6 +238,8 @@ class Statistics:
         counts, scores, names = _by_trust(batch, languages, language_names, year)
         self.trust.add(names, counts)
         self.trust_scores.add(names, scores)
+        counts = _by_length(batch)
+        _add_present(self.lengths, list(LENGTHS), counts)
         counts, scores, names = _by_trust(batch, languages, language_names, host, but=NO_HOST)
         untrusted = scores[:, scores.shape[1] // 2 :]
         self.host_languages.add(names, np.concatenate([counts, untrusted], axis=1))
@@ -213,9 +247,37 @@ class Statistics:
         self._add_found(batch, verdicts)
         self._add_histograms(batch, verdicts)
         self._add_unscored(batch, languages, language_names)
+        self._add_plane(batch, verdicts)
+        if batch.candidates is not None:
+            self.examples.add(
+                batch.candidates,
+                verdicts=verdicts,
+                score=batch.columns.get("ai_score"),
+                languages=[None if i == len(batch.codes) else batch.codes[i] for i in languages],
+                words=batch.words,
+            )
         if batch.second_look:
             counts = np.array(list(batch.second_look.values()), np.int64)
             self.second_look.add(list(batch.second_look), counts[:, None])
+        if batch.sources:
+            counts = np.array(list(batch.sources.values()), np.int64)
+            self.sources.add(list(batch.sources), counts[:, None])
+
+    def _add_plane(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
+        columns = [batch.columns.get(name) for name, _ in PLANE]
+        if any(column is None for column in columns):
+            return
+        values = [floats(column) for column in columns]
+        known = (verdicts <= Verdict.AI.code) & ~np.isnan(values[0]) & ~np.isnan(values[1])
+        across, up = (
+            np.clip(np.searchsorted(edges, own[known], side="right") - 1, 0, len(edges) - 2)
+            for (_, edges), own in zip(PLANE, values, strict=True)
+        )
+        rows = len(PLANE[1][1]) - 1
+        cells = len(PLANE[0][1]) - 1
+        keys = ((across * rows + up) * 2 + verdicts[known]).astype(np.int64)
+        counts = np.bincount(keys, minlength=cells * rows * 2).reshape(-1, 2)
+        _add_present(self.plane, _PLANE_NAMES, counts)
 
     def _add_unscored(
         self, batch: StatisticsBatch, languages: NDArray[np.int64], language_names: list[str]
@@ -338,6 +400,7 @@ class Statistics:
             getattr(self, name).merge(getattr(other, name))
         for name, counts in other.histograms.items():
             self._add_histogram(name, counts)
+        self.examples.merge(other.examples)
 
     def to_plain(self) -> Counters:
         """What is counted as a part of a file; names sorted, so that equals are equal there."""
@@ -345,6 +408,7 @@ class Statistics:
             totals=self.totals.tolist(),
             **{name: getattr(self, name).to_dict() for name in _FIELDS},
             histograms={name: counts.tolist() for name, counts in self.histograms.items()},
+            examples=self.examples.to_plain() or UNSET,
         )
 
     @classmethod
@@ -364,6 +428,8 @@ class Statistics:
             shape = len(VERDICTS), len(rows[0]) if rows else 0
             new.histograms[name] = np.zeros(shape, np.int64)
             _add_exactly(new.histograms[name], rows, f"histograms.{name}")
+        if counters.examples is not UNSET:
+            new.examples = Examples.of(counters.examples)
         return new
 
     def __eq__(self, other: object) -> bool:
@@ -410,14 +476,7 @@ def _by_trust(
     """
     judged = _judged(batch)
     trusted = batch.trusted
-    others = ~trusted if batch.origin is None else ~(trusted | batch.origin.denied)
-    flags = (
-        trusted,
-        trusted & judged,
-        trusted & judged & batch.called_ai,
-        others & (batch.verdicts != Verdict.UNSCORED.code),
-        others & (batch.verdicts == Verdict.AI.code),
-    )
+    flags = _trust_flags(batch)
     counted = flags[0] | flags[3]
     if but in origin.names:
         counted &= origin.codes != origin.names.index(but)
@@ -437,6 +496,28 @@ def _by_trust(
         values = np.where(certain, np.float32(1.0), filled(score, 0.0))[counted][kept]
         scores = SCORE_BINS.count(values, groups, 2 * size).reshape(scores.shape)
     return counts, scores, names
+
+
+def _trust_flags(batch: StatisticsBatch) -> tuple[NDArray[np.bool_], ...]:
+    """Which documents each of `TRUST_COUNTS` counts."""
+    judged = _judged(batch)
+    trusted = batch.trusted
+    others = ~trusted if batch.origin is None else ~(trusted | batch.origin.denied)
+    return (
+        trusted,
+        trusted & judged,
+        trusted & judged & batch.called_ai,
+        others & (batch.verdicts != Verdict.UNSCORED.code),
+        others & (batch.verdicts == Verdict.AI.code),
+    )
+
+
+def _by_length(batch: StatisticsBatch) -> NDArray[np.int64]:
+    """`TRUST_COUNTS` of each of `LENGTHS`."""
+    codes = np.searchsorted(_LENGTH_EDGES, batch.words, side="right")
+    flags = _trust_flags(batch)
+    columns = [np.bincount(codes[flag], minlength=len(LENGTHS)) for flag in flags]
+    return np.stack(columns, axis=1)
 
 
 def _without_score(batch: StatisticsBatch) -> NDArray[np.bool_]:

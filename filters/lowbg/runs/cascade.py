@@ -80,8 +80,13 @@ class Cascade:
     def why_silent(self, policy: Policy) -> str | None:
         """Why the LM changes no verdict, and what to do about it; null where it takes part."""
         lm, known = self.witness, policy.lm
-        if lm is None:
+        if lm is None and known is None:
             return None
+        if lm is None:
+            return (
+                "the policy was calibrated with an LM, and none runs here: verdicts are by the "
+                "tables alone; give the `extras.lm.model` options that it was calibrated with"
+            )
         if policy.rule is not Rule.CALIBRATED:
             return "rule 'thresholds' knows no LM"
         if known is None:

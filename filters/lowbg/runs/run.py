@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import lowbg
-from lowbg.config import Durability, RunConfig, as_dict
+from lowbg.config import AUTO, Durability, RunConfig, as_dict
 from lowbg.errors import OutputError
 from lowbg.report import collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
@@ -28,6 +28,7 @@ from lowbg.runs.mapping import Ended, Workers, failed_shard
 from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
+from lowbg.runs.sentences import shaded
 from lowbg.runs.shard import ShardTask, run_shard
 from lowbg.runs.together import run_small_shards
 from lowbg.storage.locks import share_of_worker
@@ -92,7 +93,10 @@ def open_run(
     """
     check_names(job.shards, name_of)
     refuse_foreign(job.shards)
-    engine = Engine(job.config.policy, job.config.extras)
+    policy, own = job.config.policy, job.config.policy.sources
+    if own.table == AUTO:  # Of its sources nothing is known yet.
+        policy = replace(policy, sources=replace(own, table=None))
+    engine = Engine(policy, job.config.extras)
     engine.prepare()
     with OutputDirectory(job.output, layout).held(job.existing) as directory:
         yield DirectoryRun(job, directory, engine, take_stock(directory, job, engine), observer)
@@ -140,6 +144,7 @@ class DirectoryRun:
         info = self._clock.info(job, self.engine, job.crew.settled(self.waiting))
         whole = [*shards, *earlier.vanished]
         report = collect(info, whole, self.engine.columns.bins, earlier.runs)
+        report = shaded(report, self.engine)
         try:
             if not earlier.nothing_new:  # A run that did nothing isn't noted.
                 self._directory.commit(info, whole, report)
@@ -164,7 +169,8 @@ def _finished(result: ShardResult) -> Progress:
     """How far a shard is that an earlier run finished."""
     return Progress(
         result.shard, result.read_bytes, result.records, result.statistics.documents()["ai"],
-        int(result.statistics.scored()[0]), result.read_bytes, done=True,
+        int(result.statistics.scored()[0]), result.read_bytes, True,
+        result.statistics.documents()["quarantined"],
     )  # fmt: skip
 
 
@@ -198,7 +204,7 @@ class StreamRun(ShardTask):
     def outcome(self, results: Sequence[ShardResult]) -> Outcome:
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
-        report = collect(info, results, self._engine.columns.bins)
+        report = shaded(collect(info, results, self._engine.columns.bins), self._engine)
         return Outcome(
             report, tuple(results), notes=notes_of(results), all_there=self._job.all_there
         )
@@ -238,8 +244,15 @@ class RunClock:
                 "cores": str(available_cores()),
             },
             limits=_limits(engine) if engine is not None else {},
+            thresholds=_thresholds(engine) if engine is not None else {},
             skipped=job.left_out,
         )
+
+
+def _thresholds(engine: Engine) -> dict[str, float]:
+    """The score from which a document is called AI, by language."""
+    found = {code: engine.threshold(code) for code in engine.models}
+    return {code: round(value, 6) for code, value in found.items() if value is not None}
 
 
 def _limits(engine: Engine) -> dict[str, RuleLimits]:

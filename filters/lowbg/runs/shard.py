@@ -7,14 +7,16 @@ records out, or `ConservationError` is raised and nothing is put under a final n
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Mapping
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
-from lowbg.config import OUTCOMES, VERDICTS
+from lowbg.config import OUTCOMES, VERDICTS, SourceVerdict
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
@@ -26,6 +28,7 @@ from lowbg.errors import (
 )
 from lowbg.formats.base import Reader
 from lowbg.records import Batch, Position
+from lowbg.report.examples import FEW, KEPT, Candidates
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
 from lowbg.runs.cascade import SENT_NAMES
@@ -35,11 +38,15 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.overlap import Step
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.sampling import document_keys, named
 from lowbg.runs.sinks import Outputs, Place
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import Pending, WrittenFile, deferring
 
 _log = logging.getLogger(__name__)
+
+_EXAMPLES_SEED = 0
+_SMALL = 1 << 20
 
 
 class ShardTask(ABC):
@@ -197,13 +204,31 @@ class ShardRun:
     def _take(self, step: Step, outputs: Outputs) -> None:
         batch, judged = step.batch, step.judged
         if judged is not None:
-            self._statistics.add(statistics_batch(batch, judged))
+            counted = statistics_batch(batch, judged)
+            if self.reading.source.config.examples:
+                counted = replace(counted, candidates=self._candidates(batch, judged))
+            self._statistics.add(counted)
         if batch.rejected:
             outputs.quarantine(self._shard.name, batch.rejected)
         if judged is not None:
             self._tally.routed += outputs.write(batch, judged)
         else:
             outputs.pass_on(batch.payload)
+
+    def _candidates(self, batch: Batch, judged: Judged) -> Candidates:
+        """What the report's examples are chosen from."""
+        decisions, name = judged.decisions, self._shard.name
+        start = hashlib.sha256(named(_EXAMPLES_SEED, name)).digest()
+        return Candidates(
+            shard=name,
+            records=batch.records,
+            text=batch.text,
+            ids=batch.metadata.id,
+            draws=document_keys(start, batch.records) / float(1 << 64),
+            margins=decisions.margin,
+            reasons=decisions.reasons,
+            most=FEW if 0 < self._shard.size <= _SMALL else KEPT,
+        )
 
     def _put_in_place(self, outputs: Outputs) -> Generator[None, None, ShardResult]:
         """Finishes the outputs, notes the result, and gives the outputs their names."""
@@ -263,10 +288,31 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         unscored_codes=decisions.unscored_codes,
         unscored_names=decisions.unscored_names,
         second_look=second_look_counts(judged),
+        sources=source_counts(judged),
         origin=judged.known,
         counted=judged.counted,
         bins=judged.declared.bins,
     )
+
+
+def source_counts(judged: Judged) -> dict[str, int]:
+    """What evidence of sources did with a batch, as `Statistics.sources` counts it."""
+    decisions = judged.decisions
+    if decisions.source_verdicts is None or decisions.alone is None:
+        return {}
+    names = [verdict.value for verdict in SourceVerdict]
+    known = judged.known.trusted | judged.known.denied
+    called = decisions.called_ai & ~decisions.alone & ~known
+    spared = ~decisions.called_ai & decisions.alone & ~known
+    counts: dict[str, int] = {}
+    for code in np.unique(decisions.source_verdicts).tolist():
+        own = decisions.source_verdicts == code
+        name = names[code] if code >= 0 else "(no evidence)"
+        for verdict, what in enumerate(VERDICTS):
+            counts[f"{name}/{what}"] = int((own & (decisions.verdicts == verdict)).sum())
+        counts[f"{name}/called"] = int((own & called).sum())
+        counts[f"{name}/spared"] = int((own & spared).sum())
+    return {name: count for name, count in counts.items() if count}
 
 
 def second_look_counts(judged: Judged) -> dict[str, int]:

@@ -6,7 +6,6 @@ layout included: what the model sees is what its users compare with.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import LmSettings
-from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
-from lowbg.scorers.base import Column, Documents, Scorer, SecondLook
+from lowbg.scorers.base import Column, Documents
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.figures import DocumentFigures, sum_up
-from lowbg.scorers.lm.store import ModelFolder, locate
+from lowbg.scorers.lm.scorer import LmScorer
 
 if TYPE_CHECKING:
     from lowbg.scorers.lm.inference import Inference
@@ -87,11 +85,8 @@ LM_TOKENS = Column(
     order=200,
 )
 
-ROLES = ("lm", "lm-performer")
-"""What a model is for, as the options call it."""
 
-
-class CausalLm(Scorer):
+class CausalLm(LmScorer):
     """The scorer `causal_lm`; without settings it only says what it is."""
 
     name = "causal_lm"
@@ -105,52 +100,11 @@ class CausalLm(Scorer):
         LM_SURPRISAL_SPREAD,
         LM_TOKENS,
     )
-    min_words = 1
-    settings = LmSettings
+    tokens_column = LM_TOKENS.name
 
     def __init__(self, settings: LmSettings | None) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._inference: Inference | None = None
-
-    @property
-    def models(self) -> Mapping[str, str]:
-        """The models' roles and labels → SHA-256 over their files."""
-        return {
-            f"{role} {folder.label}": folder.sha256()
-            for role, folder in zip(ROLES, self._folders(), strict=False)
-        }
-
-    @property
-    def second_look(self) -> SecondLook:
-        """The documents in the band, if there is one."""
-        band = self._settings.band if self._settings is not None else None
-        return SecondLook(band, tokens=LM_TOKENS.name)
-
-    def identity(self) -> str:
-        """Of models, their roles, and the context.
-
-        The type of numbers isn't among it: it moves figures by less than documents differ.
-        """
-        context = self._settings.context if self._settings is not None else None
-        text = f"{' '.join(self.models.values())} {context or ''}"
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _asked(self) -> LmSettings:
-        if self._settings is None:
-            raise ConfigError(f"scorer {self.name!r} needs a model: `extras.lm.model=…`")
-        return self._settings
-
-    def _folders(self, *, fetch: bool = False) -> tuple[ModelFolder, ...]:
-        if self._settings is None:
-            return ()
-        return (locate(self._settings.model, "`extras.lm.model`", fetch=fetch),)
-
-    def prepare(self) -> None:
-        """Downloads the model, unless it is here; checks that the extra is installed."""
-        self._asked()
-        for module in ("torch", "transformers"):
-            extras.load(module, extra="lm", wanted_by="`extras.lm.model`")
-        self._folders(fetch=True)
 
     def setup(self) -> None:
         """Loads the model, once."""

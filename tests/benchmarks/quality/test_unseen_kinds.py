@@ -68,6 +68,16 @@ def test_kinds_are_left_out_whole(data: Path) -> None:
     }  # fmt: skip
 
 
+def test_of_few_kinds_of_ai_text_all_human_text_is_kept(data: Path) -> None:
+    material = unseen_kinds.gather(data, "xx", 25)
+    fitted, _ = next(unseen_kinds.splits(material, 1))
+    few = unseen_kinds.with_few_kinds(material, fitted, 2, seed=0)
+    assert len(set(material.kind[few & material.is_ai].tolist())) == 2
+    assert (few & ~material.is_ai).sum() == (fitted & ~material.is_ai).sum()
+    other = unseen_kinds.with_few_kinds(material, fitted, 2, seed=1)
+    assert set(material.kind[other].tolist()) != set(material.kind[few].tolist())
+
+
 @pytest.mark.parametrize("method", unseen_kinds.METHODS, ids=lambda method: method.name)
 def test_favourite_words_are_found_in_unseen_kinds(data: Path, method: unseen_kinds.Method) -> None:
     material = unseen_kinds.gather(data, "xx", 30)

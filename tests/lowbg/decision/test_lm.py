@@ -23,15 +23,20 @@ def test_evidence_of_each_feature() -> None:
     columns = {
         "lm_curvature": pa.array([3.0, None, 1.0], pa.float32()),
         "binoculars": pa.array([0.5, 1.25, None], pa.float32()),
+        "lm_probe_log_odds": pa.array([2.5, -1.0, None], pa.float32()),
     }
     np.testing.assert_array_equal(evidence(columns, "lm_curvature", words), [0.3, np.nan, 1.0])
     np.testing.assert_array_equal(evidence(columns, "binoculars", words), [-0.5, -1.25, np.nan])
+    np.testing.assert_array_equal(evidence(columns, "lm_probe_log_odds", words), [2.5, -1, np.nan])
     assert np.isnan(evidence({}, "lm_curvature", words)).all()
 
 
 def test_standardised_by_length_and_not_below_the_least_words() -> None:
     x, words = np.array([0.9, 0.9, 0.9]), np.array([100, 400, 24])
     z = standardise(SPREAD, x, words)
+    # Longer text is no surer: its kind doesn't average out (`calibration.MAX_WORDS`).
+    long = standardise(SPREAD, x[:2], np.array([500, 5_000]))
+    assert long[0] == long[1] > z[1]
     assert z[0] == pytest.approx(0.4 / math.sqrt(0.05))
     assert z[1] == pytest.approx(0.4 / math.sqrt(0.02))
     assert np.isnan(z[2])
@@ -63,7 +68,11 @@ def test_a_policy_s_text_is_read_back(band: tuple[float, float] | None) -> None:
     ("old", "new", "message"),
     [
         ("model =", "modle =", r"unknown key 'modle'.*'model'"),
-        ('feature = "lm_curvature"', 'feature = "lm_entropy"', "must be one of binoculars, lm_cur"),
+        (
+            'feature = "lm_curvature"',
+            'feature = "lm_entropy"',
+            "must be one of lm_probe",
+        ),
         ('feature = "lm_curvature"', "", r"\[calibration.lm\] lacks feature"),
         ("band = [0.2, 0.9]", "band = [0.2]", r"it must be \[low, high\]"),
         ("within = 4.0", "within = -4.0", r"languages\.en\.within is -4\.0; .* 0 or more"),

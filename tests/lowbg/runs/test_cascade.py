@@ -175,7 +175,9 @@ def test_a_calibration_is_for_one_model_context_and_band(lm: Seen) -> None:
         silent = Engine(policy, Extras(other)).cascade.why_silent(policy)
         assert silent is not None
         assert why in silent
-    assert Engine(policy).cascade.why_silent(policy) is None  # No LM, nothing to say.
+    silent = Engine(policy).cascade.why_silent(policy)
+    assert silent is not None
+    assert "calibrated with an LM, and none runs here" in silent
 
 
 class Slow(Scorer):

@@ -185,6 +185,7 @@ def test_scorers_run_in_the_order_of_their_columns() -> None:
     pair = LmSettings("observer", "performer")
     for extras, names in (
         (Extras(LmSettings("a")), ["causal_lm"]),
+        (Extras(LmSettings("a", probe="no")), ["lm_probe"]),
         (Extras(pair, KenlmSettings("b"), "keys"), ["binoculars", "kenlm", "watermark"]),
     ):
         scorers = running_scorers(models(), Policy(), extras)

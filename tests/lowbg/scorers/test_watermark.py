@@ -45,6 +45,7 @@ def scored(path: Path, *texts: str) -> list[tuple[float | None, float | None]]:
     )
 
 
+@pytest.mark.lm
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_only_the_right_keys_find_it(scheme: str, tmp_path: Path) -> None:
@@ -137,6 +138,7 @@ def test_a_tokenizer_that_is_not_there_is_not_asked_for_in_vain(
     assert asked == [("org/mine", "v1", False)]
 
 
+@pytest.mark.lm
 @pytest.mark.slow
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")

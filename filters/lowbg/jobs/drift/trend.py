@@ -1,6 +1,6 @@
 """Many checks as one HTML page: a chart a figure, with intervals and limits, and the last check.
 
-The page has no script and loads nothing; what comes from the data is escaped.
+The page loads nothing; what comes from the data is escaped.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def render_trend(
     charts = [_chart(shown, change) for change in last.changes if change.limit is not None]
     nights = [(check.label, bool(check.alerts), _names(check)) for check in reversed(shown)]
     return render_page(
-        "drift.html.j2",
+        "drift",
         title=title,
         facts=facts,
         charts=[chart for chart in charts if chart is not None],

@@ -1,6 +1,6 @@
 """The figures of `lowbg eval` as one HTML page: tables, ROC curves, and scores by label.
 
-The page has no script and loads nothing; what comes from the data is escaped.
+The page loads nothing; what comes from the data is escaped.
 """
 
 from __future__ import annotations
@@ -46,10 +46,13 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One grouping: a table, and plots where it has them."""
+    """One grouping: a table, and plots where it has them.
+
+    A cell is what it shows, and the number that it is sorted by; null: by what it shows.
+    """
 
     title: str
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[tuple[str, float | None]]]
     plots: Sequence[Plot]
 
 
@@ -68,9 +71,12 @@ def roc(human: Floats, ai: Floats) -> tuple[Floats, Floats]:
 
 
 def as_html(
-    j: LabelledScores, results: Sequence[GroupResult], facts: Sequence[tuple[str, str]]
+    j: LabelledScores,
+    results: Sequence[GroupResult],
+    facts: Sequence[tuple[str, str]],
+    data: str = "labelled text",
 ) -> str:
-    """The page; `facts` head it, label and value."""
+    """The page; `data` is what was judged, in its title; `facts` head it, label and value."""
     parts = []
     for grouping in dict.fromkeys(result.grouping for result in results):
         own = [result for result in results if result.grouping == grouping]
@@ -84,7 +90,26 @@ def as_html(
         "guides": [_x_of_rate(np.array([rate]))[0] for rate in (0.01, 0.05)],
         "scores": [(_x_of_score(score), label) for score, label in _SCORES],
     }
-    return render_page("eval.html.j2", parts=parts, facts=facts, axes=axes)
+    whole = next(result for result in results if result.grouping == "all")
+    return render_page(
+        "eval", parts=parts, facts=facts, axes=axes, data=data, verdict=_verdict(whole)
+    )
+
+
+def _verdict(r: GroupResult) -> str:
+    """What the figures come to, in a sentence."""
+    documents = f"{r.human:,} human and {r.ai:,} AI documents"
+    if r.fpr is None or r.recall is None:
+        return f"Of {documents}, {100 * r.coverage:.0f} % could be scored."
+    return (
+        f"Of {documents}, {_rate(r.recall)} of the AI text was found, and "
+        f"{_rate(r.fpr)} of the human text was called AI."
+    )
+
+
+def _rate(interval: Interval) -> str:
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.value:.1f} % (95 % interval {low:.1f} to {high:.1f})"
 
 
 def _plots(j: LabelledScores, result: GroupResult) -> Iterator[Plot]:
@@ -150,14 +175,15 @@ def _bars(scores: Floats) -> list[tuple[float, float, float, float]]:
     return [(i * step, h, step, h) for i, h in enumerate(heights.tolist()) if h > 0.05]
 
 
-def _row(r: GroupResult) -> list[str]:
+def _row(r: GroupResult) -> list[tuple[str, float | None]]:
+    rates = (r.tpr_at_1, r.tpr_at_5, r.fpr, r.recall)
     return [
-        r.group,
-        f"{r.human:,}",
-        f"{r.ai:,}",
-        f"{100 * r.coverage:.0f} %",
-        _cell(r.auroc, 1, 3),
-        *(_cell(rate) for rate in (r.tpr_at_1, r.tpr_at_5, r.fpr, r.recall)),
+        (r.group, None),
+        (f"{r.human:,}", r.human),
+        (f"{r.ai:,}", r.ai),
+        (f"{100 * r.coverage:.0f} %", r.coverage),
+        (_cell(r.auroc, 1, 3), r.auroc.value if r.auroc is not None else None),
+        *((_cell(rate), rate.value if rate is not None else None) for rate in rates),
     ]
 
 

@@ -22,7 +22,7 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part
 from lowbg.jobs.gate.findings import Finding, GateResult, Place, Status
 from lowbg.report.counting import CountTable
-from lowbg.report.estimate import Estimate, ShareEstimator, share, wilson
+from lowbg.report.estimate import Estimate, ShareEstimator, keeps_to, share, wilson
 from lowbg.report.sections.unscored import by_language
 from lowbg.report.statistics import MEASURES
 from lowbg.scorers.phrases.patterns import categories
@@ -264,11 +264,10 @@ def _named(statistic: GateStatistic) -> str:
 
 def at_most(limit: float, value: float, interval: Interval | None) -> Status:
     """Whether a figure keeps to its limit: by its interval where there is one."""
-    if interval is None:
-        return Status.PASS if value <= limit else Status.FAIL
-    if interval[1] <= limit:
-        return Status.PASS
-    return Status.FAIL if interval[0] > limit else Status.UNDECIDED
+    kept = keeps_to(limit, value, interval)
+    if kept is None:
+        return Status.UNDECIDED
+    return Status.PASS if kept else Status.FAIL
 
 
 def at_least(limit: float, value: float, interval: Interval | None) -> Status:

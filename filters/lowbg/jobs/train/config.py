@@ -20,6 +20,7 @@ class TrainConfig:
 
     `human` and `ai` are shards or what stands for several (a directory, a glob), read as `reading`
     says; a row's own label counts where it has one, so a shard that holds both may stand in either.
+    Of `labelled` shards rows without a label are left out.
     Of both there must be `min_documents` different texts of `min_words` words or more. `prose` is
     human text for the language model, and a human collection for the log-odds too. Rows whose
     licence matches `forbidden_licences`, or whose dataset is in `excluded`, are left out; of these
@@ -34,8 +35,9 @@ class TrainConfig:
 
     language: str
     output: Path
-    human: tuple[str | Path, ...]
+    human: tuple[str | Path, ...] = ()
     ai: tuple[str | Path, ...] = ()
+    labelled: tuple[str | Path, ...] = ()
     prose: tuple[str | Path, ...] = ()
     reading: RunConfig = field(default_factory=RunConfig)
     seed: int = 1

@@ -37,7 +37,7 @@ def sample_of(material: Material, windows: Windows, config: TrainConfig) -> Samp
     base = np.sqrt(np.minimum(1.0, windows.words / 100) / pieces[windows.document])
     rewritten = np.array([bool(row.attack) and row.is_ai for row in rows])
     own = np.where(rewritten, config.odds.attack_weight, 1.0)
-    own *= material.fitted & _among_the_first(rows, config.max_documents)
+    own *= material.fitted & among_the_first(rows, config.max_documents)
     return Sample(
         is_ai=np.array([row.is_ai for row in rows])[windows.document],
         collection=np.array([row.dataset for row in rows])[windows.document],
@@ -53,7 +53,7 @@ def genre_of(domain: str, genres: Mapping[str, Sequence[str]]) -> str:
     return next(found, "")
 
 
-def _among_the_first(rows: Sequence[Row], most: int) -> NDArray[np.bool_]:
+def among_the_first(rows: Sequence[Row], most: int) -> NDArray[np.bool_]:
     """Whether each row is one of the first `most` of its kind, in the order of their hashes."""
     order = sorted(range(len(rows)), key=lambda i: (zlib.crc32(_key(rows[i])), i))
     taken: Counter[tuple[str, bool]] = Counter()

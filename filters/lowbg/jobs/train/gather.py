@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ def gather(config: TrainConfig, observer: Observer = NOBODY) -> Material:
     for paths, label, is_prose in (
         (config.human, "human", False),
         (config.ai, "ai", False),
+        (config.labelled, None, False),
         (config.prose, "human", True),
     ):
         for shard in find(paths) if paths else ():
@@ -99,6 +100,9 @@ class _Chosen:
     def use_of(self, row: Row) -> bool | None:
         """Whether a row is fitted, or only sets thresholds; null: neither."""
         config = self._config
+        if not row.label:
+            self.dropped["without a label"] += 1
+            return None
         if not in_language(row, config.language):
             self.dropped["in another language, by their own field"] += 1
             return None
@@ -136,12 +140,23 @@ _NAMES = {"human": "human", "ai": "AI"}
 
 def sources(material: Material) -> dict[str, Any]:
     """What the card says of the sources: rows and share by dataset, label, use and licence."""
+    uses = [
+        "thresholds" if not fitted else "prose" if prose else "labelled"
+        for fitted, prose in zip(material.fitted, material.prose, strict=True)
+    ]
+    return sources_of(material, material.rows, uses)
+
+
+def sources_of(
+    material: Material, rows: Sequence[Row], uses: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """`rows` and their share by dataset, label, use and licence, and the digests of what was read.
+
+    Without `uses` all are labelled text that was fitted.
+    """
     count: Counter[tuple[str, str, str, str]] = Counter()
     size: Counter[tuple[str, str, str, str]] = Counter()
-    for i, row in enumerate(material.rows):
-        use = (
-            "thresholds" if not material.fitted[i] else "prose" if material.prose[i] else "labelled"
-        )
+    for row, use in zip(rows, uses or ["labelled"] * len(rows), strict=True):
         key = (row.dataset, row.label, use, row.license or "not stated")
         count[key] += 1
         size[key] += len(row.text)

@@ -1,4 +1,4 @@
-"""Logistic regression on a sparse binary matrix, by limited-memory BFGS; deterministic."""
+"""Logistic regression on a sparse or a dense matrix, by limited-memory BFGS; deterministic."""
 
 from __future__ import annotations
 
@@ -40,6 +40,33 @@ class Sparse:
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         at = np.arange(starts[-1]) + np.repeat(self.starts[chosen] - starts[:-1], lengths)
         return Sparse(starts, self.columns[at], self.scale[chosen], self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """A matrix whose every entry is there: rows × width."""
+
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return int(self.values.shape[1])
+
+    def times(self, vector: Floats) -> Floats:
+        """The product with a vector of `width` entries."""
+        return np.asarray(self.values @ vector)
+
+    def transposed_times(self, vector: Floats) -> Floats:
+        """The product of the transposed matrix with a vector of one entry a row."""
+        return np.asarray(vector @ self.values)
+
+    def rows(self, chosen: NDArray[np.int64]) -> Dense:
+        """The matrix of some rows."""
+        return Dense(self.values[chosen])
 
 
 def minimise(
@@ -98,7 +125,12 @@ def _quasi_newton(gradient: Floats, pairs: deque[tuple[Floats, Floats]]) -> Floa
 
 
 def fit_logistic(
-    matrix: Sparse, labels: NDArray[np.bool_], weights: Floats, l2: float, iterations: int = 40
+    matrix: Sparse | Dense,
+    labels: NDArray[np.bool_],
+    weights: Floats,
+    l2: float,
+    iterations: int = 40,
+    tolerance: float = 1e-4,
 ) -> tuple[Floats, float]:
     """Weights and intercept that minimise Σ wᵢ · log(1 + exp(−yᵢzᵢ)) / Σ wᵢ + l2/2 · |w|²."""
     signs = np.where(labels, 1.0, -1.0)
@@ -113,5 +145,6 @@ def fit_logistic(
         gradient[-1] = residual.sum()
         return loss, gradient
 
-    solution = minimise(objective, np.zeros(matrix.width + 1), iterations)
+    start = np.zeros(matrix.width + 1)
+    solution = minimise(objective, start, iterations, tolerance=tolerance)
     return solution[:-1], float(solution[-1])

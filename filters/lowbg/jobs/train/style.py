@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from lowbg import models
 from lowbg.jobs.train.corpus import Row, token_batches
 from lowbg.jobs.train.log_odds import MIN_COLLECTION
-from lowbg.jobs.train.regression import Floats, minimise
-from lowbg.text.style import FEATURES, WEIGHTS, expand, measure
+from lowbg.jobs.train.regression import Dense, Floats, fit_logistic
+from lowbg.text.style import FEATURES, expand, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,6 @@ def fit_style(
     deviations: Floats, is_ai: NDArray[np.bool_], weights: Floats, l2: float = 1e-3
 ) -> Floats:
     """The weights (`WEIGHTS`) of a logistic regression with ridge `l2` on all but the intercept."""
-    signs = np.where(is_ai, 1.0, -1.0)
-    share = weights / weights.sum()
-    matrix = expand(deviations)
-    ridge = np.full(WEIGHTS, l2)
-    ridge[-1] = 0.0
-
-    def objective(x: Floats) -> tuple[float, Floats]:
-        margin = signs * (matrix @ x)
-        loss = float(share @ np.logaddexp(0.0, -margin)) + 0.5 * float(ridge @ x**2)
-        residual = -share * signs / (1.0 + np.exp(np.clip(margin, -60.0, 60.0)))
-        return loss, np.asarray(matrix.T @ residual + ridge * x)
-
-    return minimise(objective, np.zeros(WEIGHTS), iterations=300, tolerance=1e-6)
+    matrix = Dense(expand(deviations)[:, :-1])
+    found = fit_logistic(matrix, is_ai, weights, l2, iterations=300, tolerance=1e-6)
+    return np.append(*found)

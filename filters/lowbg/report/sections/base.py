@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lowbg.amounts import share_text
 from lowbg.report.counting import CountTable
 from lowbg.report.estimate import Estimate, ShareEstimator, share, wilson
+from lowbg.report.examples import Example
 from lowbg.report.results import RunInfo, ShardRow
 from lowbg.report.statistics import MEASURES, Statistics
 from lowbg.schema import Bins
@@ -85,7 +86,10 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts by bin and verdict; `edges` has one entry more than each series."""
+    """Counts by bin and verdict; `edges` has one entry more than each series.
+
+    `marks` are values that are drawn as lines, with what they are.
+    """
 
     kind: ClassVar[str] = "histogram"
     title: str
@@ -94,6 +98,7 @@ class Histogram:
     series: Mapping[str, Sequence[int]]
     below: int
     above: int
+    marks: Sequence[tuple[float, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,62 @@ class Code:
     text: str
 
 
-Block = Facts | Table | Stack | Histogram | Note | Code
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Documents to be read, folded away under `title` unless `open`; `about` says what for."""
+
+    kind: ClassVar[str] = "documents"
+    title: str
+    about: str
+    documents: Sequence[Example]
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares by name, drawn as points with their intervals, in order: (name, share, low, high, n).
+
+    `limit` is drawn as a line; null: none.
+    """
+
+    kind: ClassVar[str] = "shares"
+    title: str
+    points: Sequence[tuple[str, float, float, float, int]]
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Shares by row and column: `cells` has a (share, documents) each, null where there is none.
+
+    `corner` names the rows.
+    """
+
+    kind: ClassVar[str] = "grid"
+    corner: str
+    columns: Sequence[str]
+    rows: Sequence[str]
+    cells: Sequence[Sequence[tuple[float, int] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """How many documents lie where in a plane: (column, row, human, AI); row 0 is lowest.
+
+    `across` and `up` are the axes: a title, and the edges of the bins, one more than there are.
+    """
+
+    kind: ClassVar[str] = "density"
+    title: str
+    across: tuple[str, Sequence[float]]
+    up: tuple[str, Sequence[float]]
+    cells: Sequence[tuple[int, int, int, int]]
+    limits: Sequence[tuple[str, float | None, float | None]] = ()
+
+
+Block = (
+    Facts | Table | Stack | Histogram | Note | Code | Documents | Shares | Grid | Density
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +205,8 @@ def no_lines(_: Any) -> Sequence[Line | BarLine]:
 class Section(Generic[Own]):
     """One section. Sections are shown by `order`; `key` is its place in the JSON.
 
+    `weak` says where the method is weak that its figures rest on: it stands beside them.
+
     `collect` returns its data, whose form is what its annotation says: structs derived from
     `typed.Open`, and lists of them. `blocks` and `lines` get them back, maybe years later from a
     stored report.
@@ -156,6 +218,7 @@ class Section(Generic[Own]):
     collect: Callable[[Material], Own]
     blocks: Callable[[Own], Sequence[Block]]
     lines: Callable[[Own], Sequence[Line | BarLine]] = no_lines
+    weak: str = ""
 
     @property
     def type(self) -> Any:
@@ -299,11 +362,15 @@ def grouped_section(
     title: str,
     rows: Callable[[Material, ShareEstimator], Sequence[CountedRow]],
     in_terminal: Callable[[Sequence[CountedRow]], Sequence[CountedRow]],
+    *,
+    chart: bool = False,
+    weak: str = "",
 ) -> Section[list[CountedRow]]:
     """A section of rows by language, year, … : a table, and a terminal line of a few AI shares.
 
     `key` is a plural such as "years". `rows` gives the rows in their order, each made by
-    `counted_row` with its estimate; `in_terminal` picks those for the terminal.
+    `counted_row` with its estimate; `in_terminal` picks those for the terminal. With a `chart` the
+    shares are drawn, too; `weak` as in `Section`.
     """
     singular = key.removesuffix("s")
 
@@ -311,7 +378,8 @@ def grouped_section(
         return [*rows(material, ShareEstimator(material.statistics))]
 
     def blocks(own: list[CountedRow]) -> Sequence[Block]:
-        return (counted_table(singular.capitalize(), own, "text"),)
+        table = counted_table(singular.capitalize(), own, "text")
+        return (_shares(own), table) if chart else (table,)
 
     def lines(own: list[CountedRow]) -> Sequence[Line]:
         # Where nothing was scored there is no share to show.
@@ -322,7 +390,17 @@ def grouped_section(
         ]
         return (Line(f"by {singular}", items),) if items else ()
 
-    return Section(order, key, title, collect, blocks, lines)
+    return Section(order, key, title, collect, blocks, lines, weak)
+
+
+def _shares(rows: Sequence[CountedRow]) -> Shares:
+    """The AI shares of rows as a drawing."""
+    points = []
+    for row in rows:
+        value, interval = row.ai_share_of_scored, row.ai_share_of_scored_interval
+        if value is not None and interval is not None:
+            points.append((row.name, value, interval[0], interval[1], row.scored or row.documents))
+    return Shares("AI share of scored documents, with 95 % intervals", points)
 
 
 # C0 and C1 controls, line separators, and what reorders text: none of it may act in a report.

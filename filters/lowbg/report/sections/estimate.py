@@ -57,4 +57,8 @@ def _lines(estimate: Estimate) -> Sequence[Line]:
     return (Line("estimate", items),)
 
 
-SECTION = Section(30, "estimate", "AI share, estimated", _collect, _blocks, _lines)
+SECTION = Section(
+    30, "estimate", "AI share, estimated", _collect, _blocks, _lines,
+    weak="It can't see AI text that scores like human text, and takes human text of before the "
+    "date for human text of today.",
+)  # fmt: skip

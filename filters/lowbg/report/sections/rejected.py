@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import astuple
 
+from lowbg.errors import ProblemKind
 from lowbg.report.sections.base import Block, Column, Material, Note, Section, Table
 from lowbg.storage.typed import Count, Open
+
+_PLAIN: Final[dict[str, str]] = {
+    ProblemKind.INVALID_JSON: "the line is no JSON",
+    ProblemKind.INVALID_UTF8: "its bytes are no UTF-8",
+    ProblemKind.NOT_AN_OBJECT: "JSON, but no object with fields",
+    ProblemKind.MISSING_TEXT: "the text field isn't there",
+    ProblemKind.NULL_TEXT: "the text field is null",
+    ProblemKind.TEXT_NOT_STRING: "the text field holds no text",
+    ProblemKind.TOO_LARGE: "larger than the largest record that is read",
+    ProblemKind.CUT: "the file ends within it",
+    ProblemKind.UNREADABLE: "its row group can't be decoded",
+    ProblemKind.MALFORMED: "no record of the format",
+}
 
 
 class RejectedRow(Open, frozen=True):
@@ -27,8 +42,15 @@ def _collect(material: Material) -> list[RejectedRow]:
 def _blocks(reasons: list[RejectedRow]) -> Sequence[Block]:
     if not reasons:
         return (Note("No record was rejected.", "good"),)
-    columns = (Column("Reason"), Column("Records", "count"), Column("Bytes", "bytes"))
-    return (Table(columns, [astuple(row) for row in reasons]),)
+    columns = (
+        Column("Cause"),
+        Column("Reason in files", "code"),
+        Column("Records", "count"),
+        Column("Bytes", "bytes"),
+    )
+    rows = [(_PLAIN.get(row.reason, "–"), *astuple(row)) for row in reasons]
+    where = "Each is in quarantine/ with its place and its bytes; nothing is thrown away."
+    return (Table(columns, rows), Note(where))
 
 
 SECTION = Section(100, "rejected", "In quarantine", _collect, _blocks)

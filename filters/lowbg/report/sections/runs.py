@@ -32,10 +32,9 @@ def _blocks(runs: list[RunInfo]) -> Sequence[Block]:
                 ]
             )
         )
-        models = [(name, digest) for name, digest in run.models.items()]
-        scorers = [(name, f"version {version}") for name, version in run.scorers.items()]
-        columns = (Column("Scorer or model"), Column("Version or SHA-256", "code"))
-        blocks.append(Table(columns, scorers + models))
+        lines = [f"{name} version {version}" for name, version in run.scorers.items()]
+        lines += [f"{name} {digest}" for name, digest in run.models.items()]
+        blocks.append(Code("Scorers and models, with version or SHA-256", "\n".join(lines)))
         if run.limits:
             blocks.append(_limits(run))
         text = json.dumps(run.configuration, indent=2, ensure_ascii=False, sort_keys=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import astuple
 
 from lowbg.report.results import ShardRow
-from lowbg.report.sections.base import Block, Column, Material, Section, Table, interval_cell
+from lowbg.report.sections.base import Block, Column, Material, Note, Section, Table, interval_cell
 
 _SHOWN = 200
 
@@ -37,9 +37,16 @@ def _blocks(shards: list[ShardRow]) -> Sequence[Block]:
             interval_cell(shard),
             "yes" if shard.complete else "NO",
         )
-        for shard in shards[:_SHOWN]
+        for shard in (shards if len(shards) <= _SHOWN else sorted(shards, key=_notable)[:_SHOWN])
     ]
-    return (Table(columns, rows, more=max(0, len(shards) - _SHOWN)),)
+    table = Table(columns, rows, more=max(0, len(shards) - _SHOWN))
+    if table.more:
+        return (Note("Those not read whole first, then those with most AI documents."), table)
+    return (table,)
+
+
+def _notable(shard: ShardRow) -> tuple[bool, int, str]:
+    return shard.complete, -shard.documents.ai, shard.shard
 
 
 SECTION = Section(130, "shards", "Shards", _collect, _blocks)

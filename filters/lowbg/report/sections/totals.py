@@ -174,4 +174,8 @@ def _lines(totals: Totals) -> Sequence[Line | BarLine]:
     return (*bars, Line("AI share", items, "strong"))
 
 
-SECTION = Section(10, "totals", "What became of the records", _collect, _blocks, _lines)
+SECTION = Section(
+    10, "totals", "What became of the records", _collect, _blocks, _lines,
+    weak="The interval is that of counting alone. That human documents are called AI, and AI ones "
+    "human, moves a share by more: see the estimate.",
+)  # fmt: skip

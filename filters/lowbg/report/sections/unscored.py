@@ -8,11 +8,22 @@ import msgspec
 
 from lowbg.amounts import count_text, counted
 from lowbg.report.estimate import share
+from lowbg.report.naming import for_pages
 from lowbg.report.sections.base import Block, Column, Line, Material, Note, Section, Table
 from lowbg.report.statistics import NO_TABLES, UNKNOWN_LANGUAGE, Statistics
 from lowbg.storage.typed import Count, Open, Share
 
 _NAMED = 6
+_PLAIN = {
+    "too_short": (
+        "too few words for a verdict",
+        "longer documents, or a causal LM: `extras.lm.model`",
+    ),
+    "language": ("no tables of the language", "tables of it: lowbg train"),
+    "not_prose": ("no prose: code, lists, numbers", "nothing: a verdict would mean nothing"),
+    "empty": ("no words", "nothing"),
+}
+"""What each reason means, and what it would take."""
 
 
 class UnscoredRow(Open, frozen=True, omit_defaults=True):
@@ -58,8 +69,17 @@ def named(languages: Mapping[str, int]) -> list[str]:
 def _blocks(reasons: list[UnscoredRow]) -> Sequence[Block]:
     if not reasons:
         return (Note("Every document was scored.", "good"),)
-    columns = (Column("Reason"), Column("Documents", "count"), Column("Share", "share"))
-    rows = [(row.reason, row.documents, row.share) for row in reasons]
+    columns = (
+        Column("Reason"),
+        Column("Meaning"),
+        Column("What it would take"),
+        Column("Documents", "count"),
+        Column("Share", "share"),
+    )
+    rows = [
+        (row.reason, *map(for_pages, _PLAIN.get(row.reason, ("–", "–"))), row.documents, row.share)
+        for row in reasons
+    ]
     return (Table(columns, rows), *_by_language(reasons))
 
 
@@ -76,4 +96,8 @@ def _lines(reasons: list[UnscoredRow]) -> Sequence[Line]:
     return [Line("no tables for", items, "warning") for items in found]
 
 
-SECTION = Section(90, "unscored", "Not scored", _collect, _blocks, _lines)
+SECTION = Section(
+    90, "unscored", "Not scored", _collect, _blocks, _lines,
+    weak="No AI share is known of these documents: it may be anything from 0 to 100 %. A "
+    "near-certain phrase makes one AI, whatever its length.",
+)  # fmt: skip

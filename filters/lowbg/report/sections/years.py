@@ -25,4 +25,7 @@ def _in_terminal(rows: Sequence[CountedRow]) -> Sequence[CountedRow]:
     return [row for row in rows if row.name != UNKNOWN_YEAR][-_IN_TERMINAL:]
 
 
-SECTION = grouped_section(40, "years", "AI share by year", _rows, _in_terminal)
+SECTION = grouped_section(
+    40, "years", "AI share over time", _rows, _in_terminal, chart=True,
+    weak="The dates are the documents' own. AI text that claims an early date counts there.",
+)  # fmt: skip

@@ -184,6 +184,38 @@ class CausalModel:
         """The logits of the token after each row of `hidden` (tokens × width), in float32."""
         return (self._head(hidden) if self._head is not None else hidden).float()
 
+    def cut_after(self, layer: int) -> Any:
+        """Drops the layers above `layer`, and returns those that are left.
+
+        From then on `hidden` runs so much of the model alone. Raises `ModelError` where the model
+        has fewer layers, or keeps them in no list.
+        """
+        total = self.layers
+        lists = [
+            (owner, name, child)
+            for owner in self._model.base_model.modules()
+            for name, child in owner.named_children()
+            if isinstance(child, torch.nn.ModuleList) and len(child) == total
+        ]
+        if len(lists) != 1:
+            raise ModelError(f"{self.label}: keeps its layers in no list that could be cut")
+        if not 1 <= layer <= total:
+            raise ModelError(f"{self.label}: has {total} layers, and no layer {layer}")
+        owner, name, stack = lists[0]
+        setattr(owner, name, stack[:layer])
+        self._head = torch.nn.Identity()
+        return getattr(owner, name)
+
+    @property
+    def layers(self) -> int:
+        """The number of layers, as the configuration says it."""
+        return int(self._model.config.get_text_config().num_hidden_layers)
+
+    @property
+    def width(self) -> int:
+        """The entries of a hidden state."""
+        return int(self._model.config.get_text_config().hidden_size)
+
     @property
     def vocabulary(self) -> int:
         """The number of logits."""
@@ -194,12 +226,17 @@ class CausalModel:
         """The number of weights."""
         return sum(parameter.numel() for parameter in self._model.parameters())
 
-    def encode(self, texts: list[str]) -> list[Encoded]:
-        """The tokens of texts, as the model's own tokenizer makes them, special ones included."""
+    def encode(self, texts: list[str], most: int | None = None) -> list[Encoded]:
+        """The tokens of texts, as the model's own tokenizer makes them, special ones included.
+
+        Of each the first `most`, all without it.
+        """
         if not texts:
             return []
         batch = self.tokenizer(
             texts,
+            truncation=most is not None,
+            max_length=most,
             return_offsets_mapping=True,
             return_attention_mask=False,
             return_token_type_ids=False,

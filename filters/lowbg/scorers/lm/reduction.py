@@ -41,7 +41,8 @@ def reduce_logits(
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Row by row; no product as large as its factors is made."""
-    return torch.linalg.vecdot(a, b)
+    product: torch.Tensor = torch.linalg.vecdot(a, b)
+    return product
 
 
 def reduction_on(device: torch.device) -> Reduce:

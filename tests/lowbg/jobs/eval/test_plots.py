@@ -67,11 +67,11 @@ def test_loads_nothing_and_escapes_everything() -> None:
 
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             self.found.append(tag)
-            assert not {"src", "href", "onload"} & {name for name, _ in attrs}
+            assert not {"src", "onload"} & {name for name, _ in attrs}
 
     text, tags = page(), Tags()
     tags.feed(text)
-    assert "script" not in tags.found
+    assert tags.found.count("script") == 1  # the page's own
     assert "link" not in tags.found
     assert "&lt;script&gt;" in text
     assert text.count("</section>") == 4
@@ -82,4 +82,4 @@ def test_a_group_of_one_label_has_no_curve() -> None:
     human = LabelledScores(~j.is_ai & False, j.score, j.called_ai, j.words, j.groups)
     text = as_html(human, evaluate(human, rounds=20), [])
     assert "polyline class" not in text
-    assert "<table>" in text
+    assert "<table" in text

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 SCRIPT = """
-import json, os, signal, sys, threading
+import json, os, signal, sys, threading, time
 from dataclasses import dataclass
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Worker:
         if task == "kill the server" and not os.path.exists(sys.argv[1]):
             open(sys.argv[1], "w").close()
             os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)  # Else the result may come before the pool notices, and counts.
         said = {"server": os.getppid(), "kernels": self.kernels, "modules": self.modules}
         said["threads"] = len(os.listdir(f"/proc/{os.getppid()}/task"))
         said["held_back"] = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))

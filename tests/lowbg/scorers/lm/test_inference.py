@@ -29,7 +29,7 @@ from lowbg.scorers.lm.models import (  # noqa: E402
 from lowbg.scorers.lm.reduction import _CompiledReduction, reduce_logits  # noqa: E402
 from lowbg.scorers.lm.store import ModelFolder  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.lm]
 
 CPU = torch.device("cpu")
 CONTEXT = 64

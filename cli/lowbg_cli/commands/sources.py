@@ -1,0 +1,198 @@
+"""`lowbg sources`: how much of each site is AI."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from lowbg.amounts import bytes_text, counted
+from lowbg.config import RunConfig, Sources
+from lowbg.errors import ConfigError
+from lowbg.settings import Heading, Setting, Written, setting
+from lowbg_cli import loading, terminal
+from lowbg_cli.configure import (
+    ConfigOptions,
+    Inputs,
+    WorkerOptions,
+    find_shards,
+    ready_workers,
+    standard_input,
+)
+from lowbg_cli.exits import ExitCode
+from lowbg_cli.groups import Changes, Given, Only, command, refuse
+from lowbg_cli.outcome import tell_dates, tell_problems
+from lowbg_cli.progress import progress_line
+from lowbg_cli.writing import refuse_existing
+
+if TYPE_CHECKING:
+    from lowbg.decision.source_evidence import Header
+    from lowbg.jobs.sources.sources import SourcesOutcome
+
+CONFIG = (
+    *(
+        "file",
+        "fields",
+        "sources.by",
+        "sources.min_documents",
+        "sources.bound",
+        "trust.before",
+        "decision.tables",
+        "decision.target_fpr",
+    ),
+    *("decision.fpr_bound", "max_record_bytes", "batch_bytes", "force"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcesInputs(Inputs):
+    """What is read."""
+
+    given: tuple[str, ...] = setting(
+        "Data as for filter; tables that this command made are added up with it.", flags="INPUT"
+    )
+
+
+@command
+def sources_command(
+    *,
+    inputs: SourcesInputs,
+    output: Annotated[
+        Path,
+        Setting("The table (Parquet).", flags="--output -o", unit="FILE", written=Written.FILE),
+    ],
+    source_field: Annotated[
+        str | None,
+        Setting(
+            "Sources are the values of this field: --source-by field:FIELD.",
+            flags="--source-field",
+            unit="FIELD",
+            heading=Heading.SOURCES,
+        ),
+    ] = None,
+    options: Annotated[ConfigOptions, Only(CONFIG)],
+    workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
+    overwrite: Annotated[bool, Setting("Replace a file that is there.", flags="--overwrite")] = (
+        False
+    ),
+    quiet: Annotated[bool, Setting("Nothing on stderr but errors.", flags="--quiet -q")] = False,
+    given: Given,
+) -> ExitCode:
+    """Say of each site how much of it is AI.
+
+    Writes a table with a row a source: counts, a histogram of scores, the estimated AI share with
+    its interval, and a verdict: human, ai, mixed or unknown. Tables add up to what one pass over
+    everything would say.
+
+    \b
+      lowbg sources crawl/ -o sources.parquet
+      lowbg sources monday.parquet tuesday.parquet -o week.parquet
+    """
+    if source_field is not None:
+        refuse(given.among("--source-by"), "--source-field says it already")
+        changes = {**options.changes.values, "sources.by": f"field:{source_field}"}
+        flags = {**options.changes.flags, "sources.by": "--source-field"}
+        options = replace(options, changes=Changes(changes, flags))
+    tables, others = _tables(inputs.given)
+    config = _as_in(tables, options, options.resolve())
+    if output.suffix != ".parquet":
+        raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
+    refuse_existing(output, overwrite=overwrite)
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output}: its directory doesn't exist")
+
+    refuse_own = [str(table) for table in tables if table.resolve() == output.resolve()]
+    if refuse_own:
+        raise ConfigError(f"{output} is both input and -o; name another file")
+    found = find_shards(replace(inputs, given=others), None, quiet=quiet) if others else None
+    shards = found.shards if found is not None else ()
+    stdin = standard_input(shards)
+    count, executor = workers.resolve(shards)
+    ready_workers(count, executor, shards, "lowbg.jobs.sources.sources")
+    with loading.for_good():
+        from lowbg.jobs.sources.sources import SourcesJob, find_sources
+
+    job = SourcesJob(
+        shards=shards,
+        output=output,
+        config=config,
+        tables=tables,
+        workers=count,
+        executor=executor,
+        stdin=stdin,
+        left_out=found.left_out if found is not None else (),
+    )
+    with progress_line(shards, quiet=quiet) as observer:
+        outcome = find_sources(job, observer)
+    tell_problems(outcome.shards, None, quiet=quiet, strict=False)
+    if not quiet:
+        _tell(outcome, output, config)
+    whole = (found is None or found.whole) and all(each.complete for each in outcome.shards)
+    return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
+
+
+def _tables(given: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """The inputs that are tables of sources, and the others."""
+    from lowbg.decision.source_evidence import read_header
+
+    tables = [
+        name
+        for name in given
+        if name.endswith(".parquet") and Path(name).is_file() and read_header(Path(name))
+    ]
+    return tuple(map(Path, tables)), tuple(name for name in given if name not in tables)
+
+
+def _as_in(tables: Sequence[Path], options: ConfigOptions, config: RunConfig) -> RunConfig:
+    """What a source is, and the cut-off, as the tables have it where nothing else is said."""
+    from lowbg.decision.source_evidence import read_header
+
+    header = read_header(tables[0]) if tables else None
+    if header is None:
+        return config
+    policy = config.policy
+    if not options.changes.within("sources.by") and policy.sources == Sources():
+        policy = replace(policy, sources=replace(policy.sources, by=header.by))
+    if policy.trust_before is None and header.before is not None:
+        policy = replace(policy, trust_before=dt.date.fromisoformat(header.before))
+    return replace(config, policy=policy)
+
+
+def _tell(outcome: SourcesOutcome, output: Path, config: RunConfig) -> None:
+    """What the table holds, on stderr."""
+    header = outcome.header
+    size = bytes_text(output.stat().st_size, three_digits=True)
+    terminal.say(
+        f"{output}: {counted(header.sources, 'source')}, {counted(header.documents, 'document')}, "
+        f"{size}: {', '.join(f'{n:,} {name}' for name, n in header.verdicts.items())}"
+    )
+    if header.without_source:
+        field = config.fields.url if not header.by.startswith("field:") else header.by[6:]
+        terminal.warning(
+            f"{counted(header.without_source, 'document')} without a source: nothing in the field "
+            f"{field!r}"
+        )
+    if header.before is not None:
+        _tell_past(header)
+        tell_dates(shard.statistics for shard in outcome.shards)
+
+
+def _tell_past(header: Header) -> None:
+    """How often sources that are known to be human would be called AI."""
+    from lowbg.decision.sources import needed_sources
+    from lowbg.report.estimate import wilson
+
+    n, called = header.known_human, header.known_human_called
+    if not n:
+        terminal.say(f"no source has {header.min_documents} scored documents from before its date")
+        return
+    low_high = wilson(called, n)
+    high = low_high[1] if low_high is not None else 1.0
+    enough = needed_sources(header.bound)
+    more = "" if n >= enough else f"; to show {100 * header.bound:g} % it takes {enough:,}"
+    terminal.say(
+        f"by their documents from before {header.before} alone {called:,} of {n:,} sources are "
+        f"called AI (95 %: at most {100 * high:.1f} %{more})"
+    )

@@ -1,0 +1,253 @@
+"""Documents and tables in; one table of sources out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+
+import lowbg
+from lowbg.config import ExecutorName, Policy, RunConfig
+from lowbg.decision.source_evidence import Header, read_header
+from lowbg.errors import OutputError, cause
+from lowbg.jobs.sources.cells import Cells, cells_of
+from lowbg.jobs.sources.runs import Spill, merged, merged_runs
+from lowbg.jobs.sources.table import check_alike, read_cells, write_table
+from lowbg.records import Batch
+from lowbg.report.results import ShardResult
+from lowbg.runs.checkpoints import key_of
+from lowbg.runs.engine import Engine, Judged
+from lowbg.runs.executors.base import Finished
+from lowbg.runs.inputs import Shard
+from lowbg.runs.mapping import Workers, failed_shard, map_shards
+from lowbg.runs.progress import NOBODY, Observer, OnProgress
+from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.together import finished, read_together
+from lowbg.storage.files import naming, sync_directory
+from lowbg.storage.left_out import LeftOut
+from lowbg.text.sources import SourceBy, suffix_list_version
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesJob:
+    """What one run of `lowbg sources` is to do: the documents of `shards`, and `tables` made
+    before, into the table `output`.
+    """
+
+    shards: tuple[Shard, ...]
+    output: Path
+    config: RunConfig
+    tables: tuple[Path, ...] = ()
+    workers: int = 1
+    executor: ExecutorName = ExecutorName.PROCESSES
+    stdin: BinaryIO | None = None
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def crew(self) -> Workers:
+        """Who does it."""
+        return Workers(self.workers, self.executor)
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesOutcome:
+    """What came of it: what the table says of itself, and every shard's result in their order."""
+
+    header: Header
+    shards: tuple[ShardResult, ...]
+
+
+def header_of(policy: Policy, models: dict[str, str]) -> Header:
+    """What a table of sources that is made under `policy` says of itself, before it is made."""
+    before, sources = policy.trust_before, policy.sources
+    return Header(
+        version=lowbg.__version__,
+        by=SourceBy.parse(sources.by).spelled,
+        before=None if before is None else before.isoformat(),
+        min_documents=sources.min_documents,
+        bound=sources.bound,
+        models=models,
+        suffixes=suffix_list_version(),
+    )
+
+
+def find_sources(job: SourcesJob, observer: Observer = NOBODY) -> SourcesOutcome:
+    """Makes the table; it is on disk when this returns.
+
+    Raises `ConfigError` where tables that are to be added up count different things. A shard that
+    breaks off doesn't stop the others: what was read of it counts, and it is in the outcome.
+    """
+    policy = replace(job.config.policy, sources=replace(job.config.policy.sources, table=None))
+    job = replace(job, config=replace(job.config, policy=policy))
+    engine = Engine(policy)
+    model = engine.source_model()
+    header = header_of(job.config.policy, engine.model_digests())
+    headers = {path: found for path in job.tables if (found := read_header(path)) is not None}
+    check_alike(headers, header)
+    with _folder_beside(job.output) as folder:
+        counted = [*_count(job, folder, engine, observer)]
+        runs = [run for each in counted for run in each.runs]
+        streams = [read_cells(path) for path in job.tables]
+        header = _with_documents(header, [*headers.values()], counted)
+        table = folder / "table.parquet"
+        header = write_table(table, _together(runs, streams, folder), model, header)
+        _put(table, job.output)
+    return SourcesOutcome(header, tuple(each.result for each in counted))
+
+
+def _with_documents(
+    header: Header, tables: Sequence[Header], counted: Sequence[CountedShard]
+) -> Header:
+    """With the documents of all that is added up."""
+    return msgspec.structs.replace(
+        header,
+        documents=sum(t.documents for t in tables) + sum(c.documents for c in counted),
+        without_source=sum(t.without_source for t in tables)
+        + sum(c.without_source for c in counted),
+    )
+
+
+def _together(
+    runs: Sequence[Path], streams: Sequence[Iterator[Cells]], folder: Path
+) -> Iterator[Cells]:
+    if not streams:
+        return merged_runs(runs, folder)
+    return merged([merged_runs(runs, folder), *streams])
+
+
+class _FolderBeside:
+    """A folder of its own beside the output, for what doesn't fit into memory."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+
+    def __enter__(self) -> Path:
+        with naming(self._output):
+            self._folder = Path(
+                tempfile.mkdtemp(prefix=f".{self._output.name[:100]}.", dir=self._output.parent)
+            )
+        return self._folder
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _folder_beside(output: Path) -> _FolderBeside:
+    return _FolderBeside(output)
+
+
+def _put(table: Path, output: Path) -> None:
+    try:
+        with table.open("rb") as file:
+            os.fsync(file.fileno())
+        table.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({cause(error)})") from error
+    sync_directory(output.parent)
+
+
+def _count(
+    job: SourcesJob, folder: Path, engine: Engine, observer: Observer
+) -> Iterator[CountedShard]:
+    if not job.shards:
+        return
+    engine.prepare()
+    task = CountTask(job.config, folder, job.stdin)
+    ends = map_shards(task, job.shards, job.crew, observer, engine)
+    found = {ended.shard: ended for ended in ends}
+    for shard in job.shards:
+        ended = found[shard]
+        if ended.result is not None:
+            yield ended.result
+        else:
+            yield CountedShard(failed_shard(shard, ended.error), [], 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedShard:
+    """A shard's documents, counted: where the runs of their cells lie."""
+
+    result: ShardResult
+    runs: list[Path]
+    documents: int
+    without_source: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountTask:
+    """Judges a shard's documents and counts them by source; `loaded` is what judges."""
+
+    config: RunConfig
+    folder: Path
+    stdin: BinaryIO | None = None
+    loaded: Engine | None = None
+
+    def start(self) -> CountTask:
+        """The task in a worker."""
+        return replace(self, loaded=Engine(self.config.policy).setup())
+
+    def _source(self, shard: Shard) -> Source:
+        return Source(shard, reading(self.config), self.stdin)
+
+    def __call__(self, shard: Shard, on_progress: OnProgress | None) -> CountedShard:
+        """The shard's documents, counted."""
+        return self._counted(ShardReading(self._source(shard), self.loaded, on_progress))
+
+    def together(
+        self, shards: Sequence[Shard], on_progress: OnProgress | None
+    ) -> Iterator[Finished[CountedShard]]:
+        """The same with small shards."""
+        assert self.loaded is not None
+        readings = [ShardReading(self._source(shard), self.loaded, on_progress) for shard in shards]
+        for places in read_together(readings, self.loaded):
+            for i in places:
+                yield finished(i, partial(self._counted, readings[i]))
+
+    def _counted(self, pass_over: ShardReading) -> CountedShard:
+        counter = Counter(self.config.policy, self.folder, key_of(pass_over.source.shard.name))
+        with pass_over:
+            for step in pass_over:
+                if step.judged is not None:
+                    counter.add(step.batch, step.judged)
+                # Before the next batch is made, this one has to be gone.
+                del step
+        return counter.end(pass_over.result())
+
+
+class Counter:
+    """Counts judged batches by source, and keeps what doesn't fit into memory in `folder`."""
+
+    def __init__(self, policy: Policy, folder: Path, name: str) -> None:
+        self._by = SourceBy.parse(policy.sources.by)
+        self._before = policy.trust_before
+        self._spill = Spill(folder, name)
+        self._documents = self._without = 0
+
+    def add(self, batch: Batch, judged: Judged) -> None:
+        """Counts a batch's documents."""
+        before = np.zeros(len(batch), np.bool_)
+        if self._before is not None:
+            before = judged.dates.before(self._before)
+        cells = cells_of(batch, judged, self._by, before)
+        self._spill.add(cells)
+        self._documents += len(batch)
+        self._without += len(batch) - int(cells.counts[:, 0].sum())
+
+    def end(self, result: ShardResult) -> CountedShard:
+        """All that was counted."""
+        return CountedShard(result, self._spill.end(), self._documents, self._without)
+
+
+def reading(config: RunConfig) -> RunConfig:
+    """How shards are read: with the field that says what their documents' source is."""
+    by = SourceBy.parse(config.policy.sources.by)
+    others = tuple(dict.fromkeys((*config.fields.others, *by.fields)))
+    return replace(config, fields=replace(config.fields, others=others))

@@ -1,0 +1,58 @@
+"""Texts → log-odds under probes of one causal LM. Importing this module imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowbg.config import LmDtype, LmSettings
+from lowbg.errors import ConfigError
+from lowbg.scorers.lm.models import CausalModel, device_of_this_process
+from lowbg.scorers.lm.probes import Probe, check_model
+from lowbg.scorers.lm.states import StateReader, fast_dtype
+from lowbg.scorers.lm.store import ModelFolder
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRead:
+    """`log_odds` (nats, NaN where a document has no token) and `tokens` read, one entry each."""
+
+    log_odds: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+
+
+class ProbeReader:
+    """A model, cut after the layer that its probes need, with those probes.
+
+    Raises `ConfigError` where a probe is another model's, or has another width.
+    """
+
+    def __init__(self, folder: ModelFolder, probes: Sequence[Probe], settings: LmSettings) -> None:
+        check_model(probes, folder)
+        device = device_of_this_process(settings.device)
+        dtype = settings.dtype
+        if dtype is LmDtype.AUTO:
+            dtype = fast_dtype(device)
+            if probes[0].of.dtype == LmDtype.FLOAT32.value:
+                dtype = LmDtype.FLOAT32
+        model = CausalModel(folder, device, dtype, settings.context)
+        layers = sorted({probe.of.layer for probe in probes})
+        self._reader = StateReader(model, layers, probes[0].of.tokens, settings.batch_tokens)
+        self._place = {layer: k for k, layer in enumerate(layers)}
+        for probe in probes:
+            if len(probe.weights) != self._reader.width:
+                raise ConfigError(
+                    f"{probe.path}: of states of {len(probe.weights)} numbers; those of "
+                    f"{folder.label} have {self._reader.width}"
+                )
+
+    def judge(self, texts: Sequence[str], probe: Probe) -> ProbeRead:
+        """What `probe` says of each text."""
+        states, tokens = self._reader.read(texts)
+        log_odds = probe.log_odds(states[:, self._place[probe.of.layer]])
+        # Numbers that ran over (float16) leave nothing that can be trusted of their document.
+        said = (tokens > 0) & np.isfinite(log_odds)
+        return ProbeRead(np.where(said, log_odds, np.nan), tokens)

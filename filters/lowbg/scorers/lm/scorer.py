@@ -1,0 +1,67 @@
+"""What scorers that run a causal LM have in common: settings, the model's files, its identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from lowbg.config import LmSettings
+from lowbg.errors import ConfigError
+from lowbg.scorers.base import Scorer, SecondLook
+from lowbg.scorers.lm import extras
+from lowbg.scorers.lm.store import ModelFolder, locate
+
+ROLES = ("lm", "lm-performer")
+"""What a model is for, as the options call it."""
+
+
+class LmScorer(Scorer):
+    """A scorer over the model of `LmSettings`; without settings it only says what it is."""
+
+    min_words = 1
+    settings = LmSettings
+    tokens_column: str
+    """The column that counts the tokens that it read."""
+
+    def __init__(self, settings: LmSettings | None) -> None:
+        self._settings = settings
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The models' roles and labels → SHA-256 over their files."""
+        return {
+            f"{role} {folder.label}": folder.sha256()
+            for role, folder in zip(ROLES, self._folders(), strict=False)
+        }
+
+    @property
+    def second_look(self) -> SecondLook:
+        """The documents in the band, if there is one."""
+        band = self._settings.band if self._settings is not None else None
+        return SecondLook(band, tokens=self.tokens_column)
+
+    def identity(self) -> str:
+        """Of models, their roles, and the context.
+
+        The type of numbers isn't among it: it moves figures by less than documents differ.
+        """
+        context = self._settings.context if self._settings is not None else None
+        text = f"{' '.join(self.models.values())} {context or ''}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _asked(self) -> LmSettings:
+        if self._settings is None:
+            raise ConfigError(f"scorer {self.name!r} needs a model: `extras.lm.model=…`")
+        return self._settings
+
+    def _folders(self, *, fetch: bool = False) -> tuple[ModelFolder, ...]:
+        if self._settings is None:
+            return ()
+        return (locate(self._settings.model, "`extras.lm.model`", fetch=fetch),)
+
+    def prepare(self) -> None:
+        """Downloads the model, unless it is here; checks that the extra is installed."""
+        self._asked()
+        for module in ("torch", "transformers"):
+            extras.load(module, extra="lm", wanted_by="`extras.lm.model`")
+        self._folders(fetch=True)

@@ -1,0 +1,146 @@
+"""What a causal LM represents of a document: the mean hidden state after some of its layers.
+
+The forward pass ends after the last layer that is asked for; neither the layers above it nor the
+head are run or kept. Importing this module imports torch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lowbg.config import LmDtype
+from lowbg.errors import ModelError
+from lowbg.scorers.lm.models import CausalModel, Encoded
+from lowbg.scorers.lm.packing import plan
+from lowbg.scorers.lm.plain import plain
+
+_log = logging.getLogger(__name__)
+
+BATCH_TOKENS = 65_536
+"""Tokens in a batch on a GPU, padding included."""
+
+_PORTION = 64
+"""Documents that are tokenised at a time."""
+
+CHARACTERS_A_TOKEN = 24
+"""No more of a text than this for each token is tokenised: most of a long one is never read."""
+
+
+def fast_dtype(device: torch.device) -> LmDtype:
+    """bfloat16 where the device multiplies such matrices itself, else float32."""
+    if device.type == "cuda":
+        return LmDtype.BFLOAT16 if torch.cuda.is_bf16_supported() else LmDtype.FLOAT32
+    has_bf16: Callable[[], bool] = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return LmDtype.BFLOAT16 if device.type == "cpu" and has_bf16() else LmDtype.FLOAT32
+
+
+class StateReader:
+    """Reads the mean state after each of `layers` over the first `tokens` tokens of documents.
+
+    Layer k is the state after k of the model's layers, as Hugging Face's `hidden_states[k]`.
+    On a CPU every document is a pass of its own: its state doesn't depend, not even by a rounding,
+    on what is read with it, nothing is padded, and a document of some hundred tokens is work enough
+    for the cores. On a GPU documents alike in length share a pass of at most `budget` tokens.
+    """
+
+    def __init__(
+        self,
+        model: CausalModel,
+        layers: Sequence[int],
+        tokens: int,
+        budget: int | None = None,
+    ) -> None:
+        self.model = model
+        self.layers = tuple(layers)
+        self.tokens = min(tokens, model.context)
+        self.read_tokens = 0
+        self._budget = budget if budget is not None else BATCH_TOKENS
+        self._stack = model.cut_after(max(self.layers))
+        self._seen: dict[int, torch.Tensor] = {}
+        for layer in self.layers:
+            self._stack[layer - 1].register_forward_hook(self._keep(layer))
+
+    @property
+    def width(self) -> int:
+        """Entries of a state."""
+        return int(self.model.width)
+
+    def _keep(self, layer: int) -> Any:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            self._seen[layer] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    def read(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Documents × layers × width, and the tokens that were read of each.
+
+        Zeros where a document has no token. Raises `ModelError` where memory doesn't suffice for
+        one document.
+        """
+        states = np.zeros((len(texts), len(self.layers), self.width), np.float32)
+        lengths = np.zeros(len(texts), np.int64)
+        for places, encoded in self._encoded(texts):
+            lengths[places] = [len(one.ids) for one in encoded]
+            for rows in self._batches(lengths[places]):
+                ids = [encoded[k].ids for k in rows.tolist()]
+                states[places[rows]] = self._pass(ids)
+        self.read_tokens += int(lengths.sum())
+        return states, lengths
+
+    def _encoded(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], list[Encoded]]]:
+        most = CHARACTERS_A_TOKEN * self.tokens
+        size = _PORTION if self.model.device.type == "cpu" else 64 * _PORTION
+        for start in range(0, len(texts), size):
+            own = texts[start : start + size]
+            encoded = self.model.encode([plain(text, most) for text in own], self.tokens)
+            yield np.arange(start, start + len(own)), encoded
+
+    def _batches(self, lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        full = np.flatnonzero(lengths)
+        if self.model.device.type == "cpu":
+            return [full[k : k + 1] for k in range(len(full))]
+        return [full[rows] for rows in plan(lengths[full], self._budget)]
+
+    def _pass(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Rows × layers × width of one batch; halves it where memory runs out."""
+        try:
+            return self._run(ids)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            self._seen.clear()
+            if len(ids) == 1:
+                raise ModelError(
+                    f"{self.model.label}: memory doesn't suffice for {len(ids[0]):,} tokens at "
+                    "once; use a smaller model"
+                ) from error
+        torch.cuda.empty_cache()
+        half = len(ids) // 2
+        _log.warning("memory ran out; going on with %d documents a batch", half)
+        self._budget = max(1, self._budget // 2)
+        return np.concatenate([self._pass(ids[:half]), self._pass(ids[half:])])
+
+    def _run(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        device = self.model.device
+        longest = max(len(one) for one in ids)
+        padded = np.zeros((len(ids), longest), np.int64)
+        inside = np.zeros((len(ids), longest), np.bool_)
+        for row, one in enumerate(ids):
+            padded[row, : len(one)] = one
+            inside[row, : len(one)] = True
+        own = torch.from_numpy(inside).to(device)[..., None]
+        with torch.inference_mode():
+            # Rows are padded on their right: no token sees what follows it, and no mask is needed.
+            self.model.hidden(torch.from_numpy(padded).to(device))
+            count = own.sum(1)
+            means = [
+                torch.where(own, self._seen[layer].float(), 0.0).sum(1) / count
+                for layer in self.layers
+            ]
+            result: NDArray[np.float32] = torch.stack(means, 1).cpu().numpy()
+        self._seen.clear()
+        return result

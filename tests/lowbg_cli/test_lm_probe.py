@@ -1,0 +1,217 @@
+"""A probe from `lowbg train --probe` to verdicts, with a small model that the test makes."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
+pytest.importorskip("transformers", reason="needs the extra lm: pip install 'lowbg[lm]'")
+
+from tests.tiny_lm import prose, save_model
+
+from lowbg.config import Durability, ExecutorName, Existing, Extras, LmSettings, RunConfig
+from lowbg.decision.policy import load_policy
+from lowbg.errors import StoppedError
+from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.runs.inputs import discover
+from lowbg.runs.progress import Observer
+from lowbg.runs.stopping import STOP
+from lowbg.scorers.lm.probes import open_probe
+
+pytestmark = [pytest.mark.slow, pytest.mark.lm]
+
+Run = Callable[..., Result]
+
+DULL = ["crucial", "vital", "robust", "seamless", "dynamic", "holistic", "nuanced", "pivotal"]
+
+
+def machine_prose(seed: int, sentences: int = 14) -> str:
+    own = random.Random(seed)
+    return " ".join(
+        f"It is {own.choice(DULL)} to note that a {own.choice(DULL)} approach is "
+        f"{own.choice(DULL)} and {own.choice(DULL)}."
+        for _ in range(sentences)
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("lm") / "tiny", "llama")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """220 documents of each label in four datasets, the last fifth of them short."""
+    path = tmp_path_factory.mktemp("labelled") / "labelled.jsonl"
+    with path.open("w") as out:
+        for i in range(440):
+            ai, length = i % 2 == 1, 16 if i < 410 else 6
+            text = machine_prose(i, length) if ai else prose(i, length)
+            row = {
+                "id": str(i), "text": text, "language": "en", "label": "ai" if ai else "human",
+                "dataset": f"{'model' if ai else 'people'}-{i // 2 % 2}", "license": "CC0",
+            }  # fmt: skip
+            print(json.dumps(row), file=out)
+    return path
+
+
+@pytest.fixture(scope="module")
+def probe(labelled: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from typer.testing import CliRunner
+
+    from lowbg_cli.app import app
+
+    path = tmp_path_factory.mktemp("probes") / "en.safetensors"
+    options = ["train", labelled, "--probe", "--lm", model, "--lang", "en", "-o", path]
+    got = CliRunner().invoke(app, [*map(str, options), "--probe-tokens", "40"])
+    assert got.exit_code == 0, got.stderr
+    assert "of 2 human and 2 AI kinds. Of AI kinds left out of the fit it finds" in " ".join(
+        got.stderr.split()
+    )
+    return path
+
+
+def test_a_probe_says_what_it_was_made_from(probe: Path, model: Path, labelled: Path) -> None:
+    from lowbg.scorers.lm.store import ModelFolder
+
+    found = open_probe(probe)
+    assert found.of.model == ModelFolder(model, "tiny").sha256()
+    assert (found.of.tokens, found.of.label, found.languages) == (40, "tiny", ("en",))
+    assert found.of.layer in (1, 2)
+    assert found.card["kinds"] == {"ai": 2, "human": 2}
+    assert found.card["licences"] == {"CC0": 1.0}
+    assert sum(row["rows"] for row in found.card["sources"]["rows"]) == found.card["documents"]
+    assert list(found.card["sources"]["files"]) == [labelled.name]
+    assert found.card["left_out"]["auroc"] > 0.95
+    assert len(found.card["human"]["thresholds"]) == 9
+
+
+def score(run: Run, shard: Path, out: Path, *options: object) -> list[dict[str, Any]]:
+    got = run("score", shard, "-o", out, *options)
+    assert got.exit_code == 0, got.stderr
+    return rows(out / shard.name)
+
+
+def test_rows_are_equal_at_any_batch_and_number_of_workers(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe)
+    first = score(run, labelled, tmp_path / "a", *lm)
+    small = score(run, labelled, tmp_path / "b", *lm, "--batch-bytes", 3000)
+    two = score(run, labelled, tmp_path / "c", *lm, "--workers", 2, "--lm-batch-tokens", 50)
+    assert first == small == two
+    assert list(first[0])[-1] == "lm_probe_log_odds"
+    assert "lm_perplexity" not in first[0]
+    found = {label: [r["lm_probe_log_odds"] for r, s in zip(first, rows(labelled), strict=True)
+                     if s["label"] == label] for label in ("human", "ai")}  # fmt: skip
+    assert np.mean(found["ai"]) > np.mean(found["human"]) + 1
+
+
+def test_only_its_languages_are_read(
+    run: Run, model: Path, probe: Path, labelled: Path, tmp_path: Path
+) -> None:
+    shard = tmp_path / "mixed.jsonl"
+    text = rows(labelled)[0]["text"]
+    shard.write_text(
+        "".join(json.dumps({"text": text, "language": code}) + "\n" for code in ("en", "de"))
+    )
+    found = score(run, shard, tmp_path / "out", "--lm", model, "--lm-probe", probe.parent)
+    assert found[0]["lm_probe_log_odds"] is not None
+    assert found[1]["lm_probe_log_odds"] is None
+
+
+def test_what_cannot_be_used_is_refused_and_nothing_is_made(
+    run: Run, model: Path, probe: Path, labelled: Path, tmp_path: Path
+) -> None:
+    other = save_model(tmp_path / "other", "llama", seed=1)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(probe.read_bytes()[:-3])
+    for options, message in (
+        (["--lm", other, "--lm-probe", probe], "and the model given is other"),
+        (["--lm", model, "--lm-probe", tmp_path / "no"], "--lm-probe"),
+        (["--lm", model, "--lm-probe", broken], "not a whole safetensors file"),
+        (["--lm", model, "--lm-probe", probe, "--lm-performer", model], "no use for a second"),
+        (["--lm-probe", probe], "only with --lm MODEL"),
+    ):
+        got = run("filter", labelled, "-o", tmp_path / "out", *options)
+        assert got.exit_code == 2, got.stderr
+        assert message in " ".join(got.stderr.split())
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_calibrated_probe_decides_alike_in_filter_and_score(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    lm = ("--lm", model, "--lm-probe", probe)
+    got = run(
+        "calibrate", labelled, "--label-field", "label", "--target-fpr", 0.05, "-o", policy, *lm
+    )
+    assert got.exit_code == 0, got.stderr
+    loaded = load_policy(policy)
+    assert loaded.lm is not None
+    assert loaded.lm.feature == "lm_probe_log_odds"
+    plain = score(run, labelled, tmp_path / "plain")
+    judged = score(run, labelled, tmp_path / "score", "--policy", policy, *lm)
+    got = run("filter", labelled, "-o", tmp_path / "f", "--policy", policy, *lm, "--annotate")
+    assert got.exit_code == 0, got.stderr
+    routed = {
+        row["id"]: row["lowbg"]["verdict"]
+        for name in ("human", "ai")
+        for row in rows(tmp_path / "f" / name / labelled.name)
+    }
+    assert routed == {row["id"]: row["verdict"] for row in judged}
+    labels = {row["id"]: row["label"] for row in rows(labelled)}
+    called = [labels[i] for i, verdict in routed.items() if verdict == "ai"]
+    assert called.count("human") <= 0.05 * 220
+    assert called.count("ai") > sum(
+        row["verdict"] == "ai" and labels[row["id"]] == "ai" for row in plain
+    )
+    told = [row["reasons"] for row in judged if row["verdict"] == "ai"]
+    assert any("lm_probe_log_odds" in reasons[0] for reasons in told)
+    # The same policy without the model says that its part is left out.
+    got = run("filter", labelled, "-o", tmp_path / "without", "--policy", policy)
+    assert "--lm" in " ".join(got.stderr.split())
+
+
+def test_an_interrupted_run_goes_on(
+    labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = LmSettings(str(model), probe=str(probe))
+    config = RunConfig(batch_bytes=8000, annotate=True, extras=Extras(lm))
+
+    def job(name: str, existing: Existing) -> FilterJob:
+        return FilterJob(
+            tuple(discover([str(labelled)])), tmp_path / name, config,
+            executor=ExecutorName.SERIAL, existing=existing, durability=Durability(seconds=0),
+        )  # fmt: skip
+
+    filter_shards(job("whole", Existing.REFUSE))
+    seen = []
+
+    def stop(progress: Any) -> None:
+        seen.append(progress.records)
+        if len(seen) == 3:
+            STOP.ask(signal.SIGINT)
+
+    try:
+        with pytest.raises(StoppedError):
+            filter_shards(job("cut", Existing.REFUSE), Observer(stop))
+    finally:
+        STOP.reset()
+    filter_shards(job("cut", Existing.RESUME))
+    for path in (tmp_path / "whole").glob("*/*.jsonl"):
+        assert path.read_bytes() == (tmp_path / "cut" / path.parent.name / path.name).read_bytes()
