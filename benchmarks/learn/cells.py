@@ -130,7 +130,7 @@ def _config(cell: Cell, dumps: Dumps, folder: Path) -> LearnConfig:
         old=(folder / "old.jsonl",),
         unlabelled=(folder / "new.jsonl",),
         holdout=(folder / "between.jsonl",),
-    )
+    ).suited()
 
 
 def _crossed(learned: Learned, dumps: Dumps) -> dict[str, float | None]:

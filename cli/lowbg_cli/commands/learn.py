@@ -62,7 +62,10 @@ class LearnOptions:
         unit="DATE",
     )
     source_field: str | None = setting(
-        "What says where a document is from.", None, unit="FIELD", shown="the URL's host"
+        "What says where a document is from.",
+        None,
+        unit="FIELD",
+        shown="the URL's registered domain",
     )
     kind_field: str | None = setting(
         "Compare old and new text within its values, too.", None, unit="FIELD"
@@ -89,7 +92,7 @@ def learn_command(
     options: Annotated[ConfigOptions, Only(CONFIG)],
     quiet: Quiet = False,
 ) -> ExitCode:
-    """Learn a language's tables from old and new text of your own.
+    """Learn tables from your own old and new text.
 
     Old text is human, new text a mixture; no AI text needs a label. What sets the two apart is
     learned within sources that both have, without words of few sources and without those by which
@@ -133,7 +136,7 @@ def learn_command(
         reading=options.resolve(),
         seed=own.seed,
         target_fpr=own.target_fpr,
-    )
+    ).suited()
     if not quiet:
         logging.getLogger("lowbg").setLevel(logging.INFO)
     with progress_line(shards, quiet=quiet) as observer:

@@ -28,7 +28,7 @@ from lowbg.runs.reading import ShardReading, Source, refuse_broken
 from lowbg.text.characters import folding_of
 from lowbg.text.dates import READ, read_dates
 from lowbg.text.languages import CODES, detect
-from lowbg.text.origins import NO_HOST, hosts
+from lowbg.text.sources import DOMAIN, FIELD, SourceBy
 from lowbg.text.tokens import Tokens, tokenize
 
 OLD, BETWEEN, NEW = range(3)
@@ -207,14 +207,16 @@ def _documents(batch: Batch, config: LearnConfig, dropped: Counter[str]) -> Iter
         yield _Found(row, sources[i], int(years[i]), known)
 
 
+def _by(config: LearnConfig) -> SourceBy:
+    if config.source_field is None:
+        return SourceBy(DOMAIN)
+    return SourceBy(FIELD, field=config.source_field)
+
+
 def _sources(batch: Batch, config: LearnConfig) -> list[str]:
     """Where each document is from, with its kind; empty where neither is known."""
-    if config.source_field is not None:
-        names: list[str] = batch.metadata.others[config.source_field].fill_null("").to_pylist()
-    else:
-        coded = hosts(batch.metadata.url)
-        known = ["" if name == NO_HOST else name for name in coded.names]
-        names = [known[code] for code in coded.codes.tolist()]
+    coded = _by(config).of(batch.metadata)
+    names = [coded.names[code] if code >= 0 else "" for code in coded.codes.tolist()]
     if config.kind_field is None:
         return names
     kinds = batch.metadata.others[config.kind_field].fill_null("").to_pylist()

@@ -229,3 +229,13 @@ def test_a_text_is_taken_once(dumps: Path, tmp_path: Path) -> None:
     late = 12 * SITES + 9 * SITES // 2
     assert found.count(NEW) == late
     assert found.dropped["read before"] == late + 16 * SITES
+
+
+@pytest.mark.parametrize(
+    ("language", "words", "order"), [("nl", 75, 3), ("zh", 120, 4), ("ja", 120, 4)]
+)
+def test_where_a_word_is_a_character_more_are_needed(
+    tmp_path: Path, language: str, words: int, order: int
+) -> None:
+    config = LearnConfig(language, tmp_path, (), ()).suited()
+    assert (config.min_words, config.odds.order) == (words, order)
