@@ -179,7 +179,7 @@ def fit(states: Floats, documents: Documents, chosen: NDArray[np.int64], ridge: 
     mean = (centres[0] + centres[1]) / 2
     inner = covariance / np.outer(scale, scale) + ridge * np.eye(len(scale))
     found = np.linalg.solve(inner, (centres[0] - centres[1]) / scale)
-    return Linear(found, mean, scale, 0.0)
+    return Linear(found.astype(np.float64), mean, scale, 0.0)
 
 
 def spread_over_folds(documents: Documents, folds: int) -> NDArray[np.int64]:

@@ -87,7 +87,7 @@ def test_a_replaced_probe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     of = ProbeOf("", "", "x", 1, 8, "float32", "ab")
     Probe(of, ("en",), ones, ones, ones, 0.0).save(probes / "x.safetensors")
     (probes / "digests.json").write_text('{"x": "00"}')
-    monkeypatch.setattr(shipped.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr("lowbg.scorers.lm.shipped.resources.files", lambda package: tmp_path)
     shipped_probes.cache_clear()
     try:
         with pytest.raises(ModelError, match="expected 00: the file is damaged"):
