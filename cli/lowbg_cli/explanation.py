@@ -36,7 +36,14 @@ def print_explanation(explanation: Explanation, stream: TextIO | None) -> None:
         console.print(_headline(explanation))
         for reason in _reasons(explanation):
             console.print(Padding.indent(Text(terminal.printable(reason)), 2))
+        if explanation.needs:
+            needs = terminal.worded(f"a score would take {explanation.needs}")
+            console.print()
+            console.print(Text(terminal.printable(needs)))
         console.print()
+        if explanation.parts:
+            console.print(_parts(explanation))
+            console.print()
         console.print(_features(explanation, narrow=console.width < NARROW_COLUMNS))
         for note in explanation.notes:
             console.print(Text(terminal.printable(f"{note.scorer}: {note.text}")))
@@ -68,6 +75,18 @@ def _reasons(explanation: Explanation) -> list[str]:
         from_where = f", AI from {limit:.3f}" if limit is not None else ""
         lines.append(f"ai_score {explanation.ai_score:.3f}{from_where}")
     return list(dict.fromkeys([*lines, *explanation.reasons]))
+
+
+def _parts(explanation: Explanation) -> Table:
+    """What the score is made of; the lines add up."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="", pad_edge=False)
+    table.add_column("adds", justify="right", no_wrap=True)
+    table.add_column("to the score (+ AI, − human)", overflow="fold")
+    for own in explanation.parts:
+        table.add_row(f"{own.part:+.2f}".replace("-", "−"), Text(own.name))
+    total = sum(own.part for own in explanation.parts)
+    table.add_row(f"{total:+.2f}".replace("-", "−"), Text("together: its logistic is the score"))
+    return table
 
 
 def _features(explanation: Explanation, *, narrow: bool) -> Table:

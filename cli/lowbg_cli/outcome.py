@@ -53,6 +53,8 @@ class ExitRules:
         warning = undated(outcome.report)
         if warning and not self.quiet:
             terminal.warning(warning)
+        if report is not None and report.endswith("/report.json") and not self.quiet:
+            terminal.say(f"next: {next_step(outcome, report)}")
         code = exit_code(outcome, strict=self.strict)
         if self.fail_above is None:
             return code
@@ -66,6 +68,20 @@ class ExitRules:
         )
         # The share of a part of the input is no verdict on the whole: 3 goes first.
         return code or ExitCode.JUDGED_BAD
+
+
+def next_step(outcome: Outcome, report: str) -> str:
+    """What to do with a finished run whose report is there, in a line."""
+    from lowbg.report.headline import headline
+    from lowbg.report.sections.dates import SECTION as DATES
+    from lowbg.report.sections.estimate import SECTION as ESTIMATE
+
+    if not outcome.complete:
+        return "see the errors above, then the same command with --resume"
+    page = f"{report.removesuffix('.json')}.html#{headline(outcome.report).section}"
+    if outcome.report[ESTIMATE].estimate is None and outcome.report[DATES].read:
+        return f"open {page}; --trust-before DATE would give an estimate of the AI share"
+    return f"open {page}; then lowbg gate, or lowbg calibrate on text of your own"
 
 
 def summary(

@@ -36,7 +36,8 @@ class State:
     """What a line shows. `total` is null where the size of the input isn't known.
 
     `consumed` and `total` are stored bytes; `rate` is bytes a second, null at the beginning.
-    `scored` documents are those that the AI share is a share of; 0 where nothing is.
+    `scored` documents are those that the AI share is a share of; 0 where nothing is. `finished` of
+    `shards` are done; 0 of 0 where there is nothing to say of them.
     """
 
     consumed: int
@@ -45,6 +46,9 @@ class State:
     records: int
     ai: int
     scored: int = 0
+    quarantined: int = 0
+    finished: int = 0
+    shards: int = 0
 
 
 def render_line(state: State, width: int, *, unicode: bool = True) -> str:
@@ -55,8 +59,14 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
     room = width - 1
     rate = f"{bytes_text(state.rate, three_digits=True)}/s" if state.rate is not None else ""
     done = bytes_text(state.consumed, three_digits=True)
-    counts = f"{state.records:,} records  {state.ai:,} AI"
     short = f"{state.ai:,} AI"
+    if state.scored:
+        short += f" ({share_text(state.ai / state.scored)})"
+    counts = f"{state.records:,} records  {short}"
+    if state.quarantined:
+        counts += f"  {state.quarantined:,} quarantined"
+    if state.shards > 1:
+        counts = f"{state.finished:,}/{state.shards:,} shards  {counts}"
     if state.total is None:
         choices = [[done, rate, counts], [done, rate, short], [done, rate], [done]]
     else:
@@ -98,6 +108,10 @@ def render_sign(state: State) -> str:
     parts.append(counted(state.records, "record"))
     if state.scored:
         parts.append(f"AI share {share_text(state.ai / state.scored)} of scored")
+    if state.quarantined:
+        parts.append(f"{state.quarantined:,} quarantined")
+    if state.shards > 1:
+        parts.append(f"{state.finished:,} of {state.shards:,} shards finished")
     return ", ".join(parts)
 
 
@@ -108,10 +122,14 @@ def _bar(share: float, cells: int, *, unicode: bool) -> str:
 
 
 class Tally:
-    """Adds up what the shards report, from any thread; `window` seconds give the rate."""
+    """Adds up what the shards report, from any thread; `window` seconds give the rate.
 
-    def __init__(self, total: int | None, window: float) -> None:
+    `count` is how many shards there are, 0 where that isn't told.
+    """
+
+    def __init__(self, total: int | None, window: float, count: int = 0) -> None:
         self._total = total
+        self._count = count
         self._window = window
         self._shards: dict[str, Progress] = {}
         self._samples: deque[tuple[float, int]] = deque()
@@ -138,15 +156,18 @@ class Tally:
             records=sum(shard.records for shard in shards),
             ai=sum(shard.ai for shard in shards),
             scored=sum(shard.scored for shard in shards),
+            quarantined=sum(shard.quarantined for shard in shards),
+            finished=sum(shard.done for shard in shards),
+            shards=self._count,
         )
 
 
 class ProgressLine:
     """Redraws one line of `stream`, a terminal, as the shards report."""
 
-    def __init__(self, stream: TextIO, total: int | None) -> None:
+    def __init__(self, stream: TextIO, total: int | None, count: int = 0) -> None:
         self._stream = stream
-        self._tally = Tally(total, WINDOW_SECONDS)
+        self._tally = Tally(total, WINDOW_SECONDS, count)
         self._drawn = 0.0
         self._lock = threading.Lock()
         self._open = True
@@ -189,9 +210,10 @@ class SignsOfLife:
         total: int | None,
         seconds: float = MINUTE,
         say: Callable[[str], None] = terminal.say,
+        count: int = 0,
     ) -> None:
         self._say = say
-        self._tally = Tally(total, seconds)
+        self._tally = Tally(total, seconds, count)
         self._seconds = seconds
         self._ended = threading.Event()
         self._tally.state(time.monotonic())
@@ -222,9 +244,9 @@ def progress_line(shards: Sequence[Shard], *, quiet: bool) -> Iterator[Observer]
         return
     line: ProgressLine | SignsOfLife
     if terminal.is_interactive() and os.environ.get("TERM") != "dumb":
-        line = ProgressLine(sys.stderr, total_size(shards))
+        line = ProgressLine(sys.stderr, total_size(shards), len(shards))
     else:
-        line = SignsOfLife(total_size(shards))
+        line = SignsOfLife(total_size(shards), count=len(shards))
     try:
         yield Observer(line)
     finally:

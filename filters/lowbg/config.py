@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from lowbg.errors import ConfigError
 from lowbg.policy import (
+    AUTO,
     Artifacts,
     FprBound,
     Gate,
@@ -31,6 +32,7 @@ from lowbg.policy import (
     SourceVerdict,
     Thresholds,
     Unscored,
+    WholeSource,
 )
 from lowbg.settings import (
     SIZE,
@@ -41,6 +43,7 @@ from lowbg.settings import (
 
 # What a policy is made of is part of a run's configuration, and imported from here as well.
 __all__ = [
+    "AUTO",
     "Artifacts",
     "FprBound",
     "Gate",
@@ -56,6 +59,7 @@ __all__ = [
     "Sources",
     "Thresholds",
     "Unscored",
+    "WholeSource",
 ]
 
 
@@ -435,6 +439,9 @@ class RunConfig:
         """The fields to read: `fields`, and those that the policy's provenance looks at."""
         provenance = self.policy.provenance
         others = (*self.fields.others, *provenance.fields, *provenance.count_fields)
+        sources = self.policy.sources
+        if sources.table is not None and sources.by.startswith("field:"):
+            others = (*others, sources.by.removeprefix("field:"))
         return dataclasses.replace(self.fields, others=tuple(dict.fromkeys(others)))
 
 

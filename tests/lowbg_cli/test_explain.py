@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.lowbg_cli.shards import PERSONAL
+from tests.lowbg_cli.shards import PERSONAL, lines
 from typer.testing import Result
 
 from lowbg.jobs.explain import Explanation, FeatureValue, NgramNote, PhraseSpan, SentenceNote
@@ -177,3 +177,18 @@ def test_invalid_utf8_is_said(run: Run, tmp_path: Path) -> None:
     result = run("explain", file)
     assert result.exit_code == 0
     assert "invalid UTF-8 at byte 7" in result.stderr
+
+
+def test_a_record_by_its_place_behind_the_name(run: Callable[..., Result], tmp_path: Path) -> None:
+    shard = tmp_path / "a:1.jsonl"
+    shard.write_bytes(lines("The first of them.", "The second of them, and no other."))
+    got = run("explain", f"{shard}:1", "--json")
+    assert json.loads(got.stdout)["words"] == 7
+    assert run("explain", f"{shard}:2").exit_code == 2
+    refused = run("explain", f"{shard}:1", "--record", "0")
+    assert refused.exit_code == 2
+    assert "leave out --record and --id" in " ".join(refused.stderr.split())
+    page = tmp_path / "page.html"
+    assert run("explain", f"{shard}:1", "--html", page).stdout == ""
+    assert "<title>a:1.jsonl:1 · lowbg explain</title>" in page.read_text("utf-8")
+    assert run("explain", shard, "--report", tmp_path).exit_code == 2

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import bytes_text
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError
-from lowbg.settings import setting
+from lowbg.settings import Setting, Written, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import AsJson, ConfigOptions
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
 
+if TYPE_CHECKING:
+    from lowbg.jobs.explain import Explanation
+    from lowbg.records import Metadata
+
 CONFIG = (
     *("file", "fields.text", "fields.id", "fields.language"),
     *("decision.target_fpr", "decision.fpr_bound", "decision.rule", "decision.tables"),
+    *("fields.url", "fields.date", "trust.before", "sources.table", "sources.whole"),
 )
 STDIN = "-"
 
@@ -39,6 +44,26 @@ class Choice:
         "Its language; else it is recognised.", None, flags="--lang", unit="CODE"
     )
 
+    def split(self) -> Choice:
+        """The choice with the record's number apart, where FILE ends in one and is no file."""
+        path, _, number = self.file.rpartition(":")
+        digits = number.replace(",", "")
+        if not path or not digits.isascii() or not digits.isdecimal() or Path(self.file).exists():
+            return self
+        if not Path(path).exists():
+            return self
+        if self.record is not None or self.id is not None:
+            raise ConfigError(f"{self.file} chooses a record; leave out --record and --id")
+        return replace(self, file=path, record=int(digits))
+
+    @property
+    def name(self) -> str:
+        """What to call the document."""
+        name = "standard input" if self.file == STDIN else Path(self.file).name
+        if self.id is not None:
+            return f"{name}, {self.id}"
+        return name if self.record is None else f"{name}:{self.record}"
+
     @property
     def is_record(self) -> bool:
         """Whether it is a record of a shard; if not, the file's whole text is the document."""
@@ -53,25 +78,51 @@ class Choice:
 
 @command
 def explain_command(
-    *, choice: Choice, options: Annotated[ConfigOptions, Only(CONFIG)], as_json: AsJson = False
+    *,
+    choice: Choice,
+    options: Annotated[ConfigOptions, Only(CONFIG)],
+    as_json: AsJson = False,
+    html: Annotated[
+        Path | None,
+        Setting("Write a page with the text shaded.", unit="FILE", written=Written.FILE),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        Setting(
+            "An output or report.json: where the features lie among its documents (page).",
+            unit="DIR",
+        ),
+    ] = None,
 ) -> ExitCode:
     """Show why a document gets its verdict.
 
-    Its features, the n-grams that weigh most, and its sentences with phrases marked.
+    Its features, the n-grams that weigh most, and its sentences with phrases marked. FILE may end
+    in a record's number, as reports write it.
 
     \b
-      lowbg explain essay.txt
+      lowbg explain essay.txt --html essay.html
+      lowbg explain dump.jsonl.zst:17
       lowbg explain dump.jsonl.zst --id doc-17
     """
+    choice = choice.split()
+    if report is not None and html is None:
+        raise ConfigError("--report: only with --html FILE")
     if choice.record is not None and choice.id is not None:
         raise ConfigError("--record and --id both choose a record; give one")
     config = options.resolve()
-    text, own_language = _read(choice, config)
+    text, origin = _read(choice, config)
 
-    from lowbg.detector import Detector
+    from lowbg.jobs.explain import explain
+    from lowbg.runs.engine import Engine
 
-    detector = Detector(config.policy)
-    explanation = detector.explain(text, language=choice.language or own_language)
+    own = origin.language[0].as_py() if origin is not None else None
+    engine = Engine(config.policy)
+    engine.prepare()
+    explanation = explain(engine.setup(), text, language=choice.language or own, origin=origin)
+    if html is not None:
+        _write_page(explanation, choice, html, report)
+        if not as_json:
+            return ExitCode.FINISHED
     if as_json:
         print(json.dumps(explanation.as_dict(), ensure_ascii=False, indent=2))
         return ExitCode.FINISHED
@@ -81,8 +132,20 @@ def explain_command(
     return ExitCode.FINISHED
 
 
-def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
-    """The document's text, and the language that its record says it has."""
+def _write_page(explanation: Explanation, choice: Choice, page: Path, report: Path | None) -> None:
+    from lowbg.jobs.explain_page import percentiles, render_explanation
+    from lowbg.report import read_json
+    from lowbg.storage.files import write_whole
+
+    among = None
+    if report is not None:
+        path = report / "report.json" if report.is_dir() else report
+        among = percentiles(explanation, read_json(path))
+    write_whole(page, render_explanation(explanation, choice.name, among).encode("utf-8"))
+
+
+def _read(choice: Choice, config: RunConfig) -> tuple[str, Metadata | None]:
+    """The document's text, and what its record says of itself; null where it isn't in one."""
     from lowbg.formats import open_text
 
     if choice.file != STDIN and not Path(choice.file).exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,11 @@ class ReportFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     HTML = "html"
+    MD = "md"
+    CSV = "csv"
+
+
+_COMPARED = (ReportFormat.HTML, ReportFormat.MD)
 
 
 @command
@@ -45,9 +51,42 @@ def report_command(
             written=Written.FILE,
         ),
     ] = None,
+    card: Annotated[
+        bool,
+        Setting("The YAML and Markdown that a Hugging Face data set card takes.", flags="--card"),
+    ] = False,
+    against: Annotated[
+        Path | None,
+        Setting(
+            "An earlier output or report.json: what changed since (html, md).",
+            flags="--against",
+            unit="DIR",
+        ),
+    ] = None,
 ) -> ExitCode:
-    """Render a finished run's report again, or several as one."""
-    from lowbg.report import merge_reports, read_json
+    """Render a finished run's report again, or several as one.
+
+    \b
+      lowbg report OUT -o comment.md
+      lowbg report part-1 part-2 --card
+    """
+    from lowbg.report import merge_reports
+
+    if card and report_format is not None:
+        raise ConfigError(f"--card is a format of its own; leave out --format {report_format}")
+    wanted = report_format or _format_of(output)
+    if against is not None and (card or wanted not in _COMPARED):
+        raise ConfigError("--against: only a page or Markdown compares; name --format html or md")
+    reports = _read(directories, output)
+    report = reports[0] if len(reports) == 1 else merge_reports(reports)
+    earlier = None if against is None else _read([against], output)[0]
+    _write(_rendered(report, wanted, output, earlier=earlier, card=card), output)
+    return ExitCode.FINISHED
+
+
+def _read(directories: Sequence[Path], output: Path | None) -> list[Report]:
+    """The reports, each run of them once."""
+    from lowbg.report import read_json
     from lowbg.report.repeats import without_repeats
 
     paths = [path / "report.json" if path.is_dir() else path for path in directories]
@@ -56,32 +95,48 @@ def report_command(
             raise ConfigError(f"{path}: no such file; give the output directory of a finished run")
         if output is not None and os.path.realpath(output) == os.path.realpath(path):
             raise ConfigError(f"{output} is one of the reports to read; name another file")
-    reports = without_repeats((str(path), read_json(path)) for path in paths)
-    report = reports[0] if len(reports) == 1 else merge_reports(reports)
-    _render(report, report_format or _format_of(output), output)
-    return ExitCode.FINISHED
+    return without_repeats((str(path), read_json(path)) for path in paths)
 
 
 def _format_of(output: Path | None) -> ReportFormat:
     ending = output.suffix.lower() if output is not None else ""
-    endings = {".json": ReportFormat.JSON, ".html": ReportFormat.HTML, ".htm": ReportFormat.HTML}
+    endings = {f".{each}": each for each in ReportFormat if each is not ReportFormat.TEXT}
+    endings[".htm"] = ReportFormat.HTML
     return endings.get(ending, ReportFormat.TEXT)
 
 
-def _render(report: Report, report_format: ReportFormat, output: Path | None) -> None:
+def _rendered(
+    report: Report,
+    report_format: ReportFormat,
+    output: Path | None,
+    *,
+    earlier: Report | None,
+    card: bool,
+) -> bytes | str:
+    """The report as it was asked for; a string of what may go to a terminal."""
     from lowbg.report import render_html, render_json
+    from lowbg.report.render_csv import render_csv
+    from lowbg.report.render_markdown import render_card, render_markdown
+
+    if card:
+        return render_card(report)
+    if report_format is ReportFormat.JSON:
+        return render_json(report)
+    if report_format is ReportFormat.HTML:
+        return render_html(report, earlier).encode("utf-8")
+    if report_format is ReportFormat.MD:
+        return render_markdown(report, earlier)
+    if report_format is ReportFormat.CSV:
+        return render_csv(report)
+    return summary(report, sys.stdout if output is None else None)
+
+
+def _write(data: bytes | str, output: Path | None) -> None:
     from lowbg.storage.files import write_whole
 
-    if report_format is ReportFormat.JSON:
-        data = render_json(report)
-    elif report_format is ReportFormat.HTML:
-        data = render_html(report).encode("utf-8")
-    elif output is None:
-        print(summary(report, sys.stdout), end="")
-        return
-    else:
-        data = summary(report, None).encode("utf-8")
     if output is not None:
-        write_whole(output, data)
+        write_whole(output, data if isinstance(data, bytes) else data.encode("utf-8"))
+    elif isinstance(data, str):
+        print(data, end="")
     elif sys.stdout is not None:
         sys.stdout.buffer.write(data)

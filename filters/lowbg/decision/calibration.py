@@ -114,6 +114,24 @@ class Calibration:
             z = z + self.style_weight * np.nan_to_num(self.standardise_style(style, words))
         return np.asarray(z)
 
+    def parts(
+        self, log_odds: float, words: int, perplexity: float | None, style: float | None
+    ) -> dict[str, float]:
+        """What each feature of a document adds to the logistic function's argument.
+
+        Together with `intercept` they come to it: `score` of the document's z.
+        """
+        n = np.array([words], np.int64)
+        spread = float(np.sqrt(self.between + self.within / in_words(n))[0])
+        parts = {"phrase_log_odds": self.slope * (log_odds - self.mean) / spread}
+        if perplexity is not None and self.perplexity_slope:
+            excess = float(np.log(perplexity)) - self.perplexity_mean
+            parts["perplexity"] = -self.slope * self.perplexity_slope * excess
+        if style is not None and self.style_weight:
+            own = float(self.standardise_style(np.array([style]), n)[0])
+            parts["style_log_odds"] = self.slope * self.style_weight * own
+        return parts
+
     def standardise_style(self, style: Floats, words: NDArray[np.int64]) -> Floats:
         """How many deviations above human text of its length a style lies; ±`MAX_STYLE` at most."""
         spread = np.sqrt(self.style_between + self.style_within / in_words(words))

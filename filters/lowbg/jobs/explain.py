@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from lowbg.config import VERDICTS, RunConfig
+from lowbg.decision.decide import NOT_PROSE
 from lowbg.errors import ConfigError, InputError
+from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.reading import ShardReading, Source
@@ -50,7 +52,8 @@ class SentenceNote:
     """A sentence, what follows its last word included.
 
     `perplexity` (per word) and `log_odds` (nats/word, AI against human) are the sentence's own,
-    null where the language has no tables.
+    null where the language has no tables. `part` is what its n-grams add to the document's score:
+    those of all sentences come to the part of `phrase_log_odds`.
     """
 
     text: str
@@ -58,6 +61,7 @@ class SentenceNote:
     perplexity: float | None
     log_odds: float | None
     phrases: tuple[PhraseSpan, ...]
+    part: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,23 @@ class ScorerNote:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorePart:
+    """What a feature adds to the argument of the logistic function that gives the score.
+
+    All of them, `intercept` included, come to the argument; above zero is AI-like.
+    """
+
+    name: str
+    part: float
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a document gets its verdict. `ai_score` is null when it is unscored.
 
     `threshold` is the `ai_score` from which the policy says AI; null without tables of the
-    language, or under `rule = "thresholds"`.
+    language, or under `rule = "thresholds"`. `parts` come to the score, the heaviest first; empty
+    without one, and then `needs` says what it would take.
     """
 
     language: str | None
@@ -98,6 +114,8 @@ class Explanation:
     ngrams: tuple[NgramNote, ...]
     sentences: tuple[SentenceNote, ...]
     notes: tuple[ScorerNote, ...] = ()
+    parts: tuple[ScorePart, ...] = ()
+    needs: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as plain JSON values; `notes` only where a scorer has any."""
@@ -107,13 +125,16 @@ class Explanation:
         return values
 
 
-def explain(engine: Engine, text: str, *, language: str | None = None) -> Explanation:
+def explain(
+    engine: Engine, text: str, *, language: str | None = None, origin: Metadata | None = None
+) -> Explanation:
     """What the scorers and the decision of `engine` make of `text`.
 
-    `language` (any usual tag) overrides the identified one.
+    `language` (any usual tag) overrides the identified one. `origin` is what its record says of
+    itself: then what is known of its provenance and of its source decides, too.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
-    judged = judge_texts(engine, [text], [language])
+    judged = judge_texts(engine, [text], [language], origin)
     decisions = judged.decisions
     index = int(judged.documents.languages[0])
     code = judged.documents.language_codes[index] if index >= 0 else None
@@ -132,13 +153,43 @@ def explain(engine: Engine, text: str, *, language: str | None = None) -> Explan
         ngrams=_ngrams(engine.ngrams(judged.documents, 0)),
         sentences=_sentences(engine, judged, code),
         notes=tuple(_notes(engine.scorers, judged)),
+        parts=_parts(engine, judged),
+        needs=_needs(engine, judged, code),
     )
+
+
+def _parts(engine: Engine, judged: Judged) -> tuple[ScorePart, ...]:
+    found = engine.parts(judged, 0)
+    return tuple(
+        ScorePart(name, part)
+        for name, part in sorted(found.items(), key=lambda item: (-abs(item[1]), item[0]))
+    )
+
+
+def _needs(engine: Engine, judged: Judged, code: str | None) -> str:
+    """What it would take for the document to have a score; empty where it has one."""
+    decisions = judged.decisions
+    if decisions.score[0].is_valid:
+        return ""
+    words = int(judged.documents.tokens.words_per_document[0])
+    unscored = int(decisions.unscored_codes[0])
+    if unscored == NOT_PROSE:
+        return "prose: of what is mostly code, numbers or symbols a verdict would mean nothing"
+    if not words:
+        return "text with words"
+    if code is None:
+        return "more text, or its language named: too little is there to tell it by"
+    if code not in engine.models:
+        return f"tables of the language {code!r}: lowbg train makes them of human and AI text"
+    least = engine.min_words(code)
+    missing = max(1, least - words)
+    return f"{missing} more words ({least} are judged), or a causal LM: `extras.lm.model`"
 
 
 def find_record(
     path: str, config: RunConfig, *, record: int | None, id: str | None
-) -> tuple[str, str | None]:
-    """The text of one record of a shard, and the language that it says it has.
+) -> tuple[str, Metadata]:
+    """The text of one record of a shard, and what it says of itself.
 
     The record is the one at the 0-based position `record`, or the first that has the identifier
     `id`; without either, the first. Raises `ConfigError` when there is none.
@@ -153,7 +204,8 @@ def find_record(
                 found = np.flatnonzero(batch.records == (record or 0))
             if len(found):
                 i = int(found[0])
-                return batch.text[i].as_py(), batch.metadata.language[i].as_py()
+                only = np.arange(len(batch)) == i
+                return batch.text[i].as_py(), batch.filtered(only).metadata
             for rejected in batch.rejected:
                 if id is None and rejected.record == (record or 0):
                     raise InputError(rejected.message)
@@ -193,6 +245,7 @@ def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[Senten
         return ()
     alone = judge_texts(engine, texts, [code or "und"] * len(texts))
     spans = _spans(engine, judged, texts)
+    parts = _sentence_parts(engine, judged, code)
     perplexity = alone.columns[PERPLEXITY.name].to_pylist()
     log_odds = alone.columns[PHRASE_LOG_ODDS.name].to_pylist()
     return tuple(
@@ -202,9 +255,33 @@ def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[Senten
             perplexity=perplexity[i],
             log_odds=log_odds[i],
             phrases=tuple(spans[i]),
+            part=parts[i] if parts else None,
         )
         for i, text in enumerate(texts)
     )
+
+
+def _sentence_parts(engine: Engine, judged: Judged, code: str | None) -> list[float]:
+    """What each sentence adds to the part of `phrase_log_odds`; empty without a score.
+
+    An n-gram counts where it begins. What the average human text has a word is taken off.
+    """
+    whole = engine.parts(judged, 0).get(PHRASE_LOG_ODDS.name)
+    tokens = judged.documents.tokens
+    words = int(tokens.words_per_document[0])
+    log_odds = judged.columns[PHRASE_LOG_ODDS.name][0].as_py()
+    if whole is None or not words or log_odds is None or code is None:
+        return []
+    ends = np.cumsum(tokens.sentences)
+    nats = np.zeros(len(ends))
+    for at, own in engine.places(judged, 0):
+        nats[np.searchsorted(ends, at, side="right")] += own
+    mean = engine.mean_log_odds(code)
+    excess = nats - mean * tokens.sentences
+    # The scorer's sums are of single precision: the rest is spread over the words.
+    excess += (words * (log_odds - mean) - excess.sum()) * tokens.sentences / words
+    scale = whole / (words * (log_odds - mean)) if log_odds != mean else 0.0
+    return [float(value) for value in excess * scale]
 
 
 def _spans(engine: Engine, judged: Judged, texts: Sequence[str]) -> list[list[PhraseSpan]]:

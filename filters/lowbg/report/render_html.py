@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,22 +17,42 @@ from typing import TYPE_CHECKING, Any
 from lowbg.amounts import bytes_text, count_text, share_text
 from lowbg.report import drawing
 from lowbg.report.collect import Report
+from lowbg.report.compare import compared
 from lowbg.report.headline import headline
 from lowbg.report.sections import sections
-from lowbg.report.sections.base import visible
+from lowbg.report.sections.base import Block, Section, visible
 from lowbg.storage.files import write_whole
 
 if TYPE_CHECKING:
     import jinja2
 
 
-def render_html(report: Report) -> str:
-    """The page; what comes from the data is escaped, and its control characters written out."""
-    shown = [(section, section.blocks(report[section])) for section in sections()]
+def render_html(report: Report, earlier: Report | None = None) -> str:
+    """The page; what comes from the data is escaped, and its control characters written out.
+
+    With an `earlier` report it says what changed since.
+    """
+    shown: list[tuple[Section[Any] | _Heading, Sequence[Block]]] = [
+        (section, section.blocks(report[section])) for section in sections()
+    ]
+    if earlier is not None:
+        shown.insert(1, (_COMPARED, (compared(report, earlier),)))
     return render_page("report", report=report, sections=shown, top=headline(report))
 
 
-def render_page(name: str, **values: Any) -> str:
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """A part of a page that is no section of the report."""
+
+    key: str
+    title: str
+    weak: str = ""
+
+
+_COMPARED = _Heading("compared", "Since the earlier report")
+
+
+def render_page(name: str, /, **values: Any) -> str:
     """The page `templates/NAME.html.j2` with its values; strings among them are escaped.
 
     Its style is `report.css`, and `NAME.css` where there is one.

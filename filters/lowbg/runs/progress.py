@@ -23,6 +23,7 @@ class Progress:
     scored: int = 0
     earlier: int = 0
     done: bool = False
+    quarantined: int = 0
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]

@@ -401,7 +401,7 @@ class ShardReading:
             self._on_progress(
                 Progress(
                     name, tally.consumed, tally.records, tally.ai, self._scored,
-                    self._earlier_bytes, done,
+                    self._earlier_bytes, done, tally.quarantined,
                 )
             )  # fmt: skip
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import lowbg
-from lowbg.config import Durability, RunConfig, as_dict
+from lowbg.config import AUTO, Durability, RunConfig, as_dict
 from lowbg.errors import OutputError
 from lowbg.report import collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
@@ -93,7 +93,10 @@ def open_run(
     """
     check_names(job.shards, name_of)
     refuse_foreign(job.shards)
-    engine = Engine(job.config.policy, job.config.extras)
+    policy, own = job.config.policy, job.config.policy.sources
+    if own.table == AUTO:  # Of its sources nothing is known yet.
+        policy = replace(policy, sources=replace(own, table=None))
+    engine = Engine(policy, job.config.extras)
     engine.prepare()
     with OutputDirectory(job.output, layout).held(job.existing) as directory:
         yield DirectoryRun(job, directory, engine, take_stock(directory, job, engine), observer)
@@ -166,7 +169,8 @@ def _finished(result: ShardResult) -> Progress:
     """How far a shard is that an earlier run finished."""
     return Progress(
         result.shard, result.read_bytes, result.records, result.statistics.documents()["ai"],
-        int(result.statistics.scored()[0]), result.read_bytes, done=True,
+        int(result.statistics.scored()[0]), result.read_bytes, True,
+        result.statistics.documents()["quarantined"],
     )  # fmt: skip
 
 

@@ -181,3 +181,7 @@ class Scorer(ABC):
         The heaviest first. The decision names them in its reasons.
         """
         return ()
+
+    def places(self, documents: Documents, i: int) -> Sequence[tuple[int, float]]:
+        """The same by place: words of the batch, by number, and what each adds to the sum."""
+        return ()

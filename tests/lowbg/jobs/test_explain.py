@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from pydoc_data.topics import topics
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lowbg.config import Policy, RunConfig
+from lowbg.decision.calibration import squash
 from lowbg.errors import ConfigError, InputError
 from lowbg.jobs.explain import NGRAMS, Explanation, find_record
 from lowbg.jobs.explain import explain as explain_by
+from lowbg.jobs.explain_page import Percentile, render_explanation
 from lowbg.runs.engine import Engine
 
 AI_STYLED = (
@@ -80,3 +85,57 @@ def test_a_record_is_found_by_place_or_by_id(tmp_path: Path) -> None:
         find_record(str(shard), config, record=1, id=None)
     with pytest.raises(ConfigError, match="'nobody'"):
         find_record(str(shard), config, record=None, id="nobody")
+
+
+WORDS = (
+    "certainly the river important rose delve tapestry of a dog in 1987 however, crucial role. It"
+)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(Policy()).setup()
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from([*WORDS.split(), ". Then", "\n\n“Well”,"]), min_size=60))
+def test_what_is_added_comes_to_the_score(engine: Engine, words: list[str]) -> None:
+    explanation = explain_by(engine, " ".join(words), language="en")
+    parts = {own.name: own.part for own in explanation.parts}
+    if explanation.ai_score is None:
+        assert parts == {}
+        assert explanation.needs
+        return
+    assert explanation.needs == ""
+    score = squash(np.array([sum(parts.values())]))[0]
+    assert score == pytest.approx(explanation.ai_score, abs=1e-5)
+    of_sentences = [sentence.part or 0.0 for sentence in explanation.sentences]
+    assert sum(of_sentences) == pytest.approx(parts["phrase_log_odds"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "needs"),
+    [
+        ("", None, "text with words"),
+        ("A few words.", "en", "more words"),
+        ("Πολλά λόγια για το ποτάμι και το βουνό. " * 40, "el", "tables of the language 'el'"),
+        ("x = 1 + {2}; [3] => (4) / 5 * 6 - 7\n" * 60, "en", "prose"),
+    ],
+)
+def test_what_a_score_would_take(
+    engine: Engine, text: str, language: str | None, needs: str
+) -> None:
+    assert needs in explain_by(engine, text, language=language).needs
+
+
+def test_the_page_escapes_its_text_and_says_where_features_lie(engine: Engine) -> None:
+    evil = "</script><script>alert(1)</script>\x1b[2J\u202e"
+    explanation = explain_by(engine, f"{AI_STYLED} {evil}", language="en")
+    page = render_explanation(explanation, evil, {"ai_score": Percentile(0.5, None)})
+    assert page.count("<script>") == 1
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "50.0 %" in page
+    assert "<u title=" in page

@@ -13,14 +13,18 @@ from msgspec.structs import replace
 from tests.browser import WIDTHS, chromium, opened, overflow, violations
 
 from lowbg.amounts import count_text, share_text
+from lowbg.config import Policy
 from lowbg.jobs.drift.check import Change
 from lowbg.jobs.drift.history import Check
 from lowbg.jobs.drift.trend import render_trend
 from lowbg.jobs.eval.evaluate import LabelledScores, evaluate
 from lowbg.jobs.eval.plots import as_html
+from lowbg.jobs.explain import explain
+from lowbg.jobs.explain_page import Percentile, render_explanation
 from lowbg.report import Report, render_html
 from lowbg.report.examples import Example, Shade
 from lowbg.report.results import ShardResult
+from lowbg.runs.engine import Engine
 from lowbg.storage.typed import to_plain
 
 pytestmark = pytest.mark.slow
@@ -49,6 +53,12 @@ def eval_page() -> str:
         groups={"dataset": np.where(np.arange(n) < n // 2, "a", EVIL)},
     )  # fmt: skip
     return as_html(j, evaluate(j, rounds=5), [("Version", EVIL), ("Models", "en " + "a1" * 60)])
+
+
+def explain_page() -> str:
+    text = f"Certainly! It plays a crucial role in the tapestry of life. {EVIL} " * 20
+    explanation = explain(Engine(Policy()).setup(), text, language="en")
+    return render_explanation(explanation, EVIL, {"perplexity": Percentile(0.2, 0.9)})
 
 
 def drift_page() -> str:
@@ -82,11 +92,16 @@ def saved(page: str, path: Path) -> str:
     return f"file://{path}"
 
 
-@pytest.mark.parametrize("name", ["report", "eval", "drift"])
+@pytest.mark.parametrize("name", ["report", "eval", "drift", "explain"])
 def test_pages_fit_load_nothing_and_read_well(
     browser: Any, full_report: Report, tmp_path: Path, name: str
 ) -> None:
-    pages = {"report": lambda: render_html(full_report), "eval": eval_page, "drift": drift_page}
+    pages = {
+        "report": lambda: render_html(full_report),
+        "eval": eval_page,
+        "drift": drift_page,
+        "explain": explain_page,
+    }
     url = saved(pages[name](), tmp_path / f"{name}.html")
     for width in WIDTHS:
         with opened(browser, url, width) as page:

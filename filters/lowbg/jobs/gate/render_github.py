@@ -6,11 +6,11 @@ Actions" in GitHub's documentation: `%`, CR and LF in messages; `:` and `,` in p
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
 from lowbg.jobs.gate.texts import VERDICTS, found_text, limit_text, sentence, subject_text
+from lowbg.report.render_markdown import escaped
 from lowbg.report.sections.base import visible
 
 MAX_ANNOTATIONS: Final = 10
@@ -69,7 +69,7 @@ def step_summary(result: GateResult) -> str:
     lines = [
         f"### {_MARKS[result.status]} lowbg gate {VERDICTS[result.status]}",
         "",
-        _markdown(subject_text(result)),
+        escaped(subject_text(result)),
         "",
         "| | check | found | limit |",
         "|---|---|---|---|",
@@ -77,16 +77,11 @@ def step_summary(result: GateResult) -> str:
     ordered = [finding for status in reversed(Status) for finding in result.of(status)]
     for finding in ordered[:_SUMMARY_ROWS]:
         cells = (finding.name, found_text(finding), limit_text(finding))
-        lines.append(f"| {_MARKS[finding.status]} | {' | '.join(map(_markdown, cells))} |")
+        lines.append(f"| {_MARKS[finding.status]} | {' | '.join(map(escaped, cells))} |")
     if len(ordered) > _SUMMARY_ROWS:
         lines += ["", f"and {len(ordered) - _SUMMARY_ROWS:,} more checks"]
     for finding in ordered[:_SUMMARY_ROWS]:
         if finding.status is not Status.PASS:
-            lines += ["", f"**{_markdown(finding.name)}**: {_markdown(finding.reason)}", ""]
-            lines += [f"- {_markdown(place.text)}" for place in finding.places]
+            lines += ["", f"**{escaped(finding.name)}**: {escaped(finding.reason)}", ""]
+            lines += [f"- {escaped(place.text)}" for place in finding.places]
     return "\n".join(lines) + "\n"
-
-
-def _markdown(text: str) -> str:
-    """Text in which nothing is Markdown or HTML, in one line."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", visible(text))

@@ -196,6 +196,10 @@ class Phrases(Scorer):
             nats[_spelled(tokens, i, found.at, found.length)] += found.nats
         return sorted(nats.items(), key=lambda item: (-item[1], item[0]))
 
+    def places(self, documents: Documents, i: int) -> list[tuple[int, float]]:
+        """The nats of each n-gram of document i, at its first word."""
+        return [(found.at, found.nats) for found in self.odds.contributions(documents, i)]
+
 
 def _spelled(tokens: Tokens, i: int, first: int, length: int) -> str:
     """The words from `first` on, of document i, as they stand in its text."""
