@@ -38,7 +38,7 @@ from lowbg.models import embedded_names, open_embedded
 FASTDETECT_CELLS = ("news", "story", "qa-medical")
 MARKS = ("<!-- limits: written by benchmarks/quality/run.py -->", "<!-- end of limits -->")
 SHOWN = (
-    *("language", "origin", "origin × language", "model's year"),
+    *("language", "task", "task × language", "model's year"),
     *("dataset", "dataset × language", "dataset × domain", "generator", "attack"),
 )
 
@@ -61,10 +61,10 @@ def published_cells(j: LabelledScores) -> list[GroupResult]:
 def detection(j: LabelledScores) -> list[GroupResult]:
     """Everything that `lowbg eval` shows, by the groupings that tell something here."""
     dataset = np.char.add(j.groups["dataset"], " · ")
-    origin = np.char.add(np.char.add(j.groups["origin"], " · "), j.groups["language"])
+    task = np.char.add(np.char.add(j.groups["task"], " · "), j.groups["language"])
     groups = {
         **j.groups,
-        "origin × language": np.where(j.is_ai, origin, ""),
+        "task × language": np.where(j.is_ai, task, ""),
         "dataset × language": np.char.add(dataset, j.groups["language"]),
         "dataset × domain": np.char.add(dataset, j.groups["domain"]),
     }
