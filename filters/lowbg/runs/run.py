@@ -151,7 +151,7 @@ class DirectoryRun:
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
             raise OutputError("; ".join([str(error), *_failures(shards)])) from error
-        silent = self.engine.cascade.why_silent(self.engine.policy)
+        silent = self.engine.cascade.why_silent(self.engine.policy, self.engine.models)
         notes = earlier.notes
         if silent is not None:
             notes = (*notes, f"the LM changed no verdict: {silent}")
