@@ -222,13 +222,18 @@ class FieldNames:
     others: tuple[str, ...] = ()
 
 
+NO_PROBE: Final = "none"
+"""What stands for no probe, where one comes with lowbg for the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class LmSettings:
     """Which causal LM reads which documents, and how.
 
     `model` and `performer` are folders or names on the Hugging Face Hub (`NAME@REVISION`). `probe`
     is a file that `lowbg train --probe` made for the model, or a directory of them, one a language:
-    then the model is run up to the probe's layer, on a document's beginning alone. `band`:
+    then the model is run up to the probe's layer, on a document's beginning alone. Null: the one
+    that comes with lowbg for the model, if there is one; `none`: none. `band`:
     only documents whose `ai_score` lies in it, and those too short for the tables; null: all.
     `context` lowers the tokens read at once. `batch_tokens`, null for the device's default, never
     changes a figure beyond rounding.
@@ -251,7 +256,8 @@ class LmSettings:
         "Judge by what the LM represents: a probe that lowbg train made, or a directory of them.",
         None,
         flags="--lm-probe",
-        unit="FILE|DIR",
+        unit="FILE|DIR|none",
+        shown="the one shipped for the model",
         heading=Heading.SECOND_LOOK,
     )
     band: tuple[float, float] | None = setting(
@@ -301,7 +307,7 @@ class LmSettings:
                 f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first",
                 key="extras.lm.band",
             )
-        if self.probe is not None and self.performer is not None:
+        if self.probe not in (None, NO_PROBE) and self.performer is not None:
             raise ConfigError(
                 "a probe has no use for a second model: leave out either `extras.lm.probe` or "
                 "`extras.lm.performer`",
@@ -367,7 +373,7 @@ class Extras:
         alone.
         """
         pair = self.lm is not None and self.lm.performer is not None
-        probe = self.lm is not None and self.lm.probe is not None
+        probe = self.lm is not None and self.lm.probe not in (None, NO_PROBE)
         return {
             "causal_lm": None if pair or probe else self.lm,
             "binoculars": self.lm if pair else None,

@@ -70,6 +70,8 @@ class Written(StrEnum):
     """A file, or what stdout is: then the lines of both share one stream."""
     FOLDER = "folder"
     """Files are written below it."""
+    STORE = "store"
+    """The same, or objects where it is the URL of an object store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,9 @@ class Verdicts:
 class Decider:
     """Decides under one policy, with the calibrations of the languages in `models`.
 
-    With `lm` a causal LM takes part where it read a document.
+    With `lm` a causal LM takes part where it read a document. Tables alone, both, and the LM alone
+    have thresholds of their own; z of the latter two is moved by what sets theirs apart from that
+    of the tables, so that one threshold holds for every `ai_score` of a language.
     """
 
     def __init__(
@@ -176,10 +178,8 @@ class Decider:
 
     def _threshold(self, code: str, calibration: Calibration, model: ModelFile) -> float:
         own = self.policy.min_ai_scores.get(code)
-        if self.lm is not None:
-            own = self.lm.min_ai_scores.get(code, own)
         if own is not None:
-            return calibration.z_of_score(min(max(own, 1e-6), 1.0 - 1e-6))
+            return _z_of(calibration, own)
         if self.policy.fpr_bound is FprBound.MEAN:
             return calibration.threshold(self.policy.target_fpr)
         stored = highest(model.metadata.get("human_collections", {}))
@@ -284,9 +284,18 @@ class Decider:
     ) -> NDArray[np.float64]:
         """z of the documents `own` of one language, the LM's evidence joined in."""
         assert self.lm is not None
-        spread, words = self.lm.languages[code], f.words[own]
+        spread, words, calibration = self.lm.languages[code], f.words[own], self.calibrations[code]
         x = second.evidence(f.columns, self.lm.feature, f.words)[own]
-        return second.join(z, second.standardise(spread, x, words), spread.correlation)
+        by_lm = second.standardise(spread, x, words)
+        joint = second.join(z, by_lm, spread.correlation)
+        both, alone = ~np.isnan(z) & ~np.isnan(by_lm), np.isnan(z) & ~np.isnan(by_lm)
+        joint[both] += self.thresholds[code] - _z_of(calibration, self.lm.min_ai_scores[code])
+        of_alone = self.lm.min_ai_scores_alone.get(code)
+        if of_alone is None:
+            joint[alone] = np.nan
+        else:
+            joint[alone] += self.thresholds[code] - _z_of(calibration, of_alone)
+        return joint
 
     def hears_lm(self, f: Features) -> NDArray[np.bool_]:
         """Of which documents the LM's evidence counts: in a calibrated language, long enough."""
@@ -297,6 +306,8 @@ class Decider:
         for code, spread in self.lm.languages.items():
             if code in f.codes:
                 own = f.languages == f.codes.index(code)
+                if code not in self.lm.min_ai_scores_alone:
+                    own &= f.words >= self.calibrations[code].min_words
                 hears |= own & ~np.isnan(second.standardise(spread, x, f.words))
         return hears
 
@@ -308,6 +319,11 @@ class Decider:
             for limit in limits.each if own.any() else ():
                 crosses |= own & limit.crossed(_floats(f.columns, limit.feature, n))
         return crosses
+
+
+def _z_of(calibration: Calibration, score: float) -> float:
+    """The z of a threshold that is stated as `ai_score`."""
+    return calibration.z_of_score(min(max(score, 1e-6), 1.0 - 1e-6))
 
 
 def _unscored(

@@ -144,13 +144,20 @@ class Engine:
     """Judges batches of text under one policy, with the optional scorers that `extras` asks for.
 
     `scorers` are all that run, and `columns` what they declare. Without `third_parties` it is one
-    of lowbg's own scorers alone.
+    of lowbg's own scorers alone. With `by_tables` an LM that runs has no say, whatever is known of
+    its thresholds.
     """
 
     def __init__(
-        self, policy: Policy, extras: Extras = NO_EXTRAS, *, third_parties: bool = True
+        self,
+        policy: Policy,
+        extras: Extras = NO_EXTRAS,
+        *,
+        third_parties: bool = True,
+        by_tables: bool = False,
     ) -> None:
         self.policy = policy
+        self._by_tables = by_tables
         self._third_parties = third_parties
         self.models = language_tables(policy)
         self.scorers: tuple[Scorer, ...] = running_scorers(
@@ -178,15 +185,15 @@ class Engine:
             scorer.setup()
         if self.policy.sources.table == AUTO:
             raise ConfigError(
-                "sources.table 'auto' is for `filter` into a directory: it takes two passes. Make "
-                "a table with `lowbg sources`",
+                "sources.table 'auto' is for lowbg filter into a directory: it takes two passes. "
+                "Make a table with lowbg sources",
                 key="sources.table",
             )
         if self._table is not None and self._evidence is None:
             from lowbg.decision.source_evidence import SourceEvidence
 
             self._evidence = SourceEvidence(self._table)
-        lm = self.cascade.calibration(self.policy)
+        lm = None if self._by_tables else self.cascade.calibration(self.policy, self.models)
         self._second = Decider(self.policy, self.models, lm) if lm is not None else None
         return self
 
