@@ -33,7 +33,7 @@ def drawn(entry: dict[str, Any], n: int, rng: np.random.Generator) -> NDArray[np
     z, upto = np.array(entry["z"])[::-1], 1.0 - np.array(FPR_GRID)[::-1]
     u = rng.random(n)
     above = np.interp(np.where(u < 0.5, 1.0 - u, u), upto, z)
-    return np.where(u < 0.5, 2.0 * z[0] - above, above)
+    return np.asarray(np.where(u < 0.5, 2.0 * z[0] - above, above))
 
 
 def sources_of(engine: Engine, n: int, rng: np.random.Generator) -> tuple[Counted, int]:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     engine = Engine(Policy())
     model: SourceModel = engine.source_model()
     # Whatever is likelier AI than human or mixed is called so: its certainty is what is looked at.
-    sources.CUTS = ((1e-9, 1e-9), (1.0, 1e-9))  # type: ignore[misc]
+    setattr(sources, "CUTS", ((1e-9, 1e-9), (1.0, 1e-9)))  # noqa: B010
     lines = [
         "# Human sources that seem to be AI", "",
         "Written by `python -m benchmarks.sources.cuts`: shares of sources whose probability to be "
