@@ -323,7 +323,9 @@ class SourceModel:
         columns = (share[:, None] == shares[None, :]).astype(np.float32)
         by_share = (posterior @ columns).astype(np.float64)
         made.share[own] = by_share @ shares
-        made.low[own], made.high[own] = (_quantile(by_share, q) for q in (0.025, 0.975))
+        # Between the points of the grid a quantile is as good as a guess.
+        made.low[own] = np.minimum(_quantile(by_share, 0.025), made.share[own])
+        made.high[own] = np.maximum(_quantile(by_share, 0.975), made.share[own])
         likely = np.stack(
             [
                 by_share[:, shares <= HUMAN_UP_TO].sum(axis=1),
