@@ -116,6 +116,20 @@ def test_an_output_is_no_url_but_of_a_store(
     assert [path.name for path in shard.parent.iterdir()] == ["in.jsonl"]
 
 
+def test_a_scratch_is_one_s_own(
+    run: Run, shard: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    (folder / f"lowbg-{os.getuid()}").symlink_to(tmp_path)
+    result = run("filter", shard, "-o", "s3://bucket/out")
+    assert result.exit_code == 2
+    assert "belongs to somebody else; name a folder of your own with --scratch" in (
+        " ".join(result.stderr.split())
+    )
+
+
 def test_the_library_refuses_urls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="s3://bucket/file is a URL"):

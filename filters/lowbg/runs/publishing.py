@@ -79,10 +79,22 @@ class InPlace(Published):
 def scratch_of(url: str, folder: Path | None = None) -> Path:
     """Where a run whose output is this URL works: the same place for the same user and URL.
 
-    `folder` is where such directories lie; null: below the system's folder of temporary files.
+    `folder` is where such directories lie; null: below the system's folder of temporary files, in
+    one that is made for this user alone. Raises `ConfigError` where that is another's.
     """
-    above = folder or Path(tempfile.gettempdir()) / f"lowbg-{os.getuid()}"
-    return above / hashlib.sha256(url.encode()).hexdigest()[:16]
+    return (folder or _own_folder()) / hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def _own_folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"lowbg-{user}"
+    with naming(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != user:
+            raise ConfigError(
+                f"{folder}: belongs to somebody else; name a folder of your own with `scratch`"
+            )
+    return folder
 
 
 @contextmanager
