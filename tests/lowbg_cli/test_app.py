@@ -29,6 +29,7 @@ COMMANDS = [
     "calibrate",
     "eval",
     "train",
+    "learn",
     "gate",
     "drift",
     "mix",
