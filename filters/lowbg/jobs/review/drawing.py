@@ -40,7 +40,8 @@ NAMES: Final = (
 )  # fmt: skip
 """The strata; the last one are documents that a near-certain phrase decides, without a score."""
 _SPREADS: Final = (0.1, 0.3, 0.5, 0.5, 0.3, 0.15, 0.1)
-_EDGES: Final = np.array([-FAR, -NEAR, 0.0, NEAR, FAR])
+SCORED_EDGES: Final = (-FAR, -NEAR, 0.0, NEAR, FAR)
+"""Where each but the last two of the strata ends, in distance from the threshold."""
 MAX_CHARACTERS: Final = 20_000
 """Of a longer text the beginning is shown."""
 
@@ -141,7 +142,7 @@ def _judged(
         if judged is None:
             continue
         margin = judged.decisions.margin
-        strata = np.searchsorted(_EDGES, margin, side="right")
+        strata = np.searchsorted(SCORED_EDGES, margin, side="right")
         is_ai = file.kind == "ai"
         # By the file that it lies in: a rounding at the line must not change a verdict.
         strata = np.maximum(strata, 3) if is_ai else np.minimum(strata, 2)
