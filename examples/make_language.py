@@ -3,7 +3,10 @@
 `python examples/make_language.py DIRECTORY` writes, always the same bytes, human text of two
 collections (`human/books.jsonl`, `human/letters.parquet`), AI text (`ai/assistant.jsonl`), labelled
 text of a third kind (`labelled.jsonl`), and a crawl of both kinds with dates (`crawl/pages.jsonl`).
-Records say that their language is Esperanto; no word of theirs is.
+Of thirty sites there is an old dump, 2017 to 2021 (`dumps/old.jsonl`), and a new one, in which an
+assistant wrote every fourth document, on some of the sites and on two of its own
+(`dumps/new.jsonl`); nothing says which. `dumps/human.jsonl` is the new one without those. Records
+say that their language is Esperanto; no word of theirs is.
 """
 
 from __future__ import annotations
@@ -76,8 +79,34 @@ def write(path: Path, rows: Rows) -> None:
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
+def make_site(name: str, texts: Sequence[str], dates: Sequence[str]) -> Rows:
+    """A site's documents, one a text, dated in turn."""
+    return [
+        {**row, "url": f"https://{name}.example/{i}", "date": dates[i % len(dates)]}
+        for i, row in enumerate(make_rows(name, texts))
+    ]
+
+
+def make_dumps(folder: Path) -> None:
+    """Writes an old and a new dump of the same sites."""
+    parts: dict[str, Rows] = {"old": [], "new": [], "human": []}
+    assistant = make_texts("assistant", 150)
+    years = [f"{year}-05-01" for year in range(2017, 2022)]
+    for k in range(30):
+        name, texts = f"site-{k}", make_texts(f"site-{k}", 45)
+        parts["old"] += make_site(name, texts[:30], years)
+        parts["human"] += make_site(name, texts[30:], ["2025-05-01"])
+        generated = assistant[5 * k : 5 * k + 5] if k < 15 else []
+        parts["new"] += make_site(name, [*texts[30:], *generated], ["2025-05-01"])
+    for name, texts in (("news-1", assistant[75:110]), ("news-2", assistant[110:145])):
+        parts["new"] += make_site(name, texts, ["2025-05-01"])
+    for name, rows in parts.items():
+        write(folder / f"{name}.jsonl", rows)
+
+
 def main(folder: Path) -> None:
     """Writes all of it below `folder`."""
+    make_dumps(folder / "dumps")
     assistant = make_texts("assistant", 900)
     press = make_texts("press", 1_000)
     write(folder / "human" / "books.jsonl", make_rows("book", make_texts("books", 300)))

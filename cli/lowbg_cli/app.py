@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, str] = {
     "calibrate": "calibrate_command",
     "eval": "eval_command",
     "train": "train_command",
+    "learn": "learn_command",
     "gate": "gate_command",
     "drift": "DRIFT",
     "mix": "mix_command",
@@ -102,9 +103,10 @@ def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 
 def _add(to: typer.Typer, name: str, command: Command) -> None:
-    lists = any(option.takes_several for option in command.options)
+    lists = [option for option in command.options if option.takes_several]
     arguments = any(option.is_argument for option in command.options)
-    kind = TakesSeveral if lists and not arguments else PlainCommand
+    needed = any(option.required and not option.is_argument for option in lists)
+    kind = TakesSeveral if needed or (lists and not arguments) else PlainCommand
     to.command(name, cls=kind)(command.callback())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
 from lowbg.amounts import counted
-from lowbg.config import ExecutorName, Extras, Policy, Rule, RunConfig, Thresholds
+from lowbg.config import AUTO, ExecutorName, Extras, Policy, Rule, RunConfig, Sources, Thresholds
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, declared, setting, with_changes
 from lowbg_cli import first_use, terminal
@@ -76,9 +76,33 @@ class ConfigOptions:
         config = with_changes(RunConfig(policy=policy), self._values())
         if policy.date_field is not None and "fields.date" not in self.changes.values:
             config = replace(config, fields=replace(config.fields, date=policy.date_field))
+        config = self._as_in_table(config)
         if "batch_bytes" not in self.changes.values:
             config = replace(config, batch_bytes=batch_bytes(config.extras))
         return config
+
+    def _as_in_table(self, config: RunConfig) -> RunConfig:
+        """What a source is, as the table of sources says that is named.
+
+        Raises `ConfigError` for options that only the making of a table goes by.
+        """
+        sources = config.policy.sources
+        if sources.table is None or sources.table == AUTO:
+            return config
+        said = [
+            *self.changes.within("sources.by"),
+            *self.changes.within("sources.min_documents"),
+            *self.changes.within("sources.bound"),
+        ]
+        refuse(said, f"{sources.table} says it; only with --sources auto, or in making a table")
+        if sources.by != Sources().by:
+            return config
+
+        from lowbg.decision.source_evidence import required_header
+
+        by = required_header(Path(sources.table)).by
+        policy = replace(config.policy, sources=replace(sources, by=by))
+        return replace(config, policy=policy)
 
     def _states_all(self, policy: Policy) -> bool:
         """Whether no limit of rule 'thresholds' is left to the target rate."""

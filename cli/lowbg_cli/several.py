@@ -8,9 +8,9 @@ from lowbg_cli.helping import PlainCommand
 
 
 class TakesSeveral(PlainCommand):
-    """A command without arguments of its own: loose words belong to the list option before them.
+    """A command with list options: loose words belong to the list option before them.
 
-    So a shell's globs work: `--human books/*.jsonl`.
+    So a shell's globs work: `--human books/*.jsonl`. Arguments, where there are any, go first.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

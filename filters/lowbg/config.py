@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from lowbg.errors import ConfigError
 from lowbg.policy import (
+    AUTO,
     Artifacts,
     FprBound,
     Gate,
@@ -31,6 +32,7 @@ from lowbg.policy import (
     SourceVerdict,
     Thresholds,
     Unscored,
+    WholeSource,
 )
 from lowbg.settings import (
     SIZE,
@@ -41,6 +43,7 @@ from lowbg.settings import (
 
 # What a policy is made of is part of a run's configuration, and imported from here as well.
 __all__ = [
+    "AUTO",
     "Artifacts",
     "FprBound",
     "Gate",
@@ -56,6 +59,7 @@ __all__ = [
     "Sources",
     "Thresholds",
     "Unscored",
+    "WholeSource",
 ]
 
 
@@ -205,13 +209,18 @@ class FieldNames:
     others: tuple[str, ...] = ()
 
 
+NO_PROBE: Final = "none"
+"""What stands for no probe, where one comes with lowbg for the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class LmSettings:
     """Which causal LM reads which documents, and how.
 
     `model` and `performer` are folders or names on the Hugging Face Hub (`NAME@REVISION`). `probe`
     is a file that `lowbg train --probe` made for the model, or a directory of them, one a language:
-    then the model is run up to the probe's layer, on a document's beginning alone. `band`:
+    then the model is run up to the probe's layer, on a document's beginning alone. Null: the one
+    that comes with lowbg for the model, if there is one; `none`: none. `band`:
     only documents whose `ai_score` lies in it, and those too short for the tables; null: all.
     `context` lowers the tokens read at once. `batch_tokens`, null for the device's default, never
     changes a figure beyond rounding.
@@ -234,7 +243,8 @@ class LmSettings:
         "Judge by what the LM represents: a probe that lowbg train made, or a directory of them.",
         None,
         flags="--lm-probe",
-        unit="FILE|DIR",
+        unit="FILE|DIR|none",
+        shown="the one shipped for the model",
         heading=Heading.SECOND_LOOK,
     )
     band: tuple[float, float] | None = setting(
@@ -284,7 +294,7 @@ class LmSettings:
                 f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first",
                 key="extras.lm.band",
             )
-        if self.probe is not None and self.performer is not None:
+        if self.probe not in (None, NO_PROBE) and self.performer is not None:
             raise ConfigError(
                 "a probe has no use for a second model: leave out either `extras.lm.probe` or "
                 "`extras.lm.performer`",
@@ -350,7 +360,7 @@ class Extras:
         alone.
         """
         pair = self.lm is not None and self.lm.performer is not None
-        probe = self.lm is not None and self.lm.probe is not None
+        probe = self.lm is not None and self.lm.probe not in (None, NO_PROBE)
         return {
             "causal_lm": None if pair or probe else self.lm,
             "binoculars": self.lm if pair else None,
@@ -435,6 +445,9 @@ class RunConfig:
         """The fields to read: `fields`, and those that the policy's provenance looks at."""
         provenance = self.policy.provenance
         others = (*self.fields.others, *provenance.fields, *provenance.count_fields)
+        sources = self.policy.sources
+        if sources.table is not None and sources.by.startswith("field:"):
+            others = (*others, sources.by.removeprefix("field:"))
         return dataclasses.replace(self.fields, others=tuple(dict.fromkeys(others)))
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from lowbg.errors import ConfigError
 from lowbg.settings import (
@@ -49,6 +49,17 @@ class Artifacts(StrEnum):
     REPORT = "report"
 
 
+AUTO: Final = "auto"
+"""In place of a table of sources: a run into a directory makes its own first."""
+
+
+class WholeSource(StrEnum):
+    """What becomes of the documents of a source that is AI: each is judged, or all are AI."""
+
+    JUDGE = "judge"
+    AI = "ai"
+
+
 class SourceVerdict(StrEnum):
     """What a source is by its documents; mixed: some of them are AI; unknown: they can't tell."""
 
@@ -68,9 +79,25 @@ class Sources:
     """What a source is, and when its documents tell something about one another.
 
     `by` as `text.sources.SourceBy` reads it. `min_documents` scored documents at least say what a
-    source is; `bound` of human sources may be called AI.
+    source is; `bound` of human sources may be called AI. `table` is a table that `lowbg sources`
+    made, whose evidence decides with a document's own score; "auto": a run makes its own first.
     """
 
+    table: str | None = setting(
+        "A table of lowbg sources, which decides with each score; auto: two passes make it.",
+        None,
+        key="sources.table",
+        flags="--sources",
+        unit="FILE|auto",
+        heading=Heading.SOURCES,
+    )
+    whole: WholeSource = setting(
+        "Documents of a source that is AI: each is judged, or all are AI.",
+        WholeSource.JUDGE,
+        key="sources.whole",
+        flags="--whole-source",
+        heading=Heading.SOURCES,
+    )
     by: str = setting(
         "What makes documents be of one source: domain, host, path:N or field:NAME.",
         "domain",
@@ -358,8 +385,11 @@ class LmCalibration:
     """What lets a causal LM take part in the decision; `lowbg calibrate --lm` makes it.
 
     It holds for one model (`model`: SHA-256 of its files, and of the performer's if there is one)
-    and one `band` (null: all documents). `feature` is the column that is evidence; `languages` and
-    `min_ai_scores` are by language, the latter in place of the policy's where the LM has a say.
+    and one `band` (null: all documents). `feature` is the column that is evidence; the others are
+    by language. A threshold belongs to a kind of evidence: `min_ai_scores` to documents that both
+    the tables and the LM judge, `min_ai_scores_alone` to those too short for the tables; a language
+    without one has none judged. Both are on the scale of the joint score before it is moved to
+    where the tables' own threshold is the one of all (`Decider`).
     """
 
     model: str = setting("SHA-256 of the model's files.")
@@ -367,6 +397,9 @@ class LmCalibration:
     band: tuple[float, float] | None = setting("The ai_scores that are read.", least=0.0, most=1.0)
     languages: Mapping[Language, LmSpread] = setting("How the evidence spreads.")
     min_ai_scores: Mapping[Language, float] = setting("The joint thresholds.", least=0.0, most=1.0)
+    min_ai_scores_alone: Mapping[Language, float] = setting(
+        "The thresholds where the LM alone judges.", factory=dict, least=0.0, most=1.0
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)

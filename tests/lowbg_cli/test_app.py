@@ -30,6 +30,7 @@ COMMANDS = [
     "calibrate",
     "eval",
     "train",
+    "learn",
     "gate",
     "drift",
     "mix",

@@ -176,6 +176,11 @@ def test_a_calibrated_probe_decides_alike_in_filter_and_score(
     assert routed == {row["id"]: row["verdict"] for row in judged}
     labels = {row["id"]: row["label"] for row in rows(labelled)}
     called = [labels[i] for i, verdict in routed.items() if verdict == "ai"]
+    # One threshold holds whatever a score is of: tables, probe, or both.
+    by_verdict = {verdict: [row["ai_score"] for row in judged if row["verdict"] == verdict]
+                  for verdict in ("human", "ai")}  # fmt: skip
+    assert max(by_verdict["human"]) < min(by_verdict["ai"])
+    assert loaded.lm.min_ai_scores_alone.keys() <= {"en"}
     assert called.count("human") <= 0.05 * 220
     assert called.count("ai") > sum(
         row["verdict"] == "ai" and labels[row["id"]] == "ai" for row in plain
@@ -185,6 +190,26 @@ def test_a_calibrated_probe_decides_alike_in_filter_and_score(
     # The same policy without the model says that its part is left out.
     got = run("filter", labelled, "-o", tmp_path / "without", "--policy", policy)
     assert "--lm" in " ".join(got.stderr.split())
+
+
+def test_without_a_calibration_the_probe_s_own_decides(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe)
+    got = run("filter", labelled, "-o", tmp_path / "f", *lm, "--annotate")
+    assert got.exit_code == 0, got.stderr
+    assert "changed no verdict" not in " ".join(got.stderr.split())
+    look = json.loads((tmp_path / "f" / "report.json").read_bytes())["second_look"]
+    assert look["without_say"] == 0
+    assert sum(n for name, n in look["changed"].items() if name.startswith("unscored_to_")) == 15
+    # Another table, another band, or a rate for every kind: of those it knows no threshold.
+    for options in (["--lm-band", "0:1"], ["--fpr-bound", "every"]):
+        out = tmp_path / options[0]
+        got = run("filter", labelled, "-o", out, *lm, *options)
+        assert got.exit_code == 0, got.stderr
+        assert "the LM changed no verdict: the policy has no calibration" in " ".join(
+            got.stderr.split()
+        )
 
 
 def test_an_interrupted_run_goes_on(

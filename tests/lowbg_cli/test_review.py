@@ -181,3 +181,28 @@ def test_what_it_refuses(
     got = run("review", *given)
     assert got.exit_code == 2
     assert said in " ".join(got.stderr.split())
+
+
+def test_thresholds_from_labels(run: Run, output: Path, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    from lowbg.config import Policy, RunConfig
+    from lowbg.jobs.review.drawing import texts_of
+    from lowbg.jobs.review.labels import LabelLine
+    from lowbg.jobs.review.serve import open_labels
+
+    labels, policy = tmp_path / "labels.jsonl", tmp_path / "policy.toml"
+    file = open_labels(output, labels, RunConfig(policy=Policy()), 1_000)
+    assert set(texts_of(output, file.design, RunConfig())) == set(range(len(file.design.documents)))
+    assert run("calibrate", "--labels", labels, "-o", policy).exit_code == 2
+    for place, drawn in enumerate(file.design.documents):
+        human = file.design.strata[drawn.stratum].verdict == "human"
+        file.add(LabelLine(document=place, label="human" if human else "ai", reviewer="ann"))
+    told = json.loads(run("review", output, "--labels", labels, "--figures", "--json").stdout)
+    assert told["precision"]["value"] == told["recall"]["value"] == 1.0
+    got = run("calibrate", "--labels", labels, "-o", policy)
+    assert got.exit_code == 0, got.stderr
+    text = policy.read_text("utf-8")
+    assert "documents labelled human, false-positive rate at most 0.0" in text
+    assert "min_ai_scores" in text or "[calibration" in text
+    refused = run("calibrate", "--labels", labels, "-o", policy, "--overwrite", "--stratum", "x")
+    assert "leave out what says so elsewhere" in " ".join(refused.stderr.split())

@@ -9,6 +9,10 @@ import pytest
 from examples.make_sample import ai_documents, human_documents
 from typer.testing import Result
 
+from lowbg.config import RunConfig
+from lowbg.jobs.sources.sources import SourcesJob, find_sources
+from lowbg.runs.inputs import survey
+
 Run = Callable[..., Result]
 
 
@@ -104,3 +108,99 @@ def test_what_does_not_fit_is_refused(
     again = run("sources", shards, "-o", table)
     assert again.exit_code == 2
     assert "already exists" in again.stderr
+
+
+def documents(out: Path, route: str) -> list[str]:
+    lines = [
+        line for path in sorted((out / route).iterdir()) for line in path.read_bytes().splitlines()
+    ]
+    return sorted(json.loads(line)["id"] for line in lines)
+
+
+@pytest.fixture(scope="module")
+def table(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "sources.parquet"
+    find_sources(SourcesJob(survey([str(shards)]).shards, path, RunConfig()))
+    return path
+
+
+@pytest.mark.slow
+def test_a_sources_evidence_decides_with_the_score(
+    run: Run, shards: Path, table: Path, tmp_path: Path
+) -> None:
+    """Short AI texts are unscored, and human ones in a human source are spared."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    result = run("filter", shards, "-o", out, "--sources", table, "--annotate")
+    assert result.exit_code == 0, result.stderr
+    assert "by source" in result.stderr
+    found = json.loads((out / "report.json").read_bytes())["sources"]["rows"]
+    assert [row["verdict"] for row in found] == ["human", "ai", "(no evidence)"]
+    lines = [
+        line for path in sorted((out / "ai").iterdir()) for line in path.read_bytes().splitlines()
+    ]
+    told = [json.loads(line)["lowbg"]["reasons"][-1] for line in lines]
+    assert set(told) == {told[0]}
+    assert told[0].startswith("source farm.github.io: ai, AI share ")
+    result = run("filter", shards, "-o", whole, "--sources", table, "--whole-source", "ai", "-q")
+    assert result.exit_code == 0
+    farm = sorted(record["id"] for record in records() if record["id"].startswith("a"))
+    assert documents(whole, "ai") == farm
+    assert set(documents(out, "ai")) <= set(farm)
+
+
+@pytest.mark.slow
+def test_two_passes_are_as_a_table_and_a_pass(
+    run: Run, shards: Path, table: Path, tmp_path: Path
+) -> None:
+    one, two, many = tmp_path / "one", tmp_path / "two", tmp_path / "many"
+    assert run("filter", shards, "-o", one, "--sources", table, "--annotate", "-q").exit_code == 0
+    args = ("filter", shards, "--sources", "auto", "--annotate", "-q")
+    assert run(*args, "-o", two).exit_code == 0
+    assert run(*args, "-o", many, "--workers", 2).exit_code == 0
+    for name in ("human", "ai"):
+        for path in (one / name).iterdir():
+            assert (two / name / path.name).read_bytes() == path.read_bytes()
+            assert (many / name / path.name).read_bytes() == path.read_bytes()
+    assert (two / ".lowbg" / "sources.parquet").read_bytes() == table.read_bytes()
+    assert not (two / ".lowbg" / "first").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--rule", "thresholds"), "rule 'thresholds'"),
+        (("--source-by", "host"), "says it; only with --sources auto"),
+        (("--min-source-documents", 5), "says it; only with --sources auto"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(
+    run: Run, shards: Path, table: Path, tmp_path: Path, args: tuple[object, ...], says: str
+) -> None:
+    result = run("filter", shards, "-o", tmp_path / "out", "--sources", table, *args)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["score", "gate", "pipe", "incremental", "missing", "other"])
+def test_auto_is_for_a_directory(run: Run, shards: Path, tmp_path: Path, command: str) -> None:
+    shard = shards / "0.jsonl"
+    args: tuple[object, ...] = {
+        "score": ("score", shard, "-o", tmp_path / "o", "--sources", "auto"),
+        "gate": ("gate", shard, "--max-ai-share", 1, "--sources", "auto"),
+        "pipe": ("filter", shard, "--discard-ai", "--sources", "auto"),
+        "incremental": (
+            "filter",
+            shard,
+            "-o",
+            tmp_path / "o",
+            "--incremental",
+            "--sources",
+            "auto",
+        ),
+        "missing": ("filter", shard, "-o", tmp_path / "o", "--sources", tmp_path / "no.parquet"),
+        "other": ("filter", shard, "-o", tmp_path / "o", "--sources", shard),
+    }[command]
+    result = run(*args)
+    assert result.exit_code == 2, result.stderr
+    assert "sources" in result.stderr

@@ -134,7 +134,7 @@ def calibrate_command(
     by = KnownBy(how.human_before, how.label_field, how.label_human, how.stratum)
     found = find_shards(inputs, how.output, quiet=quiet)
     shards = found.shards
-    engine = Engine(replace(base, lm=None), extras)
+    engine = Engine(replace(base, lm=None), extras, by_tables=True)
     engine.prepare()
     engine.setup()
     reading, stdin = replace(config, policy=engine.policy), standard_input(shards)

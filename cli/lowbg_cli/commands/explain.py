@@ -19,10 +19,12 @@ from lowbg_cli.groups import Only, command
 
 if TYPE_CHECKING:
     from lowbg.jobs.explain import Explanation
+    from lowbg.records import Metadata
 
 CONFIG = (
     *("file", "fields.text", "fields.id", "fields.language"),
     *("decision.target_fpr", "decision.fpr_bound", "decision.rule", "decision.tables"),
+    *("fields.url", "fields.date", "trust.before", "sources.table", "sources.whole"),
 )
 STDIN = "-"
 
@@ -108,12 +110,15 @@ def explain_command(
     if choice.record is not None and choice.id is not None:
         raise ConfigError("--record and --id both choose a record; give one")
     config = options.resolve()
-    text, own_language = _read(choice, config)
+    text, origin = _read(choice, config)
 
-    from lowbg.detector import Detector
+    from lowbg.jobs.explain import explain
+    from lowbg.runs.engine import Engine
 
-    detector = Detector(config.policy)
-    explanation = detector.explain(text, language=choice.language or own_language)
+    own = origin.language[0].as_py() if origin is not None else None
+    engine = Engine(config.policy)
+    engine.prepare()
+    explanation = explain(engine.setup(), text, language=choice.language or own, origin=origin)
     if html is not None:
         _write_page(explanation, choice, html, report)
         if not as_json:
@@ -139,8 +144,8 @@ def _write_page(explanation: Explanation, choice: Choice, page: Path, report: Pa
     write_whole(page, render_explanation(explanation, choice.name, among).encode("utf-8"))
 
 
-def _read(choice: Choice, config: RunConfig) -> tuple[str, str | None]:
-    """The document's text, and the language that its record says it has."""
+def _read(choice: Choice, config: RunConfig) -> tuple[str, Metadata | None]:
+    """The document's text, and what its record says of itself; null where it isn't in one."""
     from lowbg.formats import open_text
 
     if choice.file != STDIN and not Path(choice.file).exists():

@@ -46,7 +46,7 @@ def filter_command(
         ),
     ] = None,
     pipe: PipeOptions,
-    options: Annotated[ConfigOptions, Only(without=("gate", "sources"))],
+    options: Annotated[ConfigOptions, Only(without=("gate",))],
     workers: WorkerOptions,
     directory: DirectoryOptions,
     exit_rules: ExitRules,

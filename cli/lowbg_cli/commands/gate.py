@@ -163,6 +163,7 @@ def gate_command(
         Only(
             (
                 *("file", "gate", "fields", "trust.before", "decision.tables"),
+                *("sources.table", "sources.whole"),
                 *("max_record_bytes", "batch_bytes", "force"),
             ),
             without=("fields.id",),

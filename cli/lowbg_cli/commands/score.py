@@ -46,7 +46,17 @@ def score_command(
     ] = ScoreFormat.JSONL,
     options: Annotated[
         ConfigOptions,
-        Only(without=("gate", "sources", "decision.unscored", "compression", "annotate")),
+        Only(
+            without=(
+                "gate",
+                "sources.by",
+                "sources.min_documents",
+                "sources.bound",
+                "decision.unscored",
+                "compression",
+                "annotate",
+            )
+        ),
     ],
     workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
     directory: Annotated[DirectoryOptions, Only(without=("incremental", "changed", "reserve"))],

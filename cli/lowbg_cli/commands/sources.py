@@ -28,11 +28,20 @@ from lowbg_cli.progress import progress_line
 from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
+    from lowbg.decision.source_evidence import Header
     from lowbg.jobs.sources.sources import SourcesOutcome
-    from lowbg.jobs.sources.table import Header
 
 CONFIG = (
-    *("file", "fields", "sources", "trust.before", "decision.tables", "decision.target_fpr"),
+    *(
+        "file",
+        "fields",
+        "sources.by",
+        "sources.min_documents",
+        "sources.bound",
+        "trust.before",
+        "decision.tables",
+        "decision.target_fpr",
+    ),
     *("decision.fpr_bound", "max_record_bytes", "batch_bytes", "force"),
 )
 
@@ -126,7 +135,7 @@ def sources_command(
 
 def _tables(given: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """The inputs that are tables of sources, and the others."""
-    from lowbg.jobs.sources.table import read_header
+    from lowbg.decision.source_evidence import read_header
 
     tables = [
         name
@@ -138,7 +147,7 @@ def _tables(given: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
 
 def _as_in(tables: Sequence[Path], options: ConfigOptions, config: RunConfig) -> RunConfig:
     """What a source is, and the cut-off, as the tables have it where nothing else is said."""
-    from lowbg.jobs.sources.table import read_header
+    from lowbg.decision.source_evidence import read_header
 
     header = read_header(tables[0]) if tables else None
     if header is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from lowbg.amounts import counted
 from lowbg.arrays import floats, is_known
-from lowbg.config import Artifacts, FprBound, LmCalibration, Policy, Rule, Verdict
+from lowbg.config import (
+    Artifacts,
+    FprBound,
+    LmCalibration,
+    Policy,
+    Rule,
+    SourceVerdict,
+    Verdict,
+    WholeSource,
+)
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.decision.limits import PERPLEXITY, all_limits
@@ -21,6 +30,9 @@ from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
 from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
+
+if TYPE_CHECKING:
+    from lowbg.decision.source_evidence import Found
 
 PHRASE_LOG_ODDS = "phrase_log_odds"
 STYLE_LOG_ODDS = "style_log_odds"
@@ -52,6 +64,9 @@ CATEGORIES = (
 )
 """Categories of phrases, the most telling first."""
 
+NEVER = -99.0
+"""The margin of a document whose source is so human that no score is AI."""
+
 MAX_NGRAMS = 3
 """N-grams of the learned table that a document's reasons name."""
 
@@ -67,7 +82,7 @@ class Features:
     ja); `counts` as `tokens.COUNTS`; `columns` are the scorers' features; `known` is what
     provenance says, which goes before any score. `ngrams` gives the n-grams of a document that the
     learned table knows and the nats that each adds to its log-odds, the heaviest first; worked out
-    when asked for.
+    when asked for. `sources` is what is known of the documents' sources, null without a table.
     """
 
     languages: NDArray[np.int8]
@@ -77,6 +92,7 @@ class Features:
     columns: Mapping[str, pa.Array]
     known: KnownOrigin
     ngrams: Callable[[int], Sequence[tuple[str, float]]] = field(default=lambda i: (), repr=False)
+    sources: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +104,10 @@ class Verdicts:
     near-certain phrase decides it, with or without a score. `unscored_codes` indexes
     `unscored_names`, −1 where scored, known by provenance or decided so. `z` is the score before
     calibration (NaN: none); `too_short`, which documents have too few words for it. `margin` is
-    how far z lies above the threshold of the document's language; NaN without a score, and under
-    `rule = "thresholds"`.
+    how far z lies above the threshold that holds for the document; NaN without a score, and under
+    `rule = "thresholds"`. With evidence of sources, `alone` is `called_ai` without it, and
+    `source_verdicts` are codes of `SourceVerdict`, −1 where it knows nothing of a document's
+    source; else both are null.
     """
 
     score: pa.FloatArray
@@ -102,6 +120,8 @@ class Verdicts:
     margin: NDArray[np.float64]
     explain: Callable[[int], list[str]] = field(repr=False)
     unscored_names: tuple[str, ...] = UNSCORED_NAMES
+    alone: NDArray[np.bool_] | None = None
+    source_verdicts: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -119,7 +139,11 @@ class Verdicts:
     def part(self, start: int, stop: int) -> Verdicts:
         """Those on the documents from `start` to before `stop`."""
         of_documents = [f.name for f in fields(self) if f.name not in ("explain", "unscored_names")]
-        own = {name: getattr(self, name)[start:stop] for name in of_documents}
+        own = {
+            name: values[start:stop]
+            for name in of_documents
+            if (values := getattr(self, name)) is not None
+        }
         return replace(self, **own, explain=lambda i: self.explain(start + i))
 
     def reasons_array(self) -> pa.ListArray:
@@ -130,7 +154,9 @@ class Verdicts:
 class Decider:
     """Decides under one policy, with the calibrations of the languages in `models`.
 
-    With `lm` a causal LM takes part where it read a document.
+    With `lm` a causal LM takes part where it read a document. Tables alone, both, and the LM alone
+    have thresholds of their own; z of the latter two is moved by what sets theirs apart from that
+    of the tables, so that one threshold holds for every `ai_score` of a language.
     """
 
     def __init__(
@@ -152,10 +178,8 @@ class Decider:
 
     def _threshold(self, code: str, calibration: Calibration, model: ModelFile) -> float:
         own = self.policy.min_ai_scores.get(code)
-        if self.lm is not None:
-            own = self.lm.min_ai_scores.get(code, own)
         if own is not None:
-            return calibration.z_of_score(min(max(own, 1e-6), 1.0 - 1e-6))
+            return _z_of(calibration, own)
         if self.policy.fpr_bound is FprBound.MEAN:
             return calibration.threshold(self.policy.target_fpr)
         stored = highest(model.metadata.get("human_collections", {}))
@@ -177,6 +201,7 @@ class Decider:
         z = np.full(n, np.nan)
         score = np.zeros(n)
         margin = np.full(n, np.nan)
+        bars = np.full(n, np.nan)
         for index in np.unique(f.languages):
             code = f.codes[index] if index >= 0 else ""
             calibration = self.calibrations.get(code)
@@ -192,7 +217,8 @@ class Decider:
                 z[own] = self._joined(f, own, np.where(short[own], np.nan, z[own]), code)
                 short[own] &= np.isnan(z[own])
             score[own] = calibration.score(np.nan_to_num(z[own]))
-            margin[own] = z[own] - self.thresholds[code]
+            bars[own] = self._bars(f, own, code)
+            margin[own] = np.maximum(z[own] - bars[own], NEVER)
         # So short a text that its language can't be told, and that would be too short in any.
         least = min((each.min_words for each in self.calibrations.values()), default=0)
         untold = (f.languages < 0) & (f.words < least)
@@ -202,7 +228,9 @@ class Decider:
         if self.policy.rule is Rule.THRESHOLDS:
             above, margin = self._crosses(f, n), np.full(n, np.nan)
         certain = self._certain(f, n)
-        called = (scored & above) | certain
+        whole = self._of_ai_sources(f, n)
+        called = (scored & above) | certain | whole
+        alone = None if f.sources is None else (scored & self._alone(f, z)) | certain
         trusted, denied = f.known.trusted, f.known.denied
         verdicts = np.where(scored | trusted, Verdict.HUMAN.code, Verdict.UNSCORED.code)
         verdicts = np.where((called & ~trusted) | denied, Verdict.AI.code, verdicts)
@@ -215,8 +243,34 @@ class Decider:
             z=np.where(scored, z, np.nan),
             too_short=(codes == TOO_SHORT) & ~untold,
             margin=np.where(scored, margin, np.nan),
-            explain=_Explanation(self, f, verdicts, codes, z, certain).reasons,
+            explain=_Explanation(self, f, verdicts, codes, z, certain, bars, whole).reasons,
+            alone=alone,
+            source_verdicts=None if f.sources is None else f.sources.known_verdicts,
         )
+
+    def _bars(self, f: Features, own: NDArray[np.int64], code: str) -> NDArray[np.float64]:
+        """The z from which each of the documents `own`, in one language, is AI.
+
+        It is the language's own, but where the evidence of a document's source moves it.
+        """
+        bars = np.full(len(own), self.thresholds[code])
+        if f.sources is None or self.policy.rule is not Rule.CALIBRATED:
+            return bars
+        calibration = self.calibrations[code]
+        moved = (f.sources.thresholds(code, own) - calibration.intercept) / calibration.slope
+        return np.where(np.isnan(moved), bars, moved)
+
+    def _alone(self, f: Features, z: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which documents are AI by their own score."""
+        codes = [*f.codes, ""]
+        bars = np.array([self.thresholds.get(code, np.inf) for code in codes])
+        return np.asarray(z >= bars[f.languages])
+
+    def _of_ai_sources(self, f: Features, n: int) -> NDArray[np.bool_]:
+        """Which documents are AI since their source is, whatever they say themselves."""
+        if f.sources is None or self.policy.sources.whole is not WholeSource.AI:
+            return np.zeros(n, np.bool_)
+        return np.asarray(f.sources.verdicts == SourceVerdict.AI.code)
 
     def _certain(self, f: Features, n: int) -> NDArray[np.bool_]:
         """Which documents say a near-certain phrase of themselves, where that decides."""
@@ -230,9 +284,18 @@ class Decider:
     ) -> NDArray[np.float64]:
         """z of the documents `own` of one language, the LM's evidence joined in."""
         assert self.lm is not None
-        spread, words = self.lm.languages[code], f.words[own]
+        spread, words, calibration = self.lm.languages[code], f.words[own], self.calibrations[code]
         x = second.evidence(f.columns, self.lm.feature, f.words)[own]
-        return second.join(z, second.standardise(spread, x, words), spread.correlation)
+        by_lm = second.standardise(spread, x, words)
+        joint = second.join(z, by_lm, spread.correlation)
+        both, alone = ~np.isnan(z) & ~np.isnan(by_lm), np.isnan(z) & ~np.isnan(by_lm)
+        joint[both] += self.thresholds[code] - _z_of(calibration, self.lm.min_ai_scores[code])
+        of_alone = self.lm.min_ai_scores_alone.get(code)
+        if of_alone is None:
+            joint[alone] = np.nan
+        else:
+            joint[alone] += self.thresholds[code] - _z_of(calibration, of_alone)
+        return joint
 
     def hears_lm(self, f: Features) -> NDArray[np.bool_]:
         """Of which documents the LM's evidence counts: in a calibrated language, long enough."""
@@ -243,6 +306,8 @@ class Decider:
         for code, spread in self.lm.languages.items():
             if code in f.codes:
                 own = f.languages == f.codes.index(code)
+                if code not in self.lm.min_ai_scores_alone:
+                    own &= f.words >= self.calibrations[code].min_words
                 hears |= own & ~np.isnan(second.standardise(spread, x, f.words))
         return hears
 
@@ -254,6 +319,11 @@ class Decider:
             for limit in limits.each if own.any() else ():
                 crosses |= own & limit.crossed(_floats(f.columns, limit.feature, n))
         return crosses
+
+
+def _z_of(calibration: Calibration, score: float) -> float:
+    """The z of a threshold that is stated as `ai_score`."""
+    return calibration.z_of_score(min(max(score, 1e-6), 1.0 - 1e-6))
 
 
 def _unscored(
@@ -295,8 +365,18 @@ class _Explanation:
     codes: NDArray[np.int8]
     z: NDArray[np.float64]
     certain: NDArray[np.bool_]
+    bars: NDArray[np.float64]
+    whole: NDArray[np.bool_]
 
     def reasons(self, i: int) -> list[str]:
+        """Why document i got its verdict; what its source had to say of it comes last."""
+        known, sources = self.features.known, self.features.sources
+        reasons = self._own(i)
+        if sources is None or not sources.known[i] or known.denied[i] or known.trusted[i]:
+            return reasons
+        return [*reasons, sources.told(i)]
+
+    def _own(self, i: int) -> list[str]:
         known = self.features.known
         if known.denied[i]:
             return [known.reason(i)]
@@ -322,7 +402,10 @@ class _Explanation:
             return [self._unscored(i)]
         if self.decider.policy.rule is Rule.THRESHOLDS:
             return self._bounds(i) or [self._passed(i)]
-        above = self.z[i] >= self.decider.thresholds[self._code(i)]
+        above = self.z[i] >= self.bars[i]
+        if above and self.z[i] < self.decider.thresholds[self._code(i)]:
+            # Its own score doesn't say it: its source's evidence does.
+            return [self._passed(i), *self._score(i)]
         return self._score(i) if above else [self._passed(i)]
 
     def _score(self, i: int) -> list[str]:
@@ -365,9 +448,16 @@ class _Explanation:
         if self.decider.policy.rule is Rule.THRESHOLDS:
             return f"within every limit: {self.decider.limits[self._code(i)]}"
         code = self._code(i)
-        both = np.array([self.z[i], self.decider.thresholds[code]])
-        score, threshold = self.decider.calibrations[code].score(both)
-        return f"ai_score {score:.3f}, AI from {threshold:.3f}"
+        alone = self.decider.thresholds[code]
+        bar = float(self.bars[i])
+        every = np.array([self.z[i], bar if np.isfinite(bar) else 0.0, alone])
+        score, threshold, own = self.decider.calibrations[code].score(every)
+        if bar == alone:
+            return f"ai_score {score:.3f}, AI from {own:.3f}"
+        if not np.isfinite(bar):
+            return f"ai_score {score:.3f}; in this source no score is AI, alone from {own:.3f}"
+        at = f"in this source from {threshold:.3f}, alone from {own:.3f}"
+        return f"ai_score {score:.3f}, AI {at}"
 
     def _bounds(self, i: int) -> list[str]:
         """The limits that document i lies beyond."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from lowbg.config import Policy
+from lowbg.config import AUTO, Policy
 from lowbg.decision.lm import FEATURES
 from lowbg.decision.provenance import SourcePatterns
 from lowbg.errors import ConfigError, cause
@@ -44,6 +44,9 @@ WORDS: Mapping[str, Callable[[], Sequence[str]]] = {
 
 TABLES = "decision.tables"
 """The setting that is a directory: a policy file names it as seen from its own place."""
+
+SOURCE_TABLE = "sources.table"
+"""Likewise a file, but for `AUTO`."""
 
 SOURCE_BY = "sources.by"
 """The setting that says what a source is."""
@@ -93,7 +96,7 @@ def _read_keys(
         own = next((own for own in known if own.setting.key == key), None)
         if own is not None:
             changes[key] = _Reader(own.setting, key).read(value, own.kind, key)
-            if key == TABLES:
+            if key == TABLES or (key == SOURCE_TABLE and changes[key] != AUTO):
                 changes[key] = str(folder / changes[key])
             if key == SOURCE_BY:
                 SourceBy.parse(changes[key])

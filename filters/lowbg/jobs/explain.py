@@ -11,6 +11,7 @@ import numpy as np
 from lowbg.config import VERDICTS, RunConfig
 from lowbg.decision.decide import NOT_PROSE
 from lowbg.errors import ConfigError, InputError
+from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
 from lowbg.runs.reading import ShardReading, Source
@@ -124,13 +125,16 @@ class Explanation:
         return values
 
 
-def explain(engine: Engine, text: str, *, language: str | None = None) -> Explanation:
+def explain(
+    engine: Engine, text: str, *, language: str | None = None, origin: Metadata | None = None
+) -> Explanation:
     """What the scorers and the decision of `engine` make of `text`.
 
-    `language` (any usual tag) overrides the identified one.
+    `language` (any usual tag) overrides the identified one. `origin` is what its record says of
+    itself: then what is known of its provenance and of its source decides, too.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
-    judged = judge_texts(engine, [text], [language])
+    judged = judge_texts(engine, [text], [language], origin)
     decisions = judged.decisions
     index = int(judged.documents.languages[0])
     code = judged.documents.language_codes[index] if index >= 0 else None
@@ -184,8 +188,8 @@ def _needs(engine: Engine, judged: Judged, code: str | None) -> str:
 
 def find_record(
     path: str, config: RunConfig, *, record: int | None, id: str | None
-) -> tuple[str, str | None]:
-    """The text of one record of a shard, and the language that it says it has.
+) -> tuple[str, Metadata]:
+    """The text of one record of a shard, and what it says of itself.
 
     The record is the one at the 0-based position `record`, or the first that has the identifier
     `id`; without either, the first. Raises `ConfigError` when there is none.
@@ -200,7 +204,8 @@ def find_record(
                 found = np.flatnonzero(batch.records == (record or 0))
             if len(found):
                 i = int(found[0])
-                return batch.text[i].as_py(), batch.metadata.language[i].as_py()
+                only = np.arange(len(batch)) == i
+                return batch.text[i].as_py(), batch.filtered(only).metadata
             for rejected in batch.rejected:
                 if id is None and rejected.record == (record or 0):
                     raise InputError(rejected.message)

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
+from lowbg.config import AUTO, Existing, Rule
 from lowbg.errors import CheckpointError, ConfigError, LockedError, OutputError
 from lowbg.formats.base import Reader
 from lowbg.formats.naming import output_name
+from lowbg.report.results import ShardResult
 from lowbg.runs import manifest
 from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
+from lowbg.runs.engine import Engine
+from lowbg.runs.executors.base import Finished
+from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.mapping import map_shards
-from lowbg.runs.progress import NOBODY, Observer
+from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.routing import Route
 from lowbg.runs.run import DirectoryTask, StreamRun, open_run
 from lowbg.runs.shard import run_shard
 from lowbg.runs.sinks import Place, RoutedFiles, StreamOutputs
+from lowbg.runs.together import finished
 from lowbg.storage.files import replace_file
 from lowbg.storage.typed import FileType
 
@@ -57,14 +65,57 @@ def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
     """
     if job.reserve is not None:
         _check_reserve(job.reserve, job)
+    two_passes = job.config.policy.sources.table == AUTO
+    if two_passes:
+        _check_two_passes(job)
     task = FilterTask(job.config, job.output, job.durability)
     with open_run(job, LAYOUT, task.name_of, observer) as run:
+        if two_passes and run.waiting:
+            task = _after_first_pass(job, observer)
         for ended in map_shards(task, run.waiting, job.crew, observer, run.engine):
             run.add(ended)
         outcome = run.finish()
+        if two_passes and all(shard.complete for shard in outcome.shards):
+            from lowbg.jobs.sources.two_passes import forget
+
+            forget(job.output)
         if job.reserve is not None:
             outcome = replace(outcome, reserved=_append_to_reserve(job.reserve, job))
     return outcome
+
+
+def _check_two_passes(job: FilterJob) -> None:
+    """Raises `ConfigError` where a run can't read its inputs twice."""
+    key = "sources.table"
+    once = [shard.path for shard in job.shards if not shard.resumable]
+    if once:
+        raise ConfigError(f"{once[0]}: can't be read twice, as sources.table 'auto' does", key=key)
+    if job.existing is Existing.INCREMENTAL:
+        raise ConfigError(
+            "an incremental run sees only what is new of each source; keep a table with "
+            "`lowbg sources`, add what is new to it, and name it",
+            key=key,
+        )
+    if job.config.policy.rule is not Rule.CALIBRATED:
+        raise ConfigError("sources move scores, and rule 'thresholds' uses none", key=key)
+    extras = job.config.extras
+    if extras.lm is not None:
+        raise ConfigError(
+            "what an LM reads isn't kept between two passes; make a table with `lowbg sources` "
+            "and name it",
+            key=key,
+        )
+
+
+def _after_first_pass(job: FilterJob, observer: Observer) -> FilterTask:
+    """What is done in the second pass, with the table that the first made."""
+    from lowbg.jobs.sources.two_passes import make_table
+
+    table = make_table(job.shards, job.output, job.config, job.crew, observer)
+    policy = job.config.policy
+    policy = replace(policy, sources=replace(policy.sources, table=str(table)))
+    config = replace(job.config, policy=policy)
+    return KeptScoresTask(config, job.output, job.durability)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +129,27 @@ class FilterTask(DirectoryTask):
     def open_outputs(self, place: Place, reader: Reader) -> RoutedFiles:
         """The shard's files."""
         return RoutedFiles(self.output, place, reader, self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptScoresTask(FilterTask):
+    """The same, of shards whose scores a first pass kept."""
+
+    def __call__(self, shard: Shard, on_progress: OnProgress | None) -> ShardResult:
+        """Routes a shard, from its checkpoint on if it has one."""
+        from lowbg.jobs.sources.two_passes import kept_judge
+
+        assert isinstance(self.loaded, Engine)
+        judge = kept_judge(self.loaded, self.output, shard)
+        own = FilterTask(self.config, self.output, self.durability, judge)
+        return own(shard, on_progress)
+
+    def together(
+        self, shards: Sequence[Shard], on_progress: OnProgress | None
+    ) -> Iterator[Finished[ShardResult]]:
+        """Routes small shards, one by one: there is nothing to score."""
+        for i, shard in enumerate(shards):
+            yield finished(i, partial(self, shard, on_progress))
 
 
 def _check_reserve(reserve: Path, job: FilterJob) -> None:

@@ -82,7 +82,8 @@ class StatisticsBatch:
     `unscored_codes` indexes `unscored_names`, −1 where a document is scored. `origin` says which
     documents are known by provenance and by which rule; `counted` holds, a counted field, the
     values of all documents. `second_look` counts what a
-    causal LM did, by name. `bins`: by which bins the values of which columns are counted.
+    causal LM did, by name; `sources` documents by "verdict on the source/own verdict".
+    `bins`: by which bins the values of which columns are counted.
     `candidates` are what examples are chosen from, null where none are wanted.
     """
 
@@ -99,6 +100,7 @@ class StatisticsBatch:
     unscored_codes: NDArray[np.int8] | None = None
     unscored_names: tuple[str, ...] = ()
     second_look: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=dict)
     origin: KnownOrigin | None = None
     counted: Mapping[str, list[str]] = field(default_factory=dict)
     bins: Mapping[str, Bins] = field(default_factory=dict)
@@ -139,6 +141,7 @@ class Counters(Open, frozen=True, kw_only=True):
     dates: Counts | UnsetType = UNSET
     unread_dates: Counts | UnsetType = UNSET
     second_look: Counts | UnsetType = UNSET
+    sources: Counts | UnsetType = UNSET
     lengths: Counts | UnsetType = UNSET
     plane: Counts | UnsetType = UNSET
     histograms: dict[str, list[list[Count]]]
@@ -168,7 +171,9 @@ class Statistics:
     trusted. `histograms` has, a column with bins, a row a verdict: below, the bins, above; the
     bins themselves are the column's. `second_look`
     counts documents sent to a causal LM by reason (`sent_…`), tokens judged, documents on which it
-    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …). `lengths` has
+    had no say (`without_say`), and verdicts that it changed (`human_to_ai` …). `sources` counts,
+    where there is evidence of sources, documents by "verdict on the source/own verdict", and by
+    "verdict on the source/called" and "…/spared" those whose verdict it changed. `lengths` has
     `TRUST_COUNTS` by length (`LENGTHS`), the rest as in `trust`; `plane` human and AI documents by
     the bins "perplexity/burstiness" of `PLANE`. `examples` are documents that the report shows.
     """
@@ -195,6 +200,7 @@ class Statistics:
         self.unscored = CountTable(1)
         self.untabled = CountTable(1)
         self.second_look = CountTable(1)
+        self.sources = CountTable(1)
         self.rules = CountTable(len(VERDICTS), MAX_VALUES)
         self.values = CountTable(len(VERDICTS), MAX_VALUES)
         self.lengths = CountTable(len(TRUST_COUNTS))
@@ -253,6 +259,9 @@ class Statistics:
         if batch.second_look:
             counts = np.array(list(batch.second_look.values()), np.int64)
             self.second_look.add(list(batch.second_look), counts[:, None])
+        if batch.sources:
+            counts = np.array(list(batch.sources.values()), np.int64)
+            self.sources.add(list(batch.sources), counts[:, None])
 
     def _add_plane(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         columns = [batch.columns.get(name) for name, _ in PLANE]

@@ -17,8 +17,11 @@ from lowbg.arrays import filled
 from lowbg.config import LmCalibration, Policy, Rule
 from lowbg.decision.decide import Verdicts
 from lowbg.decision.lm import FEATURES
+from lowbg.models import ModelFile
+from lowbg.runs.probe_calibration import own_calibration
 from lowbg.scorers.base import Documents, Scorer, SecondLook
 from lowbg.scorers.checked import CheckedScorer
+from lowbg.scorers.lm_probe import LmProbe
 
 SENT_NAMES = ("all", "band", "too_short")
 """Why a document was sent to a slow scorer."""
@@ -73,11 +76,23 @@ class Cascade:
                 return Witness(checked.scorer, look.band)
         return None
 
-    def calibration(self, policy: Policy) -> LmCalibration | None:
-        """What lets the LM take part in the decision; null where `why_silent` says why not."""
-        return None if self.witness is None or self.why_silent(policy) else policy.lm
+    def calibration(self, policy: Policy, models: Mapping[str, ModelFile]) -> LmCalibration | None:
+        """What lets the LM take part in the decision; null where `why_silent` says why not.
 
-    def why_silent(self, policy: Policy) -> str | None:
+        The policy's; without one, what a probe says of itself and the tables in `models`.
+        """
+        if self.witness is None or self.why_silent(policy, models):
+            return None
+        return policy.lm if policy.lm is not None else self._own(policy, models)
+
+    def _own(self, policy: Policy, models: Mapping[str, ModelFile]) -> LmCalibration | None:
+        """What the probe itself says of thresholds, if there is one."""
+        witness = self.witness
+        if witness is None or not isinstance(witness.scorer, LmProbe) or witness.band is not None:
+            return None
+        return own_calibration(witness.scorer, policy, models)
+
+    def why_silent(self, policy: Policy, models: Mapping[str, ModelFile]) -> str | None:
         """Why the LM changes no verdict, and what to do about it; null where it takes part."""
         lm, known = self.witness, policy.lm
         if lm is None and known is None:
@@ -89,6 +104,8 @@ class Cascade:
             )
         if policy.rule is not Rule.CALIBRATED:
             return "rule 'thresholds' knows no LM"
+        if known is None and self._own(policy, models) is not None:
+            return None
         if known is None:
             why = "the policy has no calibration of an LM"
         elif known.model != lm.scorer.identity():

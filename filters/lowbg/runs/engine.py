@@ -9,25 +9,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import Extras, Policy, Rule, RunConfig, as_dict
+from lowbg.config import AUTO, Extras, Policy, Rule, RunConfig, Sources, as_dict
 from lowbg.decision.decide import PHRASE_LOG_ODDS, STYLE_LOG_ODDS, Decider, Features, Verdicts
 from lowbg.decision.limits import PERPLEXITY, Limits
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
-from lowbg.decision.sources import Reference, SourceModel
 from lowbg.errors import ConfigError
 from lowbg.formats import open_reader
 from lowbg.models import ModelFile, embedded_names, open_embedded, open_folder
-from lowbg.records import KnownOrigin, Metadata
+from lowbg.records import Batch, KnownOrigin, Metadata
 from lowbg.runs.cascade import Cascade
 from lowbg.schema import Columns
 from lowbg.scorers import columns_of, running_scorers
@@ -36,7 +35,12 @@ from lowbg.scorers.checked import CheckedScorer
 from lowbg.text import languages
 from lowbg.text.characters import folding_of
 from lowbg.text.dates import Dates, read_dates
+from lowbg.text.sources import SourceBy
 from lowbg.text.tokens import tokenize
+
+if TYPE_CHECKING:
+    from lowbg.decision.source_evidence import Found, SourceEvidence
+    from lowbg.decision.sources import SourceModel
 
 NO_EXTRAS = Extras()
 _ROUNDING = 1e-4
@@ -105,6 +109,10 @@ class Judge(Protocol):
         """Everything that is known of a batch of documents, in their order; from any thread."""
         ...
 
+    def judge_batch(self, batch: Batch) -> Judged:
+        """The same of a batch of records, which may be known by their places."""
+        ...
+
 
 def language_tables(policy: Policy) -> Mapping[str, ModelFile]:
     """The model file of each language that can be scored: the embedded ones, and the policy's own.
@@ -136,13 +144,20 @@ class Engine:
     """Judges batches of text under one policy, with the optional scorers that `extras` asks for.
 
     `scorers` are all that run, and `columns` what they declare. Without `third_parties` it is one
-    of lowbg's own scorers alone.
+    of lowbg's own scorers alone. With `by_tables` an LM that runs has no say, whatever is known of
+    its thresholds.
     """
 
     def __init__(
-        self, policy: Policy, extras: Extras = NO_EXTRAS, *, third_parties: bool = True
+        self,
+        policy: Policy,
+        extras: Extras = NO_EXTRAS,
+        *,
+        third_parties: bool = True,
+        by_tables: bool = False,
     ) -> None:
         self.policy = policy
+        self._by_tables = by_tables
         self._third_parties = third_parties
         self.models = language_tables(policy)
         self.scorers: tuple[Scorer, ...] = running_scorers(
@@ -157,6 +172,9 @@ class Engine:
         self._decider = Decider(policy, self.models)
         self._second: Decider | None = None
         self._provenance = ProvenanceJudge(policy)
+        self._source_by = SourceBy.parse(policy.sources.by)
+        self._evidence: SourceEvidence | None = None
+        self._table = self._source_table()
         self._foldings = np.array(
             [folding_of(code) for code in languages.CODES] + [folding_of(None)], np.uint8
         )
@@ -165,9 +183,62 @@ class Engine:
         """Loads what the scorers need in this process; returns itself."""
         for scorer in self._checked:
             scorer.setup()
-        lm = self.cascade.calibration(self.policy)
+        if self.policy.sources.table == AUTO:
+            raise ConfigError(
+                "sources.table 'auto' is for lowbg filter into a directory: it takes two passes. "
+                "Make a table with lowbg sources",
+                key="sources.table",
+            )
+        if self._table is not None and self._evidence is None:
+            from lowbg.decision.source_evidence import SourceEvidence
+
+            self._evidence = SourceEvidence(self._table)
+        lm = None if self._by_tables else self.cascade.calibration(self.policy, self.models)
         self._second = Decider(self.policy, self.models, lm) if lm is not None else None
         return self
+
+    def _source_table(self) -> Path | None:
+        """The table of sources that the policy names, where it is one for this run.
+
+        Raises `ConfigError` where it isn't.
+        """
+        sources = self.policy.sources
+        if sources.table is None or sources.table == AUTO:
+            return None
+        if self.policy.rule is not Rule.CALIBRATED:
+            raise ConfigError(
+                "sources move the score from which a document is AI, and rule 'thresholds' uses "
+                "no score; take rule 'calibrated'",
+                key="sources.table",
+            )
+        from lowbg.decision.source_evidence import required_header
+
+        path = Path(sources.table)
+        header = required_header(path)
+        if header.by != self._source_by.spelled:
+            raise ConfigError(
+                f"{path}: its sources are told apart by {header.by}, the policy's by "
+                f"{self._source_by.spelled}; say sources.by = {header.by!r}, or make it again",
+                key="sources.table",
+            )
+        stated, default = sources, type(sources)()
+        for name in ("min_documents", "bound"):
+            wanted = getattr(stated, name)
+            if wanted not in (getattr(default, name), getattr(header, name)):
+                raise ConfigError(
+                    f"{path}: made with sources.{name} {getattr(header, name):g}, and the policy "
+                    f"says {wanted:g}; make it again with `lowbg sources`",
+                    key=f"sources.{name}",
+                )
+        digests = self._own_digests()
+        odd = sorted(name for name, value in header.models.items() if digests.get(name) != value)
+        if odd:
+            raise ConfigError(
+                f"{path}: scored with other tables ({', '.join(odd[:5])}) than this run's; make it "
+                "again with `lowbg sources`",
+                key="sources.table",
+            )
+        return path
 
     def prepare(self) -> None:
         """Fetches what the scorers need on this machine."""
@@ -179,7 +250,7 @@ class Engine:
 
         Optional scorers have none, and are loaded by the workers alone.
         """
-        policy = replace(self.policy, scorers={})
+        policy = replace(self.policy, scorers={}, sources=Sources())
         plain = Engine(policy, third_parties=self._third_parties).setup()
         line = io.BytesIO(b'{"text": "Some text, to be read once."}\n')
         with open_reader(line, RunConfig(), "a line") as reader:
@@ -193,27 +264,55 @@ class Engine:
         the language is identified and nothing is known of their provenance.
         """
         own = metadata.language if metadata is not None else None
-        written = metadata.date if metadata is not None else pa.nulls(len(text), pa.string())
-        dates = read_dates(written)
         language = languages.detect(text, own)
-        documents = self._documents(text, language)
+        documents = self.documents(text, language)
         columns: dict[str, pa.Array] = {}
         for scorer in self._fast:
             columns.update(scorer.score(documents))
+        return self.judge_scored(documents, columns, metadata, partial(self.ngrams, documents))
+
+    def judge_batch(self, batch: Batch) -> Judged:
+        """The same of a batch of records."""
+        return self.judge(batch.text, batch.metadata)
+
+    def judge_scored(
+        self,
+        documents: Documents,
+        columns: Mapping[str, pa.Array],
+        metadata: Metadata | None,
+        ngrams: Callable[[int], Sequence[tuple[str, float]]],
+    ) -> Judged:
+        """Decides on documents that the fast scorers scored: `columns` is what they found.
+
+        `ngrams` gives those of a document, for its reasons. Of the documents' tokens only the
+        counts are looked at, unless there are slow scorers.
+        """
+        written = metadata.date if metadata is not None else pa.nulls(len(documents), pa.string())
+        dates = read_dates(written)
         known = self._provenance.know(metadata, dates)
         features = Features(
-            languages=language,
+            sources=self._sources(metadata),
+            languages=documents.languages,
             codes=languages.CODES,
             words=documents.tokens.words_per_document,
             counts=documents.tokens.counts,
             columns=columns,
             known=known,
-            ngrams=partial(self.ngrams, documents),
+            ngrams=ngrams,
         )
         counted = counted_values(metadata, self.policy.provenance.count_fields)
         decisions = self._decider.decide(features)
         first = Judged(documents, columns, dates, known, decisions, counted, declared=self.columns)
         return self._look_again(first, features) if self.cascade.scorers else first
+
+    def _sources(self, metadata: Metadata | None) -> Found | None:
+        """What is known of the documents' sources; null without a table, or what names them."""
+        if self._evidence is None or metadata is None:
+            return None
+        if any(name not in metadata.others for name in self._source_by.fields):
+            return None
+        found = self._source_by.of(metadata)
+        return self._evidence.find(found.codes, found.names)
 
     def ngrams(self, documents: Documents, i: int) -> Sequence[tuple[str, float]]:
         """What decides the log-odds of document i, and by how many nats; the heaviest first."""
@@ -251,7 +350,7 @@ class Engine:
 
     def _look_again(self, first: Judged, features: Features) -> Judged:
         """With the slow scorers' columns; decided anew where one of them has a say."""
-        look = self.cascade.look(first.documents, first.decisions, self._documents)
+        look = self.cascade.look(first.documents, first.decisions, self.documents)
         columns = {**first.columns, **look.columns}
         decisions, has_say = first.decisions, np.zeros(len(first.documents), np.bool_)
         if self._second is not None:
@@ -271,7 +370,8 @@ class Engine:
             ),
         )
 
-    def _documents(self, text: pa.LargeStringArray, language: NDArray[np.int8]) -> Documents:
+    def documents(self, text: pa.LargeStringArray, language: NDArray[np.int8]) -> Documents:
+        """Texts in these languages (codes), with their words and sentences."""
         tokens = tokenize(text, self._foldings[language])
         return Documents(text, tokens, language, languages.CODES)
 
@@ -297,6 +397,8 @@ class Engine:
                 "'calibrated'",
                 key="decision.rule",
             )
+        from lowbg.decision.sources import Reference, SourceModel
+
         own = {
             languages.CODES.index(code): (code, calibration)
             for code, calibration in self._decider.calibrations.items()
@@ -334,7 +436,16 @@ class Engine:
         return self._decider.calibrations[language].score(z).astype(np.float32)
 
     def model_digests(self) -> dict[str, str]:
-        """Everything that influences a score, name → SHA-256 (hex)."""
+        """Everything that influences a verdict, name → SHA-256 (hex)."""
+        digests = self._own_digests()
+        if self._table is not None:
+            from lowbg.decision.source_evidence import table_digest
+
+            digests["sources"] = table_digest(self._table)
+        return dict(sorted(digests.items()))
+
+    def _own_digests(self) -> dict[str, str]:
+        """Everything that influences a score."""
         digests = {
             "characters": open_embedded("characters").sha256,
             **{code: model.sha256 for code, model in self.models.items()},
@@ -357,4 +468,6 @@ def policy_digest(policy: Policy) -> str:
     values = as_dict(policy)
     del values["gate"]
     values.pop("tables", None)
+    if "sources" in values and values["sources"]["table"] is not None:
+        values["sources"]["table"] = AUTO if values["sources"]["table"] == AUTO else "a table"
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import lowbg
-from lowbg.config import Durability, RunConfig, as_dict
+from lowbg.config import AUTO, Durability, RunConfig, as_dict
 from lowbg.errors import OutputError
 from lowbg.report import collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
@@ -93,7 +93,10 @@ def open_run(
     """
     check_names(job.shards, name_of)
     refuse_foreign(job.shards)
-    engine = Engine(job.config.policy, job.config.extras)
+    policy, own = job.config.policy, job.config.policy.sources
+    if own.table == AUTO:  # Of its sources nothing is known yet.
+        policy = replace(policy, sources=replace(own, table=None))
+    engine = Engine(policy, job.config.extras)
     engine.prepare()
     with OutputDirectory(job.output, layout).held(job.existing) as directory:
         yield DirectoryRun(job, directory, engine, take_stock(directory, job, engine), observer)
@@ -148,7 +151,7 @@ class DirectoryRun:
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
             raise OutputError("; ".join([str(error), *_failures(shards)])) from error
-        silent = self.engine.cascade.why_silent(self.engine.policy)
+        silent = self.engine.cascade.why_silent(self.engine.policy, self.engine.models)
         notes = earlier.notes
         if silent is not None:
             notes = (*notes, f"the LM changed no verdict: {silent}")

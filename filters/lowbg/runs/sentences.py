@@ -22,11 +22,16 @@ from lowbg.text.tokens import Tokens
 _OPENINGS = ('"', "'", "(", "[", "“", "‘", "«", "„", "「", "『", "（", "*", "_", "#")
 
 
-def judge_texts(engine: Engine, texts: Sequence[str], languages: Sequence[str | None]) -> Judged:
-    """What is known of texts that say their language and nothing else of themselves."""
-    nothing = pa.nulls(len(texts), pa.string())
+def judge_texts(
+    engine: Engine,
+    texts: Sequence[str],
+    languages: Sequence[str | None],
+    origin: Metadata | None = None,
+) -> Judged:
+    """What is known of texts that say their language; `origin`: what else they say of themselves,
+    null: nothing."""
     own = pa.array(languages, pa.string())
-    metadata = Metadata(id=nothing, language=own, date=nothing, url=nothing)
+    metadata = dataclasses.replace(origin or Metadata.unknown(len(texts)), language=own)
     return engine.judge(pa.array(texts, pa.large_string()), metadata)
 
 

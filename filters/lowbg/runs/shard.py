@@ -16,7 +16,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from lowbg.config import OUTCOMES, VERDICTS
+from lowbg.config import OUTCOMES, VERDICTS, SourceVerdict
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
@@ -288,10 +288,31 @@ def statistics_batch(batch: Batch, judged: Judged) -> StatisticsBatch:
         unscored_codes=decisions.unscored_codes,
         unscored_names=decisions.unscored_names,
         second_look=second_look_counts(judged),
+        sources=source_counts(judged),
         origin=judged.known,
         counted=judged.counted,
         bins=judged.declared.bins,
     )
+
+
+def source_counts(judged: Judged) -> dict[str, int]:
+    """What evidence of sources did with a batch, as `Statistics.sources` counts it."""
+    decisions = judged.decisions
+    if decisions.source_verdicts is None or decisions.alone is None:
+        return {}
+    names = [verdict.value for verdict in SourceVerdict]
+    known = judged.known.trusted | judged.known.denied
+    called = decisions.called_ai & ~decisions.alone & ~known
+    spared = ~decisions.called_ai & decisions.alone & ~known
+    counts: dict[str, int] = {}
+    for code in np.unique(decisions.source_verdicts).tolist():
+        own = decisions.source_verdicts == code
+        name = names[code] if code >= 0 else "(no evidence)"
+        for verdict, what in enumerate(VERDICTS):
+            counts[f"{name}/{what}"] = int((own & (decisions.verdicts == verdict)).sum())
+        counts[f"{name}/called"] = int((own & called).sum())
+        counts[f"{name}/spared"] = int((own & spared).sum())
+    return {name: count for name, count in counts.items() if count}
 
 
 def second_look_counts(judged: Judged) -> dict[str, int]:

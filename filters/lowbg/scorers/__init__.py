@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module, metadata
 from itertools import pairwise
@@ -110,6 +110,7 @@ def running_scorers(
     can't be made, and for settings that are no scorer's.
     """
     factories = available()
+    extras = _with_shipped_probe(extras)
     for name in policy.scorers:
         _check_name(name, factories, extras.by_scorer)
     running: list[Scorer] = []
@@ -127,6 +128,17 @@ def running_scorers(
         elif given is not None:
             running.append(factory(models, given))
     return tuple(sorted(running, key=lambda s: min((c.order for c in s.columns), default=0)))
+
+
+def _with_shipped_probe(extras: Extras) -> Extras:
+    """With the probe that comes with lowbg for the LM, where there is one and none is given."""
+    lm = extras.lm
+    if lm is None or lm.probe is not None or lm.performer is not None:
+        return extras
+    from lowbg.scorers.lm.shipped import probe_for
+
+    found = probe_for(lm.model)
+    return extras if found is None else replace(extras, lm=replace(lm, probe=str(found)))
 
 
 def _check_name(name: str, factories: Mapping[str, Factory], by_options: Iterable[str]) -> None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lowbg.jobs.review.drawing import NAMES, allocated
 from lowbg.jobs.review.labels import Design, Drawn, LabelLine, Stratum
 
+Floats = NDArray[np.float64]
+
 
 def simulated(
-    seed: int, *, wrong: float, size: int = 400, documents: int = 20_000
-) -> tuple[Design, list[LabelLine], dict[str, float]]:
+    seed: int,
+    *,
+    wrong: float,
+    size: int = 400,
+    documents: int = 20_000,
+    score_of: Callable[[Floats], Floats] = lambda margin: 1.0 / (1.0 + np.exp(-margin)),
+) -> tuple[Design, list[LabelLine], dict[str, Any]]:
     """A population of known truth, a sample of it, and a reviewer who errs at the rate `wrong`.
 
-    Every fourth document is labelled twice. The truth is `precision`, `recall` and `share`.
+    Every fourth document is labelled twice. The truth is `precision`, `recall` and `share`;
+    `scores` are those of all human documents.
     """
     random = np.random.default_rng(seed)
     is_ai = random.random(documents) < 0.15
@@ -21,6 +33,7 @@ def simulated(
         is_ai, random.normal(1.5, 1.5, documents), random.normal(-3.0, 1.2, documents)
     )
     strata = np.searchsorted([-2.0, -0.5, 0.0, 0.5, 2.0], margin, side="right")
+    scores = score_of(margin)
     totals = np.bincount(strata, minlength=len(NAMES))
     drawn: list[tuple[int, int]] = []
     for stratum, wanted in enumerate(allocated(totals, size)):
@@ -31,7 +44,8 @@ def simulated(
         content="c", policy="p",
         strata=[Stratum(NAMES[i], "ai" if i > 2 else "human", int(totals[i])) for i in used],
         documents=[
-            Drawn(file="human/a.jsonl", record=i, stratum=used.index(s), language="en", score=0.5)
+            Drawn(file="human/a.jsonl", record=i, stratum=used.index(s), language="en",
+                  score=float(scores[i]))
             for i, s in drawn
         ],
     )  # fmt: skip
@@ -49,5 +63,6 @@ def simulated(
         "precision": float(is_ai[called].mean()),
         "recall": float(called[is_ai].mean()),
         "share": float(is_ai.mean()),
+        "scores": np.sort(scores[~is_ai]),
     }
     return design, labels, truth

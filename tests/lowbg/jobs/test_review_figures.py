@@ -2,15 +2,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.lowbg.jobs.review_designs import simulated
 
+from lowbg.config import Policy
 from lowbg.errors import ConfigError
 from lowbg.jobs.review.drawing import NAMES, allocated
 from lowbg.jobs.review.figures import figures, kappa
 from lowbg.jobs.review.labels import LabelLine, LabelsFile
 from lowbg.jobs.review.queue import Review, Task, tasks
+from lowbg.jobs.review.thresholds import thresholds
+from lowbg.runs.engine import Engine
 
 
 @pytest.mark.slow
@@ -20,8 +25,8 @@ def test_intervals_cover_the_truth(wrong: float) -> None:
     for seed in range(100):
         design, labels, truth = simulated(seed, wrong=wrong)
         found = figures(design, labels)
-        for name, true in truth.items():
-            own = getattr(found, name)
+        for name in covered:
+            own, true = getattr(found, name), truth[name]
             covered[name] += own.low <= true <= own.high
             assert own.high - own.low < 0.6
     assert min(covered.values()) >= 93, covered
@@ -43,8 +48,31 @@ def test_everything_labelled_twice_alike_is_what_was_said() -> None:
     design, labels, truth = simulated(1, wrong=0.0, size=20_000, documents=3_000)
     found = figures(design, labels)
     assert found.labelled == 3_000
-    for name, true in truth.items():
-        assert getattr(found, name).value == pytest.approx(true)
+    for name in ("precision", "recall", "share"):
+        assert getattr(found, name).value == pytest.approx(truth[name])
+
+
+@pytest.mark.slow
+def test_thresholds_from_labels_keep_their_target() -> None:
+    engine = Engine(Policy()).setup()
+
+    def score_of(margin: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array(engine.scores_around("en", margin.tolist()))
+
+    kept = 0
+    for seed in range(20):
+        design, labels, truth = simulated(seed, wrong=0.0, score_of=score_of)
+        (found,) = thresholds(design, labels, engine, 0.01)
+        assert found.new is not None
+        assert found.rate is not None
+        assert found.rate <= 0.01
+        kept += (truth["scores"] >= found.new).mean() <= 0.01
+    assert kept >= 18
+    few = labels[:30]
+    assert all(own.new is None for own in thresholds(design, few, engine, 0.01))
+    ai = [msgspec.structs.replace(label, label="ai") for label in labels]
+    with pytest.raises(ConfigError, match="no document is labelled human"):
+        thresholds(design, ai, engine, 0.01)
 
 
 def test_kappa() -> None:

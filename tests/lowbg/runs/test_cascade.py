@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lowbg.config import Extras, LmCalibration, LmSettings, LmSpread, Policy, Rule
+from lowbg.config import Extras, LmCalibration, LmSettings, LmSpread, Policy, Rule, Verdict
+from lowbg.decision.calibration import Calibration
 from lowbg.records import Metadata
 from lowbg.runs import cascade, engine
 from lowbg.runs.engine import Engine
@@ -87,8 +88,15 @@ def policy_for(extras: Extras) -> Policy:
     identity = witness.scorer.identity()
     spread = LmSpread(0.0, 1.0, 0.0, 0.0, 25)
     return Policy(
-        lm=LmCalibration(identity, "lm_curvature", extras.lm.band, {"en": spread}, {"en": 0.9})
+        lm=LmCalibration(
+            identity, "lm_curvature", extras.lm.band, {"en": spread}, {"en": 0.9}, {"en": 0.95}
+        )
     )
+
+
+def why_silent(policy: Policy, extras: Extras) -> str | None:
+    ready = Engine(policy, extras)
+    return ready.cascade.why_silent(policy, ready.models)
 
 
 def judge(policy: Policy, extras: Extras | None = None, language: str = "en") -> Any:
@@ -138,11 +146,31 @@ def test_with_one_it_decides(lm: Seen) -> None:
     # Two are too short for it; with a say on English alone, it has none on German.
     assert second_look_counts(judged)["without_say"] == 2
     assert second_look_counts(judge(policy_for(extras), extras, "de"))["without_say"] == 5
-    # Evidence of none halves what the tables say, over √2.
+    # Evidence of none halves what the tables say, over √2, and moves with the thresholds.
+    engine = Engine(policy_for(extras), extras)
+    calibration = Calibration.of(engine.models["en"])
+    of_tables = calibration.threshold(0.01)
+    moved = of_tables - calibration.z_of_score(0.9)
     plain = judge(Policy())
     np.testing.assert_allclose(
-        judged.decisions.z[[0, 2]], plain.decisions.z[[0, 2]] / np.sqrt(2), rtol=1e-6
+        judged.decisions.z[[0, 2]], plain.decisions.z[[0, 2]] / np.sqrt(2) + moved, rtol=1e-6
     )
+    words = judged.documents.tokens.words_per_document[1]
+    alone = 100.0 / np.sqrt(words) + of_tables - calibration.z_of_score(0.95)
+    assert judged.decisions.z[1] == pytest.approx(alone)
+    # So one threshold holds for every score, whatever evidence it is of.
+    above = judged.decisions.z >= of_tables
+    assert above.tolist() == [v == Verdict.AI.code for v in judged.decisions.verdicts]
+
+
+def test_without_a_threshold_of_its_own_the_lm_judges_nothing_alone(lm: Seen) -> None:
+    extras = settings(None)
+    policy = policy_for(extras)
+    assert policy.lm is not None
+    judged = judge(replace(policy, lm=replace(policy.lm, min_ai_scores_alone={})), extras)
+    assert judged.decisions.verdicts.tolist()[1] == Verdict.UNSCORED.code
+    assert "too short" in judged.decisions.reasons(1)[0]
+    assert second_look_counts(judged)["without_say"] == 3
 
 
 @pytest.mark.parametrize(
@@ -155,7 +183,7 @@ def test_with_one_it_decides(lm: Seen) -> None:
 def test_says_why_it_has_no_say(lm: Seen, change: dict[str, Any], why: str) -> None:
     extras = settings((0.2, 0.9))
     policy = replace(policy_for(extras), **change)
-    silent = Engine(policy, extras).cascade.why_silent(policy)
+    silent = why_silent(policy, extras)
     assert silent is not None
     assert why in silent
 
@@ -163,7 +191,7 @@ def test_says_why_it_has_no_say(lm: Seen, change: dict[str, Any], why: str) -> N
 def test_a_calibration_is_for_one_model_context_and_band(lm: Seen) -> None:
     extras = settings((0.2, 0.9))
     policy = policy_for(extras)
-    assert Engine(policy, extras).cascade.why_silent(policy) is None
+    assert why_silent(policy, extras) is None
     for other, why in (
         (
             LmSettings("stand-in", band=(0.3, 0.9)),
@@ -172,10 +200,10 @@ def test_a_calibration_is_for_one_model_context_and_band(lm: Seen) -> None:
         (LmSettings("stand-in"), "this run has no `extras.lm.band`"),
         (LmSettings("stand-in", band=(0.2, 0.9), context=512), "another LM or `extras.lm.context`"),
     ):
-        silent = Engine(policy, Extras(other)).cascade.why_silent(policy)
+        silent = why_silent(policy, Extras(other))
         assert silent is not None
         assert why in silent
-    silent = Engine(policy).cascade.why_silent(policy)
+    silent = why_silent(policy, Extras())
     assert silent is not None
     assert "calibrated with an LM, and none runs here" in silent
 
@@ -211,4 +239,4 @@ def test_any_scorer_can_take_a_second_look(monkeypatch: pytest.MonkeyPatch) -> N
     assert counts == {
         "sent_band": 1, "sent_too_short": 2, "tokens": len(SHORT) + len(AI) + 7, "without_say": 3,
     }  # fmt: skip
-    assert Engine(Policy()).cascade.why_silent(Policy()) is None
+    assert why_silent(Policy(), Extras()) is None

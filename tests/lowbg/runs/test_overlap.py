@@ -62,6 +62,9 @@ class Uneven:
         self.running = self.most = 0
         self._lock = threading.Lock()
 
+    def judge_batch(self, batch: Batch) -> Any:
+        return self.judge(batch.text, batch.metadata)
+
     def judge(self, text: pa.LargeStringArray, metadata: Metadata) -> Any:
         number = int(text[0].as_py())
         with self._lock:

@@ -1,11 +1,14 @@
 """What lets a causal LM take part in the decision, from the user's own human text.
 
 The LM's evidence is put on the scale of human text (mean, spread by length, correlation with the
-tables), joined with the tables' score as a run will join it, and the threshold is set on the joint
-score by the rule of `calibrate.py`. So the rate holds for the cascade as a whole, with this LM and
-this band. The scale is fitted on the documents that the threshold is set on: it has four numbers
-a language, against the hundreds of documents that the rule asks for. That costs a little of the
-confidence: in simulations the rate was above the target in 4.5–7 % of the draws, not in 5 %.
+tables) and joined with the tables' score as a run will join it. Thresholds are set by the rule of
+`calibrate.py`, one by kind of evidence: that of the tables alone is the policy's; that of tables
+and LM is such that the rate holds over all documents that the tables judge, those that the LM
+didn't read included; that of the LM alone is of the documents too short for the tables. So the rate
+holds for the cascade as a whole, with this LM and this band. The scale is fitted on the documents
+that the threshold is set on: it has four numbers a language, against the hundreds of documents that
+the rule asks for. That costs a little of the confidence: in simulations the rate was above the
+target in 4.5–7 % of the draws, not in 5 %.
 """
 
 from __future__ import annotations
@@ -65,22 +68,26 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
         raise ConfigError("the engine has no causal LM to calibrate")
     spreads: dict[str, LmSpread] = {}
     scores: dict[str, float] = {}
+    alone: dict[str, float] = {}
     results = []
     for code in sorted(set(known.lm.language[known.lm.is_human].tolist())):
         if engine.threshold(code) is None:
             continue  # Without tables there is no score to join.
         own = _only(known.lm, known.lm.language == code)
         spread = _spread(own, engine, code, calibrated.min_documents)
-        decides = None
+        decides = short = None
         if spread is not None:
-            decides = _strictest(own, spread, engine, code, calibrated)
+            by_tables = ~np.isnan(own.tables_z)
+            decides = _strictest(_only(own, by_tables), spread, engine, code, calibrated)
+            short = _strictest(_only(own, ~by_tables), spread, engine, code, calibrated)
         read = int((own.is_human & ~np.isnan(own.evidence)).sum())
         if spread is None or decides is None:
             results.append(LmResult(code, read, None, False))
             continue
         spreads[code], scores[code] = spread, decides.threshold
-        judges_short = spread.min_words < engine.min_words(code)
-        results.append(LmResult(code, read, decides, judges_short))
+        if short is not None:
+            alone[code] = short.threshold
+        results.append(LmResult(code, read, decides, short is not None))
     if not spreads:
         raise ConfigError(_refusal(results, witness.band, calibrated.min_documents))
     lm = LmCalibration(
@@ -89,6 +96,7 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
         band=witness.band,
         languages=spreads,
         min_ai_scores=scores,
+        min_ai_scores_alone=alone,
     )
     return LmCalibrated(replace(calibrated.policy, lm=lm), tuple(results))
 
@@ -134,16 +142,21 @@ def _spread(own: LmKnown, engine: Engine, code: str, least: int) -> LmSpread | N
 def _strictest(
     own: LmKnown, spread: LmSpread, engine: Engine, code: str, calibrated: Calibrated
 ) -> Stratum | None:
-    """What sets the joint `ai_score` from which a document is AI; null with too few documents.
+    """What sets the `ai_score` from which a document is AI; null with too few documents.
 
-    All of the language's documents count, those that the LM didn't read too.
+    All documents count, of one kind but for those that the LM didn't read: they are AI or not by
+    the tables, whatever this threshold is.
     """
-    z = join(own.tables_z, standardise(spread, own.evidence, own.words), spread.correlation)
+    by_lm = standardise(spread, own.evidence, own.words)
+    z = join(own.tables_z, by_lm, spread.correlation)
     judged = ~np.isnan(z)
+    score = engine.score_of(code, np.nan_to_num(z))
+    threshold = calibrated.policy.min_ai_scores.get(code, engine.threshold(code) or 1.0)
+    score = np.where(np.isnan(by_lm), (score >= threshold).astype(np.float32), score)
     known = Known(
         language=own.language[judged],
         words=own.words[judged],
-        score=engine.score_of(code, z[judged]),
+        score=score[judged],
         called_ai=np.zeros(int(judged.sum()), np.bool_),
         by_artifact=own.by_artifact[judged],
         is_human=own.is_human[judged],

@@ -124,6 +124,10 @@ class RoleJudge:
     def __init__(self, verdict: int) -> None:
         self._verdict = verdict
 
+    def judge_batch(self, batch: Batch) -> Judged:
+        """The same of a batch of records."""
+        return self.judge(batch.text, batch.metadata)
+
     def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
         """Every document with the verdict of its role, without features or words."""
         n = len(text)

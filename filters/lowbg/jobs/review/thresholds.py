@@ -7,6 +7,7 @@ none, which needs no label: labels near the line are enough.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ from lowbg.runs.engine import Engine
 
 ROUNDS: Final = 4_000
 _LEVEL: Final = 0.95
+_HIGHEST: Final = 0.999999
 MIN_HUMAN: Final = 20
 """Fewer human documents of a language tell nothing of it."""
 
@@ -88,11 +90,16 @@ def _of(
     scores = {d.score for d in own if d.score is not None}
     # Just above a score it counts no more.
     candidates = sorted({*edges, *(float(np.nextafter(s, 2.0)) for s in scores)})
-    for score in candidates:
-        rate = _upper_rate(score, design, own, labelled, tops, np.random.default_rng(seed))
-        if rate <= target:
-            return FromLabels(code, len(own), old, min(score, 0.999999), rate)
-    return FromLabels(code, len(own), old, None, None)
+
+    def rate(score: float) -> float:
+        return _upper_rate(score, design, own, labelled, tops, np.random.default_rng(seed))
+
+    # The rate falls as the score rises.
+    place = bisect_left(candidates, True, key=lambda score: rate(score) <= target)
+    if place == len(candidates):
+        return FromLabels(code, len(own), old, None, None)
+    score = min(candidates[place], _HIGHEST)
+    return FromLabels(code, len(own), old, score, rate(score))
 
 
 def _upper_rate(

@@ -16,10 +16,11 @@ import numpy as np
 
 import lowbg
 from lowbg.config import ExecutorName, Policy, RunConfig
+from lowbg.decision.source_evidence import Header, read_header
 from lowbg.errors import OutputError, cause
 from lowbg.jobs.sources.cells import Cells, cells_of
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs
-from lowbg.jobs.sources.table import Header, check_alike, read_cells, read_header, write_table
+from lowbg.jobs.sources.table import check_alike, read_cells, write_table
 from lowbg.records import Batch
 from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import key_of
@@ -84,7 +85,9 @@ def find_sources(job: SourcesJob, observer: Observer = NOBODY) -> SourcesOutcome
     Raises `ConfigError` where tables that are to be added up count different things. A shard that
     breaks off doesn't stop the others: what was read of it counts, and it is in the outcome.
     """
-    engine = Engine(job.config.policy)
+    policy = replace(job.config.policy, sources=replace(job.config.policy.sources, table=None))
+    job = replace(job, config=replace(job.config, policy=policy))
+    engine = Engine(policy)
     model = engine.source_model()
     header = header_of(job.config.policy, engine.model_digests())
     headers = {path: found for path in job.tables if (found := read_header(path)) is not None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from lowbg.arrays import to_numpy
 from lowbg.config import SourceVerdict
 from lowbg.decision.calibration import squash
+from lowbg.decision.source_evidence import KEY, Header
 from lowbg.decision.sources import BINS, Counted, SourceFigures, SourceModel
 from lowbg.errors import ConfigError, FormatError, cause
 from lowbg.jobs.sources.breaks import Breaks, breaks_of
@@ -33,8 +33,6 @@ from lowbg.jobs.sources.cells import (
 )
 from lowbg.text import languages
 
-SCHEMA: Final = "lowbg.sources/1"
-_KEY: Final = b"lowbg.sources"
 ROWS_A_GROUP: Final = 16_384
 
 DECIDED_BY: Final = ("too_few", "documents", "own_past", "dates")
@@ -98,31 +96,6 @@ COLUMNS: Final = pa.schema(
 """The columns of a table, in this order."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a table says of itself.
-
-    `before` is the cut-off (ISO date, null without one). `models` are the digests of the tables
-    that scored. `documents` of all that were read, `without_source` among them. `known_human` are
-    sources with enough documents from before the cut-off to be judged by these alone, and
-    `known_human_called` those of them that would be called AI.
-    """
-
-    schema: str = SCHEMA
-    version: str
-    by: str
-    before: str | None
-    min_documents: int
-    bound: float
-    models: dict[str, str]
-    suffixes: str = ""
-    documents: int = 0
-    without_source: int = 0
-    sources: int = 0
-    verdicts: dict[str, int] = msgspec.field(default_factory=dict)
-    known_human: int = 0
-    known_human_called: int = 0
-
-
 @dataclass
 class Totals:
     """What is counted of the sources while their rows are made."""
@@ -131,30 +104,6 @@ class Totals:
     verdicts: dict[str, int] = field(default_factory=lambda: {v.value: 0 for v in SourceVerdict})
     known_human: int = 0
     known_human_called: int = 0
-
-
-def read_header(path: Path) -> Header | None:
-    """What the table says of itself; null where the file is none.
-
-    Raises `FormatError` for a table of another version.
-    """
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != b"PAR1":
-                return None
-        metadata = pq.read_metadata(path).metadata or {}
-    except (OSError, pa.ArrowException):
-        return None
-    written = metadata.get(_KEY)
-    if written is None:
-        return None
-    plain = json.loads(written)
-    if plain.get("schema") != SCHEMA:
-        raise FormatError(
-            f"{path}: a table of sources of another version ({plain.get('schema')}); make it again "
-            "with `lowbg sources`"
-        )
-    return msgspec.convert(plain, Header)
 
 
 def check_alike(headers: Mapping[Path, Header], wanted: Header) -> None:
@@ -234,7 +183,7 @@ def write_table(path: Path, merged: Iterable[Cells], model: SourceModel, header:
             known_human=totals.known_human,
             known_human_called=totals.known_human_called,
         )
-        writer.add_key_value_metadata({_KEY: msgspec.json.encode(whole)})
+        writer.add_key_value_metadata({KEY: msgspec.json.encode(whole)})
     return whole
 
 

@@ -146,12 +146,12 @@ def _hold_out(
         fold[windows.document],
         config.odds,
         capacity,
-        _held_perplexity(material, fold, config),
+        held_perplexity(material, fold, config),
         style,
     )
 
 
-def _held_perplexity(
+def held_perplexity(
     material: Material, fold: NDArray[np.int64], config: TrainConfig
 ) -> NDArray[np.float64]:
     """Log-perplexity of every document under a model without the human text of its fold."""

@@ -24,6 +24,7 @@ from lowbg.jobs.train.config import TrainConfig
 from lowbg.jobs.train.corpus import Row
 from lowbg.jobs.train.fit import among_the_first
 from lowbg.jobs.train.gather import Material, gather, sources_of
+from lowbg.jobs.train.probe_joined import joined_text
 from lowbg.jobs.train.regression import Dense, Floats, fit_logistic
 from lowbg.jobs.train.style import alike
 from lowbg.runs.progress import NOBODY, Observer
@@ -297,33 +298,44 @@ def read_states(
             log.info("%d of %d documents read, %.0f tokens a second", at, len(rows), speed)
     of = ProbeOf(
         model=folder.sha256(),
-        tokenizer=folder.sha256(weights=False),
+        tokenizer=model.token_digest(),
         label=folder.label,
         layer=0,
         tokens=reader.tokens,
         dtype=dtype.value,
+        fingerprint=folder.fingerprint(),
     )
     return {layer: found[:, k] for k, layer in enumerate(layers)}, of
 
 
 def make_probe(
-    best: Candidate, states: Floats, documents: Documents, of: ProbeOf, card: Mapping[str, Any]
+    best: Candidate,
+    states: Floats,
+    documents: Documents,
+    rows: Sequence[Row],
+    of: ProbeOf,
+    card: Mapping[str, Any],
 ) -> Probe:
     """The probe of everything, with what left-out human text gets and what it was made from."""
     linear = fit(states, documents, np.arange(len(documents.words)), best.ridge)
+    human, z = human_text(best.held, documents)
+    own = [row for row in rows if not row.is_ai]
+    language = str(card["language"])
     return Probe(
         of=replace(of, layer=best.layer),
-        languages=(str(card["language"]),),
+        languages=(language,),
         weights=linear.weights.astype(np.float32),
         mean=linear.mean.astype(np.float32),
         scale=linear.scale.astype(np.float32),
         intercept=float(np.float32(linear.intercept)),
-        card={**card, "human": human_text(best.held, documents)},
+        card={**card, "human": human, "joined": joined_text(own, z, language)},
     )
 
 
-def human_text(held: Floats, documents: Documents) -> dict[str, Any]:
-    """How left-out human text spreads, and the z that each rate of it exceeds (`FPR_GRID`)."""
+def human_text(held: Floats, documents: Documents) -> tuple[dict[str, Any], Floats]:
+    """How left-out human text spreads, and the z that each rate of it exceeds (`FPR_GRID`); and z
+    of each human document.
+    """
     human = np.flatnonzero(~documents.is_ai)
     words, names = documents.words[human], documents.datasets[human]
     spread = calibration.fit_spread(held[human], words, alike(names))
@@ -335,7 +347,7 @@ def human_text(held: Floats, documents: Documents) -> dict[str, Any]:
         }
         for name in np.unique(names)
     }
-    return {
+    told = {
         "mean": round(spread.mean, 6),
         "between": round(spread.between, 6),
         "within": round(spread.within, 6),
@@ -343,6 +355,7 @@ def human_text(held: Floats, documents: Documents) -> dict[str, Any]:
         "thresholds": calibration.thresholds(collections),
         "collections": collections,
     }
+    return told, z
 
 
 def train_probe(config: ProbeConfig, observer: Observer = NOBODY) -> TrainedProbe:
@@ -361,7 +374,7 @@ def train_probe(config: ProbeConfig, observer: Observer = NOBODY) -> TrainedProb
     candidates = choose(states, documents, config.ridges, config.folds)
     best = candidates[0]
     card = card_of(config, material, documents, rows, candidates)
-    probe = make_probe(best, states[best.layer], documents, of, card)
+    probe = make_probe(best, states[best.layer], documents, rows, of, card)
     config.text.output.parent.mkdir(parents=True, exist_ok=True)
     digest = probe.save(config.text.output)
     saved = replace(probe, path=config.text.output, sha256=digest)

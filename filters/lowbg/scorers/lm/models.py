@@ -5,6 +5,7 @@ Importing this module imports torch.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import multiprocessing as mp
 import re
@@ -27,6 +28,11 @@ UNBOUNDED_CONTEXT = 2048
 """Tokens that a model reads at once that doesn't say how many it can."""
 
 _PROBES = ("Hello, world! 12345", "  Two  spaces\n\nand\ttabs", "Grüße, мир, 世界 🌍")
+
+_SAMPLE = (
+    "In 1984 the miller's daughter—Ada—paid £3.50 for 12 kg of flour; \"enough,\" she'd say, "
+    "don't waste it! Unbelievably, re-entering wasn't uncharacteristic of him. e.g. x_i = y^2"
+)
 
 
 def gpus() -> int:
@@ -120,6 +126,12 @@ class CausalModel:
                 "it is no causal LM, or was saved without its head"
             )
         self._model = model.to(device).eval().requires_grad_(False)
+        for name, weight in self._model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise ModelError(
+                    f"{folder.label}: its weights hold NaN or an infinity ({name}); the files are "
+                    "damaged, or their numbers run over in this type: `extras.lm.dtype`"
+                )
         own = _context_of(model.config)
         self.context = min(own, context) if context is not None else own
         head = model.get_output_embeddings()
@@ -183,6 +195,11 @@ class CausalModel:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The logits of the token after each row of `hidden` (tokens × width), in float32."""
         return (self._head(hidden) if self._head is not None else hidden).float()
+
+    def token_digest(self) -> str:
+        """SHA-256 (hex) over the tokens of sample text: equal for tokenizers that cut alike."""
+        ids = [one.ids.tolist() for one in self.encode([*_PROBES, _SAMPLE])]
+        return hashlib.sha256(repr(ids).encode()).hexdigest()
 
     def cut_after(self, layer: int) -> Any:
         """Drops the layers above `layer`, and returns those that are left.

@@ -35,9 +35,11 @@ Floats = NDArray[np.float32]
 class ProbeOf:
     """What a probe reads, and how.
 
-    `model` is the SHA-256 over the model's files, `tokenizer` that over those but its weights;
-    `label` is what the model was called. The state is that after `layer` of its layers, over the
-    first `tokens` tokens, in numbers of the type `dtype`.
+    `model` is the SHA-256 over the model's files; `fingerprint` that over the weights which no
+    quantisation changes (`store.ModelFolder.fingerprint`), empty where they tell no model apart;
+    `tokenizer` that over the tokens of sample text. `label` is what the model was called. The state
+    is that after `layer` of its layers, over the first `tokens` tokens, in numbers of the type
+    `dtype`.
     """
 
     model: str
@@ -46,6 +48,7 @@ class ProbeOf:
     layer: int
     tokens: int
     dtype: str
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +168,14 @@ def open_probes(path: Path, option: str) -> tuple[Probe, ...]:
 
 
 def check_model(probes: Sequence[Probe], folder: ModelFolder) -> None:
-    """Raises `ConfigError` unless every probe was fitted on the model in `folder`."""
+    """Raises `ConfigError` unless every probe was fitted on the model in `folder`.
+
+    The same files are, and so is another form of the same weights (quantised or of another type).
+    """
     for probe in probes:
-        if probe.of.model != folder.sha256():
+        if probe.of.model == folder.sha256():
+            continue
+        if not probe.of.fingerprint or probe.of.fingerprint != folder.fingerprint():
             raise ConfigError(
                 f"{probe.path}: a probe of {probe.of.label} (SHA-256 {probe.of.model[:12]}), and "
                 f"the model given is {folder.label} ({folder.sha256()[:12]}); give that model, or "

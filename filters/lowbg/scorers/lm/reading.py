@@ -39,6 +39,12 @@ class ProbeReader:
             if probes[0].of.dtype == LmDtype.FLOAT32.value:
                 dtype = LmDtype.FLOAT32
         model = CausalModel(folder, device, dtype, settings.context)
+        for probe in probes:
+            if probe.of.tokenizer != model.token_digest():
+                raise ConfigError(
+                    f"{probe.path}: the tokenizer of {folder.label} cuts text differently from the "
+                    "one that the probe was fitted with; give the model's own"
+                )
         layers = sorted({probe.of.layer for probe in probes})
         self._reader = StateReader(model, layers, probes[0].of.tokens, settings.batch_tokens)
         self._place = {layer: k for k, layer in enumerate(layers)}

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from lowbg.config import Policy
+from lowbg.decision.source_evidence import read_header
 from lowbg.jobs.sources.breaks import breaks_of
 from lowbg.jobs.sources.cells import IDS, UNIT, Cells, Keys, combined
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs, read_run, write_run
 from lowbg.jobs.sources.sources import header_of
-from lowbg.jobs.sources.table import read_cells, read_header, write_table
+from lowbg.jobs.sources.table import read_cells, write_table
 from lowbg.runs.engine import Engine
 
 Row = tuple[str, int, int, float]

@@ -296,6 +296,18 @@ def test_a_damaged_file_of_weights_is_named(tmp_path: Path) -> None:
         load(folder)
 
 
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = save_model(tmp_path / "nan", "gpt2")
+    weights = load_file(folder / "model.safetensors")
+    name = min(name for name in weights if name.endswith("h.1.mlp.c_fc.bias"))
+    weights[name][3] = math.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"nan: its weights hold NaN .*h\.1\.mlp\.c_fc\.bias"):
+        load(folder)
+
+
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     """transformers makes an empty one, and every document would have no figures."""
     folder = save_model(tmp_path / "mute", "gpt2")

@@ -134,6 +134,10 @@ def load(folder: Path) -> Any:
     return CausalModel(ModelFolder(folder, "tiny"), torch.device("cpu"), LmDtype.FLOAT32)
 
 
+def of_model(folder: Any) -> ProbeOf:
+    return replace(OF, model=folder.sha256(), tokenizer=load(folder.path).token_digest())
+
+
 @pytest.mark.slow
 @pytest.mark.lm
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "qwen2"])
@@ -182,7 +186,7 @@ def test_scores_are_the_same_in_any_company(saved: Callable[..., Path]) -> None:
     from lowbg.scorers.lm.store import ModelFolder
 
     folder = ModelFolder(saved(), "tiny")
-    probe = made(of=replace(OF, model=folder.sha256()))
+    probe = made(of=of_model(folder))
     reader = ProbeReader(folder, [probe], LmSettings(str(folder.path)))
     texts = [prose(i, 1 + i % 7) for i in range(90)]
     together = reader.judge(texts, probe).log_odds
@@ -200,9 +204,15 @@ def test_a_probe_of_another_model_is_refused(saved: Callable[..., Path]) -> None
     from lowbg.scorers.lm.store import ModelFolder
 
     first, second = ModelFolder(saved(), "first"), ModelFolder(saved(seed=1), "second")
-    probe = made(of=replace(OF, model=first.sha256()))
+    probe = made(of=of_model(first))
     with pytest.raises(ConfigError, match=r"a probe of tiny \(SHA-256 .*; give that model, or"):
         ProbeReader(second, [probe], LmSettings(str(second.path)))
+    cut = replace(probe, of=replace(probe.of, tokenizer="00" * 32))
+    with pytest.raises(ConfigError, match="the tokenizer of first cuts text differently"):
+        ProbeReader(first, [cut], LmSettings(str(first.path)))
+    same = replace(probe, of=replace(probe.of, model="00" * 32, fingerprint="ef" * 32))
+    with pytest.raises(ConfigError, match="and the model given is first"):
+        ProbeReader(first, [same], LmSettings(str(first.path)))
     narrow = replace(probe, **{n: getattr(probe, n)[:9] for n in ("weights", "mean", "scale")})
     with pytest.raises(ConfigError, match="of states of 9 numbers; those of first have 32"):
         ProbeReader(first, [narrow], LmSettings(str(first.path)))

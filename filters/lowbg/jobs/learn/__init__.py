@@ -1,0 +1,1 @@
+"""Tables from a team's own dumps, without labelled AI text: the code behind `lowbg learn`."""
