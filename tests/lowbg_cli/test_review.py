@@ -107,7 +107,7 @@ def test_two_reviewers_label_and_a_killed_review_goes_on(
                         press(page, "a" if i % 3 else "h")
                     if name == "ann":
                         assert "All 45 are labelled" in page.locator("main").inner_text()
-                    page.get_by_role("link", name="Figures", exact=True).click()
+                    page.get_by_role("link", name="Metrics", exact=True).click()
                     assert "39 documents count, 0 wait, 1 are" in page.locator("main").inner_text()
             # The page itself reads well; its scripts are its own.
             assert violations(browser, address) == []
@@ -122,7 +122,7 @@ def test_two_reviewers_label_and_a_killed_review_goes_on(
             assert b"precision" in out
             assert b"alert" not in err
     assert "alert" not in labels.read_text("utf-8")
-    told = json.loads(run("review", output, "--labels", labels, "--figures", "--json").stdout)
+    told = json.loads(run("review", output, "--labels", labels, "--metrics", "--json").stdout)
     assert told["reviewers"] == {"ann": 45, "bob": 12}
     assert told["kappa"][0]["reviewers"] == ["ann", "bob"]
     assert told["kappa"][0]["kappa"] == pytest.approx(1.0)
@@ -165,8 +165,8 @@ def test_only_its_own_page_may_ask(start: Start, output: Path, tmp_path: Path) -
     [
         (("nowhere",), "no finished output of filter"),
         (("OUT", "--target-fpr", "0.2"), "made by another policy"),
-        (("OUT", "--json"), "only with --figures"),
-        (("OUT", "--figures"), "cannot be read"),
+        (("OUT", "--json"), "only with --metrics"),
+        (("OUT", "--metrics"), "cannot be read"),
         (("OUT", "--labels", "README.md"), "not a file of labels"),
     ],
 )
@@ -197,7 +197,7 @@ def test_thresholds_from_labels(run: Run, output: Path, tmp_path: Path) -> None:
     for place, drawn in enumerate(file.design.documents):
         human = file.design.strata[drawn.stratum].verdict == "human"
         file.add(LabelLine(document=place, label="human" if human else "ai", reviewer="ann"))
-    told = json.loads(run("review", output, "--labels", labels, "--figures", "--json").stdout)
+    told = json.loads(run("review", output, "--labels", labels, "--metrics", "--json").stdout)
     assert told["precision"]["value"] == told["recall"]["value"] == 1.0
     got = run("calibrate", "--labels", labels, "-o", policy)
     assert got.exit_code == 0, got.stderr

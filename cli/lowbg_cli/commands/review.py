@@ -47,7 +47,7 @@ def review_command(
         int, Setting("The port on the loopback address; 0: any that is free.", unit="N", least=0)
     ] = 0,
     figures: Annotated[
-        bool, Setting("Show what the labels come to, and serve no page.", flags="--figures")
+        bool, Setting("Show what the labels come to, and serve no page.", flags="--metrics")
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -60,14 +60,14 @@ def review_command(
 
     \b
       lowbg review OUT
-      lowbg review OUT --figures
+      lowbg review OUT --metrics
     """
     from lowbg.jobs.review.figures import figures as worked_out
     from lowbg.jobs.review.labels import LabelsFile
 
     place = labels if labels is not None else directory.with_name(f"{directory.name}.labels.jsonl")
     if as_json and not figures:
-        raise ConfigError("--json: only with --figures")
+        raise ConfigError("--json: only with --metrics")
     if not figures:
         from lowbg.jobs.review.serve import open_labels, serve
 
