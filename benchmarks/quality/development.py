@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.quality.fairness import perplexity_deciles
+from benchmarks.quality.strata import perplexity_deciles
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
@@ -41,8 +41,8 @@ def judge(
     """The rows of every file that `choose` leaves, judged; with `files`, of the files so named.
 
     Beside the groupings of `judge_rows`: "kind" of human text (`groups.toml`), "length",
-    "perplexity decile", "tables": "some" or "none" for the language, and of AI text the "origin"
-    (`origins`) and the "model's year" (`model_years`).
+    "perplexity decile", "tables": "some" or "none" for the language, and of AI text the "task"
+    (`tasks`) and the "model's year" (`model_years`).
     """
     engine, builder = Engine(policy).setup(), LabelledScoresBuilder()
     for path in list_files([data / "labelled" / "dev"]):
@@ -50,18 +50,18 @@ def judge(
             continue
         judge_rows(engine, choose(read_rows(path)), builder)
     j = builder.build()
-    origin = origins(j)
+    task = tasks(j)
     has_tables = np.isin(j.groups["language"], embedded_names())
     more = {
         "kind": kinds(j),
         "length": length_buckets(j.words),
         "perplexity decile": perplexity_deciles(j),
         "tables": np.where(has_tables, "some", "none"),
-        "origin": origin,
+        "task": task,
     }
     if "generator" in j.groups:
         year = model_years(j.groups["generator"])
-        more["model's year"] = np.where(origin == WRITTEN, year, "")
+        more["model's year"] = np.where(task == WRITTEN, year, "")
     return dataclasses.replace(j, groups={**j.groups, **more})
 
 
@@ -76,14 +76,14 @@ def kinds(j: LabelledScores) -> NDArray[np.str_]:
     return np.array([*found])
 
 
-def origins(j: LabelledScores) -> NDArray[np.str_]:
+def tasks(j: LabelledScores) -> NDArray[np.str_]:
     """Where every AI document comes from; "" of human text. `groups.toml` names translations."""
     table = _read("groups.toml")["translated"]["datasets"]
     translated = _matching(j.groups["dataset"], {TRANSLATED: table})
     attack = j.groups.get("attack", np.zeros(len(j), np.str_))
-    origin = np.where(attack != "", REWRITTEN, WRITTEN)
-    origin = np.where(translated != "", TRANSLATED, origin)
-    return np.where(j.is_ai, origin, "")
+    task = np.where(attack != "", REWRITTEN, WRITTEN)
+    task = np.where(translated != "", TRANSLATED, task)
+    return np.where(j.is_ai, task, "")
 
 
 def model_years(generators: NDArray[np.str_]) -> NDArray[np.str_]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.quality import fairness, floors
+from benchmarks.quality import floors, strata
 from benchmarks.quality.development import HERE, digests, judge
 
 from lowbg.config import Policy
@@ -38,7 +38,7 @@ from lowbg.models import embedded_names, open_embedded
 FASTDETECT_CELLS = ("news", "story", "qa-medical")
 MARKS = ("<!-- limits: written by benchmarks/quality/run.py -->", "<!-- end of limits -->")
 SHOWN = (
-    *("language", "origin", "origin × language", "model's year"),
+    *("language", "task", "task × language", "model's year"),
     *("dataset", "dataset × language", "dataset × domain", "generator", "attack"),
 )
 
@@ -61,10 +61,10 @@ def published_cells(j: LabelledScores) -> list[GroupResult]:
 def detection(j: LabelledScores) -> list[GroupResult]:
     """Everything that `lowbg eval` shows, by the groupings that tell something here."""
     dataset = np.char.add(j.groups["dataset"], " · ")
-    origin = np.char.add(np.char.add(j.groups["origin"], " · "), j.groups["language"])
+    task = np.char.add(np.char.add(j.groups["task"], " · "), j.groups["language"])
     groups = {
         **j.groups,
-        "origin × language": np.where(j.is_ai, origin, ""),
+        "task × language": np.where(j.is_ai, task, ""),
         "dataset × language": np.char.add(dataset, j.groups["language"]),
         "dataset × domain": np.char.add(dataset, j.groups["domain"]),
     }
@@ -115,26 +115,26 @@ def _percent(found: Interval) -> str:
 
 def fairness_report(j: LabelledScores) -> tuple[str, dict[str, Any]]:
     """The page and the plain values of false positives by group, and of reliability."""
-    groupings = {"kind of text": j.groups["kind"], **fairness.default_groupings(j)}
+    groupings = {"kind of text": j.groups["kind"], **strata.default_groupings(j)}
     groupings["kind and language"] = np.where(
         j.groups["kind"] != "",
         np.char.add(np.char.add(j.groups["kind"], " · "), j.groups["language"]),
         "",
     )
-    humans = fairness.human_groups(j, groupings, min_documents=30)
-    bins = fairness.reliability(j)
+    humans = strata.human_groups(j, groupings, min_documents=30)
+    bins = strata.reliability(j)
     scored = ~np.isnan(j.score)
-    error = fairness.calibration_error(
+    error = strata.calibration_error(
         bins, int((scored & ~j.is_ai).sum()), int((scored & j.is_ai).sum())
     )
     page = (
         "# Whom the verdicts get wrong\n\nHuman text of the development data that is called AI at "
         "the shipped threshold, in groups of 30 documents or more. Wilson intervals. Deciles of "
         "perplexity are within each language; the tenth is the most unusual text.\n\n"
-        f"{fairness.human_markdown(humans)}\n## What a score is worth\n\nThe share of AI text at "
+        f"{strata.human_markdown(humans)}\n## What a score is worth\n\nThe share of AI text at "
         "each score, if half of all text were AI; all kinds of AI text, rewrites of human text "
         f"among them. Mean distance of the two last columns: {error:.3f}.\n\n"
-        f"{fairness.reliability_markdown(bins)}"
+        f"{strata.reliability_markdown(bins)}"
     )
     return page, {
         "human_groups": [dataclasses.asdict(row) for row in humans],

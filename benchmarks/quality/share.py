@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks.tables.held_out import HeldOut
+from benchmarks.tables.collections_left_out import HeldOut
 from numpy.typing import NDArray
 
 from lowbg.config import Policy

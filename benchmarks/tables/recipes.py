@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.held_out import held_out
+from benchmarks.tables.collections_left_out import held_out
 
 from lowbg.jobs.train.config import TrainConfig
 from lowbg.jobs.train.kneser_ney import LmConfig

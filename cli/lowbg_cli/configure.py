@@ -14,6 +14,7 @@ from lowbg.amounts import counted
 from lowbg.config import AUTO, ExecutorName, Extras, Policy, Rule, RunConfig, Sources, Thresholds
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, declared, setting, with_changes
+from lowbg.storage.objects import is_object_url
 from lowbg_cli import first_use, terminal
 from lowbg_cli.groups import Changes, changes_of, refuse
 
@@ -242,6 +243,8 @@ def find_shards(
     """The shards that the inputs stand for; says what lies among them and isn't read."""
     from lowbg.runs.inputs import survey
 
+    if output is not None and is_object_url(output):
+        output = None  # Whether an input lies there is looked at where the URL is known.
     found = survey(inputs.given, output=output, may_be_empty=may_be_empty, exclude=inputs.exclude)
     tell_left_out(found, quiet=quiet)
     return found

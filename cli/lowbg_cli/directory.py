@@ -11,6 +11,7 @@ from lowbg.amounts import counted
 from lowbg.config import Changed, Durability, Existing
 from lowbg.errors import ConfigError, LockedError
 from lowbg.settings import Heading, Written, setting
+from lowbg.storage.objects import is_object_url, object_url
 from lowbg_cli import terminal
 from lowbg_cli.configure import command_line
 from lowbg_cli.exits import ExitCode, if_interrupted
@@ -65,6 +66,14 @@ class DirectoryOptions:
         written=Written.FOLDER,
         heading=Heading.OUTPUT,
     )
+    scratch: Path | None = setting(
+        "Where a run works whose output is a URL.",
+        None,
+        unit="DIR",
+        written=Written.FOLDER,
+        heading=Heading.RUNNING,
+        shown="below the system's temporary folder",
+    )
 
     @property
     def existing(self) -> Existing:
@@ -88,23 +97,46 @@ class DirectoryOptions:
         """What this run does of the shards, and where."""
         split = self.split.resolve()
         if split is None:
-            return Part(shards, output)
+            return self._at(Part(shards, output, str(output)))
         if self.incremental:
             raise ConfigError(
                 "--incremental: not with --shard-index, since what is new would be shared out "
                 "otherwise; filter it into an output of its own, or merge first"
             )
         note = split.note(shards)
-        return Part(tuple(shards[i] for i in note.places), split.folder(output), note)
+        own, folder = tuple(shards[i] for i in note.places), split.folder(output)
+        return self._at(Part(own, folder, str(folder), note))
+
+    def _at(self, part: Part) -> Part:
+        """The same, where it is done if the output is a URL."""
+        if not is_object_url(part.output):
+            if self.scratch is not None:
+                raise ConfigError(
+                    "--scratch: only where -o is a URL; a run whose output is a directory works "
+                    "there"
+                )
+            return part
+        from lowbg.runs.publishing import scratch_of
+
+        url = object_url(part.output)
+        for shard in part.shards:
+            if shard.path.startswith(f"{url}/"):
+                raise ConfigError(f"{shard.path}: lies inside the output {url}; name another -o")
+        return replace(part, output=scratch_of(url, self.scratch), shown=url, published=url)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The shards that a run does, and the directory that it writes; `split`: of how many such."""
+    """The shards that a run does, and the directory in which; `shown` is what people call that.
+
+    `split`: which part of all shards it is; `published`: the URL at which the outputs come to lie.
+    """
 
     shards: tuple[Shard, ...]
     output: Path
+    shown: str
     split: SplitNote | None = None
+    published: str | None = None
 
 
 def refuse_directory_options(given: Given) -> None:
@@ -116,7 +148,7 @@ def refuse_directory_options(given: Given) -> None:
 def run_in_directory(
     start: Start,
     shards: Sequence[Shard],
-    output: Path,
+    output: str,
     directory: DirectoryOptions,
     exit_rules: ExitRules,
 ) -> ExitCode:
@@ -128,7 +160,7 @@ def run_in_directory(
     quiet = exit_rules.quiet
     try:
         with (
-            log.during(command_line(), output=str(output), shards=len(shards)),
+            log.during(command_line(), output=output, shards=len(shards)),
             if_interrupted(hint),
         ):
             with progress_line(shards, quiet=quiet) as observer:
@@ -143,8 +175,8 @@ def run_in_directory(
                 terminal.say(_reserved(directory.reserve, outcome.reserved))
             code = exit_code(outcome, strict=exit_rules.strict)
             if outcome.shards or not directory.incremental:
-                code = exit_rules.end(outcome, str(output / "report.json"))
-            log.end(outcome, code, output / "report.json")
+                code = exit_rules.end(outcome, f"{output}/report.json")
+            log.end(outcome, code, f"{output}/report.json")
     except LockedError as error:
         if not directory.skip_if_running:
             raise
@@ -153,7 +185,7 @@ def run_in_directory(
     return code
 
 
-def _added(outcome: Outcome, output: Path) -> str:
+def _added(outcome: Outcome, output: str) -> str:
     """What an incremental run came upon."""
     earlier = f"{counted(outcome.resumed, 'shard')} processed before"
     if not outcome.shards:

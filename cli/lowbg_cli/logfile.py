@@ -81,7 +81,7 @@ class RunLog(logging.Handler):
             seconds=round(result.seconds, 3),
         )
 
-    def end(self, outcome: Outcome, code: ExitCode, report: Path) -> None:
+    def end(self, outcome: Outcome, code: ExitCode, report: str) -> None:
         """Writes the last line of a run that came to its end."""
         failed = [shard for shard in outcome.shards if not shard.complete]
         messages = [p.message for s in failed for p in s.problems if not p.count]
@@ -105,7 +105,7 @@ class RunLog(logging.Handler):
             **totals,
             ai_share=round(outcome.ai_share, 6),
             problems=[terminal.worded(m) for m in (*outcome.notes, *messages)][:_MESSAGES],
-            report=str(report),
+            report=report,
         )
 
     def _end(self, level: str, message: str, code: int, **more: Any) -> None:

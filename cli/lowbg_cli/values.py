@@ -15,8 +15,9 @@ from typing import Any, Final
 import typer
 
 from lowbg.errors import ConfigError
-from lowbg.settings import SHARE, SIZE, Declared, allows, describe, is_list, is_table
+from lowbg.settings import SHARE, SIZE, Declared, Written, allows, describe, is_list, is_table
 from lowbg.storage.files import refuse_url
+from lowbg.storage.objects import SCHEMES, is_object_url
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)(b?))", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:,\d{3})+)")
@@ -101,10 +102,26 @@ def parse_output(text: str | Path) -> Path:
     return Path(text)
 
 
+def parse_place(text: str | Path) -> Path:
+    """Where an output goes: a local path, "-", or the URL of an object store."""
+    if is_object_url(text):
+        return Path(text)
+    try:
+        return parse_output(text)
+    except typer.BadParameter:
+        *others, last = (f"{scheme}://" for scheme in SCHEMES)
+        raise typer.BadParameter(
+            f"{text} is the URL of no store to which lowbg writes ({', '.join(others)} or {last}). "
+            "Name a local path, and copy from there."
+        ) from None
+
+
 def parser_of(own: Declared) -> Callable[[str], Any] | None:
     """What reads one value; null where the parser of the command line knows the type."""
     if own.setting.unit == SIZE:
         return parse_size
+    if own.setting.written is Written.STORE:
+        return parse_place
     if own.setting.written is not None:
         return parse_output
     if own.setting.unit == SHARE and own.kind is float:

@@ -16,6 +16,7 @@ ACTIONS: Final[Mapping[str, str]] = {
     "documents": "--documents",
     "format": "--as",
     "output": "-o",
+    "scratch": "--scratch",
     "words": "--words",
 }
 """What parameters of jobs are on the command lines that have them: they are no settings."""

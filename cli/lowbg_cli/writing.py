@@ -29,7 +29,7 @@ def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
     written: dict[tuple[int, int] | str, str] = {}
     for own, value in said:
         how = own.setting.written
-        if how in (None, Written.FOLDER) or str(value) == "-":
+        if how in (None, Written.FOLDER, Written.STORE) or str(value) == "-":
             continue
         _refuse_standard(own, value)
         key = identity(value)

@@ -50,6 +50,7 @@ class Heading(StrEnum):
     LIMITS = "Limits"
     PROVENANCE = "Provenance"
     SOURCES = "Sources"
+    LISTS = "Lists"
     SECOND_LOOK = "Second look by a language model"
     OTHER_SCORERS = "Other optional scorers"
     RUNNING = "Running"
@@ -69,6 +70,8 @@ class Written(StrEnum):
     """A file, or what stdout is: then the lines of both share one stream."""
     FOLDER = "folder"
     """Files are written below it."""
+    STORE = "store"
+    """The same, or objects where it is the URL of an object store."""
 
 
 @dataclass(frozen=True, slots=True)

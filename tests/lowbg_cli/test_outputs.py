@@ -82,8 +82,6 @@ def test_an_input_is_no_output(option: str, run: Run, shard: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "url"),
     [
-        (("filter", "IN", "-o", "s3://bucket/out"), "s3://bucket/out"),
-        (("score", "IN", "-o", "gs://bucket/out"), "gs://bucket/out"),
         (("filter", "IN", "--discard-ai", "--report", "https://x.org/r.json"), "https://x.org/"),
         (("filter", "IN", "--ai-to", "hf://datasets/a/b.jsonl"), "hf://datasets/a/b.jsonl"),
         (("eval", "IN", "--json", "az://a/b"), "az://a/b"),
@@ -101,6 +99,35 @@ def test_a_url_is_no_output(
     assert f"{url}" in result.stderr.replace("\n", "")
     assert "only inputs may be URLs" in " ".join(result.stderr.split())
     assert [path.name for path in shard.parent.iterdir()] == ["in.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["filter", "score"])
+def test_an_output_is_no_url_but_of_a_store(
+    command: str, run: Run, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shard.parent)
+    result = run(command, shard, "-o", "hf://datasets/a/b")
+    assert result.exit_code == 2
+    assert "hf://datasets/a/b is the URL of no store to which lowbg writes (s3://, s3a://" in (
+        " ".join(result.stderr.split())
+    )
+    scratch = run(command, shard, "-o", "out", "--scratch", "tmp")
+    assert "--scratch: only where -o is a URL" in scratch.stderr
+    assert [path.name for path in shard.parent.iterdir()] == ["in.jsonl"]
+
+
+def test_a_scratch_is_one_s_own(
+    run: Run, shard: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    (folder / f"lowbg-{os.getuid()}").symlink_to(tmp_path)
+    result = run("filter", shard, "-o", "s3://bucket/out")
+    assert result.exit_code == 2
+    assert "belongs to somebody else; name a folder of your own with --scratch" in (
+        " ".join(result.stderr.split())
+    )
 
 
 def test_the_library_refuses_urls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

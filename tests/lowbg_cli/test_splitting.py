@@ -218,6 +218,9 @@ def test_parts_need_a_directory_and_are_not_added_to(run: Run, inputs: Path) -> 
     added = run("filter", inputs, "-o", inputs.parent / "out", "--incremental", *split)
     assert added.exit_code == 2
     assert "--incremental: not with --shard-index" in added.stderr
+    pooled = run("filter", inputs, "-o", inputs.parent / "out", "--sources", "auto", *split)
+    assert pooled.exit_code == 2
+    assert "only a part of each source" in pooled.stderr
 
 
 SBATCH = """\

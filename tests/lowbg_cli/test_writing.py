@@ -50,13 +50,11 @@ def shard(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        ("filter", "-o"),
         ("filter", "-o", "out", "--reserve"),
         ("filter", "-o", "out", "--log-file"),
         ("filter", "--ai-to"),
         ("filter", "--discard-ai", "--quarantine-to"),
         ("filter", "--discard-ai", "--report"),
-        ("score", "-o"),
         ("eval", "--json"),
         ("gate", "--junit"),
         ("calibrate", "--human-before", "2022-01-01", "-o"),

@@ -39,10 +39,10 @@ def filter_command(
     output: Annotated[
         Path | None,
         Setting(
-            "Write everything into a directory.",
+            "Write everything into a directory, or to a store (s3://, gs://, az://).",
             flags="--output -o",
             unit="DIR",
-            written=Written.FOLDER,
+            written=Written.STORE,
         ),
     ] = None,
     pipe: PipeOptions,
@@ -97,8 +97,9 @@ def _into_directory(
     threads = hands.threads_each(workers, shards)
     config = replace(config, threads=threads)
     if dry_run:
-        check_existing(output, existing)
-        where = {"output": output, "workers": workers, "executor": executor}
+        if part.published is None:
+            check_existing(output, existing)
+        where = {"output": part.shown, "workers": workers, "executor": executor}
         print_plan(where, config, shards)
         return ExitCode.FINISHED
     ready_workers(workers, executor, shards, "lowbg.jobs.filter")
@@ -118,12 +119,13 @@ def _into_directory(
         left_out=found.left_out,
         changed=directory.changed or Changed.REFUSE,
         split=part.split,
+        published=part.published,
         reserve=directory.reserve,
     )
     return run_in_directory(
         lambda observer: filter_shards(job, observer),
         shards,
-        output,
+        part.shown,
         directory,
         exit_rules,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from lowbg.errors import ConfigError
 from lowbg.settings import Setting, Written
+from lowbg.storage.objects import is_object_url
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import command
 from lowbg_cli.outcome import summary
@@ -36,7 +37,8 @@ _COMPARED = (ReportFormat.HTML, ReportFormat.MD)
 def report_command(
     *,
     directories: Annotated[
-        tuple[Path, ...], Setting("Outputs of runs, or their report.json files.", flags="DIR")
+        tuple[Path, ...],
+        Setting("Outputs of runs, or their report.json files; URLs too.", flags="DIR"),
     ],
     report_format: Annotated[
         ReportFormat | None,
@@ -89,13 +91,20 @@ def _read(directories: Sequence[Path], output: Path | None) -> list[Report]:
     from lowbg.report import read_json
     from lowbg.report.repeats import without_repeats
 
-    paths = [path / "report.json" if path.is_dir() else path for path in directories]
+    paths = [path / "report.json" if _is_output(path) else path for path in directories]
     for path in paths:
+        if is_object_url(path):
+            continue
         if not path.is_file():
             raise ConfigError(f"{path}: no such file; give the output directory of a finished run")
         if output is not None and os.path.realpath(output) == os.path.realpath(path):
             raise ConfigError(f"{output} is one of the reports to read; name another file")
     return without_repeats((str(path), read_json(path)) for path in paths)
+
+
+def _is_output(path: Path) -> bool:
+    """Whether it is the output of a run, and not a report by itself."""
+    return path.suffix != ".json" if is_object_url(path) else path.is_dir()
 
 
 def _format_of(output: Path | None) -> ReportFormat:

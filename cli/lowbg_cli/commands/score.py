@@ -35,10 +35,10 @@ def score_command(
     output: Annotated[
         Path,
         Setting(
-            "Where the rows go; - is standard output.",
+            "Where the rows go, or a store (s3://, gs://, az://); - is standard output.",
             flags="--output -o",
             unit="DIR",
-            written=Written.FOLDER,
+            written=Written.STORE,
         ),
     ],
     row_format: Annotated[
@@ -111,12 +111,13 @@ def _into_directory(
         command=command_line(),
         left_out=found.left_out,
         split=part.split,
+        published=part.published,
         format=row_format,
     )
     return run_in_directory(
         lambda observer: score_shards(job, observer),
         shards,
-        output,
+        part.shown,
         directory,
         exit_rules,
     )

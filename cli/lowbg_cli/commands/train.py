@@ -65,7 +65,7 @@ def train_command(
     given: Given,
     quiet: Quiet = False,
 ) -> ExitCode:
-    """Build a language's tables, or a probe, from human and AI text.
+    """Build a language's tables, or an LM's probe, from labelled text.
 
     At least 200 documents of each, of 75 words or more. What a record says in its field `label`
     (human or ai) goes before the option that names it; `dataset` says which collection it is of,

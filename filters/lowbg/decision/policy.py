@@ -33,6 +33,7 @@ from lowbg.settings import (
     setting_of,
     with_changes,
 )
+from lowbg.storage.objects import read_bytes
 from lowbg.text import languages
 from lowbg.text.sources import SourceBy
 
@@ -58,11 +59,12 @@ SOURCES = frozenset({"trust.allow_sources", "trust.deny_sources"})
 def load_policy(path: Path) -> Policy:
     """The policy that the file states; what it leaves out keeps its default.
 
+    The path may be made of an object's URL (`s3://…`).
     Raises `ConfigError`, naming the file and the key, for a file that can't be read, is no TOML,
     has an unknown key (the nearest known one is named) or a value of the wrong kind.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the policy cannot be read ({cause(error)})", file=str(path)) from error
     return parse_policy(text, str(path), path.parent)

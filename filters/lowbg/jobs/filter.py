@@ -24,7 +24,6 @@ from lowbg.runs.engine import Engine
 from lowbg.runs.executors.base import Finished
 from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
-from lowbg.runs.mapping import map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.routing import Route
 from lowbg.runs.run import DirectoryTask, StreamRun, open_run
@@ -64,6 +63,11 @@ def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
     asked to stop. A shard that fails doesn't stop the others: it is in the outcome.
     """
     if job.reserve is not None:
+        if job.published is not None:
+            raise ConfigError(
+                f"{job.reserve}: a reserve takes documents from a local output, and this one is "
+                f"{job.published}"
+            )
         _check_reserve(job.reserve, job)
     two_passes = job.config.policy.sources.table == AUTO
     if two_passes:
@@ -72,7 +76,7 @@ def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
     with open_run(job, LAYOUT, task.name_of, observer) as run:
         if two_passes and run.waiting:
             task = _after_first_pass(job, observer)
-        for ended in map_shards(task, run.waiting, job.crew, observer, run.engine):
+        for ended in run.ends(task):
             run.add(ended)
         outcome = run.finish()
         if two_passes and all(shard.complete for shard in outcome.shards):
@@ -90,6 +94,12 @@ def _check_two_passes(job: FilterJob) -> None:
     once = [shard.path for shard in job.shards if not shard.resumable]
     if once:
         raise ConfigError(f"{once[0]}: can't be read twice, as sources.table 'auto' does", key=key)
+    if job.split is not None:
+        raise ConfigError(
+            "a part of the shards has only a part of each source; make a table of all with "
+            "`lowbg sources`, and name it",
+            key=key,
+        )
     if job.existing is Existing.INCREMENTAL:
         raise ConfigError(
             "an incremental run sees only what is new of each source; keep a table with "

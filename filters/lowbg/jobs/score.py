@@ -23,7 +23,6 @@ from lowbg.records import Batch, Payload, Rejected, Rejections
 from lowbg.runs.directory import COMMON_ENTRIES, Layout
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.job import Job, Outcome, StreamJob
-from lowbg.runs.mapping import map_shards
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.runs.run import DirectoryTask, StreamRun, open_run
 from lowbg.runs.shard import run_shard
@@ -49,7 +48,7 @@ def score_shards(job: ScoreJob, observer: Observer = NOBODY) -> Outcome:
     layout = Layout("score", COMMON_ENTRIES, target_of, format=job.format)
     task = ScoreTask(job.config, job.output, job.durability, format=job.format)
     with open_run(job, layout, target_of, observer) as run:
-        for ended in map_shards(task, run.waiting, job.crew, observer, run.engine):
+        for ended in run.ends(task):
             run.add(ended)
         return run.finish()
 

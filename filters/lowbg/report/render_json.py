@@ -11,6 +11,7 @@ import orjson
 from lowbg.errors import InputError, cause
 from lowbg.report.collect import SCHEMA, Report, decode, report_file, report_type
 from lowbg.storage.files import write_whole
+from lowbg.storage.objects import read_bytes
 
 
 def render_json(report: Report) -> bytes:
@@ -24,9 +25,12 @@ def write_json(report: Report, path: Path) -> None:
 
 
 def read_json(path: Path) -> Report:
-    """A stored report. Raises `InputError` or, where it is something else, `FormatError`."""
+    """A stored report; the path may be made of an object's URL.
+
+    Raises `InputError` or, where it is something else, `FormatError`.
+    """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({cause(error)})") from error
     return decode(data, str(path))

@@ -14,7 +14,8 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -240,12 +241,24 @@ def key_of(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def load_results(root: Path) -> dict[str, tuple[ShardResult, InputState]]:
+def local_size(root: Path, path: str) -> int | None:
+    """The size of the file `path` below `root`; None where there is none."""
+    try:
+        return (root / path).stat().st_size
+    except OSError:
+        return None
+
+
+def load_results(
+    root: Path, size_of: Callable[[str], int | None] | None = None
+) -> dict[str, tuple[ShardResult, InputState]]:
     """The finished shards by name, with what their inputs were.
 
     Names that a killed run had still to give are given now. A shard whose outputs are not all
-    there, in their sizes, is not finished.
+    there, in their sizes, is not finished. `size_of` says how large an output is, where that is not
+    a file of the directory.
     """
+    size_of = size_of or partial(local_size, root)
     found: dict[str, tuple[ShardResult, InputState]] = {}
     for path in sorted((root / FOLDER / "shards").glob("*.json")):
         try:
@@ -254,7 +267,9 @@ def load_results(root: Path) -> dict[str, tuple[ShardResult, InputState]]:
             _log.warning("%s", error)
             continue
         result = sealed.result
-        if _publish(root, key_of(result.shard), sealed.parts, result):
+        _publish(root, key_of(result.shard), sealed.parts)
+        if all(size_of(file.path) == file.bytes for file in result.outputs):
+            _remove_parts(root / FOLDER / PARTS, key_of(result.shard))
             found[result.shard] = (result, sealed.input)
         else:
             _log.warning("%s: its outputs are not what they were; it starts over", result.shard)
@@ -270,8 +285,8 @@ def forget(root: Path, name: str) -> None:
     _remove_parts(root / FOLDER / PARTS, key)
 
 
-def _publish(root: Path, key: str, parts: Mapping[str, str], result: ShardResult) -> bool:
-    """Gives sealed parts their names; whether all of a shard's outputs are there then."""
+def _publish(root: Path, key: str, parts: Mapping[str, str]) -> None:
+    """Gives sealed parts their names."""
     folder = root / FOLDER / PARTS
     for name, target in parts.items():
         part = folder / f"{key}.{name}"
@@ -280,14 +295,6 @@ def _publish(root: Path, key: str, parts: Mapping[str, str], result: ShardResult
                 (root / target).parent.mkdir(parents=True, exist_ok=True)
                 part.replace(root / target)
                 sync_directory((root / target).parent)
-    for file in result.outputs:
-        try:
-            if (root / file.path).stat().st_size != file.bytes:
-                return False
-        except OSError:
-            return False
-    _remove_parts(folder, key)
-    return True
 
 
 def input_digest(shard: Shard) -> str | None:

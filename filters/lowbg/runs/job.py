@@ -26,7 +26,8 @@ class Job:
     that fails is tried again; `command` is the command line for the report; `left_out` lay among
     the inputs and isn't read. `changed` is what an incremental run does about inputs that are
     others than when they were processed. `split` says which part of all inputs the shards are,
-    where other runs do the rest.
+    where other runs do the rest. `published` is the URL in an object store at which the outputs
+    come to lie; `output` is then where the run works (`publishing.scratch_of`).
     """
 
     shards: tuple[Shard, ...]
@@ -41,6 +42,7 @@ class Job:
     left_out: tuple[LeftOut, ...] = ()
     changed: Changed = Changed.REFUSE
     split: SplitNote | None = None
+    published: str | None = None
 
     @property
     def all_there(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
@@ -245,6 +245,13 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
     sizes and the manifest's own sums are checked. Nothing outside `root` is opened, whatever the
     manifest says. Inputs that the run itself didn't process whole are told last.
     """
+    return compare(root, _files_below(root), lambda file: check_file(root, file, deep))
+
+
+def compare(
+    root: Path, there: Iterable[str], check: Callable[[ListedFile], list[Finding]]
+) -> list[Finding]:
+    """What is wrong with files by the manifest in `root`: `there` are all, `check` looks at one."""
     content, findings = _load(root)
     if content is None:
         return findings
@@ -255,10 +262,10 @@ def verify(root: Path, deep: bool = True) -> list[Finding]:
             findings.append(Finding("manifest", path, f"{path}: listed twice in {NAME}"))
             continue
         known.add(path)
-        findings += _check_file(root, file, deep)
+        findings += check(file)
     findings += [
         Finding("extra", path, f"{path}: not in {NAME}; it was added after the run")
-        for path in _files_below(root)
+        for path in there
         if path not in known and not _is_unfinished(content, path)
     ]
     return [*findings, *_check_sums(content), *_incomplete(content)]
@@ -325,7 +332,8 @@ def inside(root: Path, path: str) -> bool:
     return (root / path).resolve().is_relative_to(root.resolve())
 
 
-def _check_file(root: Path, file: ListedFile, deep: bool) -> list[Finding]:
+def check_file(root: Path, file: ListedFile, deep: bool) -> list[Finding]:
+    """What is wrong with one listed file below `root`."""
     name = file.path
     if not inside(root, name):
         message = f"{name!r} points outside the directory; it wasn't opened"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,15 @@ class Earlier:
     nothing_new: bool = False
 
 
-def take_stock(directory: OutputDirectory, job: Job, engine: Engine) -> Earlier:
+def take_stock(
+    directory: OutputDirectory,
+    job: Job,
+    engine: Engine,
+    size_of: Callable[[str], int | None] | None = None,
+) -> Earlier:
     """Clears the directory or takes stock of it, and notes which run it holds from now on.
 
+    `size_of` as in `checkpoints.load_results`.
     Call it under the run's lock. Raises `ConfigError` when an earlier run cannot be gone on with:
     it says what changed.
     """
@@ -68,7 +74,7 @@ def take_stock(directory: OutputDirectory, job: Job, engine: Engine) -> Earlier:
     if old is None:
         directory.clear()
     else:
-        stock = _Stock(job, old, inputs)
+        stock = _Stock(job, old, inputs, size_of)
         stock.take(new)
         earlier = stock.to_resume() if job.existing is Existing.RESUME else stock.to_add_to()
         if earlier.nothing_new:
@@ -122,8 +128,15 @@ class _Reported:
 class _Stock:
     """What an earlier run left in the directory, against the inputs that there are now."""
 
-    def __init__(self, job: Job, old: RunRecord, inputs: Mapping[str, InputState]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        old: RunRecord,
+        inputs: Mapping[str, InputState],
+        size_of: Callable[[str], int | None] | None,
+    ) -> None:
         self._output = job.output
+        self._size_of = size_of
         self._old = old
         self._shards = {shard.name: shard for shard in job.shards}
         self._inputs = inputs
@@ -137,7 +150,7 @@ class _Stock:
         """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
         old = msgspec.structs.replace(self._old, inputs=UNSET, places=UNSET, targets=UNSET)
         refuse_changes(self._output, [*differences(to_plain(old), to_plain(new))])
-        self._finished = checkpoints.load_results(self._output)
+        self._finished = checkpoints.load_results(self._output, self._size_of)
 
     def to_resume(self) -> Earlier:
         """What to go on with. Raises `ConfigError` where an input isn't what it was."""

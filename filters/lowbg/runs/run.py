@@ -24,8 +24,9 @@ from lowbg.runs.executors.base import Finished
 from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.machine import available_cores
-from lowbg.runs.mapping import Ended, Workers, failed_shard
+from lowbg.runs.mapping import Ended, Workers, failed_shard, map_shards
 from lowbg.runs.progress import Observer, OnProgress, Progress
+from lowbg.runs.publishing import Published, published
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.sentences import shaded
@@ -98,8 +99,14 @@ def open_run(
         policy = replace(policy, sources=replace(own, table=None))
     engine = Engine(policy, job.config.extras)
     engine.prepare()
-    with OutputDirectory(job.output, layout).held(job.existing) as directory:
-        yield DirectoryRun(job, directory, engine, take_stock(directory, job, engine), observer)
+    with (
+        published(job, layout) as place,
+        OutputDirectory(job.output, layout).held(job.existing) as directory,
+    ):
+        earlier = take_stock(directory, job, engine, place.size_of)
+        if not earlier.nothing_new:
+            place.begin()
+        yield DirectoryRun(job, directory, engine, earlier, observer, place)
 
 
 class DirectoryRun:
@@ -112,8 +119,10 @@ class DirectoryRun:
         engine: Engine,
         earlier: Earlier,
         observer: Observer,
+        place: Published,
     ) -> None:
         self.engine = engine
+        self._place = place
         self._job = job
         self._directory = directory
         self._earlier = earlier
@@ -124,6 +133,11 @@ class DirectoryRun:
             for result in earlier.finished.values():
                 observer.progress(_finished(result))
         self.waiting = tuple(s for s in job.shards if s.name not in earlier.finished)
+
+    def ends(self, task: DirectoryTask) -> Iterator[Ended[ShardResult]]:
+        """Does what is waiting; every end as it comes, and where it is tried again, each."""
+        publishing = self._place.task(task)
+        return map_shards(publishing, self.waiting, self._job.crew, self._observer, self.engine)
 
     def add(self, ended: Ended[ShardResult]) -> None:
         """Takes a shard's end; of one that is tried again the last counts."""
@@ -148,6 +162,7 @@ class DirectoryRun:
         try:
             if not earlier.nothing_new:  # A run that did nothing isn't noted.
                 self._directory.commit(info, whole, report)
+                self._place.end()
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
             raise OutputError("; ".join([str(error), *_failures(shards)])) from error

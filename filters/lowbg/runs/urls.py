@@ -1,4 +1,4 @@
-"""What an fsspec URL stands for: a file, a directory or a glob of an object store or web server."""
+"""What a URL stands for: a file, a directory or a glob of an object store or web server."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ def expand_url(url: str) -> Found:
         path = urlsplit(url).path
         folder, _, name = path.rpartition("/")
         return Found(folder.rpartition("/")[2] or "web", [Shard(url, safe_name(name), 0)])
-    import fsspec
-
     from lowbg.storage.compression import why_not_opened
+    from lowbg.storage.objects import file_system, is_object_url
 
     try:
-        system, root = fsspec.core.url_to_fs(url)
+        if is_object_url(url):
+            system, root = file_system(url)
+        else:
+            import fsspec
+
+            system, root = fsspec.core.url_to_fs(url)
         return _list_url(url, system, root.rstrip("/"))
     except ConfigError:
         raise

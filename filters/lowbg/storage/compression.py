@@ -30,6 +30,7 @@ from lowbg.storage.decompression import (
     is_skippable,
 )
 from lowbg.storage.left_out import broken_link
+from lowbg.storage.objects import is_object_url, open_object
 
 CODECS: tuple[Codec, ...] = ("none", "gzip", "zstd", "bz2", "xz")
 SNIFF_BYTES = 512
@@ -179,7 +180,7 @@ class InputStream:
 
 
 def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
-    """The stored bytes of a local path or an fsspec URL (`s3://…`), opened for reading.
+    """The stored bytes of a local path or a URL, opened for reading; not every URL can seek.
 
     Raises `InputError` when it cannot be opened and `ConfigError` when the package that a URL
     needs is not installed.
@@ -191,10 +192,14 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
         except OSError as error:
             why = broken_link(text) or f"cannot be opened ({error.strerror})"
             raise InputError(f"{text}: {why}") from error
-    import fsspec
-
     try:
+        if is_object_url(text):
+            return open_object(text)
+        import fsspec
+
         return cast(BinaryIO, fsspec.open(text, "rb").open())
+    except ConfigError:
+        raise
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{text}: {error}") from error
     except Exception as error:
@@ -214,7 +219,7 @@ def why_not_opened(error: BaseException) -> str:
         return "there is no such file"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return str(error) or type(error).__name__
+    return str(error).partition("\n")[0].strip() or type(error).__name__
 
 
 def open_input(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.quality.development import REWRITTEN, TRANSLATED, WRITTEN, model_years, origins
+from benchmarks.quality.development import REWRITTEN, TRANSLATED, WRITTEN, model_years, tasks
 
 from lowbg.jobs.eval.evaluate import LabelledScores
 
@@ -24,11 +24,11 @@ def test_translations_and_rewrites_are_apart_from_what_a_model_wrote() -> None:
         dataset=["human_bbc", "spiral", "coop-es", "raidar", "wmt24-human-refs"],
         attack=["", "", "", "polish", ""],
     )
-    assert origins(j).tolist() == ["", WRITTEN, TRANSLATED, REWRITTEN, ""]
+    assert tasks(j).tolist() == ["", WRITTEN, TRANSLATED, REWRITTEN, ""]
 
 
 def test_where_nothing_was_rewritten_there_is_no_such_column() -> None:
-    assert origins(judged([True], dataset=["spiral"])).tolist() == [WRITTEN]
+    assert tasks(judged([True], dataset=["spiral"])).tolist() == [WRITTEN]
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def of(name: str, needed: Callable[[Any], Any] = lambda content: True) -> Any:
     found: list[bytes] = []
 
     @given(values(FILES[name].content))
-    @settings(max_examples=20, database=None, derandomize=True, deadline=None,
+    @settings(max_examples=100, database=None, derandomize=True, deadline=None,
               phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
     def draw(content: Any) -> None:
         if needed(content):

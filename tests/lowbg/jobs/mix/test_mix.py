@@ -398,6 +398,7 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Scoring:
         limits: dict[str, Any] = {}  # noqa: RUF012
+        models: dict[str, Any] = {}  # noqa: RUF012
 
         def __init__(self, _: object) -> None: ...
         def setup(self) -> Any:
@@ -409,6 +410,9 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         def scorer_versions(self) -> dict[str, int]:
             return {}
+
+        def judge_batch(self, batch: Any) -> Any:
+            return self.judge(batch.text, batch.metadata)
 
         def judge(self, text: Any, metadata: Any) -> Any:
             values = np.array([scores[t] for t in text.to_pylist()], np.float32)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.tables.held_out import HeldOut, held_out
+from benchmarks.tables.collections_left_out import HeldOut, held_out
 
 from lowbg.decision.calibration import FPR_GRID, Calibration
 from lowbg.jobs.train.corpus import Row

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.quality.fairness import (
+from benchmarks.quality.strata import (
     calibration_error,
     default_groupings,
     human_groups,

@@ -1,0 +1,324 @@
+"""Where a run's outputs are to be found: in the directory in which it works, or in a store.
+
+A run whose output is a URL works in a local directory, its scratch, as any other run does. A shard
+whose outputs are whole is sent, the data first and then the note of its result, and its local
+files go: there are never more of them than shards at work. Reports and, last, the manifest follow
+when all is sent. What the store holds decides what a later run has still to do: the scratch may be
+lost, and then shards that were at work start over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Final, Self
+
+import msgspec
+
+from lowbg.config import Existing
+from lowbg.errors import ConfigError, LowbgError, OutputError, ProblemKind
+from lowbg.report.results import Problem, ShardResult
+from lowbg.runs import checkpoints, manifest
+from lowbg.runs.checkpoints import FOLDER, RunRecord, key_of
+from lowbg.runs.directory import GOES_ON, REPORTS, Layout
+from lowbg.runs.executors.base import Finished
+from lowbg.runs.job import Job
+from lowbg.runs.mapping import BundleTask
+from lowbg.runs.progress import OnProgress
+from lowbg.runs.shards import Shard
+from lowbg.storage.files import naming
+from lowbg.storage.objects import ObjectStore, StoreError
+from lowbg.storage.store_locks import LOCK, store_lock
+
+_log = logging.getLogger(__name__)
+
+RECORD: Final = f"{FOLDER}/run.json"
+NOTES: Final = f"{FOLDER}/shards"
+_AT_ONCE: Final = 16
+"""Requests for small objects that are under way together."""
+
+
+class Published(ABC):
+    """Where the outputs of a run are, once a shard is whole."""
+
+    @abstractmethod
+    def size_of(self, path: str) -> int | None:
+        """The size of an output that an earlier run left; None where it isn't there."""
+
+    def begin(self) -> None:  # noqa: B027
+        """Called when it is noted which run this is, before anything is done."""
+
+    def task(self, task: BundleTask[ShardResult]) -> BundleTask[ShardResult]:
+        """The task that brings a shard's outputs there, too."""
+        return task
+
+    def end(self) -> None:  # noqa: B027
+        """Called when report and manifest are written: with these all is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace(Published):
+    """Outputs stay in the directory in which the run works."""
+
+    root: Path
+
+    def size_of(self, path: str) -> int | None:
+        """The size of the file."""
+        return checkpoints.local_size(self.root, path)
+
+
+def scratch_of(url: str, folder: Path | None = None) -> Path:
+    """Where a run whose output is this URL works: the same place for the same user and URL.
+
+    `folder` is where such directories lie; null: below the system's folder of temporary files, in
+    one that is made for this user alone. Raises `ConfigError` where that is another's.
+    """
+    return (folder or _own_folder()) / hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def _own_folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"lowbg-{user}"
+    with naming(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != user:
+            raise ConfigError(
+                f"{folder}: belongs to somebody else; name a folder of your own with `scratch`"
+            )
+    return folder
+
+
+@contextmanager
+def published(job: Job, layout: Layout) -> Iterator[Published]:
+    """Where the job's outputs are, while what is there is locked.
+
+    Raises `ConfigError` as `OutputDirectory.check` does, `LockedError` where another run is at
+    work there, and `OutputError` where the store can't be reached any more.
+    """
+    if job.published is None:
+        yield InPlace(job.output)
+        return
+    url, root, existing = job.published, job.output, job.existing
+    store = ObjectStore(url)
+    with ExitStack() as locked:
+        try:
+            still_held = locked.enter_context(store_lock(store))
+            place = InStore(store, root, layout, still_held)
+            place.check(existing)
+            place.fetch(existing)
+        except StoreError as error:
+            raise ConfigError(f"{url}: cannot be used as `output` ({error.strerror})") from error
+        try:
+            yield place
+        except StoreError as error:
+            raise OutputError(f"{url}: cannot be written ({error.strerror})") from error
+        if place.ended:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+class InStore(Published):
+    """Outputs at a URL; `ended` when they are whole. `root` is the scratch."""
+
+    def __init__(
+        self, store: ObjectStore, root: Path, layout: Layout, still_held: Callable[[], bool]
+    ) -> None:
+        self.ended = False
+        self._store = store
+        self._root = root
+        self._layout = layout
+        self._still_held = still_held
+        listed = store.list()
+        self._sizes = {name: each.size for name, each in listed.items() if name != LOCK}
+        self._before = self._manifest()
+
+    def _manifest(self) -> manifest.Manifest | None:
+        data = self._store.read(manifest.NAME) if manifest.NAME in self._sizes else None
+        if data is None:
+            return None
+        return manifest.MANIFEST.decode(data, f"{self._store.url}/{manifest.NAME}")
+
+    def _record(self) -> RunRecord | None:
+        data = self._store.read(RECORD) if RECORD in self._sizes else None
+        if data is None:
+            return None
+        found = checkpoints.RECORD.decode(data, f"{self._store.url}/{RECORD}")
+        return found if isinstance(found, RunRecord) else None
+
+    def check(self, existing: Existing) -> None:
+        """Raises `ConfigError` where it isn't this command's, or `existing` refuses a run there."""
+        url, record = self._store.url, self._record()
+        if record is not None and record.command != self._layout.command:
+            raise ConfigError(
+                f"{url} holds a run of lowbg {record.command}. Choose another `output`."
+            )
+        foreign = sorted(name for name in self._sizes if not self._is_own(name, record))
+        if foreign:
+            some = ", ".join(foreign[:3]) + ("…" if len(foreign) > 3 else "")
+            raise ConfigError(
+                f"{url} holds objects that lowbg did not make ({some}). "
+                "Choose an empty place for `output`."
+            )
+        if self._sizes and existing is Existing.REFUSE:
+            what = "a run" if self._before is not None else "an unfinished run"
+            more = '`existing="incremental"` to add what is new, ' if self._layout.grows else ""
+            raise ConfigError(
+                f'{url} already holds {what}. Use `existing="resume"` to go on with it, '
+                f'{more}`existing="overwrite"` to replace it, or choose another `output`.'
+            )
+        if self._sizes and existing in GOES_ON and record is None:
+            raise ConfigError(
+                f"{url} holds a run that notes nothing to go on with. "
+                'Use `existing="overwrite"` to replace it, or choose another `output`.'
+            )
+
+    def _is_own(self, name: str, record: RunRecord | None) -> bool:
+        listed = [] if self._before is None else self._before.files
+        targets = [] if record is None else record.targets or []
+        return (
+            PurePosixPath(name).parts[0] in self._layout.entries
+            or name in targets
+            or any(name == file.path for file in listed)
+        )
+
+    def fetch(self, existing: Existing) -> None:
+        """Makes the scratch what it would be had the run that is there been made in it."""
+        if existing not in GOES_ON or not self._sizes:
+            self._store.delete(self._sizes)
+            self._sizes, self._before = {}, None
+            shutil.rmtree(self._root, ignore_errors=True)
+            return
+        record = self._store.read(RECORD)
+        assert record is not None  # `check` has seen to it.
+        with naming(self._root):
+            own = self._root / RECORD
+            if not own.is_file() or own.read_bytes() != record:
+                # What is there is of another run, or isn't known to be of this one.
+                shutil.rmtree(self._root, ignore_errors=True)
+            (self._root / NOTES).mkdir(parents=True, exist_ok=True)
+            own.write_bytes(record)
+            names = [name for name in self._sizes if name.startswith(f"{NOTES}/")]
+            wanted = [n for n in names if _size(self._root / n) != self._sizes[n]]
+            for name in (manifest.NAME, *REPORTS):
+                (self._root / name).unlink(missing_ok=True)
+                wanted += [name] if name in self._sizes else []
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(self._download, wanted))
+            if self._has_work():  # With what is sent now, the output is another than it says.
+                (self._root / manifest.NAME).unlink(missing_ok=True)
+
+    def _download(self, name: str) -> None:
+        self._store.download(name, self._root / name)
+
+    def size_of(self, path: str) -> int | None:
+        """The size of an object; a file that wasn't sent yet is sent now."""
+        local = checkpoints.local_size(self._root, path)
+        if local is not None and self._sizes.get(path) != local:
+            self._store.upload(path, self._root / path)
+            self._sizes[path] = local
+        if local is not None:
+            (self._root / path).unlink()
+        return self._sizes.get(path)
+
+    def begin(self) -> None:
+        """Notes which run it is; from now on the output isn't whole."""
+        self._store.upload(RECORD, self._root / RECORD)
+        self._store.delete([manifest.NAME])
+        for path in sorted((self._root / NOTES).glob("*.json")):
+            name = f"{NOTES}/{path.name}"
+            if self._sizes.get(name) != path.stat().st_size:
+                self._store.upload(name, path)
+
+    def task(self, task: BundleTask[ShardResult]) -> BundleTask[ShardResult]:
+        """The task that sends a shard's outputs."""
+        return SendingTask(task, self._root, self._store)
+
+    def end(self) -> None:
+        """Sends reports and manifest; removes what isn't a part of the output any more."""
+        if not self._still_held():
+            raise OutputError(
+                f"{self._store.url}: another run took the lock, since this one couldn't renew it; "
+                "nothing more was written"
+            )
+        for name in REPORTS:
+            self._store.upload(name, self._root / name)
+        whole = manifest.read(self._root)
+        assert whole is not None
+        kept = {file.path for file in whole.files}
+        before = [] if self._before is None else self._before.files
+        self._store.delete(file.path for file in before if file.path not in kept)
+        self._store.upload(manifest.NAME, self._root / manifest.NAME)
+        self.ended = not self._has_work()
+
+    def _has_work(self) -> bool:
+        """Whether the scratch has what a later run can go on with: what wasn't sent, or parts."""
+        kept = {manifest.NAME, *REPORTS, FOLDER}
+        if any((self._root / FOLDER / checkpoints.PARTS).glob("*")):
+            return True
+        others = (path for path in self._root.iterdir() if path.name not in kept)
+        return any(each.is_file() for path in others for each in (path, *path.rglob("*")))
+
+
+@dataclass(frozen=True, slots=True)
+class SendingTask:
+    """What is done with each shard, and then its outputs are sent."""
+
+    inner: BundleTask[ShardResult]
+    root: Path
+    store: ObjectStore
+
+    def start(self) -> Self:
+        """The task in a worker."""
+        return replace(self, inner=self.inner.start())
+
+    def __call__(self, shard: Shard, on_progress: OnProgress | None) -> ShardResult:
+        """Does a shard, and sends what came of it."""
+        return self._sent(self.inner(shard, on_progress))
+
+    def together(
+        self, shards: Sequence[Shard], on_progress: OnProgress | None
+    ) -> Iterator[Finished[ShardResult]]:
+        """Does small shards, and sends what came of them."""
+        for end in self.inner.together(shards, on_progress):
+            yield end if end.result is None else replace(end, result=self._sent(end.result))
+
+    def _sent(self, result: ShardResult) -> ShardResult:
+        """The result, once it is in the store; without outputs where they couldn't be sent."""
+        paths = [file.path for file in result.outputs]
+        try:
+            self._send(paths)
+            note = f"{NOTES}/{key_of(result.shard)}.json"
+            if (self.root / note).is_file():
+                self.store.upload(note, self.root / note)
+            for path in paths:
+                (self.root / path).unlink()
+        except (OSError, LowbgError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            message = (
+                f"{result.shard}: cannot be sent to {self.store.url} ({why}). What came of it is "
+                f'in {self.root}; `existing="resume"` sends it'
+            )
+            problem = Problem(ProblemKind.OUTPUT, message, 0)
+            return msgspec.structs.replace(
+                result, outputs=(), complete=False, problems=(*result.problems, problem)
+            )
+        return result
+
+    def _send(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.store.upload(path, self.root / path)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
