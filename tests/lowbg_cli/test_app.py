@@ -25,6 +25,7 @@ COMMANDS = [
     "sources",
     "report",
     "merge",
+    "review",
     "verify",
     "calibrate",
     "eval",
