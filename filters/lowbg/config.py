@@ -109,6 +109,7 @@ class ExecutorName(StrEnum):
 
     SERIAL = "serial"
     PROCESSES = "processes"
+    RAY = "ray"
 
 
 class LmDtype(StrEnum):
