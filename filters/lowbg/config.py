@@ -104,6 +104,19 @@ class ScoreFormat(StrEnum):
     DOLMA = "dolma"
 
 
+class SourceListForm(StrEnum):
+    """How a list of sources is written.
+
+    PLAIN: a source a line, its evidence behind a `#`; `--deny-source @FILE` and `--allow-source
+    @FILE` read it. URLFILTER: the same sources and nothing else, as URL filters of crawl pipelines
+    take them (datatrove's and others'). ADBLOCK: a rule of content blockers a line.
+    """
+
+    PLAIN = "plain"
+    URLFILTER = "urlfilter"
+    ADBLOCK = "adblock"
+
+
 class ExecutorName(StrEnum):
     """What maps shards over workers."""
 

@@ -50,6 +50,7 @@ class Heading(StrEnum):
     LIMITS = "Limits"
     PROVENANCE = "Provenance"
     SOURCES = "Sources"
+    LISTS = "Lists"
     SECOND_LOOK = "Second look by a language model"
     OTHER_SCORERS = "Other optional scorers"
     RUNNING = "Running"

@@ -10,6 +10,7 @@ from examples.make_sample import ai_documents, human_documents
 from typer.testing import Result
 
 from lowbg.config import RunConfig
+from lowbg.decision.policy import read_sources
 from lowbg.jobs.sources.sources import SourcesJob, find_sources
 from lowbg.runs.inputs import survey
 
@@ -204,3 +205,27 @@ def test_auto_is_for_a_directory(run: Run, shards: Path, tmp_path: Path, command
     result = run(*args)
     assert result.exit_code == 2, result.stderr
     assert "sources" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "verdict", "lines"),
+    [
+        ("plain", "ai", ["farm.github.io  # AI share "]),
+        ("plain", "human", ["example.com  # AI share "]),
+        ("urlfilter", "ai", ["farm.github.io"]),
+        ("adblock", "ai", ["||farm.github.io^"]),
+    ],
+)
+def test_sources_become_lists(
+    run: Run, table: Path, tmp_path: Path, form: str, verdict: str, lines: list[str]
+) -> None:
+    found = tmp_path / "list.txt"
+    args = ("--list", found, "--list-as", form, "--list-verdict", verdict, "-q")
+    result = run("sources", table, "-o", tmp_path / "same.parquet", *args)
+    assert result.exit_code == 0, result.stderr
+    written = found.read_text(encoding="utf-8").splitlines()
+    rules = [line for line in written if not line.startswith(("#", "!", "["))]
+    assert [line[: len(lines[0])] for line in rules] == lines
+    if form == "plain":
+        assert "by lowbg" in written[0]
+        assert [*read_sources([f"@{found}"], Path())] == [lines[0].split()[0]]

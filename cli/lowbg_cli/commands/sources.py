@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import bytes_text, counted
-from lowbg.config import RunConfig, Sources
+from lowbg.config import RunConfig, SourceListForm, Sources, SourceVerdict
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, Written, setting
 from lowbg_cli import loading, terminal
@@ -46,12 +47,42 @@ CONFIG = (
 )
 
 
+class ListedVerdict(StrEnum):
+    """Which sources a list has."""
+
+    AI = "ai"
+    HUMAN = "human"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcesInputs(Inputs):
     """What is read."""
 
     given: tuple[str, ...] = setting(
         "Data as for filter; tables that this command made are added up with it.", flags="INPUT"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """A list of the sources with one verdict, beside the table."""
+
+    path: Path | None = setting(
+        "Also write a list of the sources that are AI, or human.",
+        None,
+        flags="--list",
+        unit="FILE",
+        heading=Heading.LISTS,
+        written=Written.FILE,
+    )
+    form: SourceListForm = setting(
+        "plain: with evidence, for --deny-source @FILE; urlfilter: bare; adblock: rules.",
+        SourceListForm.PLAIN,
+        flags="--list-as",
+        heading=Heading.LISTS,
+    )
+    verdict: ListedVerdict = setting(
+        "Which sources.", ListedVerdict.AI, flags="--list-verdict", heading=Heading.LISTS
     )
 
 
@@ -74,6 +105,7 @@ def sources_command(
     ] = None,
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
+    listed: ListOptions,
     overwrite: Annotated[bool, Setting("Replace a file that is there.", flags="--overwrite")] = (
         False
     ),
@@ -100,6 +132,12 @@ def sources_command(
     if output.suffix != ".parquet":
         raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
     refuse_existing(output, overwrite=overwrite)
+    if listed.path is None:
+        refuse(given.among("--list-as", "--list-verdict"), "only with --list")
+    elif not listed.path.parent.is_dir():
+        raise ConfigError(f"{listed.path}: its directory doesn't exist")
+    elif config.policy.sources.by.startswith("field:"):
+        raise ConfigError("--list: lists are of hosts and domains, not of a field's values")
     if not output.parent.is_dir():
         raise ConfigError(f"{output}: its directory doesn't exist")
 
@@ -126,11 +164,24 @@ def sources_command(
     )
     with progress_line(shards, quiet=quiet) as observer:
         outcome = find_sources(job, observer)
+    if listed.path is not None:
+        _list(listed, output, quiet=quiet)
     tell_problems(outcome.shards, None, quiet=quiet, strict=False)
     if not quiet:
         _tell(outcome, output, config)
     whole = (found is None or found.whole) and all(each.complete for each in outcome.shards)
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
+
+
+def _list(listed: ListOptions, table: Path, *, quiet: bool) -> None:
+    """Writes the list, and says what it has."""
+    from lowbg.jobs.sources.lists import write_list
+
+    assert listed.path is not None
+    verdict = SourceVerdict(listed.verdict.value)
+    found = write_list(table, listed.path, listed.form, verdict, dt.date.today())
+    if not quiet:
+        terminal.say(f"{listed.path}: {counted(found.sources, 'source')} of {found.of:,}")
 
 
 def _tables(given: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from lowbg.config import FprBound, LmCalibration, LmSpread, Policy
 from lowbg.decision.calibration import Calibration, at_rate
 from lowbg.decision.lm import LM_PROBE_LOG_ODDS
-from lowbg.models import ModelFile
+from lowbg.models import ModelFile, embedded_path
 from lowbg.scorers.lm.probes import Probe
 from lowbg.scorers.lm_probe import LmProbe
 
@@ -18,17 +18,25 @@ from lowbg.scorers.lm_probe import LmProbe
 def own_calibration(
     scorer: LmProbe, policy: Policy, models: Mapping[str, ModelFile]
 ) -> LmCalibration | None:
+    """What the probes of a scorer say: see `calibration_of`."""
+    return calibration_of(scorer.probes, scorer.identity(), policy, models)
+
+
+def calibration_of(
+    probes: Sequence[Probe], identity: str, policy: Policy, models: Mapping[str, ModelFile]
+) -> LmCalibration | None:
     """The calibration at the policy's rate, from left-out human text of the probes' own.
 
-    It is of the languages whose tables in `models` are those that the probe was measured with; null
-    where there are none, and under `fpr_bound = "every"`, of which a probe says nothing.
+    It is of the languages whose tables in `models` are those that the probe was measured with, or
+    embedded ones: their z means the same in every version. Null where there are none, and under
+    `fpr_bound = "every"`, of which a probe says nothing.
     """
     if policy.fpr_bound is not FprBound.MEAN:
         return None
     spreads: dict[str, LmSpread] = {}
     joined: dict[str, float] = {}
     alone: dict[str, float] = {}
-    for probe in scorer.probes:
+    for probe in probes:
         for code in probe.languages:
             model = models.get(code)
             known = _known(probe, model)
@@ -48,7 +56,7 @@ def own_calibration(
     if not spreads:
         return None
     return LmCalibration(
-        model=scorer.identity(),
+        model=identity,
         feature=LM_PROBE_LOG_ODDS,
         band=None,
         languages=spreads,
@@ -62,9 +70,10 @@ def _known(
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
     """What the probe knows of human text, alone and with those tables; null where it doesn't."""
     human, joined = probe.card.get("human"), probe.card.get("joined")
-    if model is None or not human or not joined or joined["tables"] != model.sha256:
+    if model is None or not human or not joined:
         return None
-    return human, joined
+    embedded = model.path.parent == embedded_path("").parent
+    return (human, joined) if embedded or joined["tables"] == model.sha256 else None
 
 
 def _score_of(calibration: Calibration, z: float) -> float:

@@ -104,6 +104,6 @@ def test_many_sources_are_as_one_alone(model: SourceModel) -> None:
 
 
 def test_how_sure_an_ai_verdict_has_to_be() -> None:
-    assert cut_of(0.02) == pytest.approx(0.6)
+    assert cut_of(0.02) == pytest.approx(0.71)
     assert cut_of(0.005) > cut_of(0.01) > cut_of(0.05)
     assert needed_sources(0.01) == 299

@@ -25,7 +25,7 @@ from lowbg.jobs.train.corpus import Row
 from lowbg.jobs.train.fit import among_the_first
 from lowbg.jobs.train.gather import Material, gather, sources_of
 from lowbg.jobs.train.probe_joined import joined_text
-from lowbg.jobs.train.regression import Dense, Floats, fit_logistic
+from lowbg.jobs.train.regression import Floats
 from lowbg.jobs.train.style import alike
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.scorers.lm import extras
@@ -38,8 +38,16 @@ DEPTHS = (0.4, 0.5, 0.6, 0.7)
 """Where in a model the candidate layers lie, as shares of its layers. Of SmolLM2's 30 the best is
 18 (`benchmarks/neural/unseen_kinds.py`): the last ones are about the next word alone."""
 
-RIDGES = (1e-3, 1e-2, 1e-1)
-"""Candidate ridges of the regression, on standardised states."""
+RIDGES = (0.1, 0.3, 1.0)
+"""Candidate ridges, in units of each state's own variance."""
+
+BETWEEN = 3.0
+"""How much more the kinds of a label are taken to differ than those at hand do: unseen ones lie
+elsewhere. On halves of the kinds of training text left out, with layer 18 of SmolLM2: 50 % found at
+1 %, against 43 % by logistic regression and 49 % without this factor."""
+
+MIN_KIND = 20
+"""A kind with fewer documents counts in proportion."""
 
 FOLDS = 4
 """Parts of the kinds that are left out in turn."""
@@ -145,19 +153,33 @@ class Linear:
 
 
 def fit(states: Floats, documents: Documents, chosen: NDArray[np.int64], ridge: float) -> Linear:
-    """A probe of the documents `chosen`: kinds count alike in a label, and both labels alike."""
+    """A probe of the documents `chosen`: a linear discriminant that holds for kinds it never saw.
+
+    What a document differs by is taken to be what documents of its kind differ by, and
+    `BETWEEN` times what the kinds of a label differ by: along what sets one kind apart from the
+    next, little is learned. Its log-odds are those of two normal distributions with that common
+    covariance, about the means of the kinds of either label. `ridge` is added to the variance of
+    every state in units of its own. Kinds count alike; below `MIN_KIND` documents, less.
+    """
     own = states[chosen].astype(np.float64)
-    is_ai = documents.is_ai[chosen]
-    weights = alike(documents.kinds[chosen])
-    for label in (True, False):
-        weights[is_ai == label] /= max(weights[is_ai == label].sum(), 1e-12)
-    share = weights / weights.sum()
-    mean = share @ own
-    scale = np.sqrt(share @ (own - mean) ** 2) + 1e-6
-    found, intercept = fit_logistic(
-        Dense((own - mean) / scale), is_ai, weights, ridge, iterations=300, tolerance=1e-5
-    )
-    return Linear(found, mean, scale, intercept)
+    kinds, of = np.unique(documents.kinds[chosen], return_inverse=True)
+    ai = np.char.startswith(kinds, "ai/")
+    sizes = np.bincount(of)
+    weights = np.minimum(1.0, sizes / MIN_KIND)
+    means = np.zeros((len(kinds), own.shape[1]))
+    np.add.at(means, of, own)
+    means /= sizes[:, None]
+    inside = own - means[of]
+    inside *= np.sqrt(weights / sizes / weights.sum())[of][:, None]
+    centres = [np.average(means[ai == label], 0, weights[ai == label]) for label in (True, False)]
+    apart = means - np.where(ai[:, None], *centres)
+    apart *= np.sqrt(weights / np.where(ai, weights[ai].sum(), weights[~ai].sum()) / 2)[:, None]
+    covariance = inside.T @ inside + BETWEEN * apart.T @ apart
+    scale = np.sqrt(np.diag(covariance)) + 1e-6
+    mean = (centres[0] + centres[1]) / 2
+    inner = covariance / np.outer(scale, scale) + ridge * np.eye(len(scale))
+    found = np.linalg.solve(inner, (centres[0] - centres[1]) / scale)
+    return Linear(found.astype(np.float64), mean, scale, 0.0)
 
 
 def spread_over_folds(documents: Documents, folds: int) -> NDArray[np.int64]:
