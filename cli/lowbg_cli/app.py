@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "sources": "sources_command",
     "report": "report_command",
     "merge": "merge_command",
+    "review": "review_command",
     "verify": "verify_command",
     "calibrate": "calibrate_command",
     "eval": "eval_command",

@@ -25,6 +25,7 @@ COMMANDS = [
     "sources",
     "report",
     "merge",
+    "review",
     "verify",
     "calibrate",
     "eval",
@@ -41,7 +42,7 @@ COMMANDS = [
 
 def test_the_commands_there_are(run: Run) -> None:
     listed = run("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
-    assert [line.split()[0] for line in listed.splitlines()] == COMMANDS
+    assert re.findall(r"^  (\S+)", listed, re.MULTILINE) == COMMANDS
     assert sorted(typer.main.get_group(app).commands) == sorted(COMMANDS)
 
 

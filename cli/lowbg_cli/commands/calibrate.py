@@ -23,7 +23,7 @@ from lowbg_cli.progress import progress_line
 from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
-    from lowbg.config import Policy
+    from lowbg.config import Policy, RunConfig
     from lowbg.decision.policy_text import Notes
     from lowbg.jobs.calibrate.calibrate import Calibrated, Stratum
     from lowbg.jobs.calibrate.calibrate_lm import LmCalibrated
@@ -55,6 +55,7 @@ class CalibrateOptions:
         "Documents dated earlier are known to be human.", None, unit="DATE"
     )
     label_field: str | None = setting("Or: the field that says who wrote.", None, unit="FIELD")
+    labels: bool = setting("Or: INPUT is a file of labels that lowbg review made.", False)
     label_human: str = setting("What it says of human text.", "human", unit="LABEL")
     stratum: str | None = setting(
         "Hold the rate for each value of this field too.", None, unit="FIELD"
@@ -115,9 +116,12 @@ def calibrate_command(
     \b
       lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 1% -o policy.toml
       lowbg calibrate labelled/ --label-field label --update -o policy.toml
+      lowbg calibrate --labels OUT.labels.jsonl -o policy.toml
     """
     options = how.base(options)
     config = options.resolve()
+    if how.labels:
+        return _by_labels(inputs.given, how, options, config, quiet=quiet)
     base, extras = _at_target(config.policy, how.target_fpr), config.extras
 
     from lowbg.decision.policy import load_policy
@@ -155,6 +159,66 @@ def calibrate_command(
         terminal.show(terminal.printable(f"before: {start} at {base.target_fpr:g}") + "\n")
         terminal.say(f"{how.output}: thresholds for {counted(_found(result), 'language')}")
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
+
+
+def _by_labels(
+    given: Sequence[str],
+    how: CalibrateOptions,
+    options: ConfigOptions,
+    config: RunConfig,
+    *,
+    quiet: bool,
+) -> ExitCode:
+    """Thresholds from what people said in `lowbg review`."""
+    if how.human_before or how.label_field or how.stratum or how.min_documents:
+        raise ConfigError("--labels says itself what is human; leave out what says so elsewhere")
+    if len(given) != 1:
+        raise ConfigError("--labels: give one file of labels")
+    from lowbg.decision.policy import load_policy
+    from lowbg.decision.policy_text import Notes
+    from lowbg.jobs.review.labels import LabelsFile
+    from lowbg.jobs.review.thresholds import thresholds
+    from lowbg.runs.engine import Engine, policy_digest
+
+    file = LabelsFile.open(Path(given[0]))
+    if file.design.policy != policy_digest(config.policy):
+        raise ConfigError(f"{given[0]}: of a run with another policy; give that one: --policy FILE")
+    # The strata are those of the policy that the run had; the target may be another.
+    engine = Engine(replace(config.policy, lm=None)).setup()
+    target = config.policy.target_fpr if how.target_fpr is None else how.target_fpr
+    found = thresholds(file.design, file.standing(), engine, target)
+    new = {own.language: own.new for own in found if own.new is not None}
+    if not new:
+        counts = ", ".join(f"{own.language} ({own.human})" for own in found)
+        raise ConfigError(
+            f"{given[0]}: too few labels to show a rate of {target:g} for any language: {counts}; "
+            "label more documents, above all those near the threshold"
+        )
+    base = _at_target(config.policy, how.target_fpr)
+    policy = replace(base, min_ai_scores={**base.min_ai_scores, **new})
+    lines = [
+        f"{own.language}: {own.human} documents labelled human, "
+        + (
+            "too few; threshold as it was"
+            if own.new is None
+            else f"false-positive rate at most {own.rate:.4f} at 95 % confidence"
+        )
+        for own in found
+    ]
+    notes = Notes(
+        made=f"{lowbg.__version__} on {dt.datetime.now(dt.UTC):%Y-%m-%d}.",
+        lines=tuple(terminal.printable(each) for each in (f"Labels: {given[0]}", *lines)),
+        languages=tuple(new),
+    )
+    there = load_policy(options.file) if how.update and options.file is not None else None
+    _write(how.output, policy, notes, there)
+    _warn_dropped(config.policy, policy)
+    if not quiet:
+        for own, line in zip(found, lines, strict=True):
+            change = "" if own.new is None else f", threshold {own.old:.4f} → {own.new:.4f}"
+            terminal.say(f"{line}{change}")
+        terminal.say(f"{how.output}: thresholds for {counted(len(new), 'language')}")
+    return ExitCode.FINISHED
 
 
 def _tell_lm(joint: LmCalibrated, *, quiet: bool) -> None:

@@ -80,11 +80,18 @@ def render_explanation(
         name=name,
         e=explanation,
         verdict=_verdict(explanation),
-        sentences=[(s, _shade(s.part), [*_pieces(s)]) for s in explanation.sentences],
+        sentences=shaded_sentences(explanation),
         rows=rows,
         compared=among is not None,
         argument=sum(own.part for own in explanation.parts),
     )
+
+
+def shaded_sentences(
+    explanation: Explanation,
+) -> list[tuple[SentenceNote, int, list[Piece]]]:
+    """Each sentence, how strongly it is shaded (−3 human to 3 AI), and its parts."""
+    return [(s, _shade(s.part), [*_pieces(s)]) for s in explanation.sentences]
 
 
 def _verdict(e: Explanation) -> str:

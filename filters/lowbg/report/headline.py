@@ -11,11 +11,11 @@ from lowbg.amounts import count_text, counted, share_text
 from lowbg.report.collect import Report
 from lowbg.report.estimate import keeps_to
 from lowbg.report.sections.estimate import SECTION as ESTIMATE
-from lowbg.report.sections.fairness import SECTION as FAIRNESS
 from lowbg.report.sections.hosts import SECTION as HOSTS
 from lowbg.report.sections.problems import SECTION as PROBLEMS
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.report.sections.shards import SECTION as SHARDS
+from lowbg.report.sections.strata import SECTION as FAIRNESS
 from lowbg.report.sections.totals import SECTION as TOTALS
 
 _MUCH_UNSCORED = 0.2

@@ -52,22 +52,42 @@ class _Heading:
 _COMPARED = _Heading("compared", "Since the earlier report")
 
 
-def render_page(name: str, /, **values: Any) -> str:
+def render_page(name: str, /, *, forms: bool = False, **values: Any) -> str:
     """The page `templates/NAME.html.j2` with its values; strings among them are escaped.
 
-    Its style is `report.css`, and `NAME.css` where there is one.
+    Its style is `report.css` and `NAME.css`, its script `page.js` and `NAME.js`, where there are
+    such. With `forms` it may send some to where it came from.
     """
     from markupsafe import Markup
 
-    style = _file("report.css") + (_file(f"{name}.css") if name != "report" else "")
-    script = _file("page.js")
-    policy = (
-        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    style, script = _parts(name)
+    policy = page_policy(name, forms=forms)
     template = _environment().get_template(f"{name}.html.j2")
     whole = {"policy": Markup(policy), "style": Markup(style), "script": Markup(script)}
-    return template.render({**values, **whole}) + "\n"
+    return template.render({**values, **whole, "forms": forms}) + "\n"
+
+
+def page_policy(name: str, *, forms: bool = False) -> str:
+    """The policy (CSP) of a page: nothing but its own style and script."""
+    style, script = _parts(name)
+    target = "'self'" if forms else "'none'"
+    return (
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
+        f"base-uri 'none'; form-action {target}"
+    )
+
+
+@functools.cache
+def _parts(name: str) -> tuple[str, str]:
+    """The style and the script of a page."""
+    folder = files("lowbg.report") / "templates"
+    own = {end: f"{name}.{end}" for end in ("css", "js")}
+    style, script = (
+        _file(shared)
+        + (_file(own[end]) if own[end] != shared and (folder / own[end]).is_file() else "")
+        for shared, end in (("report.css", "css"), ("page.js", "js"))
+    )
+    return style, script
 
 
 def write_html(report: Report, path: Path) -> None:

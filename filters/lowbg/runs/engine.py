@@ -422,6 +422,11 @@ class Engine:
         """The fewest words of a document of `language` that its tables judge."""
         return self._decider.calibrations[language].min_words
 
+    def scores_around(self, language: str, margins: Sequence[float]) -> list[float]:
+        """The scores that lie so far from the threshold of `language`, in deviations."""
+        z = self._decider.thresholds[language] + np.asarray(margins, np.float64)
+        return [float(score) for score in self._decider.calibrations[language].score(z)]
+
     def mean_log_odds(self, language: str) -> float:
         """The mean log-odds a word of human text of `language`."""
         return self._decider.calibrations[language].mean

@@ -66,7 +66,7 @@ class Figures:
                 f"{100 * held.high:.1f}) of held-out human text is called AI, not "
                 f"{100 * target_fpr:g} %"
             )
-        if new.low <= max(target_fpr, held.estimate):
+        if new.low <= max(target_fpr, held.high):
             reasons.append(
                 f"no AI text shows: {100 * new.estimate:.1f} % ({100 * new.low:.1f}–"
                 f"{100 * new.high:.1f}) of the new text is called AI, no more than may be of human "

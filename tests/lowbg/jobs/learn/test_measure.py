@@ -30,7 +30,10 @@ SOUND = Figures(
         ({"held_called": Interval(0.03, 0.015, 0.05)}, r"the rate doesn't hold: 3.0 %"),
         ({"new_called": Interval(0.015, 0.009, 0.02)}, "no AI text shows: 1.5 %"),
         (
-            {"held_called": Interval(0.02, 0.009, 0.04), "new_called": Interval(0.03, 0.015, 0.05)},
+            {
+                "held_called": Interval(0.006, 0.002, 0.02),
+                "new_called": Interval(0.03, 0.015, 0.05),
+            },
             "no AI text shows",
         ),
     ],

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
-from lowbg.config import Policy
+from lowbg.config import Policy, RunConfig
 from lowbg.decision.source_evidence import read_header
+from lowbg.errors import OutputError
 from lowbg.jobs.sources.breaks import breaks_of
 from lowbg.jobs.sources.cells import IDS, UNIT, Cells, Keys, combined
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs, read_run, write_run
 from lowbg.jobs.sources.sources import header_of
 from lowbg.jobs.sources.table import read_cells, write_table
+from lowbg.jobs.sources.two_passes import ScoreOnceTask, make_table
+from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.engine import Engine
+from lowbg.runs.inputs import survey
+from lowbg.runs.mapping import ALONE
+from lowbg.runs.progress import NOBODY
 
 Row = tuple[str, int, int, float]
 """Source, year, bin and log-odds of a document."""
@@ -124,3 +131,28 @@ def test_a_source_that_changed_hands_shows_a_break() -> None:
     assert by_name == {"few.example": 0, "sold.example": 2021, "steady.example": 0}
     at = found.names.to_pylist().index("sold.example")
     assert breaks.low[at] < 5.0 < breaks.high[at]
+
+
+def test_what_a_first_pass_scored_is_not_scored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, output = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    (output / FOLDER).mkdir(parents=True)
+    for i in range(2):
+        line = f'{{"text": "A short text.", "url": "https://s{i}.example/a"}}\n'
+        (data / f"{i}.jsonl").write_text(line, encoding="utf-8")
+    shards = survey([str(data)]).shards
+    table = make_table(shards, output, RunConfig(), ALONE, NOBODY)
+    made = table.read_bytes()
+    table.unlink()
+
+    def refuse(*_: object) -> None:
+        raise ValueError("scored again")
+
+    monkeypatch.setattr(ScoreOnceTask, "__call__", refuse)
+    monkeypatch.setattr(ScoreOnceTask, "together", refuse, raising=False)
+    assert make_table(shards, output, RunConfig(), ALONE, NOBODY).read_bytes() == made
+    (data / "1.jsonl").write_text('{"text": "Another."}\n', encoding="utf-8")
+    with pytest.raises(OutputError, match="scored again"):
+        make_table(shards, output, RunConfig(), ALONE, NOBODY)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.lowbg.jobs.review_designs import simulated
+
+from lowbg.config import Policy
+from lowbg.errors import ConfigError
+from lowbg.jobs.review.drawing import NAMES, allocated
+from lowbg.jobs.review.figures import figures, kappa
+from lowbg.jobs.review.labels import LabelLine, LabelsFile
+from lowbg.jobs.review.queue import Review, Task, tasks
+from lowbg.jobs.review.thresholds import thresholds
+from lowbg.runs.engine import Engine
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [0.0, 0.05])
+def test_intervals_cover_the_truth(wrong: float) -> None:
+    covered = dict.fromkeys(("precision", "recall", "share"), 0)
+    for seed in range(100):
+        design, labels, truth = simulated(seed, wrong=wrong)
+        found = figures(design, labels)
+        for name in covered:
+            own, true = getattr(found, name), truth[name]
+            covered[name] += own.low <= true <= own.high
+            assert own.high - own.low < 0.6
+    assert min(covered.values()) >= 93, covered
+
+
+def test_figures_wait_until_every_stratum_has_a_label() -> None:
+    design, labels, _ = simulated(0, wrong=0.0)
+    assert figures(design, []).precision is None
+    few = [label for label in labels if design.documents[label.document].stratum]
+    assert figures(design, few).recall is None
+    not_blind = [
+        LabelLine(document=own.document, label=own.label, reviewer="ann", blind=False)
+        for own in labels
+    ]
+    assert figures(design, not_blind).labelled == 0
+
+
+def test_everything_labelled_twice_alike_is_what_was_said() -> None:
+    design, labels, truth = simulated(1, wrong=0.0, size=20_000, documents=3_000)
+    found = figures(design, labels)
+    assert found.labelled == 3_000
+    for name in ("precision", "recall", "share"):
+        assert getattr(found, name).value == pytest.approx(truth[name])
+
+
+@pytest.mark.slow
+def test_thresholds_from_labels_keep_their_target() -> None:
+    engine = Engine(Policy()).setup()
+
+    def score_of(margin: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array(engine.scores_around("en", margin.tolist()))
+
+    kept = 0
+    for seed in range(20):
+        design, labels, truth = simulated(seed, wrong=0.0, score_of=score_of)
+        (found,) = thresholds(design, labels, engine, 0.01)
+        assert found.new is not None
+        assert found.rate is not None
+        assert found.rate <= 0.01
+        kept += (truth["scores"] >= found.new).mean() <= 0.01
+    assert kept >= 18
+    few = labels[:30]
+    assert all(own.new is None for own in thresholds(design, few, engine, 0.01))
+    ai = [msgspec.structs.replace(label, label="ai") for label in labels]
+    with pytest.raises(ConfigError, match="no document is labelled human"):
+        thresholds(design, ai, engine, 0.01)
+
+
+def test_kappa() -> None:
+    # Cohen 1960's arithmetic by hand: agreed .7, by chance .5.
+    pairs = [("ai", "ai")] * 35 + [("human", "human")] * 35
+    pairs += [("ai", "human")] * 15 + [("human", "ai")] * 15
+    assert kappa(pairs) == pytest.approx(0.4)
+    assert kappa([]) is None
+    assert kappa([("ai", "ai")] * 9) is None
+
+
+@pytest.mark.parametrize("size", [1, 7, 60, 500, 10_000])
+def test_the_sample_is_as_large_as_asked_and_no_stratum_gives_more_than_it_has(size: int) -> None:
+    totals = np.array([5_000, 300, 20, 3, 0, 900, 1])
+    found = np.array(allocated(totals, size))
+    assert found.sum() == min(size, totals.sum())
+    assert (found <= totals).all()
+    if 60 <= size < totals.sum():
+        assert (found[totals > 0] > 0).all()
+        assert found[2] / totals[2] > found[0] / totals[0]  # near the line more closely
+    assert len(found) == len(NAMES)
+
+
+def test_some_come_twice_with_others_between() -> None:
+    order = tasks(40)
+    assert [task.document for task in order if not task.again] == list(range(40))
+    again = [task for task in order if task.again]
+    assert len(again) == 5
+    for task in again:
+        first = order.index(Task(task.document, False))
+        assert order.index(task) - first > 5
+
+
+def test_labels_survive_what_may_happen(tmp_path: Path) -> None:
+    design, _, _ = simulated(0, wrong=0.0, size=10)
+    path = tmp_path / "labels.jsonl"
+    review = Review(LabelsFile.create(path, design))
+    task = review.next("ann")
+    assert task is not None
+    assert review.label("ann", task, "ai")
+    assert not review.label("ann", task, "human")  # sent twice
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"document":')
+    again = Review(LabelsFile.open(path))
+    second = again.next("ann")
+    assert second is not None
+    assert second.document == 1
+    assert again.label("ann", second, "human")
+    assert path.read_bytes().startswith(whole)
+    assert [own.label for own in LabelsFile.open(path).standing()] == ["ai", "human"]
+    assert again.undo("ann")
+    assert not again.undo("bob")
+    assert [own.label for own in LabelsFile.open(path).standing()] == ["ai"]
+    path.write_bytes(path.read_bytes() + b"nonsense\n")
+    with pytest.raises(ConfigError, match=r"labels\.jsonl:5: no label"):
+        LabelsFile.open(path)
