@@ -147,7 +147,7 @@ def test_the_library_judges_texts_alike(
     column = [row["lm_probe_log_odds"] for row in found]
     assert judge_of(settings, "en")(texts) == pytest.approx(column, rel=1e-5)
     for other in (LmSettings(str(model)), settings):
-        with pytest.raises(ConfigError, match="no probe of .* serves 'de'"):
+        with pytest.raises(ConfigError, match=r"no probe of .* serves 'de'"):
             judge_of(other, "de")
 
 
