@@ -190,6 +190,13 @@ class WorkerOptions:
     executor: ExecutorName | None = setting(
         "What maps shards over workers.", None, heading=Heading.RUNNING, shown="processes"
     )
+    ray_address: str | None = setting(
+        "With --executor ray: the cluster.",
+        None,
+        unit="ADDRESS",
+        heading=Heading.RUNNING,
+        shown="RAY_ADDRESS, or this machine's",
+    )
 
     def resolve(
         self, shards: Sequence[Shard], extras: Extras = NO_EXTRAS
@@ -207,6 +214,7 @@ class WorkerOptions:
         executor = self.executor or ExecutorName.PROCESSES
         if any(shard.path == STDIN for shard in shards):
             executor = ExecutorName.SERIAL
+        self._find_ray()
         if self.executor is ExecutorName.SERIAL and (self.workers or 1) > 1:
             raise ConfigError(f"--executor serial has one worker, not {self.workers}")
         if extras.lm is not None:
@@ -214,10 +222,23 @@ class WorkerOptions:
         worth = 1 + sum(shard.size for shard in shards) // BYTES_A_WORKER
         return self.workers or min(available_cores(), worth), executor
 
+    def _find_ray(self) -> None:
+        """Says to Ray which cluster is meant. Raises `ConfigError` where it isn't asked for."""
+        if self.executor is not ExecutorName.RAY:
+            if self.ray_address is not None:
+                raise ConfigError("--ray-address: only with --executor ray")
+            return
+        if self.workers is not None:
+            raise ConfigError("--executor ray uses every core of the cluster; leave out --workers")
+        if self.ray_address is not None:
+            os.environ["RAY_ADDRESS"] = self.ray_address
+
     def threads_each(self, workers: int, shards: Sequence[Shard]) -> int:
         """Threads of each of `workers`; unless told otherwise, the cores that are left over."""
         from lowbg.runs.machine import available_cores
 
+        if self.executor is ExecutorName.RAY:  # Each task has a core.
+            return self.threads or 1
         busy = max(1, min(workers, len(shards)))
         return self.threads or max(1, min(available_cores() // busy, MOST_THREADS))
 

@@ -122,6 +122,7 @@ class ExecutorName(StrEnum):
 
     SERIAL = "serial"
     PROCESSES = "processes"
+    RAY = "ray"
 
 
 class LmDtype(StrEnum):

@@ -194,7 +194,7 @@ def test_completion_works_in_a_shell(run: Run, tmp_path: Path) -> None:
         ["no-such-command"], ["filter"], ["filter", "--no-such-option", "x"],
         ["filter", "x", "--workers", "0"], ["filter", "x", "--fail-above", "1.5"],
         ["filter", "x", "--trust-before", "soon"], ["filter", "x", "--max-record-bytes", "-3"],
-        ["filter", "x", "--executor", "ray"], ["score", "x"], ["verify"],
+        ["filter", "x", "--executor", "rey"], ["score", "x"], ["verify"],
     ],
 )  # fmt: skip
 def test_wrong_usage_ends_with_2(args: list[str], run: Run) -> None:

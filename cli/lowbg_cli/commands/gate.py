@@ -170,7 +170,7 @@ def gate_command(
         ),
     ],
     draw: Draw,
-    workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
+    workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     quiet: Quiet = False,
     renderings: Renderings,
     given: Given,

@@ -64,7 +64,7 @@ def mix_command(
     own: MixOptions,
     left_out: Exclude,
     options: Annotated[ConfigOptions, Only(CONFIG)],
-    workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
+    workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     directory: Annotated[
         DirectoryOptions, Only(("resume", "overwrite", "durability.seconds", "durability.bytes"))
     ],

@@ -58,7 +58,7 @@ def score_command(
             )
         ),
     ],
-    workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
+    workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     directory: Annotated[DirectoryOptions, Only(without=("incremental", "changed", "reserve"))],
     exit_rules: Annotated[ExitRules, Only(("quiet", "strict"))],
     given: Given,

@@ -104,7 +104,7 @@ def sources_command(
         ),
     ] = None,
     options: Annotated[ConfigOptions, Only(CONFIG)],
-    workers: Annotated[WorkerOptions, Only(("workers", "executor"))],
+    workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     listed: ListOptions,
     overwrite: Annotated[bool, Setting("Replace a file that is there.", flags="--overwrite")] = (
         False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
-from lowbg.config import AUTO, Existing, Rule
+from lowbg.config import AUTO, ExecutorName, Existing, Rule
 from lowbg.errors import CheckpointError, ConfigError, LockedError, OutputError
 from lowbg.formats.base import Reader
 from lowbg.formats.naming import output_name
@@ -104,6 +104,12 @@ def _check_two_passes(job: FilterJob) -> None:
         raise ConfigError(
             "an incremental run sees only what is new of each source; keep a table with "
             "`lowbg sources`, add what is new to it, and name it",
+            key=key,
+        )
+    if job.published is not None and job.executor is ExecutorName.RAY:
+        raise ConfigError(
+            "what the first pass keeps lies on one node; make a table with `lowbg sources`, and "
+            "name it",
             key=key,
         )
     if job.config.policy.rule is not Rule.CALIBRATED:

@@ -61,7 +61,11 @@ class Workers:
     def settled(self, shards: Sequence[Shard]) -> Workers:
         """Those that there will really be: no worker has a stream of this process."""
         count = max(1, min(self.count, len(shards)))
-        if self.executor is ExecutorName.SERIAL or count == 1 or own_streams(shards):
+        if own_streams(shards):
+            return replace(self, count=1, executor=ExecutorName.SERIAL)
+        if self.executor is ExecutorName.RAY:
+            return self
+        if self.executor is ExecutorName.SERIAL or count == 1:
             return replace(self, count=1, executor=ExecutorName.SERIAL)
         return replace(self, count=count)
 
@@ -93,11 +97,10 @@ def map_shards(
     Raises `ConfigError`, and `StoppedError` where the run was asked to stop.
     """
     settled = workers.settled(shards)
-    if engine is not None and settled.count > 1 and not server.is_started():
+    here = settled.executor is ExecutorName.PROCESSES
+    if engine is not None and here and not server.is_started():
         engine.warm_up()
-    executor: Executor = SerialExecutor()
-    if settled.executor is not ExecutorName.SERIAL:
-        executor = ProcessExecutor(settled.count)
+    executor = _executor(settled)
     waiting = largest_first(shards)
     for _ in range(1 + workers.retries):
         again = []
@@ -111,6 +114,16 @@ def map_shards(
                 again.append(ended.shard)
             yield ended
         waiting = largest_first(again)
+
+
+def _executor(workers: Workers) -> Executor:
+    if workers.executor is ExecutorName.SERIAL:
+        return SerialExecutor()
+    if workers.executor is ExecutorName.RAY:
+        from lowbg.runs.executors.ray import RayExecutor
+
+        return RayExecutor()
+    return ProcessExecutor(workers.count)
 
 
 def _ends(

@@ -69,8 +69,9 @@ class Ngrams:
         found = Occurrences.of(self.matrix, self.windows.document)
         return tuple(steady(found, self._dumps, self.fold, k) for k in (*range(self._count), -1))
 
-    def weights(self, sides: Sides, left_out: int = -1) -> Weights:
-        """The weights of every n-gram, from all folds but one; 0 for what isn't steady.
+    def weights(self, sides: Sides, left_out: int = -1, *, steady: bool = True) -> Weights:
+        """The weights of every n-gram, from all folds but one; 0 for what isn't steady, if
+        it has to be.
 
         All are 0 where all text of a side is in that fold.
         """
@@ -94,10 +95,12 @@ class Ngrams:
         matrix = self.matrix.rows(chosen)
         odds = self._odds
         logistic, _ = fit_logistic(matrix, is_ai, own, odds.l2, odds.iterations)
-        kept = self.steady[left_out]
+        kept = self.steady[left_out] if steady else np.ones(len(self), np.bool_)
         return Weights(naive_bayes(matrix, is_ai, own, odds.smoothing) * kept, logistic * kept)
 
-    def hold_out(self, sides: Sides, capacity: int | None = None) -> tuple[Floats, Floats]:
+    def hold_out(
+        self, sides: Sides, capacity: int | None = None, *, steady: bool = True
+    ) -> tuple[Floats, Floats]:
         """Both log-odds a word of every document by the fit without its fold.
 
         Of the weights the `capacity` that move scores most are kept, by default all.
@@ -105,7 +108,7 @@ class Ngrams:
         nb, lr = np.zeros(len(self.windows)), np.zeros(len(self.windows))
         for k in range(self._count):
             inside = np.flatnonzero(self.fold[self.windows.document] == k)
-            weights = self.weights(sides, k)
+            weights = self.weights(sides, k, steady=steady)
             if capacity is not None:
                 lost = top_ngrams(self.vocabulary, weights)[capacity:]
                 weights.naive_bayes[lost] = 0.0

@@ -22,7 +22,7 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.learn.balance import evened, paired
 from lowbg.jobs.learn.config import LearnConfig
 from lowbg.jobs.learn.fit import Ngrams, Sides
-from lowbg.jobs.learn.gather import NEW, PARTS, Dumps, gather
+from lowbg.jobs.learn.gather import BETWEEN, NEW, OLD, PARTS, Dumps, gather
 from lowbg.jobs.learn.measure import LIKELY, Figures, calibrate, figures, standardised
 from lowbg.jobs.learn.mixture import Scores, posterior, share_of_ai
 from lowbg.jobs.train import style
@@ -93,8 +93,8 @@ def learn(config: LearnConfig, observer: Observer = NOBODY) -> Learned:
         style=style_log_odds,
     )
     result, factors, evidence = calibrate(dumps, held, probable >= LIKELY, config)
-    measured = figures(dumps, held, ngrams.fold, result, factors, config)
-    refused = measured.refusals(config.target_fpr)
+    measured = figures(dumps, held, ngrams.fold, result, factors, _change(dumps, ngrams), config)
+    refused = measured.refusals(config.target_fpr, by_source=dumps.by_source)
     path = config.output / f"{config.language}.safetensors"
     if not refused:
         metadata: dict[str, Any] = {
@@ -165,6 +165,15 @@ def _sort(
             _per(evened(dumps.group, mass * ai), mass),
         )
     return sides, probable
+
+
+def _change(dumps: Dumps, ngrams: Ngrams) -> Floats:
+    """How much more each document is like held-out text than like old text, a word."""
+    old, between = (
+        evened(dumps.group, ngrams.mass * (dumps.part == part)) for part in (OLD, BETWEEN)
+    )
+    sides = Sides(_per(old, ngrams.mass), _per(between, ngrams.mass))
+    return ngrams.hold_out(sides, steady=False)[0]
 
 
 def _per(weights: Floats, mass: Floats) -> Floats:

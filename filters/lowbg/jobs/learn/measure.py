@@ -33,13 +33,15 @@ class Figures:
     """What learned tables say of text that they were not fitted on.
 
     `share`: of AI text among the new documents. `drift`: the chance that a held-out human document
-    is more AI-like than an old one; one half without drift. `old_called` and `held_called`: the
-    shares of old and of held-out text that are called AI at the target, each source's by a fit, and
-    at a threshold, without it. `new_called` is the same of the new text.
+    is more AI-like than an old one; one half without drift. `told_apart`: the chance that a fit of
+    held-out text against old text ranks a held-out document above an old one. `old_called` and
+    `held_called`: the shares of old and of held-out text that are called AI at the target, each
+    source's by a fit, and at a threshold, without it. `new_called` is the same of the new text.
     """
 
     share: Interval
     drift: Interval
+    told_apart: Interval
     old_called: Interval
     held_called: Interval
     new_called: Interval
@@ -49,7 +51,7 @@ class Figures:
         """All of them, rounded."""
         return {name: getattr(self, name).as_json for name in Figures.__slots__}
 
-    def refusals(self, target_fpr: float) -> list[str]:
+    def refusals(self, target_fpr: float, *, by_source: bool = True) -> list[str]:
         """Why the tables aren't to be used; empty where nothing speaks against them."""
         held, drift, new = self.held_called, self.drift, self.new_called
         reasons = []
@@ -59,6 +61,14 @@ class Figures:
                 f"AUROC of {drift.estimate:.2f} ({drift.low:.2f}–{drift.high:.2f}; one half is no "
                 f"drift, {MAX_DRIFT} the bound). Compare dumps of the same sources, or say what "
                 "sources are with --source-field"
+            )
+        apart = self.told_apart
+        if not by_source and apart.low > 0.5:
+            reasons.append(
+                "drift alone separates: no sources are known to compare with themselves, and "
+                f"held-out human text is told from old text with an AUROC of {apart.estimate:.2f} "
+                f"({apart.low:.2f}–{apart.high:.2f}; one half is chance). Name the field that "
+                "holds the URL with --url-field, or the source with --source-field"
             )
         if held.low > target_fpr:
             reasons.append(
@@ -130,9 +140,13 @@ def figures(
     fold: NDArray[np.int64],
     result: Calibration,
     factors: tuple[float, float],
+    change: Floats,
     config: LearnConfig,
 ) -> Figures:
-    """What the tables do, by scores that never saw a document's source."""
+    """What the tables do, by scores that never saw a document's source.
+
+    `change` is each document's score by a fit of held-out text against old text.
+    """
     z = standardised(result, factors, held)
     part, group = dumps.part[held.document], dumps.group[held.document]
     own = fold[held.document]
@@ -152,6 +166,11 @@ def figures(
     return Figures(
         share=share_of_ai(scores(part != NEW), scores(part == NEW), config.seed),
         drift=auroc(scores(part == OLD), scores(part == BETWEEN), config.seed),
+        told_apart=auroc(
+            Scores(change[dumps.part == OLD], dumps.group[dumps.part == OLD]),
+            Scores(change[dumps.part == BETWEEN], dumps.group[dumps.part == BETWEEN]),
+            config.seed,
+        ),
         old_called=_rate(crossed[part == OLD]),
         held_called=_rate(crossed[part == BETWEEN]),
         new_called=_rate(called[part == NEW]),

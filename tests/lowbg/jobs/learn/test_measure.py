@@ -14,6 +14,7 @@ from lowbg.jobs.learn.mixture import Interval
 SOUND = Figures(
     share=Interval(0.2, 0.15, 0.25),
     drift=Interval(0.52, 0.47, 0.56),
+    told_apart=Interval(0.6, 0.55, 0.65),
     old_called=Interval(0.008, 0.005, 0.012),
     held_called=Interval(0.012, 0.007, 0.02),
     new_called=Interval(0.12, 0.1, 0.14),
@@ -43,6 +44,13 @@ def test_refusals(changes: dict[str, Interval], reason: str | None) -> None:
     assert len(found) == (reason is not None)
     if reason is not None:
         assert re.match(reason, found[0])
+
+
+def test_without_sources_what_tells_human_text_apart_is_a_refusal() -> None:
+    (reason,) = SOUND.refusals(0.01, by_source=False)
+    assert re.match("drift alone separates: no sources are known .* AUROC of 0.60", reason)
+    alike = dataclasses.replace(SOUND, told_apart=Interval(0.52, 0.48, 0.56))
+    assert alike.refusals(0.01, by_source=False) == []
 
 
 def test_a_rate_is_vouched_for_by_299_documents() -> None:
