@@ -229,3 +229,23 @@ def test_sources_become_lists(
     if form == "plain":
         assert "by lowbg" in written[0]
         assert [*read_sources([f"@{found}"], Path())] == [lines[0].split()[0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_rows_of_score_are_as_the_documents(
+    run: Run, shards: Path, table: Path, tmp_path: Path, form: str
+) -> None:
+    rows, lacking = tmp_path / "rows", tmp_path / "lacking"
+    kept = ("--keep-field", "url", "--keep-field", "date", "--as", form)
+    assert run("score", shards, "-o", rows, *kept, "-q").exit_code == 0
+    made = tmp_path / "made.parquet"
+    result = run("sources", rows, "-o", made, "-q")
+    assert result.exit_code == 0, result.stderr
+    assert made.read_bytes() == table.read_bytes()
+    assert run("score", shards / "0.jsonl", "-o", lacking, "--as", form, "-q").exit_code == 0
+    result = run("sources", lacking, "-o", tmp_path / "other.parquet")
+    assert result.exit_code == 2
+    assert "score again with --keep-field url" in result.stderr
+    result = run("score", shards, "-o", tmp_path / "o", "--keep-field", "words")
+    assert result.exit_code != 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from lowbg.config import RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
-from lowbg.settings import Setting, Written
+from lowbg.settings import Heading, Setting, Written
 from lowbg_cli import loading
 from lowbg_cli.configure import (
     STDOUT,
@@ -44,6 +45,15 @@ def score_command(
     row_format: Annotated[
         ScoreFormat, Setting("jsonl and parquet: rows; dolma: attributes side files.", flags="--as")
     ] = ScoreFormat.JSONL,
+    keep_field: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Put this field of the record into its row, such as url; may be repeated.",
+            flags="--keep-field",
+            unit="FIELD",
+            heading=Heading.OUTPUT,
+        ),
+    ] = (),
     options: Annotated[
         ConfigOptions,
         Only(
@@ -72,6 +82,11 @@ def score_command(
       lowbg score dump.jsonl.zst -o - | jq .ai_score
     """
     config = options.resolve()
+    if keep_field:
+        if row_format is ScoreFormat.DOLMA:
+            raise ConfigError("--keep-field: dolma's attributes have no fields of records")
+        kept = tuple(dict.fromkeys(keep_field))
+        config = replace(config, fields=replace(config.fields, others=kept))
     if output == STDOUT:
         if row_format is not ScoreFormat.JSONL:
             raise ConfigError(f"--as {row_format} needs a directory; -o - takes jsonl only")

@@ -30,6 +30,7 @@ from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Header
+    from lowbg.jobs.sources.rows import RowFolder
     from lowbg.jobs.sources.sources import SourcesOutcome
 
 CONFIG = (
@@ -59,7 +60,7 @@ class SourcesInputs(Inputs):
     """What is read."""
 
     given: tuple[str, ...] = setting(
-        "Data as for filter; tables that this command made are added up with it.", flags="INPUT"
+        "Data as for filter; tables of this command, and finished outputs of score.", flags="INPUT"
     )
 
 
@@ -128,6 +129,7 @@ def sources_command(
         flags = {**options.changes.flags, "sources.by": "--source-field"}
         options = replace(options, changes=Changes(changes, flags))
     tables, others = _tables(inputs.given)
+    rows, others = _row_folders(others)
     config = _as_in(tables, options, options.resolve())
     if output.suffix != ".parquet":
         raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
@@ -157,6 +159,7 @@ def sources_command(
         output=output,
         config=config,
         tables=tables,
+        rows=rows,
         workers=count,
         executor=executor,
         stdin=stdin,
@@ -194,6 +197,18 @@ def _tables(given: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
         if name.endswith(".parquet") and Path(name).is_file() and read_header(Path(name))
     ]
     return tuple(map(Path, tables)), tuple(name for name in given if name not in tables)
+
+
+def _row_folders(given: Sequence[str]) -> tuple[tuple[RowFolder, ...], tuple[str, ...]]:
+    """The inputs that are finished outputs of `score`, and the others."""
+    from lowbg.jobs.sources.rows import row_folder
+
+    found = {
+        name: folder
+        for name in given
+        if "://" not in name and (folder := row_folder(Path(name))) is not None
+    }
+    return tuple(found.values()), tuple(name for name in given if name not in found)
 
 
 def _as_in(tables: Sequence[Path], options: ConfigOptions, config: RunConfig) -> RunConfig:

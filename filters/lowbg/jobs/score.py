@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lowbg import schema
 from lowbg.config import VERDICTS, ScoreFormat
-from lowbg.errors import OutputError
+from lowbg.errors import ConfigError, OutputError
 from lowbg.formats import table_format
 from lowbg.formats.base import Output, Reader, TableFormat
 from lowbg.formats.jsonl.rows import lines, python_values
@@ -97,20 +97,21 @@ class _ScoreStream(StreamRun):
 
     def open_outputs(self, place: Place, reader: Reader) -> _RowStream:
         """The stream, for the rows of one shard."""
-        return _RowStream(place.shard, self._writer)
+        return _RowStream(place.shard, self._writer, self._job.config.fields.others)
 
 
 class _RowStream(Outputs):
     """Every document of a shard becomes a line of a stream, whatever its verdict."""
 
-    def __init__(self, shard: str, writer: StreamWriter) -> None:
+    def __init__(self, shard: str, writer: StreamWriter, kept: Sequence[str]) -> None:
         self._shard = shard
+        self._kept = kept
         self._writer = writer
         self._table = table_format("jsonl")
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one line a document."""
-        rows = _rows(self._table, self._shard, batch, judged)
+        rows = _rows(self._table, self._shard, batch, judged, self._kept)
         self._writer.write(rows, np.ones(len(batch), np.bool_))
         return len(batch)
 
@@ -127,6 +128,7 @@ class RowFiles(ShardFiles):
         root, form = task.output, task.format
         super().__init__(root, place, task.config)
         self._shard = place.shard
+        self._kept = task.config.fields.others
         self._table = None if form is ScoreFormat.DOLMA else table_format(form.value)
         before = place.checkpoint
         self._gaps = before.tally.blank + before.tally.quarantined if before is not None else 0
@@ -137,7 +139,9 @@ class RowFiles(ShardFiles):
                 self.writers[ROWS] = JsonlWriter(target, root, "gzip", part)
             else:
                 output = Output(target, root, part=part)
-                self.writers[ROWS] = self._table.open_table(columns.schema, output)
+                self.writers[ROWS] = self._table.open_table(
+                    with_kept(columns, self._kept).schema, output
+                )
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one row a document."""
@@ -146,7 +150,7 @@ class RowFiles(ShardFiles):
         rows = (
             dolma_rows(self._shard, batch, judged)
             if self._table is None
-            else _rows(self._table, self._shard, batch, judged)
+            else _rows(self._table, self._shard, batch, judged, self._kept)
         )
         self.writers[ROWS].write(rows, keep)
         return len(batch)
@@ -189,19 +193,40 @@ def as_rows(columns: Mapping[str, pa.Array], wanted: pa.Schema) -> pa.RecordBatc
     return pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 
-def score_table(shard: str, batch: Batch, judged: Judged) -> pa.RecordBatch:
-    """The rows of a judged batch, as its scorers declare them."""
+def with_kept(columns: schema.Columns, kept: Sequence[str]) -> schema.Columns:
+    """The columns of rows that have fields of their records, too.
+
+    Raises `ConfigError` where a column is called so already.
+    """
+    taken = [name for name in kept if name in columns.schema.names]
+    if taken:
+        raise ConfigError(f"the field {taken[0]!r} can't be kept: a column of the row is so called")
+    own = (
+        schema.Column(name, pa.string(), meaning="the record's field", null="it has none", order=0)
+        for name in kept
+    )
+    return schema.Columns.of((*columns.features, *own))
+
+
+def score_table(
+    shard: str, batch: Batch, judged: Judged, kept: Sequence[str] = ()
+) -> pa.RecordBatch:
+    """The rows of a judged batch, as its scorers declare them, with the fields `kept`."""
     place: dict[str, pa.Array] = {
         schema.ID.name: batch.metadata.id,
         schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
         schema.RECORD.name: pa.array(batch.records, pa.int64()),
     }
-    return as_rows({**document_columns(judged), **place}, judged.declared.schema)
+    place |= {name: batch.metadata.others[name] for name in kept}
+    wanted = with_kept(judged.declared, kept).schema if kept else judged.declared.schema
+    return as_rows({**document_columns(judged), **place}, wanted)
 
 
-def _rows(table: TableFormat, shard: str, batch: Batch, judged: Judged) -> Payload:
+def _rows(
+    table: TableFormat, shard: str, batch: Batch, judged: Judged, kept: Sequence[str]
+) -> Payload:
     """The rows as they are stored in a format."""
-    return table.payload_of(score_table(shard, batch, judged))
+    return table.payload_of(score_table(shard, batch, judged, kept))
 
 
 def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:

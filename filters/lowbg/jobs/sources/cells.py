@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lowbg.arrays import filled, is_known, to_numpy
 from lowbg.decision.calibration import unsquash
 from lowbg.decision.sources import bins_of
-from lowbg.records import Batch
+from lowbg.records import Batch, Metadata
 from lowbg.runs.engine import Judged
 from lowbg.text import languages
 from lowbg.text.dates import FIRST_YEAR
@@ -235,39 +235,70 @@ def _highest(
     return source[kept], score[kept], ids.take(pa.array(order[kept]))
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredRows:
+    """Documents with what is counted of them, one entry each; `score` where `scored`.
+
+    `language` indexes `languages.CODES`, −1 where not recognised; `year` is 0 without a date.
+    """
+
+    metadata: Metadata
+    language: NDArray[np.int64]
+    year: NDArray[np.int64]
+    before: NDArray[np.bool_]
+    words: NDArray[np.int64]
+    scored: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    called: NDArray[np.bool_]
+
+
 def cells_of(batch: Batch, judged: Judged, by: SourceBy, cut_off: NDArray[np.bool_]) -> Cells:
     """The cells of a judged batch; documents without a source are in none.
 
     `cut_off`: which documents are dated before it.
     """
-    found = by.of(batch.metadata)
-    own = np.flatnonzero(found.codes >= 0)
-    if not len(own):
-        return Cells.none()
     decisions = judged.decisions
-    scored = is_known(decisions.score)
-    score = np.clip(filled(decisions.score, 0.5).astype(np.float64), 1e-9, 1.0 - 1e-7)
-    log_odds = np.where(scored, unsquash(score), 0.0)
-    units = np.rint(log_odds * UNIT).astype(np.int64)
     codes = judged.documents.language_codes
     places = np.array([*(languages.CODES.index(code) for code in codes), -1], np.int64)
-    keys = Keys(
+    rows = ScoredRows(
+        metadata=batch.metadata,
         language=places[judged.documents.languages],
         year=judged.dates.years(),
         before=cut_off,
+        words=judged.documents.tokens.words_per_document.astype(np.int64),
+        scored=is_known(decisions.score),
+        score=filled(decisions.score, 0.5).astype(np.float64),
+        called=decisions.called_ai,
+    )
+    return cells_from(rows, by)
+
+
+def cells_from(rows: ScoredRows, by: SourceBy) -> Cells:
+    """The cells of documents; those without a source are in none."""
+    found = by.of(rows.metadata)
+    own = np.flatnonzero(found.codes >= 0)
+    if not len(own):
+        return Cells.none()
+    scored = rows.scored
+    log_odds = np.where(scored, unsquash(np.clip(rows.score, 1e-9, 1.0 - 1e-7)), 0.0)
+    units = np.rint(log_odds * UNIT).astype(np.int64)
+    keys = Keys(
+        language=rows.language,
+        year=rows.year,
+        before=rows.before,
         bin=np.where(scored, bins_of(units / UNIT), -1),
     ).packed()
     counts = np.stack(
         [
-            np.ones(len(batch), np.int64),
-            judged.documents.tokens.words_per_document.astype(np.int64),
-            decisions.called_ai.astype(np.int64),
+            np.ones(len(scored), np.int64),
+            rows.words,
+            rows.called.astype(np.int64),
             units,
             units * units,
         ],
         axis=1,
     )
-    named = own[scored[own] & is_known(batch.metadata.id)[own]]
+    named = own[scored[own] & is_known(rows.metadata.id)[own]]
     names = pa.array(found.names, pa.string())
     order = pc.sort_indices(names)
     rank = np.empty(len(names), np.int64)
@@ -279,7 +310,7 @@ def cells_of(batch: Batch, judged: Judged, by: SourceBy, cut_off: NDArray[np.boo
         counts[own],
         rank[found.codes[named]],
         units[named],
-        batch.metadata.id.take(pa.array(named)),
+        rows.metadata.id.take(pa.array(named)),
     )
     return _summed(single)
 

@@ -17,8 +17,9 @@ import numpy as np
 import lowbg
 from lowbg.config import ExecutorName, Policy, RunConfig
 from lowbg.decision.source_evidence import Header, read_header
-from lowbg.errors import OutputError, cause
+from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.jobs.sources.cells import Cells, cells_of
+from lowbg.jobs.sources.rows import RowFolder, row_cells
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs
 from lowbg.jobs.sources.table import check_alike, read_cells, write_table
 from lowbg.records import Batch
@@ -38,14 +39,15 @@ from lowbg.text.sources import SourceBy, suffix_list_version
 
 @dataclass(frozen=True, slots=True)
 class SourcesJob:
-    """What one run of `lowbg sources` is to do: the documents of `shards`, and `tables` made
-    before, into the table `output`.
+    """What one run of `lowbg sources` is to do: the documents of `shards`, `tables` made before,
+    and `rows` of finished runs of `score`, into the table `output`.
     """
 
     shards: tuple[Shard, ...]
     output: Path
     config: RunConfig
     tables: tuple[Path, ...] = ()
+    rows: tuple[RowFolder, ...] = ()
     workers: int = 1
     executor: ExecutorName = ExecutorName.PROCESSES
     stdin: BinaryIO | None = None
@@ -94,17 +96,51 @@ def find_sources(job: SourcesJob, observer: Observer = NOBODY) -> SourcesOutcome
     check_alike(headers, header)
     with _folder_beside(job.output) as folder:
         counted = [*_count(job, folder, engine, observer)]
+        from_rows = [_count_rows(job, each, folder, i) for i, each in enumerate(job.rows)]
+        for rows in job.rows:
+            _check_models(rows, header)
         runs = [run for each in counted for run in each.runs]
+        runs += [run for rows_of_one in from_rows for run in rows_of_one.runs]
         streams = [read_cells(path) for path in job.tables]
-        header = _with_documents(header, [*headers.values()], counted)
+        header = _with_documents(header, [*headers.values(), *from_rows], counted)
         table = folder / "table.parquet"
         header = write_table(table, _together(runs, streams, folder), model, header)
         _put(table, job.output)
     return SourcesOutcome(header, tuple(each.result for each in counted))
 
 
+def _check_models(rows: RowFolder, header: Header) -> None:
+    """Raises `ConfigError` where other tables gave the scores."""
+    odd = sorted(name for name, value in header.models.items() if rows.models.get(name) != value)
+    if odd:
+        raise ConfigError(
+            f"{rows.path}: scored with other tables ({odd[0]}) than these; score it again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRows:
+    """The rows of a finished run, counted."""
+
+    runs: list[Path]
+    documents: int
+    without_source: int
+
+
+def _count_rows(job: SourcesJob, rows: RowFolder, folder: Path, number: int) -> CountedRows:
+    policy = job.config.policy
+    by = SourceBy.parse(policy.sources.by)
+    spill = Spill(folder, f"rows-{number}")
+    documents = without = 0
+    for n, cells in row_cells(rows, job.config.fields, by, policy.trust_before):
+        spill.add(cells)
+        documents += n
+        without += n - int(cells.counts[:, 0].sum())
+    return CountedRows(spill.end(), documents, without)
+
+
 def _with_documents(
-    header: Header, tables: Sequence[Header], counted: Sequence[CountedShard]
+    header: Header, tables: Sequence[Header | CountedRows], counted: Sequence[CountedShard]
 ) -> Header:
     """With the documents of all that is added up."""
     return msgspec.structs.replace(

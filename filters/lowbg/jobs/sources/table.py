@@ -34,6 +34,8 @@ from lowbg.jobs.sources.cells import (
 from lowbg.text import languages
 
 ROWS_A_GROUP: Final = 16_384
+_ROWS_READ: Final = 2_048
+"""Rows that are read at a time: many tables are merged side by side."""
 
 DECIDED_BY: Final = ("too_few", "documents", "own_past", "dates")
 """What decided of a source: nothing, as there are too few documents; these; these against the
@@ -128,10 +130,10 @@ def check_alike(headers: Mapping[Path, Header], wanted: Header) -> None:
 
 
 def read_cells(path: Path) -> Iterator[Cells]:
-    """The cells of a table, sorted by source, a row group at a time."""
+    """The cells of a table, sorted by source, some rows at a time."""
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROWS_A_GROUP, columns=["source", "ids", "cells"]):
+            for batch in file.iter_batches(_ROWS_READ, columns=["source", "ids", "cells"]):
                 yield _cells_of_rows(batch)
     except (OSError, pa.ArrowException) as error:
         raise FormatError(f"{path}: the table of sources can't be read ({cause(error)})") from error

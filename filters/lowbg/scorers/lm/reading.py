@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from lowbg.config import LmDtype, LmSettings
 from lowbg.errors import ConfigError
 from lowbg.scorers.lm.models import CausalModel, device_of_this_process
-from lowbg.scorers.lm.probes import Probe, check_model
+from lowbg.scorers.lm.probes import Probe, check_model, open_probes
+from lowbg.scorers.lm.shipped import probe_for
 from lowbg.scorers.lm.states import StateReader, fast_dtype
-from lowbg.scorers.lm.store import ModelFolder
+from lowbg.scorers.lm.store import ModelFolder, locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,21 @@ class ProbeRead:
 
     log_odds: NDArray[np.float64]
     tokens: NDArray[np.int64]
+
+
+def judge_of(settings: LmSettings, language: str) -> Callable[[Sequence[str]], NDArray[np.float64]]:
+    """What reads texts of a language: log-odds, AI against human (nats), NaN without any token.
+
+    By the probe that the settings name, or the one that comes with lowbg for the model. Raises
+    `ConfigError` where neither serves the language; as `ProbeReader`, and as `locate`.
+    """
+    path = settings.probe if settings.probe is not None else probe_for(settings.model)
+    probes = () if path is None else open_probes(Path(path).expanduser(), "`extras.lm.probe`")
+    probe = next((probe for probe in probes if language in probe.languages), None)
+    if probe is None:
+        raise ConfigError(f"no probe of {settings.model} serves {language!r}: `extras.lm.probe`")
+    reader = ProbeReader(locate(settings.model, "`extras.lm.model`"), [probe], settings)
+    return lambda texts: reader.judge(texts, probe).log_odds
 
 
 class ProbeReader:

@@ -7,7 +7,9 @@ head are run or kept. Importing this module imports torch.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -44,9 +46,10 @@ class StateReader:
     """Reads the mean state after each of `layers` over the first `tokens` tokens of documents.
 
     Layer k is the state after k of the model's layers, as Hugging Face's `hidden_states[k]`.
-    On a CPU every document is a pass of its own: its state doesn't depend, not even by a rounding,
-    on what is read with it, nothing is padded, and a document of some hundred tokens is work enough
-    for the cores. On a GPU documents alike in length share a pass of at most `budget` tokens.
+    On a CPU every document is a pass of its own, in one of as many threads as torch has: its state
+    doesn't depend, not even by a rounding, on what is read with it, nothing is padded, and no
+    thread waits for another within a pass. On a GPU documents alike in length share a pass of at
+    most `budget` tokens.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class StateReader:
         self.read_tokens = 0
         self._budget = budget if budget is not None else BATCH_TOKENS
         self._stack = model.cut_after(max(self.layers))
-        self._seen: dict[int, torch.Tensor] = {}
+        self._own = threading.local()
         for layer in self.layers:
             self._stack[layer - 1].register_forward_hook(self._keep(layer))
 
@@ -73,7 +76,7 @@ class StateReader:
 
     def _keep(self, layer: int) -> Any:
         def hook(module: Any, inputs: Any, output: Any) -> None:
-            self._seen[layer] = output[0] if isinstance(output, tuple) else output
+            self._own.seen[layer] = output[0] if isinstance(output, tuple) else output
 
         return hook
 
@@ -87,9 +90,10 @@ class StateReader:
         lengths = np.zeros(len(texts), np.int64)
         for places, encoded in self._encoded(texts):
             lengths[places] = [len(one.ids) for one in encoded]
-            for rows in self._batches(lengths[places]):
-                ids = [encoded[k].ids for k in rows.tolist()]
-                states[places[rows]] = self._pass(ids)
+            batches = self._batches(lengths[places])
+            ids = [[encoded[k].ids for k in rows.tolist()] for rows in batches]
+            for rows, found in zip(batches, self._passes(ids), strict=True):
+                states[places[rows]] = found
         self.read_tokens += int(lengths.sum())
         return states, lengths
 
@@ -107,12 +111,23 @@ class StateReader:
             return [full[k : k + 1] for k in range(len(full))]
         return [full[rows] for rows in plan(lengths[full], self._budget)]
 
+    def _passes(
+        self, batches: Sequence[Sequence[NDArray[np.int64]]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """The result of every batch, in order."""
+        threads = min(torch.get_num_threads(), len(batches))
+        if self.model.device.type != "cpu" or threads < 2:
+            yield from map(self._pass, batches)
+            return
+        # The number is a thread's own: the caller keeps its.
+        with ThreadPoolExecutor(threads, "lowbg-lm", torch.set_num_threads, (1,)) as pool:
+            yield from pool.map(self._pass, batches)
+
     def _pass(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Rows × layers × width of one batch; halves it where memory runs out."""
         try:
             return self._run(ids)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            self._seen.clear()
             if len(ids) == 1:
                 raise ModelError(
                     f"{self.model.label}: memory doesn't suffice for {len(ids[0]):,} tokens at "
@@ -133,14 +148,15 @@ class StateReader:
             padded[row, : len(one)] = one
             inside[row, : len(one)] = True
         own = torch.from_numpy(inside).to(device)[..., None]
+        self._own.seen = {}
         with torch.inference_mode():
             # Rows are padded on their right: no token sees what follows it, and no mask is needed.
             self.model.hidden(torch.from_numpy(padded).to(device))
             count = own.sum(1)
             means = [
-                torch.where(own, self._seen[layer].float(), 0.0).sum(1) / count
+                torch.where(own, self._own.seen[layer].float(), 0.0).sum(1) / count
                 for layer in self.layers
             ]
             result: NDArray[np.float32] = torch.stack(means, 1).cpu().numpy()
-        self._seen.clear()
+        self._own.seen = {}
         return result

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.kernels.hashes import extend_each
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents, Scorer, Span, linear_bins
-from lowbg.scorers.phrases.odds import Odds, create_odds
+from lowbg.scorers.phrases.odds import FoundNgrams, Odds, create_odds
 from lowbg.scorers.phrases.patterns import Hits, Matcher, installed_matcher, list_digests
 from lowbg.text.ngrams import MAX_ORDER
 from lowbg.text.tokens import Tokens
@@ -184,21 +186,70 @@ class Phrases(Scorer):
             spans.append(Span(int(document), first, last, found.category, found.name))
         return spans
 
-    def weights(self, documents: Documents, i: int) -> list[tuple[str, float]]:
+    def weights(self, documents: Documents, i: int) -> Sequence[tuple[str, float]]:
         """The n-grams of document i that the learned table knows, as text in lower case.
 
         With each the nats that it adds to the document's log-odds, all its counted places
-        together; those that speak most for AI first.
+        together; those that speak most for AI first. Who stops at the heaviest pays for these.
         """
-        tokens = documents.tokens
-        nats: defaultdict[str, float] = defaultdict(float)
-        for found in self.odds.contributions(documents, i):
-            nats[_spelled(tokens, i, found.at, found.length)] += found.nats
-        return sorted(nats.items(), key=lambda item: (-item[1], item[0]))
+        return _Heaviest.of(documents.tokens, i, self.odds.found(documents, i))
 
     def places(self, documents: Documents, i: int) -> list[tuple[int, float]]:
         """The nats of each n-gram of document i, at its first word."""
-        return [(found.at, found.nats) for found in self.odds.contributions(documents, i)]
+        found = self.odds.found(documents, i)
+        return [*zip(found.at.tolist(), found.nats.tolist(), strict=True)]
+
+
+@dataclass(frozen=True)
+class _Heaviest(Sequence[tuple[str, float]]):
+    """Distinct n-grams and their nats, the heaviest first, spelled when they are looked at."""
+
+    tokens: Tokens
+    document: int
+    at: NDArray[np.int64]
+    length: NDArray[np.int64]
+    nats: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, tokens: Tokens, document: int, found: FoundNgrams) -> _Heaviest:
+        """Those of a document, each n-gram's places together."""
+        keys = np.zeros(len(found.at), np.uint64)
+        for k in range(int(found.length.max(initial=0))):
+            has = found.length > k
+            keys[has] = extend_each(keys[has], tokens.words[found.at[has] + k])
+        _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+        nats = np.zeros(len(first))
+        np.add.at(nats, group, found.nats)
+        order = np.argsort(-nats, kind="stable")
+        own = first[order]
+        return cls(tokens, document, found.at[own], found.length[own], nats[order])
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        ends = np.flatnonzero(np.append(np.diff(self.nats) != 0, True)).tolist()
+        start = 0
+        for end in ends if len(self) else ():
+            alike = range(start, end + 1)
+            yield from sorted((self._spelled(j), float(self.nats[j])) for j in alike)
+            start = end + 1
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, float]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[str, float]]: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[str, float] | Sequence[tuple[str, float]]:
+        return self._all[index]
+
+    @cached_property
+    def _all(self) -> list[tuple[str, float]]:
+        return list(self)
+
+    def _spelled(self, j: int) -> str:
+        return _spelled(self.tokens, self.document, int(self.at[j]), int(self.length[j]))
 
 
 def _spelled(tokens: Tokens, i: int, first: int, length: int) -> str:

@@ -43,6 +43,20 @@ class Contribution(NamedTuple):
         return (self.naive_bayes + self.logistic) / 2
 
 
+class FoundNgrams(NamedTuple):
+    """The n-grams of a document in columns, as `Contribution` describes them, in text order."""
+
+    at: NDArray[np.int64]
+    length: NDArray[np.int64]
+    naive_bayes: NDArray[np.float64]
+    logistic: NDArray[np.float64]
+
+    @property
+    def nats(self) -> NDArray[np.float64]:
+        """What each adds to the sum that `phrase_log_odds` is a mean of."""
+        return (self.naive_bayes + self.logistic) / 2
+
+
 class Odds:
     """The log-odds of documents under the tables of the languages in `models`."""
 
@@ -78,10 +92,17 @@ class Odds:
 
     def contributions(self, documents: Documents, i: int) -> list[Contribution]:
         """What each n-gram of document i adds to its log-odds, in text order."""
+        found = self.found(documents, i)
+        columns = (found.at, found.length, found.naive_bayes, found.logistic)
+        return [Contribution(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+
+    def found(self, documents: Documents, i: int) -> FoundNgrams:
+        """The same in columns."""
         language = int(documents.languages[i])
         code = documents.language_codes[language] if language >= 0 else ""
         if code not in self._files:
-            return []
+            nothing = np.empty(0)
+            return FoundNgrams(nothing.astype(np.int64), nothing.astype(np.int64), nothing, nothing)
         tokens = documents.tokens
         own = slice(int(tokens.word_starts[i]), int(tokens.word_starts[i + 1]))
         words = tokens.words[own]
@@ -97,10 +118,12 @@ class Odds:
         nb = ((payloads[:found] >> 8) - 128) * float(scales[0])
         steps = (payloads[:found] & 0xFF) - 128
         lr = steps * np.abs(steps) * float(scales[1])
-        return [
-            Contribution(own.start + int(t), int(k), float(a), float(b))
-            for t, k, a, b in zip(at[:found], length[:found], nb, lr, strict=True)
-        ]
+        return FoundNgrams(
+            own.start + at[:found],
+            length[:found],
+            np.asarray(nb, np.float64),
+            np.asarray(lr, np.float64),
+        )
 
     def _scales(self, code: str) -> NDArray[np.float32]:
         """Nats a step of the Naive-Bayes byte, and of the regression's."""

@@ -179,6 +179,7 @@ def test_the_rest_of_the_model_is_gone(saved: Callable[..., Path]) -> None:
 @pytest.mark.lm
 def test_scores_are_the_same_in_any_company(saved: Callable[..., Path]) -> None:
     """To the last bit: alone, in any order, and among any others."""
+    import torch
     from tests.tiny_lm import prose
 
     from lowbg.config import LmSettings
@@ -193,6 +194,13 @@ def test_scores_are_the_same_in_any_company(saved: Callable[..., Path]) -> None:
     alone = [reader.judge([text], probe).log_odds[0] for text in texts]
     backwards = reader.judge(texts[::-1], probe).log_odds[::-1]
     assert together.tolist() == alone == backwards.tolist()
+    # Nor do other threads change anything, or what the caller's own are.
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        assert reader.judge(texts, probe).log_odds.tolist() == alone
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
     assert len(set(alone)) > 80
 
 
