@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.quality.strata import perplexity_deciles
+from benchmarks.quality.human_groups import perplexity_deciles
 from numpy.typing import NDArray
 
 from lowbg.config import Policy

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.quality import floors, strata
+from benchmarks.quality import floors, human_groups
 from benchmarks.quality.development import HERE, digests, judge
 
 from lowbg.config import Policy
@@ -115,26 +115,26 @@ def _percent(found: Interval) -> str:
 
 def fairness_report(j: LabelledScores) -> tuple[str, dict[str, Any]]:
     """The page and the plain values of false positives by group, and of reliability."""
-    groupings = {"kind of text": j.groups["kind"], **strata.default_groupings(j)}
+    groupings = {"kind of text": j.groups["kind"], **human_groups.default_groupings(j)}
     groupings["kind and language"] = np.where(
         j.groups["kind"] != "",
         np.char.add(np.char.add(j.groups["kind"], " · "), j.groups["language"]),
         "",
     )
-    humans = strata.human_groups(j, groupings, min_documents=30)
-    bins = strata.reliability(j)
+    humans = human_groups.human_groups(j, groupings, min_documents=30)
+    bins = human_groups.reliability(j)
     scored = ~np.isnan(j.score)
-    error = strata.calibration_error(
+    error = human_groups.calibration_error(
         bins, int((scored & ~j.is_ai).sum()), int((scored & j.is_ai).sum())
     )
     page = (
         "# Whom the verdicts get wrong\n\nHuman text of the development data that is called AI at "
         "the shipped threshold, in groups of 30 documents or more. Wilson intervals. Deciles of "
         "perplexity are within each language; the tenth is the most unusual text.\n\n"
-        f"{strata.human_markdown(humans)}\n## What a score is worth\n\nThe share of AI text at "
+        f"{human_groups.human_markdown(humans)}\n## What a score is worth\n\nThe share of AI text at "
         "each score, if half of all text were AI; all kinds of AI text, rewrites of human text "
         f"among them. Mean distance of the two last columns: {error:.3f}.\n\n"
-        f"{strata.reliability_markdown(bins)}"
+        f"{human_groups.reliability_markdown(bins)}"
     )
     return page, {
         "human_groups": [dataclasses.asdict(row) for row in humans],

@@ -17,7 +17,7 @@ from lowbg_cli.groups import Command, Option
 
 Run = Callable[..., Result]
 
-READ = {"--policy", "--baseline", "--human", "--ai", "--models", "--tables"}
+READ = {"--policy", "--baseline", "--against", "--human", "--ai", "--models", "--tables"}
 """Options that hold a path and are read; the rest are written."""
 
 

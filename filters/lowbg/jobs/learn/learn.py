@@ -143,7 +143,7 @@ def _sort(
             raise ConfigError(
                 f"{config.language}: only {int((common & side).sum()):,} {name} documents are of a "
                 "source that both dumps have: what sets them apart could be their sources. Give "
-                "dumps of the same sites, or say with --source-field what a source is"
+                "dumps of the same sites, or name the field that says what a source is"
             )
     sides = Sides(_per(human, mass), _per(ai, mass))
     probable = np.zeros(len(mass))

@@ -59,8 +59,8 @@ class Figures:
             reasons.append(
                 f"drift alone separates: held-out human text is more AI-like than old text with an "
                 f"AUROC of {drift.estimate:.2f} ({drift.low:.2f}–{drift.high:.2f}; one half is no "
-                f"drift, {MAX_DRIFT} the bound). Compare dumps of the same sources, or say what "
-                "sources are with --source-field"
+                f"drift, {MAX_DRIFT} the bound). Compare dumps of the same sources, or name "
+                "the field that says what a source is"
             )
         apart = self.told_apart
         if not by_source and apart.low > 0.5:
@@ -68,7 +68,7 @@ class Figures:
                 "drift alone separates: no sources are known to compare with themselves, and "
                 f"held-out human text is told from old text with an AUROC of {apart.estimate:.2f} "
                 f"({apart.low:.2f}–{apart.high:.2f}; one half is chance). Name the field that "
-                "holds the URL with --url-field, or the source with --source-field"
+                "holds the URL, or the one that says what a source is"
             )
         if held.low > target_fpr:
             reasons.append(

@@ -66,9 +66,7 @@ def draw(root: Path, config: RunConfig, engine: Engine, size: int, seed: int = 0
     content, files = output_files(root)
     run = read_json(root / "report.json")[RUNS][-1]
     if run.policy_sha256 != policy_digest(config.policy):
-        raise ConfigError(
-            f"{root} was made by another policy; give the one that it was made by: `policy`"
-        )
+        raise ConfigError(f"{root} was made by another policy; give the one that it was made by")
     kept: list[list[tuple[int, str, int, Drawn]]] = [[] for _ in NAMES]
     totals = np.zeros(len(NAMES), np.int64)
     for file in files:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.quality.strata import (
+from benchmarks.quality.human_groups import (
     calibration_error,
     default_groupings,
     human_groups,
