@@ -139,6 +139,9 @@ def test_the_stored_tables_are_those_of_the_stored_results() -> None:
     stored = json.loads((run.HERE / "results" / "ngram.json").read_bytes())
     table = (run.HERE / "results" / "ngram.md").read_text(encoding="utf-8")
     assert table == rendering.page(stored), "run benchmarks.collapse.run again"
+    plain = json.loads((run.HERE / "results" / "ngram-top-p-1.json").read_bytes())
+    page = (run.HERE / "results" / "ngram-top-p-1.md").read_text(encoding="utf-8")
+    assert page == rendering.page(plain)
     docs = (run.HERE.parents[1] / "docs" / "collapse.md").read_text(encoding="utf-8")
     assert f"{run.MARKS[0]}\n{rendering.told(stored)}{run.MARKS[1]}" in docs
     assert stored["settings"]["seeds"] >= 5
