@@ -131,8 +131,8 @@ def fairness_report(j: LabelledScores) -> tuple[str, dict[str, Any]]:
         "# Whom the verdicts get wrong\n\nHuman text of the development data that is called AI at "
         "the shipped threshold, in groups of 30 documents or more. Wilson intervals. Deciles of "
         "perplexity are within each language; the tenth is the most unusual text.\n\n"
-        f"{human_groups.human_markdown(humans)}\n## What a score is worth\n\nThe share of AI text at "
-        "each score, if half of all text were AI; all kinds of AI text, rewrites of human text "
+        f"{human_groups.human_markdown(humans)}\n## What a score is worth\n\nThe share of AI text "
+        "at each score, if half of all text were AI; all kinds of AI text, rewrites of human text "
         f"among them. Mean distance of the two last columns: {error:.3f}.\n\n"
         f"{human_groups.reliability_markdown(bins)}"
     )

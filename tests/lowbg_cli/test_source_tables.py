@@ -246,6 +246,6 @@ def test_rows_of_score_are_as_the_documents(
     assert run("score", shards / "0.jsonl", "-o", lacking, "--as", form, "-q").exit_code == 0
     result = run("sources", lacking, "-o", tmp_path / "other.parquet")
     assert result.exit_code == 2
-    assert "score again with --keep-field url" in result.stderr
+    assert "score again, keeping that field" in result.stderr
     result = run("score", shards, "-o", tmp_path / "o", "--keep-field", "words")
     assert result.exit_code != 0

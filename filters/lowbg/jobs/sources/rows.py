@@ -75,7 +75,7 @@ def row_cells(
             if source not in rows.schema.names:
                 raise ConfigError(
                     f"{file}: its rows have no {source!r}, which says what their source is; score "
-                    f"again with --keep-field {source}"
+                    "again, keeping that field"
                 )
             yield len(rows), _cells(rows, fields, by, before)
 
