@@ -85,9 +85,11 @@ class ConfigOptions:
     def _as_in_table(self, config: RunConfig) -> RunConfig:
         """What a source is, as the table of sources says that is named.
 
-        Raises `ConfigError` for options that only the making of a table goes by.
+        Raises `ConfigError` for options that only the making of a table goes by, or only a table.
         """
         sources = config.policy.sources
+        if sources.table is None:
+            refuse(self.changes.within("sources.whole"), "only with --sources")
         if sources.table is None or sources.table == AUTO:
             return config
         said = [

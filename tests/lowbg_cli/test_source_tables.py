@@ -94,7 +94,7 @@ def test_a_source_may_be_any_field(run: Run, shards: Path, tmp_path: Path) -> No
     [
         (("--source-by", "site"), "must be domain, host, path:N"),
         (("--source-field", "a", "--source-by", "host"), "--source-field says it already"),
-        (("--trust-before", "2020-01-01"), "its cut-off is None, elsewhere 2020-01-01"),
+        (("--trust-before", "2020-01-01"), "its cut-off is none, elsewhere 2020-01-01"),
         (("--source-by", "host"), "sources are told apart by domain, elsewhere host"),
     ],
 )
@@ -109,6 +109,37 @@ def test_what_does_not_fit_is_refused(
     again = run("sources", shards, "-o", table)
     assert again.exit_code == 2
     assert "already exists" in again.stderr
+
+
+def test_input_without_a_record_that_can_be_read_is_incomplete(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"{broken\n{more\n")
+    result = run("sources", tmp_path / "a.jsonl", "-o", tmp_path / "t.parquet")
+    assert "no record could be read" in result.stderr
+    assert result.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--whole-source", "ai"),
+        ("--source-by", "host"),
+        ("--min-source-documents", 5),
+        ("--source-bound", 0.01),
+    ],
+)
+def test_options_for_sources_need_a_table(
+    run: Run, shards: Path, tmp_path: Path, args: tuple[object, ...]
+) -> None:
+    result = run("filter", shards, "-o", tmp_path / "out", *args)
+    assert result.exit_code == 2
+    assert f"{args[0]}: only with --sources" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_in_a_store_is_refused_as_such(run: Run, shards: Path, tmp_path: Path) -> None:
+    result = run("filter", shards, "-o", tmp_path / "out", "--sources", "s3://lake/t.parquet")
+    assert result.exit_code == 2
+    assert "s3://lake/t.parquet is a URL" in result.stderr
 
 
 def documents(out: Path, route: str) -> list[str]:

@@ -84,7 +84,9 @@ def test_a_merge_is_what_one_run_would_have_written(
     # It is gone on with as what one run wrote.
     again = run(command, *given, "-o", whole, "--resume")
     assert "7 shards had been finished" in again.stderr
-    assert run("merge", one, "-o", whole).exit_code == 2
+    refused = run("merge", one, "-o", whole)
+    assert refused.exit_code == 2
+    assert "already holds a run. Use --overwrite to replace it, or" in refused.stderr
     assert run("merge", one, "-o", whole, "--overwrite", "-q").exit_code == 0
     assert run("verify", whole).exit_code == 0
 
@@ -132,6 +134,9 @@ def test_runs_that_judged_differently_are_no_whole(inputs: Path, run: Run, tmp_p
     assert "given twice" in twice.stderr
     none = run("merge", inputs, "-o", tmp_path / "whole")
     assert "neither the output of a run" in none.stderr
+    stored = run("merge", "s3://lake/parts", "-o", tmp_path / "whole")
+    assert stored.exit_code == 2
+    assert "s3://lake/parts is a URL" in stored.stderr
 
 
 def test_a_part_without_shards_is_whole(run: Run, tmp_path: Path) -> None:

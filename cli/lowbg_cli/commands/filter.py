@@ -66,6 +66,8 @@ def filter_command(
       zstd -dc dump.jsonl.zst | lowbg filter - --ai-to ai.jsonl.zst > human.jsonl
     """
     config = options.resolve()
+    if config.policy.sources.table is None:
+        refuse(options.changes.within("sources"), "only with --sources")
     if output is None:
         refuse_directory_options(given)
         return _into_stream(inputs, pipe, workers, config, exit_rules, dry_run=dry_run)

@@ -24,7 +24,7 @@ from lowbg_cli.configure import (
 )
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Changes, Given, Only, command, refuse
-from lowbg_cli.outcome import tell_dates, tell_problems
+from lowbg_cli.outcome import none_readable, tell_dates, tell_problems
 from lowbg_cli.progress import progress_line
 from lowbg_cli.writing import refuse_existing
 
@@ -173,7 +173,9 @@ def sources_command(
     if not quiet:
         _tell(outcome, output, config)
     whole = (found is None or found.whole) and all(each.complete for each in outcome.shards)
-    return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
+    if not whole or none_readable(outcome.shards):
+        return ExitCode.INCOMPLETE
+    return ExitCode.FINISHED
 
 
 def _list(listed: ListOptions, table: Path, *, quiet: bool) -> None:

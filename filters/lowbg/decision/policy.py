@@ -248,6 +248,7 @@ def read_sources(patterns: Sequence[str], folder: Path) -> tuple[str, ...]:
     a pattern is none.
     """
     read: list[str] = []
+    places: dict[str, str] = {}
     for pattern in patterns:
         if not pattern.startswith("@"):
             read.append(pattern)
@@ -259,7 +260,17 @@ def read_sources(patterns: Sequence[str], folder: Path) -> tuple[str, ...]:
             raise ConfigError(
                 f"{path}: the list of sources cannot be read ({cause(error)})"
             ) from error
-        bare = (line.partition("#")[0].strip() for line in lines)
-        read += [line for line in bare if line]
-    SourcePatterns(read)
+        for number, line in enumerate(lines, 1):
+            if bare := line.partition("#")[0].strip():
+                places.setdefault(bare, f"{path}:{number}: ")
+                read.append(bare)
+    try:
+        SourcePatterns(read)
+    except ConfigError:
+        for pattern in read:
+            try:
+                SourcePatterns([pattern])
+            except ConfigError as error:
+                raise ConfigError(f"{places.get(pattern, '')}{error}") from error
+        raise
     return tuple(dict.fromkeys(read))

@@ -20,6 +20,7 @@ from lowbg.arrays import filled, floats, to_numpy
 from lowbg.config import SourceVerdict
 from lowbg.decision.calibration import unsquash
 from lowbg.errors import ConfigError, FormatError, cause
+from lowbg.storage.files import refuse_url
 from lowbg.text import languages
 
 SCHEMA: Final = "lowbg.sources/1"
@@ -81,6 +82,7 @@ def read_header(path: Path) -> Header | None:
 
 def required_header(path: Path) -> Header:
     """The same. Raises `ConfigError` where the file is no table of sources."""
+    refuse_url(path, read=True)
     if not path.is_file():
         raise ConfigError(f"{path}: no such table of sources", key="sources.table")
     header = read_header(path)

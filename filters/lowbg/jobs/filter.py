@@ -93,7 +93,7 @@ def _check_two_passes(job: FilterJob) -> None:
     key = "sources.table"
     once = [shard.path for shard in job.shards if not shard.resumable]
     if once:
-        raise ConfigError(f"{once[0]}: can't be read twice, as sources.table 'auto' does", key=key)
+        raise ConfigError(f"{once[0]}: can't be read twice, as 'auto' has to", key=key)
     if job.split is not None:
         raise ConfigError(
             "a part of the shards has only a part of each source; make a table of all with "

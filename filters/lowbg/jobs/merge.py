@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -33,7 +33,7 @@ from lowbg.runs.inputs import InputState
 from lowbg.runs.manifest import Manifest
 from lowbg.runs.resume import differences
 from lowbg.runs.splitting import PARTS, SplitNote
-from lowbg.storage.files import file_digest, naming, sync_directory
+from lowbg.storage.files import file_digest, naming, refuse_url, sync_directory
 from lowbg.storage.left_out import all_there
 from lowbg.storage.typed import to_plain
 
@@ -113,6 +113,7 @@ def merge_outputs(
 
 def _outputs(directories: Sequence[Path]) -> Iterator[Path]:
     for directory in directories:
+        refuse_url(directory, read=True)
         if (directory / FOLDER).is_dir() or (directory / manifest.NAME).is_file():
             yield directory
             continue
@@ -217,9 +218,10 @@ def _check_apart(parts: Sequence[_Part], output: Path) -> None:
 def _layout(record: RunRecord) -> Layout:
     """What the command of the runs makes in a directory."""
     if record.command == FILTER_LAYOUT.command:
-        return FILTER_LAYOUT
+        return replace(FILTER_LAYOUT, goes_on=False)
     form = ScoreFormat.JSONL if record.format is UNSET else record.format
-    return Layout(record.command, COMMON_ENTRIES, partial(rows_path, form), format=form)
+    target_of = partial(rows_path, form)
+    return Layout(record.command, COMMON_ENTRIES, target_of, format=form, goes_on=False)
 
 
 def _joined_record(parts: Sequence[_Part], layout: Layout) -> RunRecord:

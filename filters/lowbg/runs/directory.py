@@ -49,7 +49,8 @@ class Layout:
 
     `entries` are names at its top that are lowbg's with all that lies below them. `target_of`
     names the output that a shard has outside of these, relative to the directory; null if it has
-    none. `format` is that of scores. `grows`: incremental runs may add to it.
+    none. `format` is that of scores. `grows`: incremental runs may add to it. `goes_on`: a run
+    can go on with what an earlier one began.
     """
 
     command: str
@@ -57,6 +58,7 @@ class Layout:
     target_of: Callable[[str], str] | None = None
     format: ScoreFormat | None = None
     grows: bool = False
+    goes_on: bool = True
 
     def targets(self, shards: Sequence[str]) -> list[str]:
         """The shards' outputs outside of `entries`."""
@@ -96,10 +98,12 @@ class OutputDirectory:
             )
         if _is_occupied(output, present) and existing is Existing.REFUSE:
             what = "a run" if MANIFEST in present else "an unfinished run"
-            more = '`existing="incremental"` to add what is new, ' if layout.grows else ""
+            ways = '`existing="resume"` to go on with it, ' if layout.goes_on else ""
+            if layout.goes_on and layout.grows:
+                ways += '`existing="incremental"` to add what is new, '
             raise ConfigError(
-                f'{output} already holds {what}. Use `existing="resume"` to go on with it, '
-                f'{more}`existing="overwrite"` to replace it, or choose another `output`.'
+                f"{output} already holds {what}. Use {ways}"
+                '`existing="overwrite"` to replace it, or choose another `output`.'
             )
         links = [name for name in present if (output / name).is_symlink()]
         if links and existing in GOES_ON:

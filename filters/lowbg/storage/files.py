@@ -76,14 +76,16 @@ class Part:
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=.)")
 
 
-def refuse_url(path: str | os.PathLike[str]) -> None:
-    """Raises `ConfigError` where what is meant as a local path is a URL.
+def refuse_url(path: str | os.PathLike[str], *, read: bool = False) -> None:
+    """Raises `ConfigError` where what is meant as a local path is a URL; `read`: to be read.
 
     `Path` makes s3:/bucket of s3://bucket, and a folder of that name would be made here.
     """
     if found := _URL.match(os.fspath(path)):
         given = os.fspath(path)
         url = given if "://" in given else f"{found[1]}://{given[found.end() :]}"
+        if read:
+            raise ConfigError(f"{url} is a URL. Copy it to a local path, and name that.")
         raise ConfigError(
             f"{url} is a URL, and only inputs may be URLs. Name a local path, and copy from there."
         )

@@ -188,6 +188,9 @@ def test_lists_of_sources_from_a_file(tmp_path: Path) -> None:
     assert policy.provenance.fields == {"m.l": ("CC0",)}
     with pytest.raises(ConfigError, match="missing: the list of sources cannot be read"):
         read_sources(["@missing"], tmp_path)
+    (tmp_path / "hosts").write_text("# rules\nfine.net\n[Adblock Plus 2.0]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"hosts:3: '\[Adblock Plus 2.0\]' is no source"):
+        read_sources(["@hosts"], tmp_path)
 
 
 @pytest.mark.parametrize(

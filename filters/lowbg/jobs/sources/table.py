@@ -118,8 +118,8 @@ def check_alike(headers: Mapping[Path, Header], wanted: Header) -> None:
             own, other = getattr(header, name), getattr(wanted, name)
             if own != other:
                 raise ConfigError(
-                    f"{path}: {what} {own}, elsewhere {other}; tables that are merged have to "
-                    "agree. Make one of them again"
+                    f"{path}: {what} {own or 'none'}, elsewhere {other or 'none'}; tables that "
+                    "are merged have to agree. Make one of them again"
                 )
         if header.models != wanted.models:
             odd = sorted({*header.models.items()} ^ {*wanted.models.items()})
