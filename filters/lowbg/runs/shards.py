@@ -17,7 +17,7 @@ STDIN_NAME = "stdin"
 RUN_FOLDER = ".lowbg"
 """What marks a directory as one that lowbg wrote."""
 
-NO_DATA = ("quarantine", "report.json", "manifest.json")
+NO_DATA = ("quarantine", "report.json", "report.html", "manifest.json")
 """What lies in such a directory beside data, and would pass for it."""
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
