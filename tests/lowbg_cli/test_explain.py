@@ -158,6 +158,7 @@ def test_what_cannot_be_explained(
     result = run("explain", *(arg.format(shard=shard) for arg in args))
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
+    assert "quarantined" not in result.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="the system has no /dev/fd")

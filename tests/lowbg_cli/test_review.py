@@ -199,6 +199,11 @@ def test_thresholds_from_labels(run: Run, output: Path, tmp_path: Path) -> None:
         file.add(LabelLine(document=place, label="human" if human else "ai", reviewer="ann"))
     told = json.loads(run("review", output, "--labels", labels, "--metrics", "--json").stdout)
     assert told["precision"]["value"] == told["recall"]["value"] == 1.0
+    (tmp_path / "few.jsonl").write_text('{"text": "A few words of a person."}\n')
+    assert run("filter", tmp_path / "few.jsonl", "-o", tmp_path / "other", "-q").exit_code == 0
+    refused = run("review", tmp_path / "other", "--labels", labels, "--metrics")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "another output than the one that these labels are of" in refused.stderr
     got = run("calibrate", "--labels", labels, "-o", policy)
     assert got.exit_code == 0, got.stderr
     text = policy.read_text("utf-8")

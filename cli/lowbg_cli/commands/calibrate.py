@@ -182,7 +182,10 @@ def _by_labels(
 
     file = LabelsFile.open(Path(given[0]))
     if file.design.policy != policy_digest(config.policy):
-        raise ConfigError(f"{given[0]}: of a run with another policy; give that one: --policy FILE")
+        raise ConfigError(
+            f"{given[0]}: of a run with another policy; give that one: --policy FILE, which says "
+            "what that run had as options, too (--trust-before: `before` under [trust])"
+        )
     # The strata are those of the policy that the run had; the target may be another.
     engine = Engine(replace(config.policy, lm=None)).setup()
     target = config.policy.target_fpr if how.target_fpr is None else how.target_fpr
@@ -197,7 +200,7 @@ def _by_labels(
     base = _at_target(config.policy, how.target_fpr)
     policy = replace(base, min_ai_scores={**base.min_ai_scores, **new})
     lines = [
-        f"{own.language}: {own.human} documents labelled human, "
+        f"{own.language}: {counted(own.human, 'document')} labelled human, "
         + (
             "too few; threshold as it was"
             if own.new is None

@@ -62,6 +62,7 @@ def review_command(
       lowbg review OUT
       lowbg review OUT --metrics
     """
+    from lowbg.jobs.review.drawing import check_output
     from lowbg.jobs.review.figures import figures as worked_out
     from lowbg.jobs.review.labels import LabelsFile
 
@@ -82,6 +83,8 @@ def review_command(
             many = counted(len(file.standing()), "label")
             terminal.say(f"{many} in {place}; the same command goes on")
     kept = LabelsFile.open(place)
+    if figures:
+        check_output(directory, kept.design)
     found = worked_out(kept.design, kept.standing())
     if as_json:
         _print_json(found)

@@ -208,7 +208,7 @@ def find_record(
                 return batch.text[i].as_py(), batch.filtered(only).metadata
             for rejected in batch.rejected:
                 if id is None and rejected.record == (record or 0):
-                    raise InputError(rejected.message)
+                    raise InputError(rejected.message.removesuffix(" Record quarantined."))
     if reading.broken is not None:
         raise reading.broken
     wanted = f"with the identifier {id!r}" if id is not None else f"number {record or 0:,}"

@@ -229,8 +229,9 @@ class ShareEstimator:
             return "no document was scored"
         found = min(self._known[name]["trusted_scored"] for name in lacking)
         return (
-            f"{found} scored documents are human by their date; {MIN_TRUSTED} are needed to know "
-            "how human documents score. The raw share is a bound, not an estimate. "
+            f"{'only ' if found else ''}{found} scored documents are human by their date; "
+            f"{MIN_TRUSTED} are needed to know how human documents score. "
+            "The raw share is a bound, not an estimate. "
             + for_pages("Set `trust.before` where documents have dates")
         )
 

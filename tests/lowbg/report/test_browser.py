@@ -22,8 +22,10 @@ from lowbg.jobs.eval.plots import as_html
 from lowbg.jobs.explain import explain
 from lowbg.jobs.explain_page import Percentile, render_explanation
 from lowbg.report import Report, render_html
+from lowbg.report.estimate import Estimate
 from lowbg.report.examples import Example, Shade
 from lowbg.report.results import ShardResult
+from lowbg.report.sections.base import CountedRow, Measures
 from lowbg.runs.engine import Engine
 from lowbg.storage.typed import to_plain
 
@@ -109,6 +111,28 @@ def test_pages_fit_load_nothing_and_read_well(
             assert page.locator("main").count() == 1
     assert violations(browser, url) == []
     assert violations(browser, url, 360, color_scheme="dark") == []
+
+
+def test_no_table_of_estimates_is_cut_on_a_wide_window(
+    browser: Any, full_report: Report, tmp_path: Path
+) -> None:
+    some = Measures(12_345, 12_345, 12_345)
+    rows = [
+        CountedRow(
+            name=name, documents=12_345, bytes=1, words=1, human=some, ai=some, unscored=some,
+            scored=12_345, ai_share_of_scored=0.109, ai_share_of_scored_interval=[0.109, 0.132],
+            ai_share_of_documents=0.1,
+            estimate=Estimate(estimate=value, raw=0.1, low=value, high=value, reason=reason),
+        )
+        for name, value, reason in (
+            ("en", 0.201, None), ("zh", None, "only 265 scored documents are human by their date"),
+            ("pt", None, "no document was scored"),
+        )
+    ]  # fmt: skip
+    url = saved(render_html(replace(full_report, languages=rows)), tmp_path / "report.html")
+    with opened(browser, url) as page:
+        table = page.locator("#languages .scroll")
+        assert table.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
 
 
 def test_a_page_is_whole_without_its_script(

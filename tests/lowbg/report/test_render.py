@@ -15,10 +15,13 @@ from rich.cells import cell_len
 from lowbg.errors import FormatError, InputError, OutputError, ProblemKind
 from lowbg.report import Report, read_json, render_html, render_json, write_html, write_json
 from lowbg.report.counting import CountTable
-from lowbg.report.estimate import Basis, Estimate
+from lowbg.report.estimate import Basis, Estimate, wilson
 from lowbg.report.render_terminal import render_terminal
 from lowbg.report.results import Problem, ShardResult
+from lowbg.report.sections.base import Table
 from lowbg.report.sections.runs import SECTION as RUNS
+from lowbg.report.sections.strata import SECTION as STRATA
+from lowbg.report.sections.strata import Fairness, Stratum
 from lowbg.report.statistics import Statistics
 from lowbg.storage.files import WrittenFile
 from lowbg.storage.typed import to_plain
@@ -126,7 +129,7 @@ def test_terminal_summary(build: Build) -> None:
 
 
 def test_terminal_names_the_languages_without_tables(
-    build: Build, shard: Callable[..., ShardResult]
+    build: Build, shard: Callable[..., ShardResult], tmp_path: Path
 ) -> None:
     statistics = Statistics()
     names = ["pl", "cs", "und", "it", "nl", "sv", "da", "fi"]
@@ -138,9 +141,22 @@ def test_terminal_names_the_languages_without_tables(
     shown = "pl 1,200 documents · cs 1,199 · not recognised 1,198 · it 1,197 · nl 1,196 · sv 1,195"
     assert f"no tables for {shown} · and 2 more languages" in words
     assert "Language without tables" in Page(render_html(report)).text
+    # A stored report has its keys by the alphabet.
+    write_json(report, tmp_path / "report.json")
+    stored = read_json(tmp_path / "report.json")
+    assert terminal(stored) == terminal(report)
+    assert render_html(stored) == render_html(report)
     # Reports from before languages were counted have the reason alone.
     statistics.untabled = CountTable(1)
     assert "no tables for" not in terminal(build(shard(statistics=statistics)))
+
+
+def test_a_rate_above_the_target_by_too_few_is_not_called_undecided() -> None:
+    interval = wilson(2, 8)
+    own = Stratum("language", "pl", 8, 2, 0.25, interval, beyond_target=False)
+    table = STRATA.blocks(Fairness(0.01, [own]))[1]
+    assert isinstance(table, Table)
+    assert table.rows[0][-1] == "above, by too few"
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,16 @@ def output_files(root: Path) -> tuple[manifest.Manifest, list[manifest.ListedFil
     return content, files
 
 
+def check_output(root: Path, design: Design) -> None:
+    """Raises `ConfigError` where the output is not the one that a design was drawn from."""
+    content, _ = output_files(root)
+    if str(content.content_sha256) != design.content:
+        raise ConfigError(
+            f"{root} is another output than the one that these labels are of; name another file "
+            "for its labels: `labels`"
+        )
+
+
 def draw(root: Path, config: RunConfig, engine: Engine, size: int, seed: int = 0) -> Design:
     """A design of `size` documents, or of all where there are fewer; the same for the same seed.
 
@@ -164,12 +174,7 @@ def texts_of(root: Path, design: Design, config: RunConfig) -> Mapping[int, str]
 
     Raises `ConfigError` where the output is not what it was, or lacks one.
     """
-    content, _ = output_files(root)
-    if str(content.content_sha256) != design.content:
-        raise ConfigError(
-            f"{root} is another output than the one that these labels are of; name another file "
-            "for its labels: `labels`"
-        )
+    check_output(root, design)
     wanted: dict[str, dict[int, int]] = {}
     for place, drawn in enumerate(design.documents):
         wanted.setdefault(drawn.file, {})[drawn.record] = place

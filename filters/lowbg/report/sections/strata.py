@@ -113,6 +113,8 @@ def _said(stratum: Stratum, target: float | None) -> str:
         return "–"
     if stratum.beyond_target:
         return "above"
+    if stratum.interval[0] > target:
+        return "above, by too few"
     return "within" if stratum.interval[1] <= target else "not decided"
 
 

@@ -51,7 +51,11 @@ def _collect(material: Material) -> list[UnscoredRow]:
 
 def by_language(statistics: Statistics) -> dict[str, int]:
     """Documents not scored for want of tables, by language, the most frequent first."""
-    counts = {name: row[0] for name, row in statistics.untabled.to_dict().items()}
+    return _ordered({name: row[0] for name, row in statistics.untabled.to_dict().items()})
+
+
+def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent first; a stored report has its keys by the alphabet."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -84,7 +88,7 @@ def _blocks(reasons: list[UnscoredRow]) -> Sequence[Block]:
 
 
 def _by_language(reasons: list[UnscoredRow]) -> Sequence[Block]:
-    rows = [row for reason in reasons for row in reason.languages.items()]
+    rows = [row for reason in reasons for row in _ordered(reason.languages).items()]
     if not rows:
         return ()
     columns = (Column("Language without tables"), Column("Documents", "count"))
@@ -92,7 +96,7 @@ def _by_language(reasons: list[UnscoredRow]) -> Sequence[Block]:
 
 
 def _lines(reasons: list[UnscoredRow]) -> Sequence[Line]:
-    found = [named(row.languages) for row in reasons if row.languages]
+    found = [named(_ordered(row.languages)) for row in reasons if row.languages]
     return [Line("no tables for", items, "warning") for items in found]
 
 
