@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,11 @@ from typer.testing import Result
 pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
 pytest.importorskip("transformers", reason="needs the extra lm: pip install 'lowbg[lm]'")
 
+from tests.interrupted_runs import whole_and_cut
 from tests.tiny_lm import prose, save_model
 
-from lowbg.config import Durability, ExecutorName, Existing, Extras, LmSettings, RunConfig
+from lowbg.config import Extras, LmSettings, RunConfig
 from lowbg.decision.policy import load_policy
-from lowbg.errors import StoppedError
-from lowbg.jobs.filter import FilterJob, filter_shards
-from lowbg.runs.inputs import discover
-from lowbg.runs.progress import Observer
-from lowbg.runs.stopping import STOP
 from lowbg.scorers.lm.probes import open_probe
 
 pytestmark = [pytest.mark.slow, pytest.mark.lm]
@@ -235,26 +230,7 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     lm = LmSettings(str(model), probe=str(probe))
     config = RunConfig(batch_bytes=8000, annotate=True, extras=Extras(lm))
-
-    def job(name: str, existing: Existing) -> FilterJob:
-        return FilterJob(
-            tuple(discover([str(labelled)])), tmp_path / name, config,
-            executor=ExecutorName.SERIAL, existing=existing, durability=Durability(seconds=0),
-        )  # fmt: skip
-
-    filter_shards(job("whole", Existing.REFUSE))
-    seen = []
-
-    def stop(progress: Any) -> None:
-        seen.append(progress.records)
-        if len(seen) == 3:
-            STOP.ask(signal.SIGINT)
-
-    try:
-        with pytest.raises(StoppedError):
-            filter_shards(job("cut", Existing.REFUSE), Observer(stop))
-    finally:
-        STOP.reset()
-    filter_shards(job("cut", Existing.RESUME))
+    seen, _ = whole_and_cut(labelled, tmp_path, config, batches=3)
+    assert seen < len(labelled.read_bytes().splitlines())
     for path in (tmp_path / "whole").glob("*/*.jsonl"):
         assert path.read_bytes() == (tmp_path / "cut" / path.parent.name / path.name).read_bytes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,11 @@ from typer.testing import Result
 pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
 pytest.importorskip("transformers", reason="needs the extra lm: pip install 'lowbg[lm]'")
 
+from tests.interrupted_runs import whole_and_cut
 from tests.tiny_lm import prose, save_model
 
-from lowbg.config import Durability, ExecutorName, Existing, Extras, LmSettings, RunConfig
+from lowbg.config import Extras, LmSettings, RunConfig
 from lowbg.decision.policy import load_policy
-from lowbg.errors import StoppedError
-from lowbg.jobs.filter import FilterJob, filter_shards
-from lowbg.runs.inputs import discover
-from lowbg.runs.progress import Observer
-from lowbg.runs.stopping import STOP
 from lowbg.scorers.lm.store import locate
 
 pytestmark = [pytest.mark.slow, pytest.mark.lm]
@@ -227,28 +222,8 @@ def test_another_model_in_the_same_folder_is_not_resumed(
 
 def test_an_interrupted_run_goes_on(shard: Path, model: Path, tmp_path: Path) -> None:
     config = RunConfig(batch_bytes=4000, extras=Extras(LmSettings(str(model))))
-
-    def job(name: str, existing: Existing) -> FilterJob:
-        return FilterJob(
-            tuple(discover([str(shard)])), tmp_path / name, config,
-            executor=ExecutorName.SERIAL, existing=existing, durability=Durability(seconds=0),
-        )  # fmt: skip
-
-    filter_shards(job("whole", Existing.REFUSE))
-    seen = []
-
-    def stop(progress: Any) -> None:
-        seen.append(progress.records)
-        if len(seen) == 2:
-            STOP.ask(signal.SIGINT)
-
-    try:
-        with pytest.raises(StoppedError):
-            filter_shards(job("cut", Existing.REFUSE), Observer(stop))
-    finally:
-        STOP.reset()
-    assert 0 < seen[-1] < 200
-    outcome = filter_shards(job("cut", Existing.RESUME))
+    seen, outcome = whole_and_cut(shard, tmp_path, config, batches=2)
+    assert 0 < seen < 200
     whole, cut = (report_of(tmp_path / name) for name in ("whole", "cut"))
     assert outcome.report.counters.second_look == whole["counters"]["second_look"]
     assert cut["second_look"]["seconds"] > 0

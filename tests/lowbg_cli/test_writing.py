@@ -68,7 +68,9 @@ def test_urls_are_refused(
     monkeypatch.chdir(shard.parent)
     result = run(*command, url, shard)
     assert result.exit_code == 2
-    assert f"{url} is a URL, and only inputs may be URLs" in " ".join(result.stderr.split())
+    assert f"{url} is a URL, and this is written to local paths alone" in " ".join(
+        result.stderr.split()
+    )
     assert [*Path().iterdir()] == [Path("in.jsonl")]
 
 

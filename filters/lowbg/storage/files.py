@@ -87,7 +87,7 @@ def refuse_url(path: str | os.PathLike[str], *, read: bool = False) -> None:
         if read:
             raise ConfigError(f"{url} is a URL. Copy it to a local path, and name that.")
         raise ConfigError(
-            f"{url} is a URL, and only inputs may be URLs. Name a local path, and copy from there."
+            f"{url} is a URL, and this is written to local paths alone. Copy it from one."
         )
 
 
