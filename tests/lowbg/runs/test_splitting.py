@@ -29,6 +29,13 @@ def test_every_shard_is_one_part_s_and_parts_are_even(sizes: list[int], count: i
     assert max(bytes) - min(bytes) <= max(sizes, default=0)
 
 
+def test_the_largest_go_first() -> None:
+    """In their own order the last would make one part three times the other."""
+    sizes = [1, 1, 1, 1, 4]
+    parts = [Split(index, 2).places(_shards(sizes)) for index in range(2)]
+    assert [sum(sizes[i] for i in part) for part in parts] == [4, 4]
+
+
 def test_where_sizes_are_unknown_parts_get_as_many_shards() -> None:
     shards = _shards([0] * 10)
     assert sorted(len(Split(index, 4).places(shards)) for index in range(4)) == [2, 2, 3, 3]
