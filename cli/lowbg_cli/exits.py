@@ -14,8 +14,6 @@ from enum import IntEnum
 from types import FrameType
 from typing import Final
 
-import typer
-
 from lowbg.errors import ConfigError, ConservationError, LowbgError, ModelError, StoppedError
 from lowbg.runs.stopping import STOP
 from lowbg_cli import terminal
@@ -111,7 +109,9 @@ def usage_errors_in_a_line() -> Iterator[None]:
         command = "lowbg" if context is None else context.command_path
         where = "" if message.endswith("?") else f"; see {command} --help"
         terminal.error(f"{message[:1].lower()}{message[1:]}{where}")
-        raise typer.Exit(ExitCode.USAGE) from error
+        from typer import Exit
+
+        raise Exit(ExitCode.USAGE) from error
 
 
 def _in_plain_words(message: str) -> str:
@@ -163,8 +163,6 @@ def ended(command: Callable[[], ExitCode], explain: Callable[[LowbgError], str] 
     except LowbgError as error:
         terminal.error(explain(error))
         return ExitCode.INCOMPLETE
-    except typer.Exit:
-        raise
     except OSError as error:
         return _exit_os_error(error)
     except Exception as error:

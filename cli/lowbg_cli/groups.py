@@ -15,8 +15,6 @@ from dataclasses import MISSING, dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-import typer
-
 from lowbg.errors import ConfigError, LowbgError
 from lowbg.settings import (
     ABOVE_ZERO,
@@ -145,6 +143,8 @@ class Option:
 
     def parameter_of_parser(self) -> inspect.Parameter:
         """What typer makes the option from."""
+        import typer
+
         own, kind = self.own, parsed_kind(self.own)
         info: Any
         if self.is_argument:
@@ -208,21 +208,21 @@ class Command:
         """The words for the library's messages."""
         return Wording([option.own for option in self.options if not option.is_argument])
 
+    @property
+    def takes_loose_words(self) -> bool:
+        """Whether loose words belong to the list option before them: see `several`."""
+        lists = [option for option in self.options if option.takes_several]
+        if any(option.required and not option.is_argument for option in lists):
+            return True
+        return bool(lists) and not any(option.is_argument for option in self.options)
+
     def callback(self) -> Callable[..., None]:
         """What typer registers: the function behind a signature that lists every option."""
+        import typer
 
         def run(context: typer.Context, **values: Any) -> None:
             given = [option for option in self.options if _is_given(context, option.name)]
-
-            quiet = any(option.flag == "--quiet" for option in given)
-            first_use.compile_together(quiet=quiet)
-
-            def call() -> ExitCode:
-                refuse_shared((option.own, values[option.name]) for option in given)
-                return self.function(**self._filled(given, values))
-
-            with terminal.speaking(self.wording, quiet=quiet):
-                raise typer.Exit(ended(call, lambda error: self.explain(error, given)))
+            raise typer.Exit(self.run({option: values[option.name] for option in given}))
 
         context = inspect.Parameter(
             "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
@@ -232,6 +232,22 @@ class Command:
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         run.__name__, run.__doc__ = self.function.__name__, self.function.__doc__
         return run
+
+    def run(self, said: Mapping[Option, Any]) -> int:
+        """Does it, with the options that the command line gave and their parsed values.
+
+        Returns the exit code. The options are in the order of their declaration.
+        """
+        given = [*said]
+        quiet = any(option.flag == "--quiet" for option in given)
+        first_use.compile_together(quiet=quiet)
+
+        def call() -> ExitCode:
+            refuse_shared((option.own, value) for option, value in said.items())
+            return self.function(**self._filled(said))
+
+        with terminal.speaking(self.wording, quiet=quiet):
+            return ended(call, lambda error: self.explain(error, given))
 
     def explain(self, error: LowbgError, given: Sequence[Option]) -> str:
         """An error's message, with the option of the setting that it is about."""
@@ -244,18 +260,18 @@ class Command:
             return message
         return f"{flag}: {message}" if of_key[0] in given else f"{message} ({flag})"
 
-    def _filled(self, given: Sequence[Option], values: Mapping[str, Any]) -> dict[str, Any]:
+    def _filled(self, values: Mapping[Option, Any]) -> dict[str, Any]:
         """The function's arguments: every group, with what the command line says."""
         filled: dict[str, Any] = {}
         for name, (kind, single) in _parameters(self.function).items():
             own = [option for option in self.options if option.parameter == name]
             said = {
-                option: converted(option.own, option.flag, values[option.name])
+                option: converted(option.own, option.flag, values[option])
                 for option in own
-                if option in given
+                if option in values
             }
             if kind is Given:
-                filled[name] = Given(tuple(given))
+                filled[name] = Given(tuple(values))
             elif single is not None:
                 filled[name] = next(iter(said.values()), own[0].own.default)
             else:
@@ -276,7 +292,7 @@ def command(function: Callable[..., ExitCode]) -> Command:
     return Command(function, tuple(_options(function)))
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
+def _is_given(context: Any, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

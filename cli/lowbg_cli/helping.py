@@ -10,13 +10,11 @@ from typer.core import TyperCommand, TyperGroup
 
 from lowbg.settings import Heading
 from lowbg_cli import terminal
+from lowbg_cli.app import HELP
 
 _MOST_COLUMNS = 80
 _FEWEST_COLUMNS = 32
 _UNCUT = 200
-
-HELP = "help"
-"""In a command's place: what follows is what is asked about."""
 
 
 class PlainCommand(TyperCommand):

@@ -12,8 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-import typer
-
 from lowbg.errors import ConfigError
 from lowbg.settings import SHARE, SIZE, Declared, Written, allows, describe, is_list, is_table
 from lowbg.storage.files import refuse_url
@@ -30,6 +28,13 @@ _SHARE = re.compile(
 """No longer than what a float has room for."""
 
 
+def refused(message: str) -> Exception:
+    """What the parser of the command line is told of a value that is none."""
+    from typer import BadParameter
+
+    return BadParameter(message)
+
+
 def parse_whole(text: str | int) -> int:
     """A whole number: `1924`, and `1,924` as reports and messages write it."""
     if isinstance(text, int):
@@ -37,7 +42,7 @@ def parse_whole(text: str | int) -> int:
     try:
         return _whole(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise refused(str(error)) from None
 
 
 def _whole(text: str) -> int:
@@ -52,12 +57,12 @@ def parse_size(text: str | int) -> int:
         return text
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no size; write it like 65536, 64M or 64MB")
+        raise refused(f"{text!r} is no size; write it like 65536, 64M or 64MB")
     number, prefix, binary, byte = match.groups()
     base = 1000 if byte and not binary else 1024
     size = int(float(number) * base ** " kmgt".index(prefix.lower() or " "))
     if size < 1:
-        raise typer.BadParameter("it must be at least one byte")
+        raise refused("it must be at least one byte")
     return size
 
 
@@ -68,7 +73,7 @@ def parse_date(text: str | dt.date) -> dt.date:
     try:
         return dt.date.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day; write it like 2022-11-30") from None
+        raise refused(f"{text!r} is no day; write it like 2022-11-30") from None
 
 
 def parse_share(text: str | Fraction) -> Fraction:
@@ -78,7 +83,7 @@ def parse_share(text: str | Fraction) -> Fraction:
     try:
         return _share(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise refused(str(error)) from None
 
 
 def parse_rate(text: str | float) -> float:
@@ -98,7 +103,7 @@ def parse_output(text: str | Path) -> Path:
     try:
         refuse_url(text)
     except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise refused(str(error)) from None
     return Path(text)
 
 
@@ -107,13 +112,14 @@ def parse_place(text: str | Path) -> Path:
     if is_object_url(text):
         return Path(text)
     try:
-        return parse_output(text)
-    except typer.BadParameter:
+        refuse_url(text)
+    except ConfigError:
         *others, last = (f"{scheme}://" for scheme in SCHEMES)
-        raise typer.BadParameter(
+        raise refused(
             f"{text} is the URL of no store to which lowbg writes ({', '.join(others)} or {last}). "
             "Name a local path, and copy from there."
         ) from None
+    return Path(text)
 
 
 def parser_of(own: Declared) -> Callable[[str], Any] | None:
@@ -145,9 +151,9 @@ def checker_of(own: Declared) -> Callable[[Any], Any] | None:
 
     def check(value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
-            raise typer.BadParameter(f"{value} is no finite number")
+            raise refused(f"{value} is no finite number")
         if value is not None and not allows(own.setting, value):
-            raise typer.BadParameter(f"{value} is not {describe(own.kind, own.setting)}")
+            raise refused(f"{value} is not {describe(own.kind, own.setting)}")
         return value
 
     return check

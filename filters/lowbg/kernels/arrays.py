@@ -27,5 +27,11 @@ Text: TypeAlias = Annotated[NDArray[np.uint8], Layout(writable=False)]
 Rows: TypeAlias = Annotated[NDArray[Item], Layout(dimensions=2)]
 """An array of two dimensions."""
 
+Fixed: TypeAlias = Annotated[NDArray[Item], Layout(writable=False)]
+"""An array that is only read, as those of files are that are mapped to memory."""
+
+FixedRows: TypeAlias = Annotated[NDArray[Item], Layout(dimensions=2, writable=False)]
+"""Likewise, of two dimensions."""
+
 Pointer: TypeAlias = Any
 """An address, from `vectors.pointer`; indexed like an array."""

@@ -1,6 +1,6 @@
 """Kernels that aren't kept are compiled by several processes at once.
 
-numba compiles one kernel at a time a process. So once one is missing, others are sent to processes
+One process compiles one kernel at a time. So once one is missing, others are sent to processes
 beside this one, the longest first, while this one compiles what it needs next; it waits only for
 what is under way elsewhere. Each keeps what it compiles, and the rest load it.
 """

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-
-from lowbg.kernels.vectors import WORD, address, at_address, bits_of, every, vector_at
+from lowbg.kernels.compiler import intrinsic
+from lowbg.kernels.vectors import address, at_address, bits_of, every, ir, types, vector_at, word
 
 WIDTH = 32
 """Bytes that are looked at together."""
@@ -25,7 +22,9 @@ A line end is valid nowhere in a JSON value, so that nothing that is valid reach
 
 QUOTE, BACKSLASH, LINE_END = b'"\\\n'
 
-_VECTOR = ir.VectorType(ir.IntType(8), WIDTH)
+
+def _bytes() -> Any:
+    return ir.VectorType(ir.IntType(8), WIDTH)
 
 
 def _mask_of(test: Callable[[Any, Callable[[int], Any]], Any]) -> Any:
@@ -36,25 +35,25 @@ def _mask_of(test: Callable[[Any, Callable[[int], Any]], Any]) -> Any:
 
     def build(builder: Any, place: Any) -> Any:
         def load(before: int) -> Any:
-            return vector_at(builder, builder.gep(place, [WORD(-before)]), _VECTOR)
+            return vector_at(builder, builder.gep(place, [word()(-before)]), _bytes())
 
         return bits_of(builder, test(builder, load), WIDTH)
 
-    return at_address(types.uint32, build)
+    return at_address("uint32", build)
 
 
 def _test_special(builder: Any, load: Any) -> Any:
     """What ends a run of characters of a JSON string: a quote, an escape, a control character."""
     data = load(0)
-    found = builder.icmp_unsigned("<", data, every(_VECTOR, 0x20))
+    found = builder.icmp_unsigned("<", data, every(_bytes(), 0x20))
     for byte in (QUOTE, BACKSLASH):
-        found = builder.or_(found, builder.icmp_unsigned("==", data, every(_VECTOR, byte)))
+        found = builder.or_(found, builder.icmp_unsigned("==", data, every(_bytes(), byte)))
     return found
 
 
 def _test_not_ascii(builder: Any, load: Any) -> Any:
     """Bytes beyond ASCII here or up to three before: what a UTF-8 sequence may reach into."""
-    return builder.icmp_signed("<", builder.or_(load(0), load(3)), every(_VECTOR, 0))
+    return builder.icmp_signed("<", builder.or_(load(0), load(3)), every(_bytes(), 0))
 
 
 def _test_wrong_utf8(builder: Any, load: Any) -> Any:
@@ -62,12 +61,12 @@ def _test_wrong_utf8(builder: Any, load: Any) -> Any:
     here, before, second, third = (load(back) for back in range(4))
 
     def at_least(data: Any, byte: int) -> Any:
-        return builder.icmp_unsigned(">=", data, every(_VECTOR, byte))
+        return builder.icmp_unsigned(">=", data, every(_bytes(), byte))
 
     def is_(data: Any, byte: int) -> Any:
-        return builder.icmp_unsigned("==", data, every(_VECTOR, byte))
+        return builder.icmp_unsigned("==", data, every(_bytes(), byte))
 
-    continues = is_(builder.and_(here, every(_VECTOR, 0xC0)), 0x80)
+    continues = is_(builder.and_(here, every(_bytes(), 0xC0)), 0x80)
     expected = builder.or_(
         at_least(before, 0xC0), builder.or_(at_least(second, 0xE0), at_least(third, 0xF0))
     )
@@ -82,7 +81,7 @@ def _test_wrong_utf8(builder: Any, load: Any) -> Any:
 
 
 def _test_equal(byte: int) -> Callable[[Any, Callable[[int], Any]], Any]:
-    return lambda builder, load: builder.icmp_unsigned("==", load(0), every(_VECTOR, byte))
+    return lambda builder, load: builder.icmp_unsigned("==", load(0), every(_bytes(), byte))
 
 
 special: Any = _mask_of(_test_special)
@@ -95,8 +94,8 @@ backslashes: Any = _mask_of(_test_equal(BACKSLASH))
 def _copy(typing_context: Any, out: Any, to: Any, data: Any, at: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target = address(context, builder, signature, arguments)
-        found = vector_at(builder, address(context, builder, signature, arguments, 2), _VECTOR)
-        builder.store(found, builder.bitcast(target, _VECTOR.as_pointer()), align=1)
+        found = vector_at(builder, address(context, builder, signature, arguments, 2), _bytes())
+        builder.store(found, builder.bitcast(target, _bytes().as_pointer()), align=1)
         return context.get_dummy_value()
 
     return types.void(out, to, data, at), generate

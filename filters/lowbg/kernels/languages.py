@@ -59,6 +59,29 @@ class Tables(NamedTuple):
     language_scripts: NDArray[np.uint8]
 
 
+class Room(NamedTuple):
+    """What `read_languages` works with: see there."""
+
+    seen: NDArray[np.int64]
+    nats: NDArray[np.float64]
+    hits: NDArray[np.int64]
+    heads: NDArray[np.uint64]
+    waiting: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, tables: Tables) -> Room:
+        """Room enough for these tables."""
+        languages = len(tables.language_scripts)
+        return cls(
+            seen=np.empty(len(tables.only), np.int64),
+            nats=np.empty(languages),
+            hits=np.empty(languages, np.int64),
+            heads=np.empty(9, np.uint64),
+            # A word needs a letter and a separator.
+            waiting=np.empty(_MOST // 2 + 2, np.uint64),
+        )
+
+
 @part
 def decide(
     seen: NDArray[np.int64],
@@ -135,6 +158,7 @@ def read_languages(
     starts: NDArray[np.int64],
     wanted: NDArray[np.bool_],
     tables: Tables,
+    room: Room,
     out: NDArray[np.int8],
 ) -> None:
     """Notes in `out` the language of each document that is wanted, `UNDECIDED` for the rest."""
@@ -143,12 +167,8 @@ def read_languages(
     voted, weights = tables.voted, tables.weights
     only, language_scripts = tables.only, tables.language_scripts
     key_mask = np.uint64(len(keys) - 1)
-    seen = np.zeros(len(only), np.int64)
-    nats = np.zeros(len(language_scripts), np.float64)
-    hits = np.zeros(len(language_scripts), np.int64)
-    heads = np.empty(9, np.uint64)
-    # Words whose votes weren't counted yet: a word needs a letter and a separator.
-    waiting = np.empty(_MOST // 2 + 2, np.uint64)
+    seen, nats, hits, heads = room.seen, room.nats, room.hits, room.heads
+    waiting = room.waiting  # Words whose votes weren't counted yet.
     for i in range(len(starts) - 1):
         out[i] = UNDECIDED
         if not wanted[i]:

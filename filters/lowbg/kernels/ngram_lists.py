@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.arrays import Rows
+from lowbg.kernels.arrays import Fixed, Rows
 from lowbg.kernels.compiler import seldom
 from lowbg.kernels.hashes import extend
 from lowbg.kernels.ngram_lookups import WINDOW
@@ -15,20 +15,23 @@ from lowbg.kernels.tables import find
 @seldom
 def list_ngrams(
     words: NDArray[np.uint64],
-    table: NDArray[np.uint32],
+    table: Fixed[np.uint32],
     order: int,
     at_word: NDArray[np.int64],
     length: NDArray[np.int64],
     payloads: NDArray[np.int64],
+    stamps: NDArray[np.int32],
 ) -> int:
-    """Lists what the log-odds add up for one document: word, n-gram length, payload."""
+    """Lists what the log-odds add up for one document: word, n-gram length, payload.
+
+    `stamps` is a zero a slot of the table, for its own use.
+    """
     n = len(words)
     found = 0
     if n == 0:
         return 0
     windows = (n + WINDOW - 1) // WINDOW
     size = (n + windows - 1) // windows
-    stamps = np.zeros(len(table), np.int32)
     for t in range(n):
         window = t // size
         for o in range(min(order, t - window * size + 1)):

@@ -117,6 +117,32 @@ class LanguageTables(NamedTuple):
         )
 
 
+class Room(NamedTuple):
+    """What `read` works with: see there."""
+
+    hashes: NDArray[np.uint64]
+    lm_entries: NDArray[np.uint64]
+    odds_entries: NDArray[np.uint64]
+    distinct: NDArray[np.uint64]
+    seen: NDArray[np.uint64]
+    weights: NDArray[np.float64]
+    sums: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, tables: LanguageTables) -> Room:
+        """Room enough for these tables."""
+        order = max(tables.lm_order, tables.odds_order)
+        return cls(
+            hashes=np.empty(order * (WINDOW + order) + AHEAD, np.uint64),
+            lm_entries=np.empty(WINDOW * tables.lm_order, np.uint64),
+            odds_entries=np.empty(WINDOW * tables.odds_order, np.uint64),
+            distinct=np.empty(WINDOW * tables.odds_order + 1, np.uint64),
+            seen=np.zeros((tables.odds_buckets * BUCKET + 63) // 64, np.uint64),
+            weights=np.empty(MAX_ORDER),
+            sums=np.empty(4),
+        )
+
+
 @part
 def _take_distinct(
     entries: NDArray[np.uint64], seen: NDArray[np.uint64], distinct: NDArray[np.uint64]
@@ -279,6 +305,7 @@ def read(
     sentence_starts: NDArray[np.int64],
     documents: NDArray[np.int64],
     tables: LanguageTables,
+    room: Room,
     figures: NgramFigures,
 ) -> None:
     """Fills in what `NgramFigures` says of `documents`, all in the language of the tables."""
@@ -287,13 +314,9 @@ def read(
     log_ps, backoffs = tables.log_ps, tables.backoffs
     order = max(lm_order, odds_order)
     odds_mask = np.uint64(odds_buckets - 1)
-    hashes = np.empty(order * (WINDOW + order) + AHEAD, np.uint64)
-    lm_entries = np.empty(WINDOW * lm_order, np.uint64)
-    odds_entries = np.empty(WINDOW * odds_order, np.uint64)
-    distinct = np.empty(WINDOW * odds_order + 1, np.uint64)
-    seen = np.zeros((odds_buckets * BUCKET + 63) // 64, np.uint64)
-    weights = np.empty(MAX_ORDER, np.float64)
-    sums = np.empty(4, np.float64)
+    hashes, distinct, seen = room.hashes, room.distinct, room.seen
+    lm_entries, odds_entries = room.lm_entries, room.odds_entries
+    weights, sums = room.weights, room.sums
     for i in documents:
         own = words[word_starts[i] : word_starts[i + 1]]
         own_sentences = sentences[sentence_starts[i] : sentence_starts[i + 1]]

@@ -15,13 +15,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from lowbg.kernels.compiler import part, seldom
-from lowbg.kernels.vectors import address, bits_of, every, lowest, prefetch, vector_at
+from lowbg.kernels.compiler import intrinsic, part, seldom
+from lowbg.kernels.vectors import (
+    address,
+    bits_of,
+    every,
+    ir,
+    lowest,
+    prefetch,
+    types,
+    vector_at,
+)
 
 BUCKET = 4
 """Slots a bucket."""
@@ -117,10 +123,10 @@ def _comparison(count: int) -> Any:
     All in vector registers, as LLVM lays it out for the processor at hand: a load, a shift, a
     comparison. In scalar code it would be four or five instructions a slot.
     """
-    vector = ir.VectorType(ir.IntType(32), count)
 
     def compare(typing_context: Any, slots: Any, index: Any, fingerprint: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            vector = ir.VectorType(ir.IntType(32), count)
             bucket = vector_at(builder, address(context, builder, signature, arguments), vector)
             undefined = ir.Constant(vector, ir.Undefined)
             one = builder.insert_element(undefined, arguments[2], ir.IntType(32)(0))
@@ -168,11 +174,20 @@ def lowest_match(matches: np.uint64) -> Any:
 
 
 @seldom
+def _note_held(
+    table: NDArray[np.uint32],
+    hashes: NDArray[np.uint64],
+    ranks: NDArray[np.uint16],
+    out: NDArray[np.bool_],
+) -> None:
+    for i in range(len(hashes)):
+        out[i] = probe(table, hashes[i]) == np.int64(ranks[i])
+
+
 def holds(
     table: NDArray[np.uint32], hashes: NDArray[np.uint64], ranks: NDArray[np.uint16]
 ) -> NDArray[np.bool_]:
     """Which of the hashes are in the table with their payload."""
     out = np.zeros(len(hashes), np.bool_)
-    for i in range(len(hashes)):
-        out[i] = probe(table, hashes[i]) == np.int64(ranks[i])
+    _note_held(table, hashes, ranks, out)
     return out

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from lowbg.kernels.compiler import Late, intrinsic
 
-WORD = ir.IntType(64)
-"""LLVM's type of what is counted here."""
+ir, types = Late("llvmlite.ir"), Late("numba.types")
+
+
+def word() -> Any:
+    """LLVM's type of what is counted here."""
+    return ir.IntType(64)
 
 
 def address(context: Any, builder: Any, signature: Any, arguments: Any, first: int = 0) -> Any:
@@ -29,17 +31,18 @@ def address(context: Any, builder: Any, signature: Any, arguments: Any, first: i
     return builder.gep(data, [context.cast(builder, place, index, types.intp)])
 
 
-def at_address(returns: Any, build: Callable[[Any, Any], Any]) -> Any:
+def at_address(returns: str | None, build: Callable[[Any, Any], Any]) -> Any:
     """An intrinsic (memory, index) that gives what `build` makes of builder and address.
 
-    `returns` is numba's type of that, or null for the type of an item.
+    `returns` names numba's type of that, or is null for the type of an item.
     """
 
     def typed(typing_context: Any, memory: Any, index: Any) -> Any:
         def generate(*lowering: Any) -> Any:
             return build(lowering[1], address(*lowering))
 
-        return (returns or memory.dtype)(memory, index), generate
+        kind = getattr(types, returns) if returns else memory.dtype
+        return kind(memory, index), generate
 
     return intrinsic(typed)
 
@@ -62,11 +65,11 @@ def bits_of(builder: Any, truths: Any, width: int = 64) -> Any:
 
 def trailing_zeros(builder: Any, bits: Any) -> Any:
     """How many bits are 0 below the lowest 1 of `bits`, which aren't 0; a word."""
-    return builder.zext(builder.cttz(bits, ir.IntType(1)(1)), WORD)
+    return builder.zext(builder.cttz(bits, ir.IntType(1)(1)), word())
 
 
 def _set_bits(builder: Any, bits: Any) -> Any:
-    return builder.zext(builder.ctpop(bits), WORD)
+    return builder.zext(builder.ctpop(bits), word())
 
 
 def _of_bits(build: Callable[[Any, Any], Any]) -> Any:
@@ -107,7 +110,7 @@ load: Any = at_address(None, lambda builder, place: builder.load(place))
 store: Any = intrinsic(_store)
 """`array[index] = value`, likewise."""
 
-prefetch: Any = at_address(types.void, _fetch)
+prefetch: Any = at_address("void", _fetch)
 """Asks for the cache line of `array[index]`; changes nothing."""
 
 pointer: Any = intrinsic(_pointer)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.kernels.arrays import Rows, Text
+from lowbg.kernels.arrays import FixedRows, Rows, Text
 from lowbg.kernels.characters import (
     APOSTROPHE,
     CLOSER,
@@ -34,7 +34,10 @@ from lowbg.kernels.vectors import load, store
 
 
 class Room(NamedTuple):
-    """What `read_words` fills: see `Tokens`, of which these are the arrays."""
+    """What `read_words` fills: see `Tokens`, of which these are the arrays.
+
+    `heads` (9) is for its own use.
+    """
 
     words: NDArray[np.uint64]
     offsets: NDArray[np.uint32]
@@ -42,6 +45,7 @@ class Room(NamedTuple):
     sentences: NDArray[np.int32]
     sentence_starts: NDArray[np.int64]
     counts: Rows[np.int32]
+    heads: NDArray[np.uint64]
 
 
 @part
@@ -61,7 +65,7 @@ def read_words(
     data: Text,
     starts: NDArray[np.int64],
     foldings: NDArray[np.uint8],
-    tables: Rows[np.uint32],
+    tables: FixedRows[np.uint32],
     room: Room,
 ) -> int:
     """Reads the documents from `done` on, as far as there is room; gives how many are done."""
@@ -69,7 +73,7 @@ def read_words(
     sentences, sentence_starts, counts = room.sentences, room.sentence_starts, room.counts
     n_words = word_starts[done]
     n_sentences = sentence_starts[done]
-    heads = np.empty(9, np.uint64)
+    heads = room.heads
     www = SEED
     b: Any
     cp: Any
@@ -335,7 +339,7 @@ def word_ends(
     offsets: NDArray[np.int64],
     limits: NDArray[np.int64],
     foldings: NDArray[np.uint8],
-    tables: Rows[np.uint32],
+    tables: FixedRows[np.uint32],
     out: NDArray[np.int64],
 ) -> None:
     """The byte after each word that begins at `offsets[i]`, in a text that ends at `limits[i]`."""

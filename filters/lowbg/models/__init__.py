@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+import mmap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,12 @@ MAX_BYTES = 64 << 20
 
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 """How pickles start, and the zip archives of them that torch writes."""
+
+_MAX_HEADER = 1 << 18
+"""Bytes that the header of an embedded file has at most."""
+
+_DTYPES = {"U32": np.uint32, "F32": np.float32, "F64": np.float64, "U8": np.uint8, "I64": np.int64}
+"""What safetensors calls the types of the embedded files' arrays."""
 
 FORMAT = 1
 """Bumped when the arrays or metadata of a model file change meaning."""
@@ -62,6 +69,73 @@ def embedded_names() -> tuple[str, ...]:
     return tuple(sorted(_digests()))
 
 
+class _Mapped(Mapping[str, NDArray[Any]]):
+    """The arrays of a pinned file, which is mapped to memory and checked when one is asked for.
+
+    So of a language that no document is in nothing is read, and processes share what is.
+    """
+
+    def __init__(
+        self, path: Path, sha256: str, metadata: Mapping[str, Any], names: tuple[str, ...]
+    ):
+        self._told = path, sha256, metadata, names
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._told[3]:
+            raise KeyError(name)
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._told[3])
+
+    def __len__(self) -> int:
+        return len(self._told[3])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Mapped, self._told
+
+    @functools.cached_property
+    def _arrays(self) -> Mapping[str, NDArray[Any]]:
+        from lowbg.models.checks import check_tables
+
+        path, sha256, metadata, _ = self._told
+        try:
+            with path.open("rb") as file:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: cannot be read ({error})") from error
+        _check_digest(path, hashlib.sha256(data).hexdigest(), sha256)
+        header, begin = _header(path, data[: _MAX_HEADER + 8])
+        arrays = {
+            name: np.frombuffer(
+                data, _DTYPES[told["dtype"]], int(np.prod(told["shape"])),
+                begin + told["data_offsets"][0],
+            ).reshape(told["shape"])
+            for name, told in header.items()
+        }  # fmt: skip
+        check_tables(path, metadata, arrays)
+        return arrays
+
+
+def _check_digest(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise ModelError(
+            f"{path}: SHA-256 is {found}, expected {expected}: the file is damaged or was "
+            "replaced. Reinstall lowbg."
+        )
+
+
+def _header(path: Path, start: bytes) -> tuple[dict[str, Any], int]:
+    """What a pinned file's header says of its arrays, and where they begin."""
+    size = int.from_bytes(start[:8], "little")
+    try:
+        header = dict(json.loads(start[8 : 8 + size]))
+    except ValueError as error:
+        raise ModelError(f"{path}: not a whole safetensors file ({error})") from error
+    del header["__metadata__"]
+    return header, 8 + size
+
+
 def open_model(path: Path, sha256: str | None = None) -> ModelFile:
     """Reads a safetensors file whole.
 
@@ -82,11 +156,8 @@ def open_model(path: Path, sha256: str | None = None) -> ModelFile:
     if len(blob) > MAX_BYTES:
         raise ModelError(f"{path}: too large; a model file has at most {MAX_BYTES:,} bytes")
     digest = hashlib.sha256(blob).hexdigest()
-    if sha256 is not None and digest != sha256:
-        raise ModelError(
-            f"{path}: SHA-256 is {digest}, expected {sha256}: the file is damaged or was replaced. "
-            "Reinstall lowbg."
-        )
+    if sha256 is not None:
+        _check_digest(path, digest, sha256)
     if blob.startswith(_PICKLES):
         raise ModelError(f"{path}: a pickle, which could run code; lowbg loads safetensors only")
     try:
@@ -112,11 +183,27 @@ def _metadata(path: Path, blob: bytes) -> dict[str, Any]:
 
 @functools.cache
 def open_embedded(name: str) -> ModelFile:
-    """The embedded file `name`, checked against its pinned digest."""
+    """The embedded file `name`; its arrays are read, and checked against the pinned digest, late.
+
+    Raises `ModelError` where the file is missing or cut, and later where it isn't what was pinned.
+    """
     pinned = _digests().get(name)
     if pinned is None:
         raise ModelError(f"no embedded model {name!r}; there are {', '.join(embedded_names())}")
-    return open_model(embedded_path(name), pinned)
+    path = embedded_path(name)
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            start += file.read(min(int.from_bytes(start, "little"), _MAX_HEADER))
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    metadata = _metadata(path, start)
+    header, begin = _header(path, start)
+    if size != begin + max(told["data_offsets"][1] for told in header.values()):
+        raise ModelError(f"{path}: not a whole safetensors file. Reinstall lowbg.")
+    arrays = _Mapped(path, pinned, metadata, tuple(header))
+    return ModelFile(path, pinned, metadata, arrays)
 
 
 def open_folder(folder: Path) -> dict[str, ModelFile]:

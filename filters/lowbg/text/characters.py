@@ -36,3 +36,10 @@ def folding_tables() -> NDArray[np.uint32]:
     from lowbg.models import load_arrays
 
     return load_arrays("characters")["foldings"]
+
+
+def foldings_digest() -> str:
+    """SHA-256 (hex) of the tables' file."""
+    from lowbg.models import open_embedded
+
+    return open_embedded("characters").sha256

@@ -28,6 +28,7 @@ from lowbg.kernels.languages import (
     SKIPPED,
     UNDECIDED,
     VOTES,
+    Room,
     Tables,
     read_languages,
 )
@@ -190,7 +191,8 @@ def identify(
     out = np.empty(n, np.int8)
     if wanted is None:
         wanted = np.ones(n, np.bool_)
-    read_languages(data, text_starts, wanted, _tables(), out)
+    tables = _tables()
+    read_languages(data, text_starts, wanted, tables, Room.of(tables), out)
     return out
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.kernels.ngram_lookups import MAX_ORDER, WINDOW
-from lowbg.kernels.ngram_sums import BEGIN, LanguageTables, NgramFigures, read
+from lowbg.kernels.ngram_sums import BEGIN, LanguageTables, NgramFigures, Room, read
 from lowbg.models import ModelFile
 from lowbg.text.tokens import Tokens
 
@@ -38,7 +38,8 @@ def read_ngrams(
 ) -> None:
     """Fills in `figures` what the tables say of `documents` (positions in the batch)."""
     starts = tokens.word_starts, tokens.sentence_starts
-    read(tokens.words, starts[0], tokens.sentences, starts[1], documents, tables, figures)
+    room = Room.of(tables)
+    read(tokens.words, starts[0], tokens.sentences, starts[1], documents, tables, room, figures)
 
 
 class NgramTables:

@@ -101,9 +101,10 @@ def tokenize(text: pa.LargeStringArray, foldings: NDArray[np.uint8]) -> Tokens:
     word_starts = np.zeros(n + 1, np.int64)
     sentence_starts = np.zeros(n + 1, np.int64)
     counts = np.zeros((n, len(COUNTS)), np.int32)
+    heads = np.empty(9, np.uint64)
     done = 0
     while True:
-        room = Room(words, offsets, word_starts, sentences, sentence_starts, counts)
+        room = Room(words, offsets, word_starts, sentences, sentence_starts, counts, heads)
         done = read_words(done, data, starts, foldings, folding_tables(), room)
         if done == n:
             break

@@ -21,13 +21,14 @@ import pytest
 from numpy.typing import NDArray
 
 import lowbg.kernels
-from lowbg.kernels import compiler
+from lowbg.kernels import building, compiler, objects, places
 from lowbg.kernels.arrays import Rows, Text
 
 SMALL = {
     "__init__.py": "",
     "loop.py": """
-from lowbg.kernels.compiler import kernel
+from lowbg.kernels import objects
+from lowbg.kernels.compiler import is_kept, kernel, place
 from small.helper import (
     scaled,
 )
@@ -37,7 +38,11 @@ def compute(x: int) -> int:
     return scaled(x)
 
 if __name__ == "__main__":
-    print(compute(10), sum(compute.stats.cache_hits.values()), compute.stats.cache_path)
+    kept = is_kept("__main__:compute")
+    result = compute(10)
+    found = objects.find(compute.py_func)
+    way = found and ("numba" if found.header.plain else "LLVM" if found.header.symbol else "own")
+    print(result, int(kept), place("__main__:compute"), way)
 """,
     "helper.py": """
 from lowbg.kernels.compiler import inlined
@@ -53,38 +58,46 @@ def scaled(x):
 }
 
 MOVED = {
-    "nothing": "",
-    "the results' class": "import numba.core.caching as c; del c.CompileResultCacheImpl",
-    "a place's class": "import numba.core.caching as c; del c.UserWideCacheLocator",
-    "the run-time system": "import numba.core.runtime.nrt as n; del n.rtsys",
-    "what loads": """
-from numba.core.caching import Cache
-load = Cache._load_overload
-del Cache._load_overload
-Cache.load_overload = lambda self, sig, target: (target.refresh(), load(self, sig, target))[1]
-""",
-    "how it is told what to load": """
-from numba.core.caching import Cache
-load = Cache.load_overload
-Cache.load_overload = lambda self, sig, target, why=None: load(self, sig, target)
-Cache._load_overload_ = Cache._load_overload
-Cache._load_overload = lambda self, one: None
-Cache.load_overload = (
-    lambda self, sig, target: (target.refresh(), self._load_overload_(sig, target))[1]
-)
-""",
-    "an option": """
+    "nothing": ("own", ""),
+    "an option": (
+        "own",
+        """
 from numba.core.cpu import CPUTargetOptions
-del CPUTargetOptions.__mro__[1].no_cfunc_wrapper
+del CPUTargetOptions.__mro__[1].no_cpython_wrapper
 """,
-    "what a dispatcher keeps": """
+    ),
+    "what compiles": (
+        "numba",
+        """
 from numba.core.dispatcher import Dispatcher
-def set_cache(self, cache):
-    if type(cache).__name__ == "Kept":
-        raise AttributeError("_cache")
-    self._moved = cache
-Dispatcher._cache = property(lambda self: self._moved, set_cache)
+def moved(self):
+    if "building" in sys._getframe(1).f_code.co_filename:
+        raise AttributeError("_compiler")
+    return self._moved
+Dispatcher._compiler = property(moved, lambda self, made: setattr(self, "_moved", made))
 """,
+    ),
+    "how functions are called": (
+        "numba",
+        """
+from numba.core.callconv import CPUCallConv
+import llvmlite.ir as ir
+own = CPUCallConv.get_function_type
+def moved(self, restype, argtypes):
+    kind = own(self, restype, argtypes)
+    if "building" in sys._getframe(1).f_code.co_filename:
+        return ir.FunctionType(kind.return_type, [ir.IntType(32), *kind.args])
+    return kind
+CPUCallConv.get_function_type = moved
+""",
+    ),
+    "what LLVM writes": (
+        "LLVM",
+        """
+import lowbg.kernels.building as building
+building._X86_64 = -1
+""",
+    ),
 }
 """What is done to numba before lowbg is imported."""
 
@@ -103,9 +116,13 @@ def write(path: Path, text: str) -> None:
     os.utime(path, (1_000_000_000, 1_000_000_000))
 
 
-def run(package: Path, before: str = "", **environment: str) -> tuple[int, int, str]:
-    """What the kernel gives, how many of its versions were found compiled, and where it is kept."""
-    script = f"{before}\nimport runpy; runpy.run_module('small.loop', run_name='__main__')"
+def run(
+    package: Path, before: str = "", way: str | None = None, **environment: str
+) -> tuple[int, int, str]:
+    """What the kernel gives, whether it was found compiled, and where it is kept."""
+    script = (
+        f"import sys\n{before}\nimport runpy; runpy.run_module('small.loop', run_name='__main__')"
+    )
     # Without Python's own compiled files: it knows them by size and time of the source.
     done = subprocess.run(
         [sys.executable, "-B", "-W", "error", "-c", script],
@@ -116,16 +133,17 @@ def run(package: Path, before: str = "", **environment: str) -> tuple[int, int, 
         env={k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | environment,
     )
     assert done.returncode == 0, done.stderr
-    result, hits, path = done.stdout.split()
-    return int(result), int(hits), path
+    result, kept, path, by = done.stdout.split()
+    assert by == way or way is None
+    return int(result), int(kept), path
 
 
-@pytest.mark.parametrize("moved", MOVED.values(), ids=MOVED)
+@pytest.mark.parametrize(("way", "moved"), MOVED.values(), ids=MOVED)
 @pytest.mark.slow
 def test_a_kernel_is_compiled_again_when_what_it_is_made_of_changes(
-    small: Path, moved: str
+    small: Path, way: str, moved: str
 ) -> None:
-    assert run(small, moved)[:2] == (21, 0)
+    assert run(small, moved, way=way)[:2] == (21, 0)
     assert run(small, moved)[:2] == (21, 1)
     write(small / "helper.py", SMALL["helper.py"].replace("2 * x", "3 * x"))
     assert run(small, moved)[:2] == (31, 0)
@@ -160,39 +178,39 @@ def block(package: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moved", ["nothing", "a place's class"])
+@pytest.mark.parametrize("moved", ["nothing", "what compiles"])
 def test_nowhere(small: Path, tmp_path: Path, moved: str) -> None:
     (small / "__pycache__").write_text("")
     (tmp_path / "file").write_text("")
     nowhere = str(tmp_path / "file" / "x")
-    before = f"import tempfile; tempfile.tempdir = {nowhere!r}\n{MOVED[moved]}"
+    before = f"import tempfile; tempfile.tempdir = {nowhere!r}\n{MOVED[moved][1]}"
     for _ in range(2):
         assert run(small, before, HOME=nowhere, XDG_CACHE_HOME=nowhere) == (21, 0, "None")
 
 
 def test_a_private_temporary_folder(tmp_path: Path) -> None:
-    chosen = compiler.private_folder(tmp_path)
+    chosen = places.private_folder(tmp_path)
     assert chosen is not None
     assert chosen.parent == tmp_path
     assert chosen.stat().st_mode & 0o077 == 0
-    assert compiler.private_folder(tmp_path) == chosen
-    assert compiler.private_folder(tmp_path / "none") is None
+    assert places.private_folder(tmp_path) == chosen
+    assert places.private_folder(tmp_path / "none") is None
 
 
 def test_a_folder_that_others_can_write_to_is_not_trusted(tmp_path: Path) -> None:
-    chosen = compiler.private_folder(tmp_path)
+    chosen = places.private_folder(tmp_path)
     assert chosen is not None
     chosen.chmod(0o777)
-    assert compiler.private_folder(tmp_path) is None
+    assert places.private_folder(tmp_path) is None
 
 
 def test_a_link_is_not_trusted(tmp_path: Path) -> None:
-    chosen = compiler.private_folder(tmp_path)
+    chosen = places.private_folder(tmp_path)
     assert chosen is not None
     chosen.rmdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     chosen.symlink_to(tmp_path / "elsewhere")
-    assert compiler.private_folder(tmp_path) is None
+    assert places.private_folder(tmp_path) is None
 
 
 class Pair(NamedTuple):
@@ -209,7 +227,7 @@ def test_types_are_those_of_the_annotations() -> None:
     given: tuple[Any, ...] = (
         1, np.zeros(3, np.int8), Pair(frozen, np.zeros((2, 2), np.uint64)), np.uint64(1), 1.5,
     )  # fmt: skip
-    assert compiler.types_of(function) == tuple(map(numba.typeof, given))
+    assert building.types_of(function) == tuple(map(numba.typeof, given))
 
 
 def test_everything_compiled_lies_in_this_room() -> None:
@@ -240,9 +258,21 @@ print(json.dumps(before == (settings(), sys.getswitchinterval())))
     assert json.loads(done.stdout) is True
 
 
-def test_every_kernel_compiles_for_its_annotations_alone() -> None:
+def test_every_kernel_is_kept_as_machine_code_that_loads_without_numba() -> None:
     """What a run compiles is what is compiled ahead."""
     for name, made in all_kernels().items():
         compiler.compile_kernel(name)
         assert compiler.is_kept(name), name
-        assert set(made.overloads) == {compiler.types_of(made.py_func)}, name
+        found = objects.find(made.py_func)
+        assert found is not None
+        assert not found.header.plain, name
+    script = """
+import sys
+from lowbg.kernels import sentences
+import numpy as np
+out = np.empty(1, np.float32)
+sentences.goh_barabasi(np.array([1, 5], np.int32), np.array([0, 2]), out)
+assert abs(out[0] + 0.2) < 1e-6, out
+assert not {"numba", "llvmlite"} & {*sys.modules}
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

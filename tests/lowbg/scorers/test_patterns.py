@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +44,7 @@ def pattern(name: str, *variants: str, language: str = "en", verify: str | None 
         category="test",
         name=name,
         variants=variants or (name,),
-        verify=None if verify is None else re.compile(verify),
+        verify=verify,
     )
 
 

@@ -111,9 +111,9 @@ class Odds:
         at = np.empty(room, np.int64)
         length = np.empty(room, np.int64)
         payloads = np.empty(room, np.int64)
-        found = list_ngrams(
-            words, self._files[code].arrays["odds_slots"], order, at, length, payloads
-        )
+        table = self._files[code].arrays["odds_slots"]
+        stamps = np.zeros(len(table), np.int32)
+        found = list_ngrams(words, table, order, at, length, payloads, stamps)
         scales = self._scales(code)
         nb = ((payloads[:found] >> 8) - 128) * float(scales[0])
         steps = (payloads[:found] & 0xFF) - 128

@@ -10,27 +10,31 @@ quotes or discusses them.
 
 from __future__ import annotations
 
+import hashlib
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.errors import ModelError
+from lowbg.kernels import places
+from lowbg.kernels.objects import source_stamp
 from lowbg.kernels.phrases import MAX_WORDS, Tables, choose, find, find_urls
 from lowbg.kernels.words import word_ends
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases.matching import compile_variants
 from lowbg.scorers.phrases.quoting import stated
 from lowbg.storage.files import file_digest
-from lowbg.text.characters import FOLDINGS, folding_of, folding_tables
+from lowbg.text.characters import FOLDINGS, folding_of, folding_tables, foldings_digest
 from lowbg.text.tokens import Tokens, tokenize
 
 COMMON = "common"
@@ -50,12 +54,12 @@ _KEYS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True, array_like=True):
     """One named pattern: any of its variants counts as it.
 
-    A `near_certain` one no human text says of itself: it decides alone. `verify` must match the raw
-    text within `VERIFY_REACH` bytes of a hit. Rates are hits a million words, of the whole entry.
+    A `near_certain` one no human text says of itself: it decides alone. `verify`, a regular
+    expression, must match the raw text within `VERIFY_REACH` bytes of a hit. Rates are hits a
+    million words, of the whole entry.
     """
 
     language: str
@@ -63,7 +67,7 @@ class Pattern:
     name: str
     variants: tuple[str, ...]
     near_certain: bool = False
-    verify: re.Pattern[str] | None = None
+    verify: str | None = None
     human_per_million: float | None = None
     ai_per_million: float | None = None
     source: str = ""
@@ -129,6 +133,8 @@ def load_list(path: Path) -> tuple[Pattern, ...]:
     its own name, so that what is reported is what the text says; only where `verify` decides, and
     the words alone say little, do they share the entry's name.
     """
+    import tomllib
+
     try:
         with path.open("rb") as file:
             content = tomllib.load(file)
@@ -150,20 +156,24 @@ def _read_entry(entry: Mapping[str, Any], language: str) -> tuple[Pattern, ...]:
     if not variants or not all(isinstance(variant, str) for variant in variants):
         raise ValueError(f"pattern {name!r}: variants must be strings, at least one")
     verify = entry.get("verify")
+    if verify is not None:
+        re.compile(verify)
     whole = Pattern(
         language=language,
         category=str(entry["category"]),
         name=name,
         variants=tuple(variants),
         near_certain=bool(entry.get("near_certain", False)),
-        verify=None if verify is None else re.compile(verify),
+        verify=verify,
         human_per_million=entry.get("human_per_million"),
         ai_per_million=entry.get("ai_per_million"),
         source=str(entry.get("source", "")),
     )
     if whole.verify is not None:
         return (whole,)
-    return tuple(replace(whole, name=variant, variants=(variant,)) for variant in variants)
+    return tuple(
+        msgspec.structs.replace(whole, name=variant, variants=(variant,)) for variant in variants
+    )
 
 
 class Matcher:
@@ -175,22 +185,38 @@ class Matcher:
     def __init__(self, lists: Mapping[str, Sequence[Pattern]]) -> None:
         """`lists` maps languages, and `COMMON`, to their patterns."""
         common = tuple(lists.get(COMMON, ()))
-        self.languages = tuple(sorted(lists.keys() - {COMMON}))
-        listed = (*common, *(pattern for code in self.languages for pattern in lists[code]))
+        languages = tuple(sorted(lists.keys() - {COMMON}))
+        listed = (*common, *(pattern for code in languages for pattern in lists[code]))
+        self._fill(languages, listed, _compile(languages, listed, len(common)))
+
+    @classmethod
+    def _of(cls, kept: _Kept) -> Matcher:
+        """The one that was kept."""
+        new = cls.__new__(cls)
+        new._fill(kept.languages, kept.listed, kept.to_tables())
+        return new
+
+    def _fill(
+        self, languages: tuple[str, ...], listed: tuple[Pattern, ...], tables: Tables
+    ) -> None:
+        self.languages = languages
         certain = [p for p, pattern in enumerate(listed) if pattern.near_certain]
         self.listed = len(listed)
         self.patterns: tuple[Pattern, ...] = (
             *listed,
-            *(replace(listed[p], category=QUOTED, near_certain=False) for p in certain),
+            *(
+                msgspec.structs.replace(listed[p], category=QUOTED, near_certain=False)
+                for p in certain
+            ),
         )
         self._quoted = np.zeros(self.listed, np.int64)
         self._quoted[certain] = self.listed + np.arange(len(certain))
-        self._tables = _compile(self.languages, listed, len(common))
-        labels = list(dict.fromkeys(pattern.label for pattern in self.patterns))
-        place = {label: k for k, label in enumerate(labels)}
-        self.labels = pa.array(labels, pa.string())
-        self.label_of = np.array([place[pattern.label] for pattern in self.patterns], np.int64)
-        self.names = pa.array([label.split(":", 1)[1] for label in labels], pa.string())
+        self.tables = tables
+        labels = [pattern.label for pattern in self.patterns]
+        place = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+        self.labels = pa.array([*place], pa.string())
+        self.label_of = np.array([place[label] for label in labels], np.int64)
+        self.names = pa.array([label.split(":", 1)[1] for label in place], pa.string())
         self.near_certain = np.array([p.near_certain for p in self.patterns], np.bool_)
         self._verified = np.array([p.verify is not None for p in self.patterns], np.bool_)
 
@@ -256,7 +282,7 @@ class Matcher:
     ) -> Hits:
         out = np.empty((len(tokens.words) // 16 + 256, 4), np.int64)
         while True:
-            found = find(tokens.words, tokens.word_starts, groups, self._tables, out)
+            found = find(tokens.words, tokens.word_starts, groups, self.tables, out)
             if found <= len(out):
                 break
             out = np.empty((found, 4), np.int64)
@@ -289,7 +315,7 @@ class Matcher:
         ):
             verify = self.patterns[pattern].verify
             window = tokens.data[a:b].tobytes().decode("utf-8", "ignore")
-            good[i] = verify is not None and verify.search(window) is not None
+            good[i] = verify is not None and re.search(verify, window) is not None
         return hits.take(good)
 
     def _in_urls(
@@ -338,10 +364,50 @@ class Matcher:
         )
 
 
+class _Kept(msgspec.Struct, array_like=True):
+    """A matcher as it is kept: what it was compiled from, its patterns, and its tables."""
+
+    key: str
+    languages: tuple[str, ...]
+    listed: tuple[Pattern, ...]
+    tables: tuple[tuple[str, tuple[int, ...], bytes], ...]
+
+    @classmethod
+    def of(cls, key: str, matcher: Matcher) -> _Kept:
+        """What to keep of a matcher."""
+        tables = tuple((own.dtype.str, own.shape, own.tobytes()) for own in matcher.tables)
+        return cls(key, matcher.languages, matcher.patterns[: matcher.listed], tables)
+
+    def to_tables(self) -> Tables:
+        """Its tables."""
+        arrays = (np.frombuffer(bytearray(data), kind).reshape(shape)
+                  for kind, shape, data in self.tables)  # fmt: skip
+        return Tables(*arrays)
+
+
 @cache
 def installed_matcher() -> Matcher:
-    """The matcher of the installed lists, which are read and compiled once a process."""
-    return Matcher({stem: load_list(path) for stem, path in list_paths().items()})
+    """The matcher of the installed lists, which are read and compiled once, and kept."""
+    key = _key()
+    for data in places.read(_FOLDER, _NAME):
+        with suppress(msgspec.DecodeError):
+            kept = msgspec.msgpack.decode(data, type=_Kept)
+            if kept.key == key:
+                return Matcher._of(kept)
+    matcher = Matcher({stem: load_list(path) for stem, path in list_paths().items()})
+    places.write(_FOLDER, _NAME, msgspec.msgpack.encode(_Kept.of(key, matcher)))
+    return matcher
+
+
+_FOLDER, _NAME = Path(__file__).parent, "lists.compiled"
+
+
+def _key() -> str:
+    """What a kept matcher has to be compiled from: lists, this code, and the folding of letters."""
+    library = _FOLDER.parents[1]
+    compiled = (_FOLDER, library / "text", library / "kernels")
+    told = [*list_digests().values(), *map(source_stamp, compiled)]
+    return hashlib.sha256(" ".join([*told, foldings_digest()]).encode()).hexdigest()
 
 
 def _compile(languages: tuple[str, ...], patterns: tuple[Pattern, ...], n_common: int) -> Tables:

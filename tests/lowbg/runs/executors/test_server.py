@@ -30,7 +30,7 @@ from dataclasses import dataclass
 class Setup:
     def __call__(self):
         from lowbg.kernels.words import read_words  # Where that loads it, nothing has been shared.
-        return Worker(bool(read_words.overloads), "lowbg.jobs.filter" in sys.modules)
+        return Worker(read_words.is_loaded, "lowbg.jobs.filter" in sys.modules)
 
 @dataclass
 class Worker:
