@@ -1,11 +1,13 @@
-"""Arrow columns as NumPy arrays, with nulls spelled out.
+"""Arrow columns as NumPy arrays and back, with nulls spelled out.
 
-`pa.Array.to_numpy` looks on disk for pandas each time, which costs 20 µs: what is asked for every
-batch reads the buffers.
+`pa.Array.to_numpy` and `pa.array` import pandas where there is one, which takes a quarter of a
+second, and in older versions look for it on disk each time. What is asked for every batch reads and
+makes the buffers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,3 +66,47 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
     """A table's column as one array."""
     joined = column.combine_chunks()
     return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def distinct(
+    values: NDArray[Any],
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+    """`np.unique` with first places and inverse, and without numpy's masked arrays behind it."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    begins = np.ones(len(values), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    inverse = np.empty(len(values), np.int64)
+    inverse[order] = np.cumsum(begins) - 1
+    return ordered[begins], order[begins], inverse
+
+
+def column_of(values: NDArray[Any], *, null: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Numbers or booleans as a column of their own type, not copied; null where `null` says so."""
+    valid = None
+    if null is not None and null.any():
+        valid = pa.py_buffer(np.packbits(~null, bitorder="little"))
+    if values.dtype == np.bool_:
+        kind, data = pa.bool_(), np.packbits(values, bitorder="little")
+    else:
+        kind, data = pa.from_numpy_dtype(values.dtype), np.ascontiguousarray(values)
+    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(data)])
+
+
+def strings_of(values: Sequence[str | bytes | None], kind: pa.DataType) -> pa.Array:
+    """Strings or bytes as a column of `kind`, a type of either.
+
+    Raises `UnicodeEncodeError`, a `ValueError`, for lone surrogates, `TypeError` for other values,
+    and `OverflowError` for more than `kind` has room for.
+    """
+    own = [b"" if value is None else value.encode() if isinstance(value, str) else value
+           for value in values]  # fmt: skip
+    small = kind in (pa.string(), pa.binary())
+    offsets = np.zeros(len(own) + 1, np.int64)
+    np.cumsum([len(value) for value in own], out=offsets[1:])
+    if small and offsets[-1] > np.iinfo(np.int32).max:
+        raise OverflowError(f"{offsets[-1]:,} bytes in a column of {kind}")
+    places = pa.py_buffer(offsets.astype(np.int32) if small else offsets)
+    known = np.array([value is not None for value in values], np.bool_)
+    valid = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(own), [valid, places, pa.py_buffer(b"".join(own))])

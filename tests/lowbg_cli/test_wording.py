@@ -23,8 +23,8 @@ from lowbg.runs.inputs import Shard
 from lowbg.scorers.causal_lm import CausalLm
 from lowbg.settings import declared
 from lowbg_cli import terminal
-from lowbg_cli.parser import program
 from lowbg_cli.option_tables import commands
+from lowbg_cli.parser import program
 from lowbg_cli.wording import ACTIONS
 
 LIBRARY = Path(lowbg.__file__).parent

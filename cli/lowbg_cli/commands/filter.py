@@ -156,6 +156,8 @@ def _into_stream(
         }
         print_plan(where, config, found.shards)
         return ExitCode.FINISHED
+    if pipe.report is None:
+        config = replace(config, examples=False)
     with loading.for_good():
         from lowbg.jobs.filter import FilterStreamJob, filter_stream
 

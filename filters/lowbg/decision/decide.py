@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.amounts import counted
-from lowbg.arrays import floats, is_known
+from lowbg.arrays import column_of, distinct, floats, is_known
 from lowbg.config import (
     Artifacts,
     FprBound,
@@ -202,7 +202,7 @@ class Decider:
         score = np.zeros(n)
         margin = np.full(n, np.nan)
         bars = np.full(n, np.nan)
-        for index in np.unique(f.languages):
+        for index in distinct(f.languages)[0]:
             code = f.codes[index] if index >= 0 else ""
             calibration = self.calibrations.get(code)
             if calibration is None:
@@ -235,7 +235,7 @@ class Decider:
         verdicts = np.where(scored | trusted, Verdict.HUMAN.code, Verdict.UNSCORED.code)
         verdicts = np.where((called & ~trusted) | denied, Verdict.AI.code, verdicts)
         return Verdicts(
-            score=pa.array(score.astype(np.float32), mask=~scored),
+            score=column_of(score.astype(np.float32), null=~scored),
             verdicts=verdicts.astype(np.int8),
             called_ai=called,
             by_artifact=certain,

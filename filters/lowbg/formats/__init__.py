@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import pkgutil
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lowbg.errors import ConfigError, FormatError, InputError
 from lowbg.formats.base import SNIFF_BYTES, Format, Opened, TableFormat
+from lowbg.plugins import entry_points
 
 if TYPE_CHECKING:
     from lowbg.config import RunConfig
@@ -62,7 +63,7 @@ def available() -> tuple[Format, ...]:
         for found in pkgutil.iter_modules(__path__)
         if found.name not in _SHARED
     }
-    for point in metadata.entry_points(group=ENTRY_POINTS):
+    for point in entry_points(ENTRY_POINTS):
         place = (point.module, point.attr or "FORMAT")
         clash = places.get(point.name, place)
         if clash != place:

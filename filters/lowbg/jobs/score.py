@@ -12,6 +12,7 @@ import orjson
 import pyarrow as pa
 
 from lowbg import schema
+from lowbg.arrays import column_of, strings_of
 from lowbg.config import VERDICTS, ScoreFormat
 from lowbg.errors import ConfigError, OutputError
 from lowbg.formats import table_format
@@ -214,8 +215,8 @@ def score_table(
     """The rows of a judged batch, as its scorers declare them, with the fields `kept`."""
     place: dict[str, pa.Array] = {
         schema.ID.name: batch.metadata.id,
-        schema.SHARD.name: pa.array([shard] * len(batch), pa.string()),
-        schema.RECORD.name: pa.array(batch.records, pa.int64()),
+        schema.SHARD.name: strings_of([shard] * len(batch), pa.string()),
+        schema.RECORD.name: column_of(batch.records.astype(np.int64)),
     }
     place |= {name: batch.metadata.others[name] for name in kept}
     wanted = with_kept(judged.declared, kept).schema if kept else judged.declared.schema

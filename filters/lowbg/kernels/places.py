@@ -7,11 +7,16 @@ first place that has something is taken, and written to is the first that can be
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def private_folder(temporary: Path) -> Path | None:
@@ -81,3 +86,32 @@ def place(sources: Path, name: str) -> Path | None:
         except OSError:
             continue
     return None
+
+
+def arrays(
+    sources: Path, name: str, key: str, make: Callable[[], Sequence[NDArray[Any]]]
+) -> list[NDArray[Any]]:
+    """Arrays that `make` computes, once: they are kept, and hold as long as `key` is the same."""
+    for data in read(sources, name):
+        head, _, rest = data.partition(b"\n")
+        try:
+            known, digest, shapes = json.loads(head)
+        except ValueError:
+            continue
+        if known == key and digest == hashlib.sha256(rest).hexdigest():
+            return [*_split(bytearray(rest), shapes)]
+    made = [np.ascontiguousarray(array) for array in make()]
+    content = b"".join(array.tobytes() for array in made)
+    shapes = [(array.dtype.str, array.shape) for array in made]
+    head = json.dumps([key, hashlib.sha256(content).hexdigest(), shapes]).encode()
+    write(sources, name, head + b"\n" + content)
+    return made
+
+
+def _split(data: bytearray, shapes: Sequence[tuple[str, Sequence[int]]]) -> Iterator[NDArray[Any]]:
+    at = 0
+    for kind, shape in shapes:
+        array = np.frombuffer(data, kind, int(np.prod(shape, dtype=np.int64)), at)
+        at += array.nbytes
+        # Each for itself, so that it begins where its type may.
+        yield array.reshape(shape).copy()

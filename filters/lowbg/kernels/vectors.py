@@ -101,7 +101,7 @@ def _pointer(typing_context: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
 
-    return types.CPointer(array.dtype)(array), generate  # type: ignore[no-untyped-call]
+    return types.CPointer(array.dtype)(array), generate
 
 
 load: Any = at_address(None, lambda builder, place: builder.load(place))

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from lowbg.arrays import encoded, filled, floats, is_known, to_numpy
+from lowbg.arrays import distinct, encoded, filled, floats, is_known, to_numpy
 from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
 from lowbg.report.counting import CountTable
@@ -481,7 +481,7 @@ def _by_trust(
     if but in origin.names:
         counted &= origin.codes != origin.names.index(but)
     origins = len(origin.names)
-    keys, group = np.unique((languages * origins + origin.codes)[counted], return_inverse=True)
+    keys, _, group = distinct((languages * origins + origin.codes)[counted])
     size = len(keys)
     counts = np.stack([np.bincount(group[flag[counted]], minlength=size) for flag in flags], axis=1)
     names = [

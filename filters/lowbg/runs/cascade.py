@@ -18,10 +18,8 @@ from lowbg.config import LmCalibration, Policy, Rule
 from lowbg.decision.decide import Verdicts
 from lowbg.decision.lm import FEATURES
 from lowbg.models import ModelFile
-from lowbg.runs.probe_calibration import own_calibration
 from lowbg.scorers.base import Documents, Scorer, SecondLook
 from lowbg.scorers.checked import CheckedScorer
-from lowbg.scorers.lm_probe import LmProbe
 
 SENT_NAMES = ("all", "band", "too_short")
 """Why a document was sent to a slow scorer."""
@@ -88,7 +86,12 @@ class Cascade:
     def _own(self, policy: Policy, models: Mapping[str, ModelFile]) -> LmCalibration | None:
         """What the probe itself says of thresholds, if there is one."""
         witness = self.witness
-        if witness is None or not isinstance(witness.scorer, LmProbe) or witness.band is not None:
+        if witness is None or witness.band is not None:
+            return None
+        from lowbg.runs.probe_calibration import own_calibration
+        from lowbg.scorers.lm_probe import LmProbe
+
+        if not isinstance(witness.scorer, LmProbe):
             return None
         return own_calibration(witness.scorer, policy, models)
 

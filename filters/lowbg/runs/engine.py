@@ -179,6 +179,12 @@ class Engine:
             [folding_of(code) for code in languages.CODES] + [folding_of(None)], np.uint8
         )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether only lowbg's own scorers run that look at every document."""
+        own = all(type(scorer).__module__.startswith("lowbg.") for scorer in self.scorers)
+        return own and not self.cascade.scorers and not self.policy.scorers
+
     def setup(self) -> Engine:
         """Loads what the scorers need in this process; returns itself."""
         for scorer in self._checked:

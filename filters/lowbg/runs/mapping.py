@@ -12,9 +12,7 @@ from lowbg.errors import LowbgError, ProblemKind
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine
-from lowbg.runs.executors import server
 from lowbg.runs.executors.base import Executor, Finished
-from lowbg.runs.executors.processes import ProcessExecutor
 from lowbg.runs.executors.serial import SerialExecutor
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
@@ -98,8 +96,11 @@ def map_shards(
     """
     settled = workers.settled(shards)
     here = settled.executor is ExecutorName.PROCESSES
-    if engine is not None and here and not server.is_started():
-        engine.warm_up()
+    if engine is not None and here:
+        from lowbg.runs.executors import server
+
+        if not server.is_started():
+            engine.warm_up()
     executor = _executor(settled)
     waiting = largest_first(shards)
     for _ in range(1 + workers.retries):
@@ -123,6 +124,8 @@ def _executor(workers: Workers) -> Executor:
         from lowbg.runs.executors.ray import RayExecutor
 
         return RayExecutor()
+    from lowbg.runs.executors.processes import ProcessExecutor
+
     return ProcessExecutor(workers.count)
 
 

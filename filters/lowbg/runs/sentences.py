@@ -11,6 +11,7 @@ import pyarrow as pa
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from lowbg.arrays import strings_of
 from lowbg.records import Metadata
 from lowbg.report import Report
 from lowbg.report.examples import Example, Shade
@@ -30,9 +31,9 @@ def judge_texts(
 ) -> Judged:
     """What is known of texts that say their language; `origin`: what else they say of themselves,
     null: nothing."""
-    own = pa.array(languages, pa.string())
+    own = strings_of(languages, pa.string())
     metadata = dataclasses.replace(origin or Metadata.unknown(len(texts)), language=own)
-    return engine.judge(pa.array(texts, pa.large_string()), metadata)
+    return engine.judge(strings_of(texts, pa.large_string()), metadata)
 
 
 def sentence_texts(tokens: Tokens, i: int = 0) -> list[str]:
@@ -75,8 +76,10 @@ def shaded(report: Report, engine: Engine) -> Report:
     if not bare:
         return report
     # The tables alone: what else runs may be slow, or not loaded in this process.
-    policy = dataclasses.replace(engine.policy, scorers={})
-    plain = Engine(policy, third_parties=False).setup()
+    if not engine.is_plain:
+        policy = dataclasses.replace(engine.policy, scorers={})
+        engine = Engine(policy, third_parties=False)
+    plain = engine.setup()
     shades = dict(zip(bare, _shades(plain, [*bare.values()]), strict=True))
     documents = {
         kind: [replace(e, shades=shades.get(e.excerpt, e.shades)) for e in examples]

@@ -12,11 +12,12 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from importlib import import_module, metadata
+from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lowbg.errors import ConfigError, ScorerError
+from lowbg.plugins import entry_points
 
 if TYPE_CHECKING:
     from lowbg.config import Extras, Policy
@@ -83,7 +84,7 @@ def available() -> dict[str, Factory]:
         for name in names
         if hasattr(import_module(f"{__name__}.{name}"), "create")
     }
-    points = metadata.entry_points(group=ENTRY_POINTS)
+    points = entry_points(ENTRY_POINTS)
     for point in sorted(points, key=lambda point: (point.name, point.value)):
         factory = Factory(point.name, point.module, point.attr or "create")
         clash = factories.get(point.name)

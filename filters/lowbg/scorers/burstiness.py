@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import column_of
 from lowbg.kernels import sentences
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents, Scorer, linear_bins
@@ -53,7 +54,7 @@ class Burstiness(Scorer):
         """`burstiness`; null below two sentences."""
         tokens = documents.tokens
         values = goh_barabasi(tokens.sentences, tokens.sentence_starts)
-        return {BURSTINESS.name: pa.array(values, mask=np.diff(tokens.sentence_starts) < 2)}
+        return {BURSTINESS.name: column_of(values, null=np.diff(tokens.sentence_starts) < 2)}
 
 
 def create(models: Mapping[str, ModelFile]) -> Scorer:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import column_of
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents, Scorer, log_bins
 from lowbg.text.ngrams import LanguageTables, NgramFigures, NgramTables, read_ngrams
@@ -97,10 +98,10 @@ class Perplexity(Scorer):
         bits = -totals / math.log(2) / size
         has_spread = scored & ~np.isnan(spreads)
         return {
-            PERPLEXITY.name: pa.array(per_word.astype(np.float32), mask=~scored),
-            BITS_PER_BYTE.name: pa.array(bits.astype(np.float32), mask=~scored),
-            SENTENCE_PERPLEXITY_SPREAD.name: pa.array(
-                np.where(has_spread, spreads, 0.0).astype(np.float32), mask=~has_spread
+            PERPLEXITY.name: column_of(per_word.astype(np.float32), null=~scored),
+            BITS_PER_BYTE.name: column_of(bits.astype(np.float32), null=~scored),
+            SENTENCE_PERPLEXITY_SPREAD.name: column_of(
+                np.where(has_spread, spreads, 0.0).astype(np.float32), null=~has_spread
             ),
         }
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import column_of
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents, Scorer, linear_bins
 from lowbg.text.style import FEATURES, expand, measure, standardise
@@ -60,7 +61,7 @@ class Style(Scorer):
                 own = np.flatnonzero(documents.languages == index)
                 value[own] = expand(self._deviations(code, features[own])) @ self._weights(code)
                 known[own] = documents.tokens.words_per_document[own] > 0
-        return {STYLE_LOG_ODDS.name: pa.array(value.astype(np.float32), mask=~known)}
+        return {STYLE_LOG_ODDS.name: column_of(value.astype(np.float32), null=~known)}
 
     def notes(self, documents: Documents, i: int, values: Mapping[str, Any]) -> Sequence[str]:
         """What in document i's style stands out: the three heaviest parts, for or against."""

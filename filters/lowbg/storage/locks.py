@@ -10,7 +10,6 @@ import datetime as dt
 import errno
 import json
 import logging
-import multiprocessing as mp
 import os
 import socket
 import time
@@ -66,6 +65,8 @@ def share_of_worker(output: Path) -> int:
 
     Negative in the run's own process, which holds the lock itself.
     """
+    import multiprocessing as mp
+
     if mp.parent_process() is None:
         return -1
     try:

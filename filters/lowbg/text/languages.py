@@ -9,16 +9,18 @@ than elsewhere. Too little evidence, a tie, an unknown script or text that isn't
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
-import tomllib
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lowbg.arrays import encoded, strings_of
+from lowbg.kernels import places
 from lowbg.kernels.characters import EXPAND, IDEOGRAPH, IGNORE, LATIN, LETTER
 from lowbg.kernels.languages import (
     L_SCRIPT,
@@ -32,7 +34,8 @@ from lowbg.kernels.languages import (
     Tables,
     read_languages,
 )
-from lowbg.text.characters import folding_tables
+from lowbg.kernels.objects import source_stamp
+from lowbg.text.characters import folding_tables, foldings_digest
 from lowbg.text.tokens import text_buffer, tokenize
 
 CODES: Final[tuple[str, ...]] = (
@@ -83,13 +86,15 @@ _LETTER_WEIGHT = 1.2
 
 @functools.cache
 def _definitions() -> dict[str, Any]:
+    import tomllib
+
     return tomllib.loads(
         (resources.files("lowbg.text") / "languages.toml").read_text(encoding="utf-8")
     )
 
 
 def _word_hashes(words: list[str]) -> NDArray[np.uint64]:
-    tokens = tokenize(pa.array(words, pa.large_string()), np.full(len(words), LATIN, np.uint8))
+    tokens = tokenize(strings_of(words, pa.large_string()), np.full(len(words), LATIN, np.uint8))
     if (tokens.words_per_document != 1).any():
         odd = [w for w, n in zip(words, tokens.words_per_document, strict=True) if n != 1]
         raise ValueError(f"languages.toml: not one word each: {odd}")
@@ -98,6 +103,14 @@ def _word_hashes(words: list[str]) -> NDArray[np.uint64]:
 
 @functools.cache
 def _tables() -> Tables:
+    folder = Path(__file__).parent
+    compiled = source_stamp(folder), source_stamp(Path(places.__file__).parent)
+    told = [*compiled, foldings_digest(), (folder / "languages.toml").read_text("utf-8")]
+    key = hashlib.sha256("".join(told).encode()).hexdigest()
+    return Tables(*places.arrays(folder, "languages.compiled", key, _compile))
+
+
+def _compile() -> Tables:
     definitions = _definitions()
     scripts = np.zeros(0x10000, np.uint8)
     for number, ranges in enumerate(_SCRIPTS.values(), 1):
@@ -250,9 +263,9 @@ def detect(text: pa.LargeStringArray, own: pa.StringArray | None = None) -> NDAr
     data, starts = text_buffer(text)
     if own is None or own.null_count == len(own):
         return identify(data, starts)
-    encoded = pc.fill_null(own, "").dictionary_encode()
-    meanings = np.array([_read_tag(tag) for tag in encoded.dictionary.to_pylist()], np.int8)
-    stated: NDArray[np.int8] = meanings[encoded.indices.to_numpy()]
+    codes, tags = encoded(own)
+    meanings = np.array([_read_tag(tag or "") for tag in tags], np.int8)
+    stated: NDArray[np.int8] = meanings[codes]
     wanted = stated == _NO_TAG
     if not wanted.any():
         return stated

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lowbg.arrays import bools, encoded
+from lowbg.arrays import bools, column_of, encoded, strings_of
 from lowbg.text.dates import FIRST_YEAR, Dates
 
 UNKNOWN_YEAR = "unknown"
@@ -50,10 +50,10 @@ def hosts(urls: pa.StringArray) -> Coded:
     # A regular expression costs ten times as much, so only what is unusual gets one.
     netlocs = np.full(len(urls), None, object)
     if usual.any():
-        netlocs[usual] = _netlocs(urls.filter(pa.array(usual))).to_numpy(zero_copy_only=False)
-    odd = pc.struct_field(pc.extract_regex(urls.filter(pa.array(~usual)), _NETLOC), [0])
-    netlocs[~usual] = odd.to_numpy(zero_copy_only=False)
-    return _hosts_of(pa.array(netlocs, pa.string()))
+        netlocs[usual] = _netlocs(urls.filter(column_of(usual))).to_pylist()
+    odd = pc.struct_field(pc.extract_regex(urls.filter(column_of(~usual)), _NETLOC), [0])
+    netlocs[~usual] = odd.to_pylist()
+    return _hosts_of(strings_of(netlocs.tolist(), pa.string()))
 
 
 def _netlocs(urls: pa.StringArray) -> pa.StringArray:
@@ -64,7 +64,7 @@ def _netlocs(urls: pa.StringArray) -> pa.StringArray:
 
 def _hosts_of(netlocs: pa.StringArray) -> Coded:
     codes, values = encoded(netlocs)
-    odd = bools(pc.match_substring_regex(pa.array(values, pa.string()), _ODD_NETLOC), null=True)
+    odd = bools(pc.match_substring_regex(strings_of(values, pa.string()), _ODD_NETLOC), null=True)
     names = [without_www(value)[:_MAX_HOST] if value else NO_HOST for value in values]
     for i in np.flatnonzero(odd).tolist():
         names[i] = _host_name(values[i])

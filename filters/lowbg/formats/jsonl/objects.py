@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from lowbg.arrays import strings_of
 from lowbg.config import FieldNames
 from lowbg.formats.paths import ITEMS, JOINT, has_lists, items_at, leads_somewhere, steps
 from lowbg.records import DATE_BOXES, LIST, OBJECT, Metadata, RejectReason
@@ -101,7 +102,7 @@ def parse(lines: list[bytes], fields: FieldNames) -> Parsed:
     if float in set(map(type, columns.id)):
         accepted = [line for i, line in enumerate(lines) if i not in refused]
         _restore_ids(columns.id, accepted, fields.id)
-    text = pa.array(columns.text, pa.large_string())
+    text = strings_of(columns.text, pa.large_string())
     return Parsed(text, _metadata(columns), refused, lenient)
 
 
@@ -271,10 +272,10 @@ def _metadata(columns: _Columns) -> Metadata:
     return Metadata(
         id=_strings(columns.id),
         language=_strings(columns.language),
-        date=pa.array([_date(value) for value in columns.date], pa.string()),
+        date=strings_of([_date(value) for value in columns.date], pa.string()),
         url=_strings(columns.url),
         others={
-            name: pa.array([_other(value) for value in values], pa.string())
+            name: strings_of([_other(value) for value in values], pa.string())
             for name, values in columns.others.items()
         },
     )
@@ -283,9 +284,9 @@ def _metadata(columns: _Columns) -> Metadata:
 def _strings(values: list[Any]) -> pa.StringArray:
     """`values` as strings: an int as its decimal text, null for any other type."""
     try:
-        return pa.array(values, pa.string())
+        return strings_of(values, pa.string())
     except (ValueError, TypeError):  # Not all are strings or null, or one holds lone surrogates.
-        return pa.array([_string(value) for value in values], pa.string())
+        return strings_of([_string(value) for value in values], pa.string())
 
 
 def _date(value: Any) -> str | None:

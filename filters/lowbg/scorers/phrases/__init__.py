@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import column_of, distinct
 from lowbg.kernels.hashes import extend_each
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents, Scorer, Span, linear_bins
@@ -159,16 +160,16 @@ class Phrases(Scorer):
         odds = self.odds.score(documents)
         return {
             PHRASE_LOG_ODDS.name: _nullable((odds["nb"] + odds["lr"]) / 2),
-            PHRASE_HITS_PER_1K_WORDS.name: pa.array(rate.astype(np.float32), mask=unrated),
+            PHRASE_HITS_PER_1K_WORDS.name: column_of(rate.astype(np.float32), null=unrated),
             PHRASES.name: _distinct(hits, n, matcher.label_of, matcher.labels),
             ARTIFACTS.name: _distinct(
                 hits.take(matcher.near_certain[hits.pattern]), n, matcher.label_of, matcher.names
             ),
-            PHRASE_HITS.name: pa.array(counts, pa.int64()),
+            PHRASE_HITS.name: column_of(counts.astype(np.int64)),
             PHRASE_ODDS_NB.name: _nullable(odds["nb"]),
             PHRASE_ODDS_LR.name: _nullable(odds["lr"]),
             PHRASE_NGRAMS_KNOWN.name: pa.FixedSizeListArray.from_arrays(
-                pa.array(odds["known"].reshape(-1), pa.int32()), MAX_ORDER
+                column_of(odds["known"].reshape(-1).astype(np.int32)), MAX_ORDER
             ),
         }
 
@@ -217,7 +218,7 @@ class _Heaviest(Sequence[tuple[str, float]]):
         for k in range(int(found.length.max(initial=0))):
             has = found.length > k
             keys[has] = extend_each(keys[has], tokens.words[found.at[has] + k])
-        _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+        _, first, group = distinct(keys)
         nats = np.zeros(len(first))
         np.add.at(nats, group, found.nats)
         order = np.argsort(-nats, kind="stable")
@@ -268,17 +269,17 @@ def _decoded(tokens: Tokens, start: int, end: int) -> str:
 
 def _nullable(values: NDArray[Any]) -> pa.Array:
     """As float32, null where NaN."""
-    return pa.array(values.astype(np.float32), mask=np.isnan(values))
+    return column_of(values.astype(np.float32), null=np.isnan(values))
 
 
 def _distinct(hits: Hits, n: int, label_of: NDArray[np.int64], labels: pa.StringArray) -> pa.Array:
     """Each document's distinct labels (list<string>), in the order of their first hit."""
     key = hits.document * len(label_of) + label_of[hits.pattern]
-    _, first = np.unique(key, return_index=True)
+    _, first, _ = distinct(key)
     first.sort()  # hits lie in text order
     offsets = np.concatenate(([0], np.cumsum(np.bincount(hits.document[first], minlength=n))))
-    values = labels.take(pa.array(label_of[hits.pattern[first]]))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+    values = labels.take(column_of(label_of[hits.pattern[first]]))
+    return pa.ListArray.from_arrays(column_of(offsets.astype(np.int32)), values)
 
 
 def create(models: Mapping[str, ModelFile]) -> Scorer:

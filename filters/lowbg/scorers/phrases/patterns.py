@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.arrays import strings_of
 from lowbg.errors import ModelError
 from lowbg.kernels import places
 from lowbg.kernels.objects import source_stamp
@@ -214,9 +215,9 @@ class Matcher:
         self.tables = tables
         labels = [pattern.label for pattern in self.patterns]
         place = {label: k for k, label in enumerate(dict.fromkeys(labels))}
-        self.labels = pa.array([*place], pa.string())
+        self.labels = strings_of([*place], pa.string())
         self.label_of = np.array([place[label] for label in labels], np.int64)
-        self.names = pa.array([label.split(":", 1)[1] for label in place], pa.string())
+        self.names = strings_of([label.split(":", 1)[1] for label in place], pa.string())
         self.near_certain = np.array([p.near_certain for p in self.patterns], np.bool_)
         self._verified = np.array([p.verify is not None for p in self.patterns], np.bool_)
 
@@ -332,9 +333,7 @@ class Matcher:
             urls = np.empty((found, 4), np.int64)
         document, next_word, first, last = urls[:found].T
         texts = [tokens.data[a:b].tobytes() for a, b in zip(first, last, strict=True)]
-        inner = tokenize(
-            pa.array(texts, pa.large_binary()).view(pa.large_string()), foldings[document]
-        )
+        inner = tokenize(strings_of(texts, pa.large_string()), foldings[document])
         hits = self._matches(inner, foldings[document], groups[document])
         hits = hits.take(self._verified[hits.pattern])
         chosen = np.zeros(len(hits), np.bool_)
