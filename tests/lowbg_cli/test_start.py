@@ -28,7 +28,7 @@ COMPILING = ("numba", "llvmlite", "lowbg.kernels.building")
 PARSING = ("typer", "lowbg_cli.parser")
 """What command lines that aren't plain are left to."""
 
-BESIDE = ("pandas", "numpy.ma", "multiprocessing", "importlib.metadata", "lowbg.scorers.lm.probes")
+BESIDE = ("pandas", "numpy.ma", "multiprocessing", "importlib.metadata")
 """What others import, where there is such, and a run of one process has no use for."""
 
 PARQUET = ("pyarrow.parquet", "pyarrow.dataset", "pyarrow.fs", "lowbg.formats.parquet.reader")
@@ -72,7 +72,7 @@ def test_lines_need_no_parquet_and_kept_kernels_no_compiler(
 def test_a_document_needs_no_page_and_no_report(lines: Path) -> None:
     found = modules("explain", lines, "--record", 0)
     assert "lowbg.kernels.objects" in found
-    assert not found & {*COMPILING, *PARSING, *PARQUET, *UNASKED, *BESIDE, "jinja2"}
+    assert not found & {*COMPILING, *PARSING, *PARQUET, *BESIDE, "jinja2", "lowbg.runs.run"}
 
 
 @pytest.mark.slow

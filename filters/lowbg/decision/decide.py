@@ -148,7 +148,10 @@ class Verdicts:
 
     def reasons_array(self) -> pa.ListArray:
         """The reasons of all documents (list<string>)."""
-        return pa.array([self.explain(i) for i in range(len(self))], pa.list_(pa.string()))
+        reasons = [self.explain(i) for i in range(len(self))]
+        places = column_of(np.cumsum([0, *map(len, reasons)]).astype(np.int32))
+        flat = strings_of([reason for own in reasons for reason in own], pa.string())
+        return pa.ListArray.from_arrays(places, flat)
 
 
 class Decider:

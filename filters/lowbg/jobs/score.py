@@ -175,15 +175,15 @@ class RowFiles(ShardFiles):
 def document_columns(judged: Judged) -> dict[str, pa.Array]:
     """What is known of judged documents, a column each: features, language, words and verdict."""
     decisions = judged.decisions
-    codes = pa.array([*judged.documents.language_codes], pa.string())
+    codes = strings_of(judged.documents.language_codes, pa.string())
     language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
     known = judged.documents.languages >= 0
     return {
         **judged.columns,
-        schema.LANGUAGE.name: codes.take(pa.array(language, pa.int64(), mask=~known)),
-        schema.WORDS.name: pa.array(judged.documents.tokens.words_per_document, pa.int64()),
+        schema.LANGUAGE.name: codes.take(column_of(language.astype(np.int64), null=~known)),
+        schema.WORDS.name: column_of(judged.documents.tokens.words_per_document),
         schema.AI_SCORE.name: decisions.score,
-        schema.VERDICT.name: pa.array([VERDICTS[v] for v in decisions.verdicts], pa.string()),
+        schema.VERDICT.name: strings_of([VERDICTS[v] for v in decisions.verdicts], pa.string()),
         schema.REASONS.name: decisions.reasons_array(),
     }
 

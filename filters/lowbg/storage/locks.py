@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,9 +66,8 @@ def share_of_worker(output: Path) -> int:
 
     Negative in the run's own process, which holds the lock itself.
     """
-    import multiprocessing as mp
-
-    if mp.parent_process() is None:
+    processes = sys.modules.get("multiprocessing")  # A worker has it.
+    if processes is None or processes.parent_process() is None:
         return -1
     try:
         descriptor = os.open(output / ".lowbg" / "workers", os.O_RDWR | os.O_CREAT, 0o666)
