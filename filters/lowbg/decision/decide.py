@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.amounts import counted
-from lowbg.arrays import column_of, distinct, floats, is_known
+from lowbg.arrays import column_of, distinct, floats, is_known, strings_of
 from lowbg.config import (
     Artifacts,
     FprBound,

@@ -74,7 +74,7 @@ class NgramTables:
         The documents of a language are taken together, so that its tables stay in the cache.
         """
         figures = NgramFigures.empty(len(tokens))
-        for language in np.flatnonzero(np.bincount(languages[languages >= 0])):
+        for language in np.flatnonzero(np.bincount(languages[languages >= 0])).tolist():
             tables = self._of_language(codes[language])
             if tables is not None:
                 read_ngrams(tables, tokens, np.flatnonzero(languages == language), figures)
