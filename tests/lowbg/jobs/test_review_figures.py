@@ -37,6 +37,8 @@ def test_figures_wait_until_every_stratum_has_a_label() -> None:
     assert figures(design, []).precision is None
     few = [label for label in labels if design.documents[label.document].stratum]
     assert figures(design, few).recall is None
+    assert figures(design, few).unlabelled == (design.strata[0].name,)
+    assert figures(design, labels).unlabelled == ()
     not_blind = [
         LabelLine(document=own.document, label=own.label, reviewer="ann", blind=False)
         for own in labels
