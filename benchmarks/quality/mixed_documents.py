@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "# Documents of which a part is AI-like", "",
         "Written by `python -m benchmarks.quality.mixed_documents DATA` on development text of at "
         f"least {LEAST_WORDS} words in the languages with tables. *a part told*: `explain` says of "
-        "a part that it is AI-like where the rest is not, with a Wilson interval. *overlap*: of the "
+        "a part that it is AI-like where the rest isn't, with a Wilson interval. *overlap*: of the "
         "words of the part told or the true one, those in both.", "",
         *head, *(line(kind, own) for kind, own in sorted(found.items())), "",
         *head, *(line(kind, own) for kind, own in sorted(by_language.items())), "",
