@@ -250,7 +250,7 @@ class LmSettings:
     model: str = setting(
         "A causal LM reads documents too: a folder, GGUF file, Hugging Face name, or server.",
         flags="--lm",
-        unit="MODEL|URL",
+        unit="MODEL",
         heading=Heading.SECOND_LOOK,
     )
     performer: str | None = setting(

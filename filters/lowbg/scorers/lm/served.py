@@ -204,7 +204,7 @@ class ServedModel:
                 self._warned = True
                 _log.warning("%s; such documents, too long mostly, have no figures", error)
             return _NOTHING
-        told = self._choice(answer).get("logprobs")
+        told: Any = self._choice(answer).get("logprobs")
         try:
             log_probabilities = told["token_logprobs"]
             offsets = [int(offset) for offset in told["text_offset"]]

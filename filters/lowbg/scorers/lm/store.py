@@ -246,8 +246,8 @@ def _whole_gguf(folder: Path, model: str) -> ModelFolder | None:
 def _checked_gguf(file: Path, model: str) -> ModelFolder:
     if _SPLIT.search(file.name):
         raise ModelError(
-            f"{model}: a part of a GGUF file that is split; put it together with llama.cpp's "
-            "llama-gguf-split --merge"
+            f"{model}: a part of a GGUF file that is split; merge the parts with llama.cpp's "
+            "llama-gguf-split"
         )
     _check_no_pointer(file)
     try:
