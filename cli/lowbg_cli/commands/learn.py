@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
@@ -228,7 +227,7 @@ def _of_probe(reading: RunConfig) -> str:
     return served[0]
 
 
-def _parts(own: LearnOptions) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+def _parts(own: LearnOptions) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Old, new and held-out inputs."""
     if own.unlabelled:
         return (*own.given, *own.old), own.unlabelled, own.holdout
