@@ -32,13 +32,18 @@ class KeptVerdicts:
                 key, value = line.split()
                 self._known[key] = float(value)
 
+    @property
+    def tokens(self) -> int:
+        """What was read and not known before."""
+        return 0 if self._judge is None else self._judge.tokens
+
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Of each text, in nats; NaN without any token."""
         keys = [
             blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest() for text in texts
         ]
         missing = [i for i, key in enumerate(keys) if key not in self._known]
-        started, before = time.monotonic(), self._judge.tokens if self._judge is not None else 0
+        started, before = time.monotonic(), self.tokens
         self._file.parent.mkdir(parents=True, exist_ok=True)
         for at in range(0, len(missing), PORTION):
             own = missing[at : at + PORTION]

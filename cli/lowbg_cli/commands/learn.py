@@ -101,7 +101,7 @@ class LearnOptions:
         "Documents that it reads, a quarter of them human text, every source in turn.",
         2_000,
         unit="N",
-        least=100,
+        least=200,
         key="teacher_documents",
     )
     target_fpr: float = setting(

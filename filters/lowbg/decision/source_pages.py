@@ -23,13 +23,13 @@ HUMAN_SPREAD: Final = 0.65
 WITHIN_HUMAN: Final = 0.7
 """How human sources differ in z, and the pages of one. Of the 36 kinds of English human text that
 the shipped probe was calibrated on, each left out: .60 and .65; of the 21 English human sites of
-`sites/train` .55 and .64 (`benchmarks/sources/pages.py`)."""
+`sites/train` .55 and .64 (`benchmarks/sources/read_pages.py`)."""
 
 AI_LEVEL: Final = 2.5
 AI_SPREAD: Final = 1.1
 WITHIN_AI: Final = 0.7
-"""The same of sources that are AI: the 17 English ones of `sites/train` have level 3.0, spread .82,
-and .62 within; they are of the kinds that are easily found, so this is lower and wider."""
+"""The same of sources that are AI: the 16 English ones of `sites/train` have level 2.8, spread .68,
+and .63 within; they are of the kinds that are easily found, so this is lower and wider."""
 
 WIDE: Final = 2.0
 WIDE_LEVELS: Final = 0.15

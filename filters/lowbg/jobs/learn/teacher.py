@@ -33,7 +33,7 @@ KNOWN_OF_FOUR = 1
 """Of four documents that the teacher reads so many are known to be human."""
 
 MIN_KNOWN = 100
-"""Fewer of them don't show what the probe's log-odds mean here."""
+"""Fewer of these don't show what the probe's log-odds mean here."""
 
 _PORTION = 64
 _TOLD_EVERY = 30.0
@@ -99,14 +99,16 @@ class Verdicts:
 
 
 def sample(dumps: Dumps, documents: int) -> NDArray[np.int64]:
-    """Which documents the teacher reads: so many, three in four of the new text.
+    """Which documents the teacher reads: so many, three in four of the new text, or fewer, so that
+    `MIN_KNOWN` are known to be human.
 
     Every source gives its first document before any gives its second, and so on, in the order of
     the documents' hashes.
     """
     known = _in_turns(dumps.source, np.flatnonzero(dumps.known))
     new = _in_turns(dumps.source, np.flatnonzero(~dumps.known))
-    of_known = min(len(known), max(documents * KNOWN_OF_FOUR // 4, documents - len(new)))
+    of_known = max(documents * KNOWN_OF_FOUR // 4, documents - len(new), MIN_KNOWN)
+    of_known = min(of_known, len(known), documents)
     return np.sort(np.concatenate([known[:of_known], new[: documents - of_known]]))
 
 
