@@ -113,7 +113,7 @@ def ways(
     dumps: Dumps, cell: Cell, judge: KeptVerdicts, model: str
 ) -> list[tuple[str, Judged, Judged | None, str]]:
     """Every way to judge, with its verdicts on the new dump and on unseen text."""
-    both = [shipped(dumps.new, Policy()), shipped(dumps.unseen, Policy())]
+    both = shipped(dumps.new, Policy()), shipped(dumps.unseen, Policy())
     found: list[tuple[str, Judged, Judged | None, str]] = [("shipped tables", *both, "")]
     for documents in BUDGETS:
         with tempfile.TemporaryDirectory() as name:

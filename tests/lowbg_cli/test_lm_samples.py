@@ -59,9 +59,8 @@ def test_a_probe_teaches_tables(
     run: Run, dumps: Path, model: Path, probe: Path, tmp_path: Path
 ) -> None:
     told = tmp_path / "told.json"
-    args = ("learn", dumps / "new.jsonl", "--old", dumps / "old.jsonl", "--teacher", model)
-    args += ("--lm-probe", probe, "--teacher-documents", 240, "-o", tmp_path, "--json", told)
-    ended = run(*args)
+    args = ("--teacher", model, "--lm-probe", probe, "--teacher-documents", 240, "--json", told)
+    ended = run("learn", dumps / "new.jsonl", "--old", dumps / "old.jsonl", *args, "-o", tmp_path)
     assert ended.exit_code == 0, ended.stderr
     stderr = " ".join(ended.stderr.split())
     assert "the teacher read 140 new and 100 human documents" in stderr

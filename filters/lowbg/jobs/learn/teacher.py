@@ -40,10 +40,12 @@ _TOLD_EVERY = 30.0
 
 
 class Judge(Protocol):
-    """Log-odds, AI against human (nats), of texts; NaN where it says nothing. `tokens` counts what
-    it read."""
+    """Log-odds, AI against human (nats), of texts; NaN where it says nothing."""
 
-    tokens: int
+    @property
+    def tokens(self) -> int:
+        """What it has read."""
+        ...
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Of each text."""

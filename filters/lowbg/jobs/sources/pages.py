@@ -19,9 +19,11 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lowbg.arrays import to_numpy
 from lowbg.config import LmSettings, RunConfig, SourceVerdict
 from lowbg.decision.calibration import in_words
 from lowbg.decision.source_evidence import source_hash
@@ -68,12 +70,22 @@ class PagesToRead:
 
 
 class PageJudge(Protocol):
-    """What reads pages. `languages` are those that it serves, `models` the digests of what reads,
-    and `tokens` counts them."""
+    """What reads pages."""
 
-    languages: frozenset[str]
-    models: Mapping[str, str]
-    tokens: int
+    @property
+    def languages(self) -> frozenset[str]:
+        """Those that it serves."""
+        ...
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The digests of what reads, by name."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """What it has read."""
+        ...
 
     def z(
         self, texts: Sequence[str], words: NDArray[np.int64], language: str
@@ -319,15 +331,14 @@ def _as_cells(
         return Cells.none()
     number = np.concatenate(numbers)
     distinct, of = np.unique(number, return_inverse=True)
-    names = wanted.names[distinct]
-    # In the order of their bytes, as UTF-8 has it.
-    order = np.array(sorted(range(len(names)), key=lambda i: names[i].encode("utf-8")), np.int64)
+    names = pa.array([str(name) for name in wanted.names[distinct]], pa.string())
+    order = to_numpy(pc.sort_indices(names)).astype(np.int64)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     z, crc = np.array(found, np.int64).T
     return replace(
         Cells.none(),
-        names=pa.array([names[i] for i in order.tolist()], pa.string()),
+        names=names.take(pa.array(order)),
         pages=Pages.first(rank[of], z, crc),
     )
 

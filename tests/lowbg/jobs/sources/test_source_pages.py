@@ -101,6 +101,8 @@ def test_three_pages_that_agree_move_a_source() -> None:
     assert found.min() >= -MOST
     one = share_evidence(z[:1, :1], SHARES)
     assert found[0, 0] < one[0, 0] < -1.0
+    # Pages of a source err together: three are less than three sources.
+    assert found[0, 0] > 2.0 * one[0, 0]
     swapped = share_evidence(z[2:3, ::-1], SHARES)
     assert swapped == pytest.approx(found[2:3])
 
@@ -229,5 +231,5 @@ def test_the_first_pages_are_kept_each_once() -> None:
 
     picked: dict[int, list[Page]] = {}
     for crc in (7, 3, 9, 3, 1):
-        keep(picked, 4, Page(crc, "text", 80, "en"), 2)
-    assert [page.hash for page in picked[4]] == [1, 3]
+        keep(picked, 4, Page(crc, "text", 80, "en"), 3)
+    assert [page.hash for page in picked[4]] == [1, 3, 7]
