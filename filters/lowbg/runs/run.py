@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import lowbg
 from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
 from lowbg.errors import OutputError
-from lowbg.report import collect, read_json
+from lowbg.report import Report, collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
@@ -111,10 +111,11 @@ def open_run(
         published(job, layout) as place,
         OutputDirectory(job.output, layout).held(job.existing) as directory,
     ):
+        last = directory.last_report()
         earlier = take_stock(directory, job, engine, place.size_of)
         if not earlier.nothing_new:
             place.begin()
-        yield DirectoryRun(job, directory, engine, earlier, observer, place)
+        yield DirectoryRun(job, directory, engine, earlier, observer, place, last)
 
 
 class DirectoryRun:
@@ -128,8 +129,10 @@ class DirectoryRun:
         earlier: Earlier,
         observer: Observer,
         place: Published,
+        last: Report | None,
     ) -> None:
         self.engine = engine
+        self._last = last
         self._place = place
         self._job = job
         self._directory = directory
@@ -198,7 +201,7 @@ class DirectoryRun:
         report = shaded(report, self.engine)
         try:
             if not earlier.nothing_new:  # A run that did nothing isn't noted.
-                self._directory.commit(info, whole, report)
+                self._directory.commit(info, whole, report, earlier=self._last)
                 self._place.end()
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
