@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from lowbg import models
+from lowbg.config import is_served
 from lowbg.errors import LowbgError, ModelError
 from lowbg.scorers.lm.probes import Probe, open_probe
 from lowbg.scorers.lm.store import locate
@@ -35,8 +36,10 @@ def shipped_probes() -> tuple[Probe, ...]:
 def probe_for(model: str) -> Path | None:
     """The file of the shipped probe of a model: a folder, or a name on the Hub; null without one.
 
-    A name that isn't on this machine yet is known by itself.
+    A name that isn't on this machine yet is known by itself. A server shows no states.
     """
+    if is_served(model):
+        return None
     known = {probe.of.fingerprint: probe.path for probe in shipped_probes()}
     try:
         return known.get(locate(model, "`extras.lm.model`").fingerprint())
