@@ -270,7 +270,10 @@ def ready_workers(
 
     `module` is where their tasks are at home.
     """
-    if executor is ExecutorName.PROCESSES and min(workers, len(shards)) > 1:
+    from lowbg.runs.shards import PIECE_BYTES
+
+    tasks = sum(max(1, shard.size // PIECE_BYTES) for shard in shards)  # At most.
+    if executor is ExecutorName.PROCESSES and min(workers, tasks) > 1:
         from lowbg.runs.executors import server
 
         if not server.start(module, compiling=first_use.message()):
