@@ -114,8 +114,10 @@ def read_keys(path: Path) -> dict[str, Any]:
             for one in several
         )
         if not right or not several or isinstance(value, list) != (kind is list):
-            what = {str: "a string", list: "a list of whole numbers"}.get(kind, "a number")
-            raise ConfigError(f"{_of(path)}: {key} is no {what.removeprefix('a ')}, as it must be")
+            what = (
+                "string" if kind is str else "list of whole numbers" if kind is list else "number"
+            )
+            raise ConfigError(f"{_of(path)}: {key} is no {what}, as it must be")
     return values
 
 

@@ -263,7 +263,7 @@ def test_the_example_fits_a_detector_for_keys(tmp_path: Path) -> None:
         (tmp_path / name).write_text(json.dumps({"text": " ".join(words)}) + "\n")
     script = Path(__file__).parents[3] / "examples" / "fit_synthid.py"
     command = [sys.executable, script, keys, tmp_path / "marked", tmp_path / "plain"]
-    subprocess.run([*command, "-o", tmp_path / "detector"], check=True)
+    subprocess.run([*map(str, command), "-o", str(tmp_path / "detector")], check=True)
     assert [file.name for file in (tmp_path / "detector").iterdir()] == ["model.safetensors"]
     fitted = keys.read_text()
     keys.write_text(fitted + f"detector = '{tmp_path / 'detector'}'\n")
