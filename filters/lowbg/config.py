@@ -232,7 +232,8 @@ NO_PROBE: Final = "none"
 class LmSettings:
     """Which causal LM reads which documents, and how.
 
-    `model` and `performer` are folders or names on the Hugging Face Hub (`NAME@REVISION`). `probe`
+    `model` and `performer` are folders, GGUF files or names on the Hugging Face Hub
+    (`NAME@REVISION`). `probe`
     is a file that `lowbg train --probe` made for the model, or a directory of them, one a language:
     then the model is run up to the probe's layer, on a document's beginning alone. Null: the one
     that comes with lowbg for the model, if there is one; `none`: none. `band`:
@@ -242,7 +243,7 @@ class LmSettings:
     """
 
     model: str = setting(
-        "A causal LM reads documents too: a folder or a Hugging Face name (NAME@REVISION).",
+        "A causal LM reads documents too: a folder, GGUF file or Hugging Face NAME@REVISION.",
         flags="--lm",
         unit="MODEL",
         heading=Heading.SECOND_LOOK,

@@ -19,9 +19,9 @@ import msgspec
 from msgspec import UNSET
 
 from lowbg.config import Existing, ScoreFormat
-from lowbg.errors import ConfigError, OutputError
+from lowbg.errors import ConfigError, LowbgError, OutputError
 from lowbg.lm_budget import LmSelection
-from lowbg.report import Report, write_html, write_json
+from lowbg.report import Report, read_json, write_html, write_json
 from lowbg.report.results import RunInfo, ShardResult, left_out_of
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.runs import checkpoints
@@ -140,6 +140,16 @@ class OutputDirectory:
                 )
         return found
 
+    def last_report(self) -> Report | None:
+        """The report of the run that the directory holds; null where there is none to read."""
+        path = self.path / REPORTS[0]
+        if not path.is_file():
+            return None
+        try:
+            return read_json(path)
+        except LowbgError:  # Of another version, or cut: there is nothing to compare with.
+            return None
+
     def begin(self, record: AnyRecord) -> None:
         """Notes which run the directory holds from now on."""
         checkpoints.write_record(self.path, record)
@@ -167,14 +177,17 @@ class OutputDirectory:
         shards: Sequence[ShardResult],
         report: Report | None = None,
         mix: Any = UNSET,
+        earlier: Report | None = None,
     ) -> None:
         """Writes the report, if there is one, and the manifest: the directory is whole then.
 
-        `mix` says what a mix is made of. Raises `OutputError`.
+        `mix` says what a mix is made of; with an `earlier` report the page says what changed
+        since. Raises `OutputError`.
         """
         if report is not None:
-            for name, write in zip(REPORTS, (write_json, write_html), strict=True):
-                write(report, self.path / name)
+            data, page = (self.path / name for name in REPORTS)
+            write_json(report, data)
+            write_html(report, page, earlier)
         reports = REPORTS if report is not None else ()
         runs = [info] if report is None else report[RUNS]
         write_manifest(self.path, info, shards, reports, mix=mix, left_out=left_out_of(runs))

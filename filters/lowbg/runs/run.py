@@ -16,7 +16,7 @@ import lowbg
 from lowbg.config import AUTO, Durability, RunConfig, as_dict
 from lowbg.errors import OutputError
 from lowbg.lm_budget import LmSelection
-from lowbg.report import collect, read_json
+from lowbg.report import Report, collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
@@ -106,12 +106,13 @@ def open_run(
         published(job, layout) as place,
         OutputDirectory(job.output, layout).held(job.existing) as directory,
     ):
+        last = directory.last_report()
         earlier = take_stock(directory, job, engine, place.size_of)
         if not earlier.nothing_new:
             selection = directory.selection or _learnt(job, engine, directory)
             place.begin()
             job = replace(job, config=with_selection(job.config, selection))
-        yield DirectoryRun(job, directory, engine, earlier, observer, place)
+        yield DirectoryRun(job, directory, engine, earlier, observer, place, last)
 
 
 def _learnt(job: Job, engine: Engine, directory: OutputDirectory) -> LmSelection | None:
@@ -133,8 +134,10 @@ class DirectoryRun:
         earlier: Earlier,
         observer: Observer,
         place: Published,
+        last: Report | None,
     ) -> None:
         self.engine = engine
+        self._last = last
         self._place = place
         self._job = job
         self._directory = directory
@@ -176,7 +179,7 @@ class DirectoryRun:
         report = shaded(report, self.engine)
         try:
             if not earlier.nothing_new:  # A run that did nothing isn't noted.
-                self._directory.commit(info, whole, report)
+                self._directory.commit(info, whole, report, earlier=self._last)
                 self._place.end()
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.

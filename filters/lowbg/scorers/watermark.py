@@ -148,11 +148,11 @@ class Watermark(Scorer):
         values = read_keys(path)
         transformers = extras.load("transformers", extra="lm", wanted_by="`extras.watermark`")
         folder = self._folder(values)
-        common = {"trust_remote_code": False, "local_files_only": True}
+        common = {"trust_remote_code": False, "local_files_only": True, **folder.loading}
         try:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, **common)
             config = transformers.AutoConfig.from_pretrained(folder.path, **common)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, ImportError) as error:
             why = " ".join(str(error).split())[:200]
             raise ModelError(
                 f"{_of(path)}: no tokenizer and config.json at {folder.label!r} ({why})"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
 from lowbg.scorers.base import Scorer, SecondLook
-from lowbg.scorers.lm import extras
+from lowbg.scorers.lm import extras, gguf_loading
 from lowbg.scorers.lm.store import ModelFolder, locate
 
 ROLES = ("lm", "lm-performer")
@@ -75,4 +75,6 @@ class LmScorer(Scorer):
         self._asked()
         for module in ("torch", "transformers"):
             extras.load(module, extra="lm", wanted_by="`extras.lm.model`")
-        self._folders(fetch=True)
+        for folder in self._folders(fetch=True):
+            if folder.gguf:
+                gguf_loading.check_extra(folder.gguf)
