@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 Architecture = Literal["gpt2", "llama", "qwen2"]
 ARCHITECTURES: tuple[Architecture, ...] = ("gpt2", "llama", "qwen2")
@@ -34,6 +34,7 @@ def tokenizer(*, begin: bool) -> Any:
     """A byte-level BPE tokenizer of 400 tokens; with `begin` it adds a start token, as Llama's."""
     tokens = Tokenizer(models.BPE())
     tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokens.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
         special_tokens=["<s>", "</s>"],

@@ -104,6 +104,9 @@ def parse_output(text: str | Path) -> Path:
 
 def parse_place(text: str | Path) -> Path:
     """Where an output goes: a local path, "-", or the URL of an object store."""
+    scheme, found, rest = str(text).partition(":")
+    if found and scheme.lower() in SCHEMES and not rest.strip("/"):
+        raise typer.BadParameter(f"{text} names no bucket; say {scheme}://BUCKET/PATH")
     if is_object_url(text):
         return Path(text)
     try:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -190,6 +190,8 @@ class OutputDirectory:
             write_html(report, page, earlier)
         reports = REPORTS if report is not None else ()
         runs = [info] if report is None else report[RUNS]
+        with suppress(OSError):  # There may be more to go on with.
+            (self.path / checkpoints.FOLDER / checkpoints.PARTS).rmdir()
         write_manifest(self.path, info, shards, reports, mix=mix, left_out=left_out_of(runs))
 
     def clear(self) -> None:

@@ -382,7 +382,9 @@ def _some(names: Sequence[str]) -> str:
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """What differs between two trees of JSON values, a line a leaf."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
+    trees = [isinstance(each, Mapping) for each in (old, new)]
+    if all(trees) or (any(trees) and (old is None or new is None)):
+        old, new = old or {}, new or {}
         for key in sorted({*old, *new}):
             inner = f"{path}.{key}" if path else str(key)
             yield from differences(old.get(key), new.get(key), inner)
@@ -391,5 +393,16 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 def _spelled(value: Any) -> str:
-    text = "absent" if value is None else str(value)
+    text = _in_words(value)
     return text if len(text) <= 40 else f"{text[:12]}…"
+
+
+def _in_words(value: Any) -> str:
+    """A JSON value as people write it: no brackets, braces or quotes."""
+    if value is None:
+        return "absent"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_in_words(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value)) or "empty"
+    return str(value)

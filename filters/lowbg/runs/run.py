@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import lowbg
-from lowbg.config import AUTO, Durability, RunConfig, as_dict
+from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
 from lowbg.errors import OutputError
 from lowbg.lm_budget import LmSelection
 from lowbg.report import Report, collect, read_json
@@ -26,13 +26,15 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.lm_selection import check_budget, learn_selection, with_selection
 from lowbg.runs.machine import available_cores
-from lowbg.runs.mapping import Ended, Workers, failed_shard, map_shards
+from lowbg.runs.mapping import Ended, Workers, failed_shard
+from lowbg.runs.pieces import Joining, map_pieces, pieces_of, run_piece
 from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.publishing import Published, published
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.sentences import shaded
 from lowbg.runs.shard import ShardTask, run_shard
+from lowbg.runs.shards import Piece
 from lowbg.runs.together import run_small_shards
 from lowbg.storage.locks import share_of_worker
 
@@ -51,6 +53,9 @@ class DirectoryTask(ShardTask):
     durability: Durability
     loaded: Judge | None = None
 
+    takes_pieces: ClassVar[bool] = False
+    """Whether what is done with records has nothing to do with others of the shard."""
+
     @property
     def judge(self) -> Judge:
         """What says of documents what they are."""
@@ -66,6 +71,9 @@ class DirectoryTask(ShardTask):
         """Does a shard, from its checkpoint on if it has one."""
         # What can't be read again can't be gone on with either.
         journal = Journal(self.output, shard, self.durability) if shard.resumable else None
+        if isinstance(shard, Piece):
+            assert journal is not None
+            return run_piece(shard, self, on_progress, journal)
         return run_shard(shard, self, on_progress, journal)
 
     def together(
@@ -149,13 +157,42 @@ class DirectoryRun:
             for result in earlier.finished.values():
                 observer.progress(_finished(result))
         self.waiting = tuple(s for s in job.shards if s.name not in earlier.finished)
+        self._tasks: Sequence[Shard] = self.waiting
 
     def ends(self, task: DirectoryTask) -> Iterator[Ended[ShardResult]]:
         """Does what is waiting; every end as it comes, and where it is tried again, each."""
-        lm = self._job.config.extras.lm
+        job = self._job
+        lm = job.config.extras.lm
         task = replace(task, config=with_selection(task.config, lm.selection if lm else None))
-        publishing = self._place.task(task)
-        return map_shards(publishing, self.waiting, self._job.crew, self._observer, self.engine)
+        joining = self._joining(task)
+        self._tasks = [
+            *(shard for shard in self.waiting if all(shard is not j.shard for j in joining)),
+            *(piece for each in joining for piece in each.pieces),
+        ]
+        if joining:  # Pieces of a shard share its threads.
+            pieces = min(job.crew.cores(), *(len(each.pieces) for each in joining))
+            config = replace(task.config, threads=max(1, task.config.threads // pieces))
+            task = replace(task, config=config)
+        together = {each.shard.name for each in joining}
+        for ended in map_pieces(
+            *(self._place.task(task), self.waiting, joining, job.crew, self._observer, self.engine)
+        ):
+            if ended.shard.name in together and ended.result is not None:
+                yield replace(ended, result=self._place.sent(ended.result))
+            else:
+                yield ended
+
+    def _joining(self, task: DirectoryTask) -> list[Joining]:
+        """Those of the shards that are read in pieces, ready to be put together."""
+        job = self._job
+        if not task.takes_pieces or (job.published and job.executor is ExecutorName.RAY):
+            return []
+        journals = [Journal(job.output, shard, job.durability) for shard in self.waiting]
+        # What was begun in one pass is gone on with.
+        fresh = {j.shard.name: j for j in journals if not j.begun}
+        shards = [journal.shard for journal in fresh.values()]
+        found = pieces_of(shards, job.config, job.crew, job.piece_bytes)
+        return [Joining(pieces, task, fresh[name]) for name, pieces in found.items()]
 
     def add(self, ended: Ended[ShardResult]) -> None:
         """Takes a shard's end; of one that is tried again the last counts."""
@@ -173,7 +210,7 @@ class DirectoryRun:
                 report, (), len(earlier.reported), earlier.notes, all_there=job.all_there
             )
         shards = [self._results[shard.name] for shard in job.shards]
-        info = self._clock.info(job, self.engine, job.crew.settled(self.waiting))
+        info = self._clock.info(job, self.engine, job.crew.settled(self._tasks))
         whole = [*shards, *earlier.vanished]
         report = collect(info, whole, self.engine.columns.bins, earlier.runs)
         report = shaded(report, self.engine)

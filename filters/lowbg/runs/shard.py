@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -40,6 +40,7 @@ from lowbg.runs.overlap import Step
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sampling import document_keys, named
+from lowbg.runs.shards import Piece
 from lowbg.runs.sinks import Outputs, Place
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import Pending, WrittenFile, deferring
@@ -72,24 +73,26 @@ def run_shard(
     task: ShardTask,
     on_progress: OnProgress | None = None,
     journal: Journal | None = None,
+    run: Callable[..., ShardRun] | None = None,
 ) -> ShardResult:
     """Processes one shard and says what became of it; problems of its data don't raise.
 
     With a `journal` it goes on from the shard's checkpoint, makes new ones, and ends at a batch's
     end when `stopping.STOP` is asked: then it raises `StoppedError`. `ConfigError`,
-    `ConservationError` and `BrokenPipeError` are raised, too.
+    `ConservationError` and `BrokenPipeError` are raised, too. `run` makes the pass, a `ShardRun`.
     """
+    run = run or ShardRun
     if journal is None:
-        return ShardRun(shard, task, on_progress).run()
+        return run(shard, task, on_progress).run()
     with STOP.watched():
         checkpoint = journal.load()
         if checkpoint is not None:
             try:
-                return ShardRun(shard, task, on_progress, journal, checkpoint).run()
+                return run(shard, task, on_progress, journal, checkpoint).run()
             except CheckpointError as error:
                 _log.warning("%s; the shard starts over", error)
         journal.discard()
-        return ShardRun(shard, task, on_progress, journal).run()
+        return run(shard, task, on_progress, journal).run()
 
 
 class ShardRun:
@@ -112,11 +115,15 @@ class ShardRun:
         self._checkpoint = checkpoint
         self.pending: Pending | None = None
         self.reading = ShardReading(
-            task.source(shard), task.judge, on_progress, checkpoint=checkpoint
+            task.source(shard), self.judge(), on_progress, checkpoint=checkpoint
         )
         self._tally, self._statistics = self.reading.tally, self.reading.statistics
         self._turn = checkpoint.turn if checkpoint else 0
         self._kept = checkpoint is not None
+
+    def judge(self) -> Judge | None:
+        """What judges its documents; null where that was done before."""
+        return self._task.judge
 
     def run(self) -> ShardResult:
         """Reads, judges and writes to the end; see `run_shard`."""
@@ -156,8 +163,11 @@ class ShardRun:
         if reader is None:
             assert self.reading.broken is not None
             raise self.reading.broken
+        shard = self._shard
         place = Place(
-            self._shard.name, self._journal, self._checkpoint, again=self._shard.resumable
+            *(shard.name, self._journal, self._checkpoint),
+            again=shard.resumable,
+            is_piece=isinstance(shard, Piece),
         )
         try:
             return self._task.open_outputs(place, reader)
@@ -228,17 +238,17 @@ class ShardRun:
             draws=document_keys(start, batch.records) / float(1 << 64),
             margins=decisions.margin,
             reasons=decisions.reasons,
-            most=FEW if 0 < self._shard.size <= _SMALL else KEPT,
+            most=FEW if 0 < self._shard.whole.size <= _SMALL else KEPT,
         )
 
     def _put_in_place(self, outputs: Outputs) -> Generator[None, None, ShardResult]:
         """Finishes the outputs, notes the result, and gives the outputs their names."""
         name = self._shard.name
-        _check_conservation(name, self._tally, self._statistics)
+        check_conservation(name, self._tally, self._statistics)
         with deferring(self.pending):
             files = outputs.end_shard()
-        _check_outputs(name, self._tally, files.values())
-        result = self.reading.result([*files.values()])
+        check_outputs(name, self._tally, files.values())
+        result = self.result([*files.values()])
         result = msgspec.structs.replace(result, notes=(*result.notes, *outputs.notes(name)))
         yield
         if self._journal is not None:
@@ -252,6 +262,10 @@ class ShardRun:
         yield
         self._kept = False
         return result
+
+    def result(self, files: Sequence[WrittenFile]) -> ShardResult:
+        """What became of the shard, with its outputs."""
+        return self.reading.result(files)
 
     def _save(self, journal: Journal, position: Position, outputs: Outputs) -> None:
         self._turn += 1
@@ -352,7 +366,8 @@ def _drawn_counts(second: LookedAgain, after: NDArray[np.int8]) -> dict[str, int
     return counts
 
 
-def _check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:
+def check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:
+    """Raises `ConservationError` where records in aren't records out."""
     counted: Mapping[str, int] = statistics.documents()
     out = sum(counted[verdict] for verdict in OUTCOMES)
     if tally.records != out or tally.records != tally.routed + tally.quarantined:
@@ -362,7 +377,7 @@ def _check_conservation(name: str, tally: Tally, statistics: Statistics) -> None
         )
 
 
-def _check_outputs(name: str, tally: Tally, outputs: Collection[WrittenFile]) -> None:
+def check_outputs(name: str, tally: Tally, outputs: Collection[WrittenFile]) -> None:
     """The files' own counts, where a shard has files of its own, must add up as well."""
     if not outputs:
         return

@@ -65,7 +65,10 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
     """
     witness = engine.cascade.witness
     if witness is None or known.lm is None:
-        raise ConfigError("the engine has no causal LM to calibrate")
+        raise ConfigError(
+            "there is no evidence of a causal LM to calibrate: a server has no curvature, so give "
+            "a model that runs here, `extras.lm.model`"
+        )
     spreads: dict[str, LmSpread] = {}
     scores: dict[str, float] = {}
     alone: dict[str, float] = {}

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowbg.config import is_served
 from lowbg.errors import ConfigError, ModelError
 from lowbg.scorers.lm import extras, gguf_files
 from lowbg.storage.files import file_digest
@@ -168,6 +169,11 @@ def locate(model: str, option: str, *, fetch: bool = False, weights: bool = True
     or GGUF file nor one that the Hub could have, and `ModelError` where its files aren't there, or
     are neither safetensors nor one GGUF file.
     """
+    if is_served(model):
+        raise ConfigError(
+            f"{option} {model}: a server gives log-probabilities alone; here the files of the "
+            "model are needed"
+        )
     path = Path(model).expanduser()
     if model and path.is_dir():
         path = path.resolve()
@@ -240,8 +246,8 @@ def _whole_gguf(folder: Path, model: str) -> ModelFolder | None:
 def _checked_gguf(file: Path, model: str) -> ModelFolder:
     if _SPLIT.search(file.name):
         raise ModelError(
-            f"{model}: a part of a GGUF file that is split; put it together with llama.cpp's "
-            "llama-gguf-split --merge"
+            f"{model}: a part of a GGUF file that is split; merge the parts with llama.cpp's "
+            "llama-gguf-split"
         )
     _check_no_pointer(file)
     try:

@@ -138,7 +138,7 @@ def test_safetensors_beside_it_come_first(tmp_path: Path) -> None:
         ("m.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1), "its header can't be"),
         ("m.gguf", gguf_bytes({"general.type": "adapter"}, {}), "'adapter', no whole model"),
         ("m.gguf", gguf_bytes({"general.type": "model"}, {}), "has no tokenizer in it"),
-        ("m-00001-of-00003.gguf", b"GGUF", "a part of a GGUF file .* --merge"),
+        ("m-00001-of-00003.gguf", b"GGUF", "a part of a GGUF file .* merge the parts"),
     ],
 )
 def test_what_is_no_whole_model_is_named(
