@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from lowbg.errors import ConfigError, LowbgError
 from lowbg.settings import (
@@ -33,6 +33,9 @@ from lowbg_cli.exits import ExitCode, ended
 from lowbg_cli.values import checker_of, converted, parsed_kind, parser_of
 from lowbg_cli.wording import Wording
 from lowbg_cli.writing import refuse_shared
+
+INPUT: Final = "INPUT"
+"""What options stand for whose values are files, directories or globs."""
 
 _OF = "changes of"
 
@@ -212,7 +215,7 @@ class Command:
     def takes_loose_words(self) -> bool:
         """Whether loose words belong to the list option before them: see `several`."""
         lists = [option for option in self.options if option.takes_several]
-        if any(option.required and not option.is_argument for option in lists):
+        if any(option.value_name == INPUT for option in lists):
             return True
         return bool(lists) and not any(option.is_argument for option in self.options)
 
