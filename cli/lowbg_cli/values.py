@@ -111,7 +111,7 @@ def parse_place(text: str | Path) -> Path:
     """Where an output goes: a local path, "-", or the URL of an object store."""
     scheme, found, rest = str(text).partition(":")
     if found and scheme.lower() in SCHEMES and not rest.strip("/"):
-        raise typer.BadParameter(f"{text} names no bucket; say {scheme}://BUCKET/PATH")
+        raise refused(f"{text} names no bucket; say {scheme}://BUCKET/PATH")
     if is_object_url(text):
         return Path(text)
     try:
