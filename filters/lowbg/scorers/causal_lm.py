@@ -19,10 +19,17 @@ from lowbg.scorers.base import Column, Documents
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.figures import DocumentFigures, sum_up
 from lowbg.scorers.lm.scorer import LmScorer
-from lowbg.scorers.lm.served import ServedModel, served_model
 
 if TYPE_CHECKING:
     from lowbg.scorers.lm.inference import Inference
+    from lowbg.scorers.lm.served import ServedModel
+
+
+def served_model(settings: LmSettings) -> ServedModel:
+    """The model of a server; what talks with one is imported where there is one."""
+    from lowbg.scorers.lm import served
+
+    return served.served_model(settings)
 
 
 # The figures are means over tokens 2 … n, each given those before it.
