@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lowbg import arrays
 
@@ -54,3 +58,43 @@ def test_no_rows(kind: pa.DataType) -> None:
 def test_a_column_of_chunks_is_one_array() -> None:
     column = pa.chunked_array([["a"], [], ["b", None]], pa.large_string())
     assert arrays.whole(column).to_pylist() == ["a", "b", None]
+
+
+def test_columns_are_what_arrow_makes() -> None:
+    null = np.array([False, True, False])
+    for values in (
+        np.array([1.5, 2.0, np.nan], np.float32),
+        np.arange(3, dtype=np.int64),
+        np.arange(6, dtype=np.int32)[::2],
+        np.array([True, False, True]),
+        np.empty(0, np.int8),
+    ):
+        assert arrays.column_of(values).equals(pa.array(values)) or np.isnan(values).any()
+        assert str(arrays.column_of(values)) == str(pa.array(values))
+        if len(values):
+            own, other = arrays.column_of(values, null=null), pa.array(values, mask=null)
+            assert (own.type, own.null_count) == (other.type, 1)
+            assert str(own) == str(other)
+            own.validate(full=True)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.large_binary()])
+def test_strings_are_what_arrow_makes(kind: pa.DataType) -> None:
+    for values in ([], ["a", None, "", "日本"], ["x"], [None]):
+        own = arrays.strings_of(values, kind)
+        own.validate(full=True)
+        assert own.equals(pa.array(values, kind))
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, ["a"], {"a": 1}, "\ud800"])
+def test_what_is_no_string_is_refused(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        arrays.strings_of(["a", value], pa.string())
+
+
+@given(st.lists(st.integers(-3, 3)))
+def test_distinct_values(values: list[int]) -> None:
+    own = arrays.distinct(np.array(values, np.int64))
+    other = np.unique(np.array(values, np.int64), return_index=True, return_inverse=True)
+    for one, two in zip(own, other, strict=True):
+        assert one.tolist() == two.tolist()

@@ -96,7 +96,7 @@ def arrays(
         head, _, rest = data.partition(b"\n")
         try:
             known, digest, shapes = json.loads(head)
-        except ValueError:
+        except (ValueError, TypeError):
             continue
         if known == key and digest == hashlib.sha256(rest).hexdigest():
             return [*_split(bytearray(rest), shapes)]

@@ -243,3 +243,45 @@ def test_the_checks_know_what_the_loops_take() -> None:
     lm = {"order": 1, **dict.fromkeys(checks.LM_PARAMETERS, 1.0)}
     tables = ngrams.LanguageTables.of({"lm_slots": SLOTS}, {"lm": lm})
     assert tables.log_ps[256] == tables.backoffs[257] == 1.0
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An embedded file of the test's own."""
+    path = tmp_path / "it.safetensors"
+    shutil.copy(embedded_path("it"), path)
+    monkeypatch.setattr(models, "embedded_path", lambda name: tmp_path / f"{name}.safetensors")
+    open_embedded.cache_clear()
+    return path
+
+
+def test_an_embedded_file_is_checked_when_its_arrays_are_asked_for(embedded: Path) -> None:
+    whole = embedded.read_bytes()
+    embedded.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    model = open_embedded("it")
+    assert set(model.arrays) == {"lm_slots", "odds_slots"}
+    with pytest.raises(KeyError):
+        model.arrays["others"]
+    with pytest.raises(ModelError, match="damaged or was replaced"):
+        model.arrays["odds_slots"]
+    open_embedded.cache_clear()
+
+
+def test_an_embedded_file_that_is_cut_is_noticed_at_once(embedded: Path) -> None:
+    embedded.write_bytes(embedded.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        open_embedded("it")
+    embedded.unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        open_embedded("it")
+
+
+def test_embedded_arrays_are_those_of_the_file_and_travel(embedded: Path) -> None:
+    whole = open_model(embedded)
+    mapped = open_embedded("it")
+    assert mapped.sha256 == whole.sha256
+    for name in whole.arrays:
+        again = pickle.loads(pickle.dumps(mapped)).arrays[name]
+        assert (whole.arrays[name] == again).all()
+        assert again.dtype == whole.arrays[name].dtype
+    open_embedded.cache_clear()
