@@ -21,6 +21,7 @@ from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ QUICK = Sizes(
 )  # fmt: skip
 """A run under three minutes."""
 
-TRANSFORMER = Sizes(seeds=3, holdout=70, first_written=700)
+TRANSFORMER = Sizes(seeds=3, first_written=700)
 
 SMALL_SET = ("human", "replace", "keep10", "accumulate", "crawl60_none",
              "crawl60_calibrated")  # fmt: skip
@@ -62,13 +63,17 @@ def family_of(name: str, corpus: Corpus, sizes: Sizes, top_p: float, work: Path)
     """The family of models that is called so. Raises `ConfigError` where it can't be had."""
     if name == WordFamily.name:
         return WordFamily(corpus.vocabulary, sizes.tokens, top_p)
+    return _transformer().TransformerFamily(len(corpus.vocabulary), sizes.tokens, top_p, work)
+
+
+def _transformer() -> ModuleType:
     try:
-        from benchmarks.collapse.small_transformer import TransformerFamily
+        from benchmarks.collapse import small_transformer
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the transformer needs {error.name}: pip install -r {HERE / 'requirements.txt'}"
         ) from None
-    return TransformerFamily(sizes.tokens, top_p, work)
+    return small_transformer
 
 
 def run_seed(
@@ -112,6 +117,8 @@ def experiment(
         "models": {name: open_embedded(name).sha256 for name in embedded_names()},
         **{key: value for key, value in asdict(sizes).items() if key != "seeds"},
     }  # fmt: skip
+    if family != WordFamily.name:
+        settings["shape"] = asdict(_transformer().Shape())
     place = work / "settings.json"
     if place.exists():
         if json.loads(place.read_bytes()) != settings:

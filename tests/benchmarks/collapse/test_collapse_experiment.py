@@ -12,14 +12,9 @@ import pytest
 from benchmarks.collapse import plots, rendering, run
 from benchmarks.collapse.human_text import MINORITY, Sizes, read_corpus, supply
 from benchmarks.collapse.regimes import REGIMES
-from tests.benchmarks.collapse.made_text import DOCUMENTS, write_data
+from tests.benchmarks.collapse.made_text import DOCUMENTS, SMALLEST, write_data
 
 from lowbg.errors import ConfigError
-
-SMALLEST = Sizes(
-    documents=40, tokens=80, generations=3, seeds=2, minority=0.1, holdout=20, minority_holdout=5,
-    drift_documents=30, drift_words=1_000, first_written=60, calibration=0,
-)  # fmt: skip
 
 CHOSEN = [
     each
