@@ -95,6 +95,7 @@ REGIMES: Final = (
     Regime("accumulate", "accumulate", "accumulate"),
     Regime("reserve50", "replace, the original as a reserve: mix --min-human 0.5", "reserve",
            treatment="floor", floor=0.5),
+    *_crawls(0.0, "learned"),
     *_crawls(0.3, "none embedded calibrated learned oracle"),
     *_crawls(0.6, _ALL),
     *_crawls(0.9, _ALL),

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -168,7 +168,8 @@ class TransformerModel:
                 target = wanted[at]
                 there = target != IGNORED
                 logits = network.logits(network(read[at])[there])
-                torch.nn.functional.cross_entropy(logits, target[there]).backward()
+                loss: Any = torch.nn.functional.cross_entropy(logits, target[there])
+                loss.backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
