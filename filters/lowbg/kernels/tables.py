@@ -111,15 +111,15 @@ def _grow(
             two[at] += own_two[i]
             continue
         first = np.int64(h & mask) * 4
-        best, least = first, np.inf
-        for k in range(first, first + 4):
-            size = abs(one[k]) / spread_one + abs(two[k]) / spread_two
+        best, least = 0, np.inf
+        for k in range(4):
+            size = abs(one[first + k]) / spread_one + abs(two[first + k]) / spread_two
             if size < least:
                 best, least = k, size
         if least < abs(own_one[i]) / spread_one + abs(own_two[i]) / spread_two:
-            slots[best] = (np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE) << np.uint32(16)
-            one[best] = own_one[i]
-            two[best] = own_two[i]
+            slots[first + best] = (np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE) << np.uint32(16)
+            one[first + best] = own_one[i]
+            two[first + best] = own_two[i]
         else:
             lost += 1
     return lost
