@@ -86,19 +86,23 @@ def grown_table(
     """
     order = top_ngrams(vocabulary, weights)
     slots = base.slots.copy()
-    both = [side.copy() for side in (base.weights.naive_bayes, base.weights.logistic)]
-    spread = [
-        max(float(side[slots != 0].std()) if slots.any() else own.std(), 1e-12)
-        for side, own in zip(both, (weights.naive_bayes, weights.logistic), strict=True)
-    ]
+    one, two = base.weights.naive_bayes.copy(), base.weights.logistic.copy()
     lost = grow(
         slots,
-        *both,
+        one,
+        two,
         vocabulary.hashes[order],
         weights.naive_bayes[order],
         weights.logistic[order],
-        *spread,
+        _spread(one, slots, weights.naive_bayes),
+        _spread(two, slots, weights.logistic),
     )
-    payload, scales = quantise(Weights(*both))
+    payload, scales = quantise(Weights(one, two))
     fingerprints = slots & np.uint32(0xFFFF0000)
     return np.where(slots != 0, fingerprints | payload, 0).astype(np.uint32), scales, lost
+
+
+def _spread(stored: Floats, slots: NDArray[np.uint32], added: Floats) -> float:
+    """What a weight is measured by: how those that are there spread, else those that are added."""
+    there = stored[slots != 0]
+    return max(float((there if len(there) else added).std()), 1e-12)
