@@ -5,13 +5,14 @@ Needs torch and transformers; import it after `pytest.importorskip`.
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 Architecture = Literal["gpt2", "llama", "qwen2"]
 ARCHITECTURES: tuple[Architecture, ...] = ("gpt2", "llama", "qwen2")
@@ -33,6 +34,7 @@ def tokenizer(*, begin: bool) -> Any:
     """A byte-level BPE tokenizer of 400 tokens; with `begin` it adds a start token, as Llama's."""
     tokens = Tokenizer(models.BPE())
     tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokens.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
         special_tokens=["<s>", "</s>"],
@@ -54,8 +56,10 @@ def word_tokenizer() -> Any:
     words = {f"w{i}": i for i in range(403)}
     tokens = Tokenizer(models.WordLevel(words, unk_token="w2"))
     tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # Whole words alone: w1 is no part of w12.
+    begin, end = (AddedToken(word, single_word=True, special=True) for word in ("w0", "w1"))
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokens, bos_token="w0", eos_token="w1"
+        tokenizer_object=tokens, bos_token=begin, eos_token=end
     )
 
 
@@ -92,3 +96,56 @@ def save_model(
     model.save_pretrained(folder)
     tokens.save_pretrained(folder)
     return folder
+
+
+def save_gguf(folder: Path, path: Path, *, quantised: bool = False) -> Path:
+    """The Llama of `folder` as a GGUF file, as llama.cpp writes it; with `quantised` in Q8_0.
+
+    Needs the package gguf.
+    """
+    import gguf
+
+    config = transformers.AutoConfig.from_pretrained(folder)
+    tokens: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    writer: Any = gguf.GGUFWriter(path, "llama")
+    writer.add_type("model")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    known = {number: token for token, number in tokens.get_vocab().items()}
+    every = [known.get(number, f"<unused{number}>") for number in range(config.vocab_size)]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(every)
+    # 3: special tokens, 5: none that is ever used.
+    writer.add_token_types([3 if n < 2 else 1 if n in known else 5 for n in range(len(every))])
+    merges = json.loads(tokens.backend_tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_add_bos_token(True)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, weight in model.state_dict().items():
+        values = weight.float().numpy()
+        for part, count in heads.items():
+            if part in name:  # llama.cpp keeps the pairs that rotate together side by side
+                shape = (count, 2, values.shape[0] // count // 2, *values.shape[1:])
+                values = values.reshape(shape).swapaxes(1, 2).reshape(values.shape)
+        own = names.get_name(name, try_suffixes=(".weight",))
+        if quantised and values.ndim == 2:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(own, gguf.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(own, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

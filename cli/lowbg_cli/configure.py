@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
 
 from lowbg.amounts import counted
-from lowbg.config import AUTO, ExecutorName, Extras, Policy, Rule, RunConfig, Sources, Thresholds
+from lowbg.config import (
+    AUTO,
+    ExecutorName,
+    Extras,
+    LmSettings,
+    Policy,
+    Rule,
+    RunConfig,
+    Sources,
+    Thresholds,
+    is_served,
+)
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, declared, setting, with_changes
 from lowbg.storage.objects import is_object_url
@@ -152,13 +163,20 @@ LM_BATCH_BYTES = 128 << 10
 
 def batch_bytes(extras: Extras = NO_EXTRAS) -> int:
     """How much input is read at a time, unless the command line says it."""
-    by_cpu = extras.lm is not None and not _gpus(extras.lm.device)
+    by_cpu = extras.lm is not None and not _gpus(extras.lm)
     return LM_BATCH_BYTES if by_cpu else RunConfig().batch_bytes
 
 
-def _gpus(device: str) -> int:
-    """The GPUs that a run uses with this `--lm-device`; one that is named by number is one."""
+def _gpus(lm: LmSettings) -> int:
+    """The GPUs that a run uses with `--lm-device`; one that is named by number is one.
+
+    None where a server has the model.
+    """
     from lowbg.scorers.lm import extras
+
+    if is_served(lm.model):
+        return 0
+    device = lm.device
 
     models = extras.load("lowbg.scorers.lm.models", extra="lm", wanted_by="`extras.lm.model`")
     if device == "cpu":
@@ -220,7 +238,7 @@ class WorkerOptions:
         if self.executor is ExecutorName.SERIAL and (self.workers or 1) > 1:
             raise ConfigError(f"--executor serial has one worker, not {self.workers}")
         if extras.lm is not None:
-            return self.workers or max(1, _gpus(extras.lm.device)), executor
+            return self.workers or max(1, _gpus(extras.lm)), executor
         worth = 1 + sum(shard.size for shard in shards) // BYTES_A_WORKER
         return self.workers or min(available_cores(), worth), executor
 
@@ -252,7 +270,10 @@ def ready_workers(
 
     `module` is where their tasks are at home.
     """
-    if executor is ExecutorName.PROCESSES and min(workers, len(shards)) > 1:
+    from lowbg.runs.shards import PIECE_BYTES
+
+    tasks = sum(max(1, shard.size // PIECE_BYTES) for shard in shards)  # At most.
+    if executor is ExecutorName.PROCESSES and min(workers, tasks) > 1:
         from lowbg.runs.executors import server
 
         if not server.start(module, compiling=first_use.message()):

@@ -36,6 +36,8 @@ def print_explanation(explanation: Explanation, stream: TextIO | None) -> None:
         console.print(_headline(explanation))
         for reason in _reasons(explanation):
             console.print(Padding.indent(Text(terminal.printable(reason)), 2))
+        if explanation.mixed:
+            console.print(Padding.indent(Text(terminal.printable(explanation.mixed)), 2))
         if explanation.needs:
             needs = terminal.worded(f"a score would take {explanation.needs}")
             console.print()

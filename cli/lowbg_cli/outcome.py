@@ -48,7 +48,9 @@ class ExitRules:
             # Problems are told below, a line each, for grep.
             terminal.show(summary(outcome.report, sys.stderr, ("problems",), own=True))
         tell_problems(outcome.shards, report, quiet=self.quiet, strict=self.strict)
-        if not self.quiet and not any(each.records or each.problems for each in outcome.shards):
+        found = any(each.records or each.problems for each in outcome.shards)
+        # One of several runs that share shards out may have none.
+        if not self.quiet and outcome.shards and not found:
             terminal.warning("there is no record in the input")
         warning = undated(outcome.report)
         if warning and not self.quiet:

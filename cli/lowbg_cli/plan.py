@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
 
 
-def check_existing(output: Path, existing: Existing) -> None:
+def check_existing(output: Path, existing: Existing, *, grows: bool) -> None:
     """Raises `ConfigError` as the run itself would for what the directory holds.
+
+    `grows`: an incremental run could add to it.
 
     Makes nothing. Whether a run there can be resumed shows only when it is.
     """
@@ -25,7 +28,7 @@ def check_existing(output: Path, existing: Existing) -> None:
         from lowbg.jobs.filter import LAYOUT
         from lowbg.runs.directory import OutputDirectory
 
-        OutputDirectory(output, LAYOUT).check(existing)
+        OutputDirectory(output, replace(LAYOUT, grows=grows)).check(existing)
 
 
 def print_plan(where: Mapping[str, object], config: RunConfig, shards: Sequence[Shard]) -> None:

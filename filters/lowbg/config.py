@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from lowbg.errors import ConfigError
+from lowbg.lm_budget import LmBudget, LmSelection
 from lowbg.policy import (
     AUTO,
     Artifacts,
@@ -35,6 +36,7 @@ from lowbg.policy import (
     WholeSource,
 )
 from lowbg.settings import (
+    ABOVE_ZERO,
     SIZE,
     Heading,
     check_limits,
@@ -227,21 +229,27 @@ NO_PROBE: Final = "none"
 """What stands for no probe, where one comes with lowbg for the model."""
 
 
+def is_served(model: str) -> bool:
+    """Whether a causal LM's name is the address of a server that has it."""
+    return model.lower().startswith(("http://", "https://"))
+
+
 @dataclass(frozen=True, slots=True)
 class LmSettings:
     """Which causal LM reads which documents, and how.
 
-    `model` and `performer` are folders or names on the Hugging Face Hub (`NAME@REVISION`). `probe`
-    is a file that `lowbg train --probe` made for the model, or a directory of them, one a language:
-    then the model is run up to the probe's layer, on a document's beginning alone. Null: the one
-    that comes with lowbg for the model, if there is one; `none`: none. `band`:
-    only documents whose `ai_score` lies in it, and those too short for the tables; null: all.
-    `context` lowers the tokens read at once. `batch_tokens`, null for the device's default, never
-    changes a figure beyond rounding.
+    `model` and `performer` are folders, GGUF files or names on the Hugging Face Hub
+    (`NAME@REVISION`); `model` may be the address of a server, too, of whose models `name` says one,
+    with `requests` at a time, each of at most `timeout` seconds. `probe` is a file that `lowbg
+    train --probe` made for the model, or a directory of them, one a language: then the model is run
+    up to the probe's layer, on a document's beginning alone. Null: the one that comes with lowbg
+    for the model, if there is one; `none`: none. `band`: only documents whose `ai_score` lies in
+    it, and those too short for the tables; null: all. `context` lowers the tokens read at once.
+    `batch_tokens`, null for the device's default, never changes a figure beyond rounding.
     """
 
     model: str = setting(
-        "A causal LM reads documents too: a folder or a Hugging Face name (NAME@REVISION).",
+        "A causal LM reads documents too: a folder, GGUF file, Hugging Face name, or server.",
         flags="--lm",
         unit="MODEL",
         heading=Heading.SECOND_LOOK,
@@ -261,11 +269,11 @@ class LmSettings:
         shown="the one shipped for the model",
         heading=Heading.SECOND_LOOK,
     )
-    band: tuple[float, float] | None = setting(
-        "It reads only documents whose ai_score lies here, and too short ones.",
+    budget: str | None = setting(
+        "It reads so much: the uncertain, the short, and a random part of the low scores.",
         None,
-        flags="--lm-band",
-        unit="LOW:HIGH",
+        flags="--lm-budget",
+        unit="SHARE|TOKENS|TOKENS/SxHOURSh",
         heading=Heading.SECOND_LOOK,
         shown="all",
     )
@@ -300,21 +308,63 @@ class LmSettings:
         least=1,
         shown="2048, on a GPU 65536",
     )
+    name: str | None = setting(
+        "Of a server's models, this one.",
+        None,
+        flags="--lm-name",
+        unit="NAME",
+        heading=Heading.SECOND_LOOK,
+        shown="its only one",
+    )
+    requests: int = setting(
+        "Requests that a server gets at a time.",
+        16,
+        flags="--lm-requests",
+        unit="N",
+        heading=Heading.SECOND_LOOK,
+        least=1,
+    )
+    timeout: float = setting(
+        "How long a server may take for a request.",
+        120.0,
+        flags="--lm-timeout",
+        unit="S",
+        heading=Heading.SECOND_LOOK,
+        least=ABOVE_ZERO,
+    )
+    selection: LmSelection | None = None
 
     def __post_init__(self) -> None:
-        if self.band is not None and not 0.0 <= self.band[0] <= self.band[1] <= 1.0:
-            low, high = self.band
-            raise ConfigError(
-                f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first",
-                key="extras.lm.band",
-            )
+        if self.budget is not None:
+            LmBudget.parse(self.budget)
         if self.probe not in (None, NO_PROBE) and self.performer is not None:
             raise ConfigError(
                 "a probe has no use for a second model: leave out either `extras.lm.probe` or "
                 "`extras.lm.performer`",
                 key="extras.lm.probe",
             )
+        self._check_served()
         check_limits(self)
+
+    def _check_served(self) -> None:
+        """Raises `ConfigError` for what a server doesn't take, and for what only one does."""
+        served = is_served(self.model)
+        what = "a model that a server has" if served else "one that runs here"
+        for own in dataclasses.fields(self):
+            value = getattr(self, own.name)
+            if own.name not in (_NOT_FOR_SERVERS if served else _FOR_SERVERS):
+                continue
+            if value != own.default and value != NO_PROBE:
+                why = _NO_MORE if own.name in ("performer", "probe") else ""
+                raise ConfigError(
+                    f"no effect on {what}; leave out `extras.lm.{own.name}`{why}",
+                    key=f"extras.lm.{own.name}",
+                )
+
+
+_FOR_SERVERS = frozenset({"name", "requests", "timeout"})
+_NOT_FOR_SERVERS = frozenset({"dtype", "device", "batch_tokens", "performer", "probe"})
+_NO_MORE = " (a server gives log-probabilities, and neither states nor predictions)"
 
 
 @dataclass(frozen=True, slots=True)

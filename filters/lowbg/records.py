@@ -362,7 +362,8 @@ class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `record` records, `line` − 1 lines and `offset` decompressed bytes lie behind it. `hinted`
     records were looked at for `fields`; `damaged` are the row groups that could not be decoded, or
-    the record that the input ends within.
+    the record that the input ends within. `frame` is a place before it from which decompressing
+    can begin: a stored byte, and the decompressed one that it holds first.
     """
 
     record: int
@@ -371,3 +372,4 @@ class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hinted: int = 0
     fields: dict[str, int] = msgspec.field(default_factory=dict)
     damaged: tuple[int, ...] = ()
+    frame: tuple[int, int] = (0, 0)

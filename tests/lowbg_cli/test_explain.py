@@ -193,3 +193,15 @@ def test_a_record_by_its_place_behind_the_name(run: Callable[..., Result], tmp_p
     assert run("explain", f"{shard}:1", "--html", page).stdout == ""
     assert "<title>a:1.jsonl:1 · lowbg explain</title>" in page.read_text("utf-8")
     assert run("explain", shard, "--report", tmp_path).exit_code == 2
+
+
+@pytest.mark.parametrize("data", [bytes(range(128, 256)) * 9, b"\x7fELF" + bytes(400)])
+def test_bytes_that_are_no_text_get_no_verdict(
+    run: Callable[..., Result], tmp_path: Path, data: bytes
+) -> None:
+    path = tmp_path / "essay.txt"
+    path.write_bytes(data)
+    got = run("explain", path)
+    assert got.exit_code == 3
+    assert got.stdout == ""
+    assert "essay.txt: is no text in UTF-8" in " ".join(got.stderr.split())

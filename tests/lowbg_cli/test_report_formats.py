@@ -52,7 +52,10 @@ def test_markdown_is_short_and_compares(run: Run, outputs: Path, tmp_path: Path)
     got = run("report", outputs / "one", "--against", outputs / "two", "--format", "md").stdout
     assert "#### Since the earlier report" in got
     counts = [plain(outputs / name)["totals"]["ai"]["documents"] for name in ("two", "one")]
-    assert f"| ai | {counts[0]} | {counts[1]} | {counts[1] - counts[0]:+} |" in got
+    assert (
+        f"| ai | {counts[0]} | {counts[1]} | {counts[1] - counts[0]:+} |".replace("| -", "| −")
+        in got
+    )
     page = tmp_path / "page.html"
     run("report", outputs / "one", "--against", outputs / "two", "-o", page)
     assert 'id="compared"' in page.read_text("utf-8")
@@ -98,3 +101,38 @@ def test_no_text_of_the_data_without_examples(run: Run, outputs: Path, tmp_path:
     for file in (path for path in out.rglob("*") if path.is_file()):
         if file.parent.name not in ("human", "ai"):
             assert beginning[:30].encode() not in file.read_bytes(), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", ["--overwrite", "--incremental"])
+def test_the_page_says_what_changed_since_the_last_run(
+    run: Run, tmp_path: Path, again: str
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "one.jsonl").write_bytes(lines(*HUMAN, AI))
+    assert run("filter", folder, "-o", out, "-q").exit_code == 0
+    assert 'id="compared"' not in (out / "report.html").read_text("utf-8")
+    before = plain(out)["totals"]["ai"]["documents"]
+
+    (folder / "two.jsonl").write_bytes(lines(f"{AI} Or so.", f"{AI} Or not."))
+    assert run("filter", folder, "-o", out, again, "-q").exit_code == 0
+    now = plain(out)["totals"]["ai"]["documents"]
+    assert now > before
+    text = (out / "report.html").read_text("utf-8")
+    section = text[text.index('id="compared"') :]
+    assert f"+{now - before}" in section[: section.index("</table>")]
+
+    # What can't be read is nothing to compare with, and no reason to fail.
+    (out / "report.json").write_text("{}")
+    assert run("filter", folder, "-o", out, "--overwrite", "-q").exit_code == 0
+    assert 'id="compared"' not in (out / "report.html").read_text("utf-8")
+
+
+def test_an_ending_of_no_format_is_refused(run: Run, outputs: Path, tmp_path: Path) -> None:
+    got = run("report", outputs / "one", "-o", tmp_path / "report.pdf")
+    assert got.exit_code == 2
+    assert "report.pdf: .pdf isn't written" in " ".join(got.stderr.split())
+    assert not (tmp_path / "report.pdf").exists()
+    for name in ("summary.txt", "summary"):
+        assert run("report", outputs / "one", "-o", tmp_path / name).exit_code == 0

@@ -99,7 +99,7 @@ def test_two_reviewers_label_and_a_killed_review_goes_on(
         with labels.open("ab") as file:
             file.write(b'{"document":3,"lab')
         with served(start, output, labels) as (process, address):
-            for name, first, count in (("ann", 15, 30), ("bob", 0, 12)):
+            for name, first, count in (("ann", 15, 30), ("Zoë 李", 0, 12)):
                 with opened(browser, address) as page:
                     enter(page, name)
                     for i in range(first, first + count):
@@ -123,8 +123,8 @@ def test_two_reviewers_label_and_a_killed_review_goes_on(
             assert b"alert" not in err
     assert "alert" not in labels.read_text("utf-8")
     told = json.loads(run("review", output, "--labels", labels, "--metrics", "--json").stdout)
-    assert told["reviewers"] == {"ann": 45, "bob": 12}
-    assert told["kappa"][0]["reviewers"] == ["ann", "bob"]
+    assert told["reviewers"] == {"ann": 45, "Zoë 李": 12}
+    assert told["kappa"][0]["reviewers"] == ["Zoë 李", "ann"]
     assert told["kappa"][0]["kappa"] == pytest.approx(1.0)
     assert told["labelled"] == 39
     assert 0 <= told["precision"]["low"] <= told["precision"]["value"] <= told["precision"]["high"]

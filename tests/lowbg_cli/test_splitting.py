@@ -272,3 +272,24 @@ def test_the_slurm_example(inputs: Path, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert len(_told(tmp_path / "whole")["shards"]) == 7
     assert (tmp_path / "out" / "part-00001-of-00002" / "manifest.json").is_file()
+
+
+def test_a_part_without_shards_is_done_and_nothing_is_said_against_it(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(*HUMAN[:2]))
+    split = ("--shard-index", 1, "--shard-count", 2)
+    result = run("filter", tmp_path / "a.jsonl", "-o", tmp_path / "out", *split)
+    assert result.exit_code == 0
+    assert "warning" not in result.stderr
+
+
+def test_no_way_is_offered_that_a_part_cant_take(run: Run, inputs: Path, tmp_path: Path) -> None:
+    command = ("filter", inputs, "-o", tmp_path / "out", "--shard-index", 0, "--shard-count", 2)
+    assert run(*command, "-q").exit_code == 0
+    for more in ((), ("--dry-run",)):
+        refused = run(*command, *more)
+        assert refused.exit_code == 2
+        assert "--resume" in refused.stderr
+        assert "--incremental" not in refused.stderr
+    assert not (tmp_path / "out" / "part-00000-of-00002" / ".lowbg" / "parts").exists()

@@ -12,7 +12,15 @@ from typer.testing import Result
 
 from lowbg.settings import SHARE
 from lowbg_cli.option_tables import commands
-from lowbg_cli.values import parse_date, parse_rate, parse_share, parse_size, parse_whole, parser_of
+from lowbg_cli.values import (
+    parse_date,
+    parse_place,
+    parse_rate,
+    parse_share,
+    parse_size,
+    parse_whole,
+    parser_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +109,9 @@ def test_shares_in_per_cent_do_what_the_others_do(
         assert got.exit_code != 2, got.stderr
     got = run("gate", shard, "--max-ai-share", "101%")
     assert (got.exit_code, "1.01 is not between 0 and 1" in got.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("url", ["s3://", "gs:", "az:///"])
+def test_an_output_without_a_bucket_says_so(url: str) -> None:
+    with pytest.raises(typer.BadParameter, match="names no bucket"):
+        parse_place(url)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import bytes_text
 from lowbg.config import RunConfig
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, InputError
 from lowbg.settings import Setting, Written, setting
 from lowbg_cli import terminal
 from lowbg_cli.configure import AsJson, ConfigOptions
@@ -27,6 +27,8 @@ CONFIG = (
     *("fields.url", "fields.date", "trust.before", "sources.table", "sources.whole"),
 )
 STDIN = "-"
+NO_TEXT = ("\ufffd", "\0")
+"""Where more than a tenth of a file is these, it isn't text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +170,11 @@ def _read(choice: Choice, config: RunConfig) -> tuple[str, Metadata | None]:
         raise ConfigError(
             f"{choice.file}: above {bytes_text(config.max_record_bytes, three_digits=True)}"
         )
+    text = data.decode("utf-8-sig", "replace")
+    if 10 * sum(map(text.count, NO_TEXT)) > len(text):
+        raise InputError(f"{name}: is no text in UTF-8")
     try:
-        return data.decode("utf-8-sig"), None
+        data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         terminal.warning(f"{choice.file}: invalid UTF-8 at byte {error.start}; read as U+FFFD")
-        return data.decode("utf-8-sig", "replace"), None
+    return text, None

@@ -100,7 +100,7 @@ def _into_directory(
     config = replace(config, threads=threads)
     if dry_run:
         if part.published is None:
-            check_existing(output, existing)
+            check_existing(output, existing, grows=part.split is None)
         where = {"output": part.shown, "workers": workers, "executor": executor}
         print_plan(where, config, shards)
         return ExitCode.FINISHED

@@ -109,9 +109,14 @@ def _is_output(path: Path) -> bool:
 
 def _format_of(output: Path | None) -> ReportFormat:
     ending = output.suffix.lower() if output is not None else ""
-    endings = {f".{each}": each for each in ReportFormat if each is not ReportFormat.TEXT}
-    endings[".htm"] = ReportFormat.HTML
-    return endings.get(ending, ReportFormat.TEXT)
+    endings = {"": ReportFormat.TEXT, ".txt": ReportFormat.TEXT, ".htm": ReportFormat.HTML}
+    endings |= {f".{each}": each for each in ReportFormat}
+    if ending not in endings:
+        raise ConfigError(
+            f"{output}: {ending} isn't written; end the name with .html, .md, .json, .csv or .txt, "
+            "or give --format"
+        )
+    return endings[ending]
 
 
 def _rendered(

@@ -108,6 +108,8 @@ def _print(found: Figures) -> None:
             low, high = share_text(figure.low), share_text(figure.high)
             told = f"{share_text(figure.value)} (95 %: {low} – {high})"
         print(f"{name:<16}{told:<36}{of}".rstrip())
+    if found.unlabelled:
+        print(f"{'missing':<16}labels of documents that are {'; '.join(found.unlabelled)}")
     for (one, other), kappa in found.kappa.items():
         print(f"agreement       κ {'–' if kappa is None else f'{kappa:.2f}'}, {one} and {other}")
     print(

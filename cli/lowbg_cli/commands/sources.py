@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import bytes_text, counted
-from lowbg.config import RunConfig, SourceListForm, Sources, SourceVerdict
+from lowbg.config import Extras, RunConfig, SourceListForm, Sources, SourceVerdict
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, Written, setting
 from lowbg_cli import loading, terminal
@@ -30,8 +31,10 @@ from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Header
+    from lowbg.jobs.sources.pages import PagesToRead, Reading
     from lowbg.jobs.sources.rows import RowFolder
     from lowbg.jobs.sources.sources import SourcesOutcome
+    from lowbg.runs.inputs import Shard
 
 CONFIG = (
     *(
@@ -45,6 +48,8 @@ CONFIG = (
         "decision.target_fpr",
     ),
     *("decision.fpr_bound", "max_record_bytes", "batch_bytes", "force"),
+    *("extras.lm.model", "extras.lm.probe", "extras.lm.dtype", "extras.lm.device"),
+    "extras.lm.batch_tokens",
 )
 
 
@@ -61,6 +66,34 @@ class SourcesInputs(Inputs):
 
     given: tuple[str, ...] = setting(
         "Data as for filter; tables of this command, and finished outputs of score.", flags="INPUT"
+    )
+
+
+class PagesOf(StrEnum):
+    """Of which sources the causal LM reads pages."""
+
+    UNSURE = "unsure"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """What the causal LM reads."""
+
+    number: int = setting(
+        "With --lm: it reads so many pages of a source.",
+        3,
+        flags="--pages",
+        unit="N",
+        least=1,
+        most=8,
+        heading=Heading.SECOND_LOOK,
+    )
+    of: PagesOf = setting(
+        "Of sources that the tables are unsure of, or of all that have an estimate.",
+        PagesOf.UNSURE,
+        flags="--pages-of",
+        heading=Heading.SECOND_LOOK,
     )
 
 
@@ -107,6 +140,7 @@ def sources_command(
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     listed: ListOptions,
+    pages: PageOptions,
     overwrite: Annotated[bool, Setting("Replace a file that is there.", flags="--overwrite")] = (
         False
     ),
@@ -117,10 +151,12 @@ def sources_command(
 
     Writes a table with a row a source: counts, a histogram of scores, the estimated AI share with
     its interval, and a verdict: human, ai, mixed or unknown. Tables add up to what one pass over
-    everything would say.
+    everything would say. With --lm a causal LM reads a few pages of each site that the tables are
+    unsure of.
 
     \b
       lowbg sources crawl/ -o sources.parquet
+      lowbg sources crawl/ -o sources.parquet --lm MODEL --pages 3
       lowbg sources monday.parquet tuesday.parquet -o week.parquet
     """
     if source_field is not None:
@@ -154,10 +190,14 @@ def sources_command(
     with loading.for_good():
         from lowbg.jobs.sources.sources import SourcesJob, find_sources
 
+    wanted = _pages(config, pages, shards, given)
+    if wanted is not None and not quiet:
+        logging.getLogger("lowbg").setLevel(logging.INFO)
     job = SourcesJob(
         shards=shards,
         output=output,
-        config=config,
+        config=replace(config, extras=Extras()),
+        pages=wanted,
         tables=tables,
         rows=rows,
         workers=count,
@@ -169,6 +209,8 @@ def sources_command(
         outcome = find_sources(job, observer)
     if listed.path is not None:
         _list(listed, output, quiet=quiet)
+    for again, first in outcome.repeated:
+        terminal.warning(f"{again}: the same table as {first}; it counts once")
     tell_problems(outcome.shards, None, quiet=quiet, strict=False)
     if not quiet:
         _tell(outcome, output, config)
@@ -176,6 +218,24 @@ def sources_command(
     if not whole or none_readable(outcome.shards):
         return ExitCode.INCOMPLETE
     return ExitCode.FINISHED
+
+
+def _pages(
+    config: RunConfig, pages: PageOptions, shards: Sequence[Shard], given: Given
+) -> PagesToRead | None:
+    """What the causal LM is to read, if one is named."""
+    from lowbg.jobs.sources.pages import PagesToRead
+    from lowbg.runs.inputs import STDIN
+
+    lm = config.extras.lm
+    if lm is None:
+        refuse(given.among("--pages", "--pages-of"), "only with --lm")
+        return None
+    if not shards:
+        raise ConfigError("--lm: there are no documents to read pages of: tables hold no text")
+    if any(shard.path == STDIN for shard in shards):
+        raise ConfigError("--lm: pages are picked in a second pass, and - can be read once only")
+    return PagesToRead(lm, pages.number, pages.of is PagesOf.ALL)
 
 
 def _list(listed: ListOptions, table: Path, *, quiet: bool) -> None:
@@ -242,9 +302,23 @@ def _tell(outcome: SourcesOutcome, output: Path, config: RunConfig) -> None:
             f"{counted(header.without_source, 'document')} without a source: nothing in the field "
             f"{field!r}"
         )
+    if outcome.read is not None:
+        _tell_read(outcome.read)
     if header.before is not None:
         _tell_past(header)
         tell_dates(shard.statistics for shard in outcome.shards)
+
+
+def _tell_read(read: Reading) -> None:
+    """What the causal LM read, and what that changed."""
+    changed = {pair: n for pair, n in read.changed.items() if pair[0] != pair[1]}
+    terminal.say(
+        f"the LM read {counted(read.pages, 'page')} of {counted(read.sources, 'source')}: "
+        f"{read.tokens:,} tokens in {read.seconds:.0f} s; "
+        f"{counted(sum(changed.values()), 'verdict')} changed"
+    )
+    for (before, after), n in sorted(changed.items()):
+        terminal.say(f"  {before} → {after}: {n:,}")
 
 
 def _tell_past(header: Header) -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lowbg.errors import ConfigError, FormatError, InputError
-from lowbg.formats.base import SNIFF_BYTES, Format, Opened, TableFormat
+from lowbg.formats.base import SNIFF_BYTES, Format, Opened, SplitFormat, TableFormat
 
 if TYPE_CHECKING:
     from lowbg.config import RunConfig
     from lowbg.formats.base import Reader
+    from lowbg.records import Position
     from lowbg.storage.compression import InputStream
 
 ENTRY_POINTS = "lowbg.formats"
@@ -47,7 +48,7 @@ UNPACKED_BY = {
 
 _SHARED = (
     *("base", "blocks", "columns", "foreign", "naming", "paths", "quarantine", "rows", "texts"),
-    "views",
+    *("row_logs", "views"),
 )
 
 
@@ -229,6 +230,23 @@ def open_reader(source: str | os.PathLike[str] | BinaryIO, config: RunConfig, na
     except BaseException:
         opened.close()
         raise
+
+
+def piece_starts(path: str, config: RunConfig, name: str, size: int) -> list[Position]:
+    """Where a file can be read from within, as `SplitFormat.pieces`; nowhere in other formats.
+
+    Nowhere either where a store would be asked for all of it. Raises what `recognise` does, and
+    `InputError` for a damaged file.
+    """
+    opened = _opened(path, name)
+    try:
+        form = recognise(opened)
+        if not isinstance(form, SplitFormat) or ("://" in path and form.wrapped):
+            return []
+        opened.raw.seek(0)
+        return form.pieces(opened, config, size)
+    finally:
+        opened.close()
 
 
 def open_text(source: str | os.PathLike[str] | BinaryIO, name: str) -> InputStream:

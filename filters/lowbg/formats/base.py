@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias, runtime_checkable
 
 from lowbg.errors import InputError
 
@@ -142,6 +142,33 @@ class TableFormat(Format, Protocol):
         ...
 
 
+@runtime_checkable
+class SplitFormat(Format, Protocol):
+    """A format of which a file can be read from within, so that several workers share it out.
+
+    Each reads a piece of it into logs, from which one of them writes what reading it in one pass
+    would have written. Its readers are `SplitReader`s.
+    """
+
+    def pieces(self, source: Opened, config: RunConfig, size: int) -> list[Position]:
+        """Where pieces after the first begin, each at least `size` stored bytes behind another.
+
+        None where the file can't be read from within. Raises `InputError` where it is damaged.
+        """
+        ...
+
+    def open_log(self, reader: Reader, output: Output) -> Writer:
+        """The writer of what is kept of a piece, at the output's part, for `join_log` to read."""
+        ...
+
+    def join_log(self, writer: Writer, log: Path, records: int) -> None:
+        """Appends to `writer`, by `open_writer`, so many records that a log holds.
+
+        Raises `FormatError` where the log isn't whole.
+        """
+        ...
+
+
 class Reader(Protocol):
     """Yields the records of one shard in their order.
 
@@ -183,6 +210,15 @@ class Reader(Protocol):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@runtime_checkable
+class SplitReader(Reader, Protocol):
+    """A reader that can stop where another one begins."""
+
+    def stop_at(self, position: Position) -> None:
+        """Makes the batch in front of `position` the last one; call it before iterating."""
+        ...
 
 
 class Writer(Protocol):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lowbg.formats.jsonl.writer import JsonlWriter
 from lowbg.records import Refusal, Rejected, Rejections
-from lowbg.storage.files import Part, PartState, WrittenFile
+from lowbg.storage.files import Part, PartState, WrittenFile, naming
 
 _DIGEST = "sha256"
 
@@ -106,6 +106,23 @@ class QuarantineWriter:
                 quarantine_rows(shard, found[part], keeps[part]), len(keeps[part])
             )
         self._counted += int(found.counts.sum())
+
+    def append_log(self, log: Path, records: int, max_bytes: int | None) -> bool:
+        """Appends the rows of another quarantine file, of so many records, all of which it keeps.
+
+        False, and nothing is appended, where these might be more than `max_bytes` of a shard.
+        """
+        size = log.stat().st_size
+        if max_bytes is not None and self._kept + size > max_bytes:
+            return False
+        if self._out is None:
+            self._out = JsonlWriter(self._path, self._root, self._codec, self._part)
+        with naming(log), log.open("rb") as file:
+            while rows := file.read(_PORTION_BYTES):
+                self._out.write_lines(rows, 0)
+        self._kept += size
+        self._counted += records
+        return True
 
     def _kept_of(self, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Of which of the next records the bytes are kept."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +16,9 @@ from lowbg.config import FieldNames
 from lowbg.errors import FormatError, InputError
 from lowbg.formats.base import Annotations, Reader, Writer
 from lowbg.formats.columns import metadata_of, text_at
+from lowbg.formats.row_logs import RowLog, kept_rows, with_annotation
 from lowbg.formats.texts import text_of, utf8_lengths
 from lowbg.records import Batch, Payload, Rejected, RejectReason, RowPayload
-from lowbg.schema import AI_SCORE, REASONS, VERDICT
 from lowbg.storage.files import AtomicFile, Part, PartState, WrittenFile, naming
 
 ANNOTATION_COLUMN = "lowbg"
@@ -299,13 +297,7 @@ class RowWriter(Writer):
 
         `annotations` is a struct array with one entry a row of `payload`, kept or not.
         """
-        if not isinstance(payload, RowPayload):
-            raise TypeError("lines of a JSONL shard cannot be written as stored rows")
-        rows = payload.rows
-        if self._annotate:
-            rows = _annotate(rows, annotations, self.schema)
-        if not keep.all():
-            rows = rows.filter(pa.array(keep))
+        rows = kept_rows(payload, keep, annotations, self.schema if self._annotate else None)
         if not len(rows):
             return
         if self._log is not None:
@@ -324,6 +316,18 @@ class RowWriter(Writer):
                 self._join_loose()
             if self._chunked_rows == self._rows_per_group:
                 self._write_group()
+
+    def append_log(self, log: Path, records: int) -> None:
+        """Appends the rows of a log. Raises `FormatError` where there aren't so many."""
+        before = self.records
+        stored = RowLog(log, log.stat().st_size)
+        try:
+            for rows in stored.stored(self.schema):
+                self._append(rows)
+        finally:
+            stored.close()
+        if self.records - before != records:
+            raise FormatError(f"{log}: {self.records - before} rows, not {records}")
 
     def _join_loose(self) -> None:
         """Makes one chunk of the loose rows: its bounds depend on no batch's, nor do the bytes."""
@@ -382,57 +386,6 @@ class RowWriter(Writer):
             self.let_go()
 
 
-class RowLog:
-    """The rows of an unfinished Parquet file in a form that can be cut and appended to.
-
-    A Parquet file without its footer can't be read again; this is one Arrow IPC stream a batch,
-    end to end, of which the first `kept` bytes stay. Raises `OutputError` where the system refuses.
-    """
-
-    def __init__(self, path: Path, kept: int) -> None:
-        self.path = path
-        self.bytes = kept
-        compression = "lz4" if pa.Codec.is_available("lz4") else None
-        self._options = pa.ipc.IpcWriteOptions(compression=compression)
-        with naming(path):
-            self._file = path.open("r+b" if kept else "wb", buffering=0)
-            self._file.truncate(kept)
-            self._file.seek(kept)
-
-    def stored(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows that are kept. Raises `FormatError` when they can't be read."""
-        if not self.bytes:
-            return
-        try:
-            with pa.OSFile(str(self.path), "rb") as file:
-                while file.tell() < self.bytes:
-                    for rows in pa.ipc.open_stream(file):
-                        yield pa.RecordBatch.from_arrays(rows.columns, schema=schema)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise FormatError(f"{self.path}: cannot be read back ({error})") from error
-
-    def append(self, rows: pa.RecordBatch) -> None:
-        """Adds rows; they are safe after `sync`."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema, options=self._options) as stream:
-            stream.write_batch(rows)
-        rest = memoryview(sink.getvalue())
-        self.bytes += len(rest)
-        with naming(self.path):
-            while rest:
-                rest = rest[self._file.write(rest) :]
-
-    def sync(self) -> None:
-        """Makes what was added durable."""
-        with naming(self.path):
-            os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Closes the file; safe to call twice."""
-        with suppress(OSError):
-            self._file.close()
-
-
 class _Sink:
     """An `AtomicFile` as the file object that Arrow wants."""
 
@@ -450,21 +403,3 @@ class _Sink:
     def flush(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-def with_annotation(schema: pa.Schema) -> pa.Schema:
-    """`schema` with the column `lowbg`, in the place of one of that name or last."""
-    # "element" is the name that the Parquet specification gives to a list's values.
-    reasons = pa.field(REASONS.name, pa.list_(pa.field("element", pa.string())))
-    added = pa.field(ANNOTATION_COLUMN, pa.struct([AI_SCORE.field, VERDICT.field, reasons]))
-    index = schema.get_field_index(ANNOTATION_COLUMN)
-    return schema.append(added) if index < 0 else schema.set(index, added)
-
-
-def _annotate(rows: pa.RecordBatch, annotations: Annotations, schema: pa.Schema) -> pa.RecordBatch:
-    index = schema.get_field_index(ANNOTATION_COLUMN)
-    kind = schema.field(index).type
-    column = pa.nulls(len(rows), kind) if annotations is None else annotations.cast(kind)
-    columns = list(rows.columns)
-    columns[index : index + 1] = [column]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -11,6 +11,7 @@ import numpy as np
 from lowbg.config import VERDICTS, RunConfig
 from lowbg.decision.decide import NOT_PROSE
 from lowbg.errors import ConfigError, InputError
+from lowbg.jobs.partly import AiPart, Sentences, ai_part
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import Shard
@@ -22,6 +23,10 @@ from lowbg.scorers.phrases import PHRASE_LOG_ODDS
 
 NGRAMS = (8, 4)
 """How many n-grams an explanation lists that speak for AI, and for a human."""
+
+
+QUOTED = 24
+"""How many characters of a sentence say which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,8 @@ class Explanation:
 
     `threshold` is the `ai_score` from which the policy says AI; null without tables of the
     language, or under `rule = "thresholds"`. `parts` come to the score, the heaviest first; empty
-    without one, and then `needs` says what it would take.
+    without one, and then `needs` says what it would take. `ai_part` is AI-like alone where
+    the rest is not; it changes no verdict.
     """
 
     language: str | None
@@ -116,6 +122,20 @@ class Explanation:
     notes: tuple[ScorerNote, ...] = ()
     parts: tuple[ScorePart, ...] = ()
     needs: str = ""
+    ai_part: AiPart | None = None
+
+    @property
+    def mixed(self) -> str:
+        """Where the AI-like part is, in words; empty where there is none."""
+        part = self.ai_part
+        if part is None:
+            return ""
+        first, last = self.sentences[part.first].text, self.sentences[part.last].text
+        return (
+            f"mixed: {part.words:,} of {self.words:,} words, from “{_start(first)}” to "
+            f"“{_end(last)}”, are AI-like alone (score {part.ai_score:.2f}), the rest is not "
+            f"({part.rest:.2f}); the verdict is on the whole"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as plain JSON values; `notes` only where a scorer has any."""
@@ -123,6 +143,18 @@ class Explanation:
         if not self.notes:
             del values["notes"]
         return values
+
+
+def _start(text: str) -> str:
+    """The beginning of a sentence, in one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= QUOTED else f"{flat[:QUOTED].rstrip()} …"
+
+
+def _end(text: str) -> str:
+    """The end of a sentence, in one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= QUOTED else f"… {flat[-QUOTED:].lstrip()}"
 
 
 def explain(
@@ -138,6 +170,7 @@ def explain(
     decisions = judged.decisions
     index = int(judged.documents.languages[0])
     code = judged.documents.language_codes[index] if index >= 0 else None
+    sentences = _sentences(engine, judged, code)
     return Explanation(
         language=code,
         words=int(judged.documents.tokens.words_per_document[0]),
@@ -151,10 +184,11 @@ def explain(
             if c.in_explanation and c.name in judged.columns
         ),
         ngrams=_ngrams(engine.ngrams(judged.documents, 0)),
-        sentences=_sentences(engine, judged, code),
+        sentences=sentences,
         notes=tuple(_notes(engine.scorers, judged)),
         parts=_parts(engine, judged),
         needs=_needs(engine, judged, code),
+        ai_part=ai_part(engine, _lengths_and_odds(sentences), code),
     )
 
 
@@ -258,6 +292,14 @@ def _sentences(engine: Engine, judged: Judged, code: str | None) -> tuple[Senten
             part=parts[i] if parts else None,
         )
         for i, text in enumerate(texts)
+    )
+
+
+def _lengths_and_odds(notes: Sequence[SentenceNote]) -> Sentences:
+    return Sentences(
+        [note.text for note in notes],
+        np.array([note.words for note in notes], np.int64),
+        np.array([note.log_odds or 0.0 for note in notes], np.float64),
     )
 
 

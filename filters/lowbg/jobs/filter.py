@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final
 
 import msgspec
 
@@ -73,7 +73,8 @@ def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
     if two_passes:
         _check_two_passes(job)
     task = FilterTask(job.config, job.output, job.durability)
-    with open_run(job, LAYOUT, task.name_of, observer) as run:
+    layout = replace(LAYOUT, grows=job.split is None)
+    with open_run(job, layout, task.name_of, observer) as run:
         if two_passes and run.waiting:
             task = _after_first_pass(job, observer)
         for ended in run.ends(task):
@@ -137,6 +138,8 @@ def _after_first_pass(job: FilterJob, observer: Observer) -> FilterTask:
 @dataclass(frozen=True, slots=True)
 class FilterTask(DirectoryTask):
     """What is done with a shard: every record goes where its verdict says."""
+
+    takes_pieces: ClassVar[bool] = True
 
     def name_of(self, shard: str) -> str:
         """What a shard's outputs are called."""

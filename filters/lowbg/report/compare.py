@@ -34,7 +34,7 @@ def _counts(report: Report, earlier: Report) -> Iterator[tuple[str, str, str, st
 
 
 def _count(name: str, before: int, now: int) -> tuple[str, str, str, str]:
-    return name, count_text(before), count_text(now), f"{now - before:+,}"
+    return name, count_text(before), count_text(now), _signed(f"{now - before:+,}")
 
 
 def _shares(report: Report, earlier: Report) -> Iterator[tuple[str, str, str, str]]:
@@ -68,9 +68,14 @@ def _share(name: str, before: _Interval, now: _Interval) -> tuple[str, str, str,
     change = "–"
     if before[0] is not None and now[0] is not None and before[1] and now[1]:
         apart = now[1][0] > before[1][1] or now[1][1] < before[1][0]
-        points = f"{100 * (now[0] - before[0]):+.2f} points"
+        points = _signed(f"{100 * (now[0] - before[0]):+.2f} points")
         change = points if apart else f"{points}, within the intervals"
     return name, _text(before), _text(now), change
+
+
+def _signed(number: str) -> str:
+    """A number as it is printed: a minus is no hyphen."""
+    return number.replace("-", "−", 1)
 
 
 def _text(own: _Interval) -> str:

@@ -90,9 +90,9 @@ def _parts(name: str) -> tuple[str, str]:
     return style, script
 
 
-def write_html(report: Report, path: Path) -> None:
+def write_html(report: Report, path: Path, earlier: Report | None = None) -> None:
     """Writes the page atomically. Raises `OutputError` where the system refuses."""
-    write_whole(path, render_html(report).encode("utf-8"))
+    write_whole(path, render_html(report, earlier).encode("utf-8"))
 
 
 @functools.cache

@@ -402,6 +402,16 @@ class Statistics:
             self._add_histogram(name, counts)
         self.examples.merge(other.examples)
 
+    def follow(self, other: Statistics) -> None:
+        """Adds what another one counted of documents that come after these, in the same shard."""
+        self.totals += other.totals
+        for name in _FIELDS:
+            own: CountTable = getattr(self, name)
+            own.add(getattr(other, name).names, getattr(other, name).counts)
+        for name, counts in other.histograms.items():
+            self._add_histogram(name, counts)
+        self.examples.merge(other.examples)
+
     def to_plain(self) -> Counters:
         """What is counted as a part of a file; names sorted, so that equals are equal there."""
         return Counters(

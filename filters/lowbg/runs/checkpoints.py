@@ -25,12 +25,22 @@ from msgspec.structs import replace
 
 from lowbg.config import Durability, ScoreFormat
 from lowbg.errors import CheckpointError, OutputError, ProblemKind
+from lowbg.lm_budget import LmSelection
 from lowbg.records import Position
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.inputs import InputState, Shard
+from lowbg.runs.shards import Piece
 from lowbg.runs.splitting import SplitNote
-from lowbg.storage.files import Part, PartState, file_digest, naming, replace_file, sync_directory
+from lowbg.storage.files import (
+    Part,
+    PartState,
+    file_digest,
+    naming,
+    replace_file,
+    size_of_file,
+    sync_directory,
+)
 from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType
 
 FOLDER: Final = ".lowbg"
@@ -102,12 +112,27 @@ SEALED: Final[FileType[_Sealed]] = FileType(
 )
 
 
+class _PieceNote(Closed, frozen=True, tag="lowbg.piece/1", tag_field=SCHEMA_KEY):
+    """A piece of a shard that was read to its end; the outputs of `result` are its logs."""
+
+    input: InputState
+    start: Position | None
+    stop: Position | None
+    result: ShardResult
+
+
+_PIECE: Final[FileType[_PieceNote]] = FileType(
+    _PieceNote, "the result of a piece of a shard", CheckpointError, "It is read again"
+)
+
+
 class RunRecord(Closed, frozen=True, kw_only=True, tag="lowbg.run/1", tag_field=SCHEMA_KEY):
     """Which run a directory holds: all that decides what its outputs are, and its inputs.
 
     `inputs` and `places` (where each was) are by shard; `targets` are outputs outside of the
     command's folders. Records of before have neither of these two. `format` is that of scores;
-    `split` says which part of the shards the run did, where it did one.
+    `split` says which part of the shards the run did, where it did one; `selection` what its LM
+    reads, where it has a budget and that is learnt.
     """
 
     command: str
@@ -120,6 +145,7 @@ class RunRecord(Closed, frozen=True, kw_only=True, tag="lowbg.run/1", tag_field=
     places: dict[str, str] | UnsetType = UNSET
     targets: list[str] | UnsetType = UNSET
     split: SplitNote | UnsetType = UNSET
+    selection: LmSelection | UnsetType = UNSET
 
 
 class MixRecord(Closed, frozen=True, kw_only=True, tag="lowbg.mix/1", tag_field=SCHEMA_KEY):
@@ -146,11 +172,19 @@ class Journal:
         self.shard = shard
         self._durability = durability
         self._key = key_of(shard.name)
+        if isinstance(shard, Piece):  # It goes with what is left of the shard.
+            self._key = f"{self._key}.{shard.number}"
         self._parts = root / FOLDER / PARTS
         self._checkpoint = self._parts / f"{self._key}.checkpoint.json"
+        self._whole = self._parts / f"{self._key}.whole.json"
         self.input = InputState.of(shard)
         self._saved_at = time.monotonic()
         self._saved_bytes = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint."""
+        return self._checkpoint.exists()
 
     def load(self) -> Checkpoint | None:
         """The checkpoint of an earlier run; null where there is none that can be used."""
@@ -200,6 +234,26 @@ class Journal:
         _note(self.root, _Sealed(self.input, dict(parts), result))
         return result
 
+    def note_piece(self, result: ShardResult) -> None:
+        """Notes the result of a piece whose logs are whole."""
+        assert isinstance(self.shard, Piece)
+        note = _PieceNote(self.input, self.shard.start, self.shard.stop, result)
+        replace_file(self._whole, _PIECE.encode(note))
+        self._checkpoint.unlink(missing_ok=True)
+
+    def whole_piece(self) -> ShardResult | None:
+        """The result of a piece that an earlier run read to its end; null where there is none."""
+        assert isinstance(self.shard, Piece)
+        try:
+            note = _PIECE.read_if_there(self._whole)
+        except CheckpointError as error:
+            _log.warning("%s", error)
+            return None
+        own = self.input, self.shard.start, self.shard.stop
+        if note is None or (note.input, note.start, note.stop) != own:
+            return None
+        return note.result
+
     def discard(self) -> None:
         """Removes the parts: they were published, or are of no use."""
         _remove_parts(self._parts, self._key)
@@ -243,10 +297,7 @@ def key_of(name: str) -> str:
 
 def local_size(root: Path, path: str) -> int | None:
     """The size of the file `path` below `root`; None where there is none."""
-    try:
-        return (root / path).stat().st_size
-    except OSError:
-        return None
+    return size_of_file(root / path)
 
 
 def load_results(

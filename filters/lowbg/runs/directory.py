@@ -10,20 +10,22 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+import msgspec
 from msgspec import UNSET
 
 from lowbg.config import Existing, ScoreFormat
-from lowbg.errors import ConfigError, OutputError
-from lowbg.report import Report, write_html, write_json
+from lowbg.errors import ConfigError, LowbgError, OutputError
+from lowbg.lm_budget import LmSelection
+from lowbg.report import Report, read_json, write_html, write_json
 from lowbg.report.results import RunInfo, ShardResult, left_out_of
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.runs import checkpoints
-from lowbg.runs.checkpoints import AnyRecord
+from lowbg.runs.checkpoints import AnyRecord, RunRecord
 from lowbg.runs.inputs import Shard
 from lowbg.runs.manifest import NAME as MANIFEST
 from lowbg.runs.manifest import inside, listed_files, write_manifest
@@ -138,6 +140,16 @@ class OutputDirectory:
                 )
         return found
 
+    def last_report(self) -> Report | None:
+        """The report of the run that the directory holds; null where there is none to read."""
+        path = self.path / REPORTS[0]
+        if not path.is_file():
+            return None
+        try:
+            return read_json(path)
+        except LowbgError:  # Of another version, or cut: there is nothing to compare with.
+            return None
+
     def begin(self, record: AnyRecord) -> None:
         """Notes which run the directory holds from now on."""
         checkpoints.write_record(self.path, record)
@@ -145,22 +157,41 @@ class OutputDirectory:
         with naming(self.path / MANIFEST):
             (self.path / MANIFEST).unlink(missing_ok=True)
 
+    @property
+    def selection(self) -> LmSelection | None:
+        """What the LM of the run that the directory holds reads; null where that isn't noted."""
+        record = checkpoints.read_record(self.path)
+        found = record.selection if isinstance(record, RunRecord) else UNSET
+        return None if found is UNSET else found
+
+    def note_selection(self, selection: LmSelection) -> None:
+        """Notes what the run's LM reads, once it is known which run that is."""
+        record = checkpoints.read_record(self.path)
+        assert isinstance(record, RunRecord)
+        noted = msgspec.structs.replace(record, selection=selection)
+        checkpoints.write_record(self.path, noted)
+
     def commit(
         self,
         info: RunInfo,
         shards: Sequence[ShardResult],
         report: Report | None = None,
         mix: Any = UNSET,
+        earlier: Report | None = None,
     ) -> None:
         """Writes the report, if there is one, and the manifest: the directory is whole then.
 
-        `mix` says what a mix is made of. Raises `OutputError`.
+        `mix` says what a mix is made of; with an `earlier` report the page says what changed
+        since. Raises `OutputError`.
         """
         if report is not None:
-            for name, write in zip(REPORTS, (write_json, write_html), strict=True):
-                write(report, self.path / name)
+            data, page = (self.path / name for name in REPORTS)
+            write_json(report, data)
+            write_html(report, page, earlier)
         reports = REPORTS if report is not None else ()
         runs = [info] if report is None else report[RUNS]
+        with suppress(OSError):  # There may be more to go on with.
+            (self.path / checkpoints.FOLDER / checkpoints.PARTS).rmdir()
         write_manifest(self.path, info, shards, reports, mix=mix, left_out=left_out_of(runs))
 
     def clear(self) -> None:

@@ -11,6 +11,7 @@ from lowbg.report import Report
 from lowbg.report.results import ShardResult
 from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import Workers
+from lowbg.runs.shards import PIECE_BYTES
 from lowbg.runs.splitting import SplitNote
 from lowbg.storage.left_out import LeftOut, all_there
 
@@ -27,7 +28,8 @@ class Job:
     the inputs and isn't read. `changed` is what an incremental run does about inputs that are
     others than when they were processed. `split` says which part of all inputs the shards are,
     where other runs do the rest. `published` is the URL in an object store at which the outputs
-    come to lie; `output` is then where the run works (`publishing.scratch_of`).
+    come to lie; `output` is then where the run works (`publishing.scratch_of`). `piece_bytes` are
+    stored bytes of a shard that a worker does by itself where others would wait for it.
     """
 
     shards: tuple[Shard, ...]
@@ -43,6 +45,7 @@ class Job:
     changed: Changed = Changed.REFUSE
     split: SplitNote | None = None
     published: str | None = None
+    piece_bytes: int = PIECE_BYTES
 
     @property
     def all_there(self) -> bool:

@@ -18,6 +18,7 @@ from lowbg.runs.executors.processes import ProcessExecutor
 from lowbg.runs.executors.serial import SerialExecutor
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
+from lowbg.runs.shards import Piece
 from lowbg.runs.together import bundled
 
 Result = TypeVar("Result")
@@ -57,6 +58,14 @@ class Workers:
     count: int = 1
     executor: ExecutorName = ExecutorName.PROCESSES
     retries: int = 0
+
+    def cores(self) -> int:
+        """How many shards are done at a time."""
+        if self.executor is ExecutorName.RAY:
+            from lowbg.runs.executors.ray import cluster_cores
+
+            return cluster_cores()
+        return 1 if self.executor is ExecutorName.SERIAL else self.count
 
     def settled(self, shards: Sequence[Shard]) -> Workers:
         """Those that there will really be: no worker has a stream of this process."""
@@ -177,7 +186,13 @@ def _portable(end: Finished[Result]) -> Finished[Result]:
 
 def largest_first(shards: Sequence[Shard]) -> tuple[Shard, ...]:
     """The shards in the order in which they are handed out: the last one to end is a small one."""
-    return tuple(sorted(shards, key=lambda shard: (-shard.size, shard.name)))
+    return tuple(sorted(shards, key=_order))
+
+
+def _order(shard: Shard) -> tuple[int, str, int]:
+    """Pieces come in the order in which they are put together, as the shard that they are of."""
+    number = shard.number if isinstance(shard, Piece) else 0
+    return -shard.whole.size, shard.name, number
 
 
 def own_streams(shards: Sequence[Shard]) -> bool:

@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -34,8 +34,8 @@ from lowbg.runs.executors.base import Finished
 from lowbg.runs.job import Job
 from lowbg.runs.mapping import BundleTask
 from lowbg.runs.progress import OnProgress
-from lowbg.runs.shards import Shard
-from lowbg.storage.files import naming
+from lowbg.runs.shards import Piece, Shard
+from lowbg.storage.files import naming, size_of_file
 from lowbg.storage.objects import ObjectStore, StoreError
 from lowbg.storage.store_locks import LOCK, store_lock
 
@@ -60,6 +60,10 @@ class Published(ABC):
     def task(self, task: BundleTask[ShardResult]) -> BundleTask[ShardResult]:
         """The task that brings a shard's outputs there, too."""
         return task
+
+    def sent(self, result: ShardResult) -> ShardResult:
+        """The result of a shard that was put together here, with its outputs brought there."""
+        return result
 
     def end(self) -> None:  # noqa: B027
         """Called when report and manifest are written: with these all is there."""
@@ -206,7 +210,7 @@ class InStore(Published):
             (self._root / NOTES).mkdir(parents=True, exist_ok=True)
             own.write_bytes(record)
             names = [name for name in self._sizes if name.startswith(f"{NOTES}/")]
-            wanted = [n for n in names if _size(self._root / n) != self._sizes[n]]
+            wanted = [n for n in names if size_of_file(self._root / n) != self._sizes[n]]
             for name in (manifest.NAME, *REPORTS):
                 (self._root / name).unlink(missing_ok=True)
                 wanted += [name] if name in self._sizes else []
@@ -240,6 +244,10 @@ class InStore(Published):
     def task(self, task: BundleTask[ShardResult]) -> BundleTask[ShardResult]:
         """The task that sends a shard's outputs."""
         return SendingTask(task, self._root, self._store)
+
+    def sent(self, result: ShardResult) -> ShardResult:
+        """The result of a shard, once its outputs are in the store."""
+        return sent(result, self._root, self._store)
 
     def end(self) -> None:
         """Sends reports and manifest; removes what isn't a part of the output any more."""
@@ -280,45 +288,41 @@ class SendingTask:
         return replace(self, inner=self.inner.start())
 
     def __call__(self, shard: Shard, on_progress: OnProgress | None) -> ShardResult:
-        """Does a shard, and sends what came of it."""
-        return self._sent(self.inner(shard, on_progress))
+        """Does a shard, and sends what came of it; a piece stays here, to be put together."""
+        result = self.inner(shard, on_progress)
+        return result if isinstance(shard, Piece) else sent(result, self.root, self.store)
 
     def together(
         self, shards: Sequence[Shard], on_progress: OnProgress | None
     ) -> Iterator[Finished[ShardResult]]:
         """Does small shards, and sends what came of them."""
         for end in self.inner.together(shards, on_progress):
-            yield end if end.result is None else replace(end, result=self._sent(end.result))
-
-    def _sent(self, result: ShardResult) -> ShardResult:
-        """The result, once it is in the store; without outputs where they couldn't be sent."""
-        paths = [file.path for file in result.outputs]
-        try:
-            self._send(paths)
-            note = f"{NOTES}/{key_of(result.shard)}.json"
-            if (self.root / note).is_file():
-                self.store.upload(note, self.root / note)
-            for path in paths:
-                (self.root / path).unlink()
-        except (OSError, LowbgError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            message = (
-                f"{result.shard}: cannot be sent to {self.store.url} ({why}). What came of it is "
-                f'in {self.root}; `existing="resume"` sends it'
+            yield (
+                end
+                if end.result is None
+                else replace(end, result=sent(end.result, self.root, self.store))
             )
-            problem = Problem(ProblemKind.OUTPUT, message, 0)
-            return msgspec.structs.replace(
-                result, outputs=(), complete=False, problems=(*result.problems, problem)
-            )
-        return result
-
-    def _send(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            self.store.upload(path, self.root / path)
 
 
-def _size(path: Path) -> int | None:
+def sent(result: ShardResult, root: Path, store: ObjectStore) -> ShardResult:
+    """The result, once it is in the store; without outputs where they couldn't be sent."""
+    paths = [file.path for file in result.outputs]
     try:
-        return path.stat().st_size
-    except OSError:
-        return None
+        for path in paths:
+            store.upload(path, root / path)
+        note = f"{NOTES}/{key_of(result.shard)}.json"
+        if (root / note).is_file():
+            store.upload(note, root / note)
+        for path in paths:
+            (root / path).unlink()
+    except (OSError, LowbgError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        message = (
+            f"{result.shard}: cannot be sent to {store.url} ({why}). What came of it is "
+            f'in {root}; `existing="resume"` sends it'
+        )
+        problem = Problem(ProblemKind.OUTPUT, message, 0)
+        return msgspec.structs.replace(
+            result, outputs=(), complete=False, problems=(*result.problems, problem)
+        )
+    return result

@@ -22,7 +22,7 @@ import numpy as np
 from lowbg.config import RunConfig, Verdict
 from lowbg.errors import FormatError, InputError, LowbgError, NoTextError, ProblemKind, StoppedError
 from lowbg.formats import open_reader, recognise_file
-from lowbg.formats.base import Reader
+from lowbg.formats.base import Reader, SplitReader
 from lowbg.records import Batch, Rejections
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
@@ -31,6 +31,7 @@ from lowbg.runs.engine import Judge, Judged
 from lowbg.runs.inputs import STDIN, STDIN_NAME, InputState, Shard
 from lowbg.runs.overlap import Step, judged_in_order
 from lowbg.runs.progress import OnProgress, Progress
+from lowbg.runs.shards import Piece
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import WrittenFile
 
@@ -162,7 +163,10 @@ class ShardReading:
         self._partition = source.shard.partition
         self._on_progress = on_progress
         self._stoppable = stoppable
-        self._start = checkpoint.position if checkpoint else None
+        self._piece = source.shard if isinstance(source.shard, Piece) else None
+        self._start = self._piece.start if self._piece is not None else None
+        if checkpoint is not None:
+            self._start = checkpoint.position
         self._state = InputState.of(source.shard) if source.shard.resumable else None
         self._earlier = self.tally.records, self.tally.text_bytes
         self._earlier_bytes = self.tally.consumed
@@ -217,6 +221,9 @@ class ShardReading:
             if self._start is not None:
                 self.reader.start_at(self._start)
                 self._report(done=False)
+            if self._piece is not None and self._piece.stop is not None:
+                assert isinstance(self.reader, SplitReader)
+                self.reader.stop_at(self._piece.stop)
         except InputError as error:
             self._break_off(error)
         except BaseException:
@@ -247,7 +254,7 @@ class ShardReading:
                         raise StoppedError(f"{name}: stopped after {records}")
         except InputError as error:
             self._break_off(error)
-        self._refuse_changed()
+        self.refuse_changed()
 
     def _steps(self, reader: Reader) -> Generator[Step, None, None]:
         if self._ahead is None:
@@ -324,7 +331,7 @@ class ShardReading:
         fields = self.source.config.read_fields
         return replace(batch, metadata=batch.metadata.completed(fields, self._partition))
 
-    def _refuse_changed(self) -> None:
+    def refuse_changed(self) -> None:
         """A file that another process wrote to meanwhile counts as not read whole.
 
         What was read may be of either state, or of both.
@@ -396,12 +403,18 @@ class ShardReading:
 
     def _report(self, *, done: bool) -> None:
         if self._on_progress is not None:
-            tally = self.tally
+            tally, piece = self.tally, self._piece
             name = self.source.label or self.source.shard.name
+            consumed, earlier = tally.consumed, self._earlier_bytes
+            if piece is not None:  # The shard is done when all are put together.
+                name, done = piece.label, False
+                consumed, earlier = (
+                    max(0, min(each - piece.begin, piece.size)) for each in (consumed, earlier)
+                )
             self._on_progress(
                 Progress(
-                    name, tally.consumed, tally.records, tally.ai, self._scored,
-                    self._earlier_bytes, done, tally.quarantined,
+                    name, consumed, tally.records, tally.ai, self._scored, earlier, done,
+                    tally.quarantined,
                 )
             )  # fmt: skip
 

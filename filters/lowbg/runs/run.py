@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import lowbg
-from lowbg.config import AUTO, Durability, RunConfig, as_dict
+from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
 from lowbg.errors import OutputError
-from lowbg.report import collect, read_json
+from lowbg.lm_budget import LmSelection
+from lowbg.report import Report, collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
@@ -23,14 +24,17 @@ from lowbg.runs.engine import Engine, Judge, policy_digest
 from lowbg.runs.executors.base import Finished
 from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
+from lowbg.runs.lm_selection import check_budget, learn_selection, with_selection
 from lowbg.runs.machine import available_cores
-from lowbg.runs.mapping import Ended, Workers, failed_shard, map_shards
+from lowbg.runs.mapping import Ended, Workers, failed_shard
+from lowbg.runs.pieces import Joining, map_pieces, pieces_of, run_piece
 from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.publishing import Published, published
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.sentences import shaded
 from lowbg.runs.shard import ShardTask, run_shard
+from lowbg.runs.shards import Piece
 from lowbg.runs.together import run_small_shards
 from lowbg.storage.locks import share_of_worker
 
@@ -49,6 +53,9 @@ class DirectoryTask(ShardTask):
     durability: Durability
     loaded: Judge | None = None
 
+    takes_pieces: ClassVar[bool] = False
+    """Whether what is done with records has nothing to do with others of the shard."""
+
     @property
     def judge(self) -> Judge:
         """What says of documents what they are."""
@@ -64,6 +71,9 @@ class DirectoryTask(ShardTask):
         """Does a shard, from its checkpoint on if it has one."""
         # What can't be read again can't be gone on with either.
         journal = Journal(self.output, shard, self.durability) if shard.resumable else None
+        if isinstance(shard, Piece):
+            assert journal is not None
+            return run_piece(shard, self, on_progress, journal)
         return run_shard(shard, self, on_progress, journal)
 
     def together(
@@ -94,6 +104,7 @@ def open_run(
     """
     check_names(job.shards, name_of)
     refuse_foreign(job.shards)
+    check_budget(job.shards, job.config, split=job.split is not None)
     policy, own = job.config.policy, job.config.policy.sources
     if own.table == AUTO:  # Of its sources nothing is known yet.
         policy = replace(policy, sources=replace(own, table=None))
@@ -103,10 +114,21 @@ def open_run(
         published(job, layout) as place,
         OutputDirectory(job.output, layout).held(job.existing) as directory,
     ):
+        last = directory.last_report()
         earlier = take_stock(directory, job, engine, place.size_of)
         if not earlier.nothing_new:
+            selection = directory.selection or _learnt(job, engine, directory)
             place.begin()
-        yield DirectoryRun(job, directory, engine, earlier, observer, place)
+            job = replace(job, config=with_selection(job.config, selection))
+        yield DirectoryRun(job, directory, engine, earlier, observer, place, last)
+
+
+def _learnt(job: Job, engine: Engine, directory: OutputDirectory) -> LmSelection | None:
+    """What the run's LM reads under its budget, noted for runs that go on with it."""
+    selection = learn_selection(job.shards, job.config, engine, job.crew)
+    if selection is not None:
+        directory.note_selection(selection)
+    return selection
 
 
 class DirectoryRun:
@@ -120,8 +142,10 @@ class DirectoryRun:
         earlier: Earlier,
         observer: Observer,
         place: Published,
+        last: Report | None,
     ) -> None:
         self.engine = engine
+        self._last = last
         self._place = place
         self._job = job
         self._directory = directory
@@ -133,11 +157,42 @@ class DirectoryRun:
             for result in earlier.finished.values():
                 observer.progress(_finished(result))
         self.waiting = tuple(s for s in job.shards if s.name not in earlier.finished)
+        self._tasks: Sequence[Shard] = self.waiting
 
     def ends(self, task: DirectoryTask) -> Iterator[Ended[ShardResult]]:
         """Does what is waiting; every end as it comes, and where it is tried again, each."""
-        publishing = self._place.task(task)
-        return map_shards(publishing, self.waiting, self._job.crew, self._observer, self.engine)
+        job = self._job
+        lm = job.config.extras.lm
+        task = replace(task, config=with_selection(task.config, lm.selection if lm else None))
+        joining = self._joining(task)
+        self._tasks = [
+            *(shard for shard in self.waiting if all(shard is not j.shard for j in joining)),
+            *(piece for each in joining for piece in each.pieces),
+        ]
+        if joining:  # Pieces of a shard share its threads.
+            pieces = min(job.crew.cores(), *(len(each.pieces) for each in joining))
+            config = replace(task.config, threads=max(1, task.config.threads // pieces))
+            task = replace(task, config=config)
+        together = {each.shard.name for each in joining}
+        for ended in map_pieces(
+            *(self._place.task(task), self.waiting, joining, job.crew, self._observer, self.engine)
+        ):
+            if ended.shard.name in together and ended.result is not None:
+                yield replace(ended, result=self._place.sent(ended.result))
+            else:
+                yield ended
+
+    def _joining(self, task: DirectoryTask) -> list[Joining]:
+        """Those of the shards that are read in pieces, ready to be put together."""
+        job = self._job
+        if not task.takes_pieces or (job.published and job.executor is ExecutorName.RAY):
+            return []
+        journals = [Journal(job.output, shard, job.durability) for shard in self.waiting]
+        # What was begun in one pass is gone on with.
+        fresh = {j.shard.name: j for j in journals if not j.begun}
+        shards = [journal.shard for journal in fresh.values()]
+        found = pieces_of(shards, job.config, job.crew, job.piece_bytes)
+        return [Joining(pieces, task, fresh[name]) for name, pieces in found.items()]
 
     def add(self, ended: Ended[ShardResult]) -> None:
         """Takes a shard's end; of one that is tried again the last counts."""
@@ -155,13 +210,13 @@ class DirectoryRun:
                 report, (), len(earlier.reported), earlier.notes, all_there=job.all_there
             )
         shards = [self._results[shard.name] for shard in job.shards]
-        info = self._clock.info(job, self.engine, job.crew.settled(self.waiting))
+        info = self._clock.info(job, self.engine, job.crew.settled(self._tasks))
         whole = [*shards, *earlier.vanished]
         report = collect(info, whole, self.engine.columns.bins, earlier.runs)
         report = shaded(report, self.engine)
         try:
             if not earlier.nothing_new:  # A run that did nothing isn't noted.
-                self._directory.commit(info, whole, report)
+                self._directory.commit(info, whole, report, earlier=self._last)
                 self._place.end()
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
@@ -203,6 +258,10 @@ class StreamRun(ShardTask):
         refuse_foreign(job.shards)
         engine = Engine(job.config.policy, job.config.extras)
         engine.prepare()
+        selection = learn_selection(job.shards, job.config, engine)
+        if selection is not None:
+            config = with_selection(job.config, selection)
+            engine = Engine(config.policy, config.extras)
         self._engine = engine.setup()
         self._job = job
         self._clock = RunClock()

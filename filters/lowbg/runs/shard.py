@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from lowbg.config import OUTCOMES, VERDICTS, SourceVerdict
+from lowbg.config import OUTCOMES, VERDICTS, SourceVerdict, Verdict
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
@@ -31,7 +32,7 @@ from lowbg.records import Batch, Position
 from lowbg.report.examples import FEW, KEPT, Candidates
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
-from lowbg.runs.cascade import SENT_NAMES
+from lowbg.runs.cascade import LOW, SENT_NAMES, SHORT, LookedAgain
 from lowbg.runs.checkpoints import Checkpoint, Journal, Tally
 from lowbg.runs.engine import Judge, Judged
 from lowbg.runs.inputs import Shard
@@ -39,6 +40,7 @@ from lowbg.runs.overlap import Step
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sampling import document_keys, named
+from lowbg.runs.shards import Piece
 from lowbg.runs.sinks import Outputs, Place
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import Pending, WrittenFile, deferring
@@ -71,24 +73,26 @@ def run_shard(
     task: ShardTask,
     on_progress: OnProgress | None = None,
     journal: Journal | None = None,
+    run: Callable[..., ShardRun] | None = None,
 ) -> ShardResult:
     """Processes one shard and says what became of it; problems of its data don't raise.
 
     With a `journal` it goes on from the shard's checkpoint, makes new ones, and ends at a batch's
     end when `stopping.STOP` is asked: then it raises `StoppedError`. `ConfigError`,
-    `ConservationError` and `BrokenPipeError` are raised, too.
+    `ConservationError` and `BrokenPipeError` are raised, too. `run` makes the pass, a `ShardRun`.
     """
+    run = run or ShardRun
     if journal is None:
-        return ShardRun(shard, task, on_progress).run()
+        return run(shard, task, on_progress).run()
     with STOP.watched():
         checkpoint = journal.load()
         if checkpoint is not None:
             try:
-                return ShardRun(shard, task, on_progress, journal, checkpoint).run()
+                return run(shard, task, on_progress, journal, checkpoint).run()
             except CheckpointError as error:
                 _log.warning("%s; the shard starts over", error)
         journal.discard()
-        return ShardRun(shard, task, on_progress, journal).run()
+        return run(shard, task, on_progress, journal).run()
 
 
 class ShardRun:
@@ -111,11 +115,15 @@ class ShardRun:
         self._checkpoint = checkpoint
         self.pending: Pending | None = None
         self.reading = ShardReading(
-            task.source(shard), task.judge, on_progress, checkpoint=checkpoint
+            task.source(shard), self.judge(), on_progress, checkpoint=checkpoint
         )
         self._tally, self._statistics = self.reading.tally, self.reading.statistics
         self._turn = checkpoint.turn if checkpoint else 0
         self._kept = checkpoint is not None
+
+    def judge(self) -> Judge | None:
+        """What judges its documents; null where that was done before."""
+        return self._task.judge
 
     def run(self) -> ShardResult:
         """Reads, judges and writes to the end; see `run_shard`."""
@@ -155,8 +163,11 @@ class ShardRun:
         if reader is None:
             assert self.reading.broken is not None
             raise self.reading.broken
+        shard = self._shard
         place = Place(
-            self._shard.name, self._journal, self._checkpoint, again=self._shard.resumable
+            *(shard.name, self._journal, self._checkpoint),
+            again=shard.resumable,
+            is_piece=isinstance(shard, Piece),
         )
         try:
             return self._task.open_outputs(place, reader)
@@ -227,17 +238,17 @@ class ShardRun:
             draws=document_keys(start, batch.records) / float(1 << 64),
             margins=decisions.margin,
             reasons=decisions.reasons,
-            most=FEW if 0 < self._shard.size <= _SMALL else KEPT,
+            most=FEW if 0 < self._shard.whole.size <= _SMALL else KEPT,
         )
 
     def _put_in_place(self, outputs: Outputs) -> Generator[None, None, ShardResult]:
         """Finishes the outputs, notes the result, and gives the outputs their names."""
         name = self._shard.name
-        _check_conservation(name, self._tally, self._statistics)
+        check_conservation(name, self._tally, self._statistics)
         with deferring(self.pending):
             files = outputs.end_shard()
-        _check_outputs(name, self._tally, files.values())
-        result = self.reading.result([*files.values()])
+        check_outputs(name, self._tally, files.values())
+        result = self.result([*files.values()])
         result = msgspec.structs.replace(result, notes=(*result.notes, *outputs.notes(name)))
         yield
         if self._journal is not None:
@@ -251,6 +262,10 @@ class ShardRun:
         yield
         self._kept = False
         return result
+
+    def result(self, files: Sequence[WrittenFile]) -> ShardResult:
+        """What became of the shard, with its outputs."""
+        return self.reading.result(files)
 
     def _save(self, journal: Journal, position: Position, outputs: Outputs) -> None:
         self._turn += 1
@@ -325,6 +340,7 @@ def second_look_counts(judged: Judged) -> dict[str, int]:
     }
     counts["tokens"] = int(second.tokens.sum())
     counts["without_say"] = int(((second.sent >= 0) & ~second.has_say).sum())
+    counts |= _drawn_counts(second, judged.decisions.verdicts)
     after = judged.decisions.verdicts
     for i in np.flatnonzero(second.before != after).tolist():
         change = f"{VERDICTS[second.before[i]]}_to_{VERDICTS[after[i]]}"
@@ -332,7 +348,26 @@ def second_look_counts(judged: Judged) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:
+def _drawn_counts(second: LookedAgain, after: NDArray[np.int8]) -> dict[str, int]:
+    """Of each kind that a share is drawn from: documents, those read, those that came to be AI.
+
+    Under "kind/share", as the share is what a read one stands for.
+    """
+    selection = second.selection
+    if selection is None:
+        return {}
+    counts = {}
+    became_ai = (after == Verdict.AI.code) & (second.before != Verdict.AI.code)
+    for code, share in ((LOW, selection.low), (SHORT, selection.short)):
+        own = second.drawn_from == code
+        read = own & (second.sent >= 0)
+        for name, which in (("documents", own), ("read", read), ("found", read & became_ai)):
+            counts[f"{SENT_NAMES[code]}/{share:g}/{name}"] = int(which.sum())
+    return counts
+
+
+def check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:
+    """Raises `ConservationError` where records in aren't records out."""
     counted: Mapping[str, int] = statistics.documents()
     out = sum(counted[verdict] for verdict in OUTCOMES)
     if tally.records != out or tally.records != tally.routed + tally.quarantined:
@@ -342,7 +377,7 @@ def _check_conservation(name: str, tally: Tally, statistics: Statistics) -> None
         )
 
 
-def _check_outputs(name: str, tally: Tally, outputs: Collection[WrittenFile]) -> None:
+def check_outputs(name: str, tally: Tally, outputs: Collection[WrittenFile]) -> None:
     """The files' own counts, where a shard has files of its own, must add up as well."""
     if not outputs:
         return

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from lowbg.records import Position
 from lowbg.storage.left_out import LeftOut
 from lowbg.storage.typed import Closed
 
@@ -23,6 +25,9 @@ NO_DATA = ("quarantine", "report.json", "report.html", "manifest.json")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """What Hive calls the directory of records whose value is null."""
 
+PIECE_BYTES: Final = 64 << 20
+"""Stored bytes of a piece of a shard, at least: some seconds of work."""
+
 MAGIC = frozenset("*?[")
 """What makes a path a glob."""
 
@@ -38,6 +43,11 @@ class Shard:
     path: str
     name: str
     size: int
+
+    @property
+    def whole(self) -> Shard:
+        """The shard that this is a piece of; itself."""
+        return self
 
     @property
     def partition(self) -> dict[str, str]:
@@ -64,6 +74,33 @@ class Shard:
         return "://" in self.path or Path(self.path).is_file()
 
 
+@dataclass(frozen=True, slots=True)
+class Piece(Shard):
+    """A part of a shard, for a worker to read: what lies from `start` to before `stop`.
+
+    It has the shard's path and name; `size` is its own, in stored bytes, of which `begin` lie
+    before it. It is the `number`th of `count`, from 0. `start` is null for the first, `stop` for
+    the last.
+    """
+
+    of: Shard
+    number: int
+    count: int
+    begin: int
+    start: Position | None
+    stop: Position | None
+
+    @property
+    def label(self) -> str:
+        """What progress calls it."""
+        return f"{self.name} ({self.number + 1} of {self.count})"
+
+    @property
+    def whole(self) -> Shard:
+        """The shard that this is a piece of."""
+        return self.of
+
+
 class InputState(Closed, frozen=True):
     """What tells that an input is still the same: stored size in bytes, and time of change.
 
@@ -77,7 +114,7 @@ class InputState(Closed, frozen=True):
     def of(cls, shard: Shard) -> InputState:
         """The input's state now; of a missing file it is empty."""
         if shard.path == STDIN or "://" in shard.path:
-            return cls(shard.size, None)
+            return cls(shard.whole.size, None)
         try:
             info = Path(shard.path).stat()
         except OSError:

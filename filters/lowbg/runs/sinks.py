@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from lowbg.amounts import counted
 from lowbg.config import VERDICTS, RunConfig, Unscored
-from lowbg.errors import ConfigError, OutputError
-from lowbg.formats.base import Annotations, Output, Reader, Writer
+from lowbg.errors import ConfigError, FormatError, OutputError
+from lowbg.formats.base import Annotations, Output, Reader, SplitFormat, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import codec_of, codec_of_lines, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
@@ -31,6 +31,7 @@ from lowbg.storage.files import (
     WrittenFile,
     identity,
     is_descriptor,
+    size_of_file,
 )
 
 QUARANTINE: Final = "quarantine"
@@ -41,13 +42,14 @@ class Place:
     """What a shard's outputs are opened for: the shard's name, and what an earlier run left.
 
     `journal` is null where nothing of an unfinished shard is kept; `again`: the shard can be read
-    another time.
+    another time. Of a piece of it (`is_piece`) logs are kept instead.
     """
 
     shard: str
     journal: Journal | None = None
     checkpoint: Checkpoint | None = None
     again: bool = True
+    is_piece: bool = False
 
     def part(self, name: str) -> Part | None:
         """Where the output `name` is kept until it is whole."""
@@ -99,11 +101,16 @@ class ShardFiles(Outputs):
     """
 
     def __init__(self, root: Path, place: Place, config: RunConfig) -> None:
-        target = quarantine_path(root, place.shard)
+        target, part = quarantine_path(root, place.shard), place.part(QUARANTINE)
         check_inside(root, target)
+        self._root = root
         self.writers: dict[str, Writer] = {}
-        most = config.quarantine_bytes(again=place.again)
-        self._quarantine = QuarantineWriter(target, root, place.part(QUARANTINE), max_bytes=most)
+        self._most = config.quarantine_bytes(again=place.again)
+        if place.is_piece:  # How much is kept is a matter of the whole shard.
+            assert part is not None
+            self._quarantine = QuarantineWriter(part.path, root, part)
+        else:
+            self._quarantine = QuarantineWriter(target, root, part, max_bytes=self._most)
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
@@ -117,6 +124,22 @@ class ShardFiles(Outputs):
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read to the shard's quarantine file."""
         self._quarantine.write(shard, rejected)
+
+    def append_logs(self, form: SplitFormat, logs: Sequence[WrittenFile]) -> None:
+        """Appends what a piece of the shard left, in the logs of its outputs.
+
+        Raises `FormatError` where a log isn't whole, and where quarantine wouldn't keep all of it:
+        then the shard has to be read in one pass.
+        """
+        for log in logs:
+            path = self._root / log.path
+            if size_of_file(path) != log.bytes:
+                raise FormatError(f"{path}: isn't what was written")
+            name = log_name(log.path)
+            if name != QUARANTINE:
+                form.join_log(self.writers[name], path, log.records)
+            elif not self._quarantine.append_log(path, log.records, self._most):
+                raise FormatError(f"{path}: more than quarantine keeps of a shard")
 
     def notes(self, shard: str) -> tuple[str, ...]:
         """What of the records that could not be read isn't kept."""
@@ -170,7 +193,11 @@ class RoutedFiles(ShardFiles):
         with self.opening():
             for route in routes(config.policy.unscored):
                 name, part = f"{route}/{place.shard}", place.part(route.value)
-                self.writers[route.value] = open_writer(name, root, reader, config, part)
+                self.writers[route.value] = (
+                    open_log(root, reader, config, part)
+                    if place.is_piece
+                    else open_writer(name, root, reader, config, part)
+                )
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends every document to the file of its route."""
@@ -205,6 +232,19 @@ def open_writer(
     codec = codec_of(config.compression, reader.compression)
     output = Output(root / name, root, codec, config.annotate, part)
     return reader.format.open_writer(reader, output)
+
+
+def open_log(root: Path, reader: Reader, config: RunConfig, part: Part | None) -> Writer:
+    """The writer of the log of a piece's output, at `part`."""
+    assert part is not None
+    assert isinstance(reader.format, SplitFormat)
+    output = Output(part.path, root, annotate=config.annotate, part=part)
+    return reader.format.open_log(reader, output)
+
+
+def log_name(path: str) -> str:
+    """The output that the log `path`, below the directory, is of."""
+    return path.rpartition(".")[2]
 
 
 class StreamOutputs(Outputs):

@@ -24,6 +24,7 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading
 from lowbg.runs.shard import ShardRun, ShardTask, run_shard
+from lowbg.runs.shards import Piece
 from lowbg.runs.stopping import STOP
 from lowbg.storage.files import SYNCS_AT_ONCE, Pending, sync_together
 
@@ -58,6 +59,8 @@ def bundled(shards: Sequence[Shard], workers: int) -> list[tuple[Shard, ...]]:
 
 
 def _is_small(shard: Shard) -> bool:
+    if isinstance(shard, Piece):
+        return False
     return shard.size <= SMALL_BYTES and "://" not in shard.path and shard.resumable
 
 

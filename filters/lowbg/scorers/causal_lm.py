@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import LmSettings
+from lowbg.config import LmSettings, is_served
 from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.figures import DocumentFigures, sum_up
 from lowbg.scorers.lm.scorer import LmScorer
+from lowbg.scorers.lm.served import ServedModel, served_model
 
 if TYPE_CHECKING:
     from lowbg.scorers.lm.inference import Inference
@@ -104,13 +105,34 @@ class CausalLm(LmScorer):
 
     def __init__(self, settings: LmSettings | None) -> None:
         super().__init__(settings)
-        self._inference: Inference | None = None
+        if settings is not None and is_served(settings.model):
+            # A server gives no more of its predictions than the token's own likelihood and rank.
+            self.columns = tuple(c for c in self.columns if c not in (LM_ENTROPY, LM_CURVATURE))
+        self._inference: Inference | ServedModel | None = None
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The models' roles and labels → SHA-256 over their files, or over what a server says."""
+        if self._settings is None or not is_served(self._settings.model):
+            return super().models
+        served = served_model(self._settings)
+        return {f"lm {served.label} (served)": served.identity()}
+
+    def prepare(self) -> None:
+        """Downloads the model, unless it is here, and checks the extra; or asks its server."""
+        if is_served(self._asked().model):
+            served_model(self._asked())
+        else:
+            super().prepare()
 
     def setup(self) -> None:
-        """Loads the model, once."""
+        """Loads the model, once, or asks its server."""
         if self._inference is not None:
             return
         settings = self._asked()
+        if is_served(settings.model):
+            self._inference = served_model(settings)
+            return
         module: Any = extras.load(
             "lowbg.scorers.lm.models", extra="lm", wanted_by="`extras.lm.model`"
         )
@@ -128,8 +150,8 @@ class CausalLm(LmScorer):
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
         """The columns; null below two tokens."""
-        figures = self._read(documents)
-        return self._columns(figures)
+        figures = self._columns(self._read(documents))
+        return {column.name: figures[column.name] for column in self.columns}
 
     def _columns(self, figures: DocumentFigures) -> dict[str, pa.Array]:
         return {
@@ -155,7 +177,7 @@ class CausalLm(LmScorer):
 
     def __getstate__(self) -> dict[str, Any]:
         # A process loads its own copy, onto its own device.
-        return {"_settings": self._settings, "_inference": None}
+        return {**self.__dict__, "_inference": None}
 
 
 def sentences_of(

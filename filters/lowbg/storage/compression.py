@@ -113,6 +113,15 @@ class InputStream:
         """Stored (compressed) bytes read so far, for progress."""
         return self._source.offset
 
+    def seek_frame(self, stored: int) -> None:
+        """Goes on with the content that the stored byte begins: a frame's, or plain bytes.
+
+        Raises `InputError` where it can't.
+        """
+        self._source.seek(stored)
+        self._chunks = contents(self._source, self.codec)
+        self._fault, self._held, self._at = None, b"", 0
+
     def read_chunk(self, limit: int = STEP_BYTES) -> bytes:
         """The next bytes, as they come and at most `limit` of them; empty at the end.
 

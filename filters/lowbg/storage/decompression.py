@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
 from zlib_ng import zlib_ng
@@ -86,6 +86,15 @@ class Source:
         rest = self._held[self._at :]
         self._held, self._at = (data + rest if rest else data), 0
 
+    def seek(self, offset: int) -> None:
+        """Makes the stored byte at `offset` the next one. Raises `InputError` where it can't."""
+        try:
+            self._raw.seek(offset)
+        except OSError as error:
+            why = error.strerror or error
+            raise InputError(f"{self.name}: can't be read from byte {offset} on ({why})") from error
+        self.total, self._held, self._at = offset, b"", 0
+
     def _fetch(self) -> bytes:
         try:
             data = self._read(READ_BYTES)
@@ -114,9 +123,14 @@ def _plain(source: Source) -> Iterator[bytes]:
         yield data
 
 
-def _gunzip(source: Source) -> Iterator[bytes]:
+def _no_frame(stored: int) -> None:
+    """Nobody asks where frames begin."""
+
+
+def _gunzip(source: Source, on_frame: Callable[[int], None] = _no_frame) -> Iterator[bytes]:
     """The content of every gzip member; zero padding after the last one is tolerated."""
     while True:
+        on_frame(source.offset)
         yield from _gunzip_member(source)
         head = source.take(2)
         if not head:
@@ -233,8 +247,9 @@ class _ZstdFrames:
     last block of a frame says so.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, on_frame: Callable[[int], None] = _no_frame) -> None:
         self._source = source
+        self._on_frame = on_frame
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -242,6 +257,7 @@ class _ZstdFrames:
             if not magic:
                 return
             if magic == ZSTD_MAGIC:
+                self._on_frame(self._source.offset - len(magic))
                 yield from self._frame()
             elif is_skippable(magic):
                 self._skip(int.from_bytes(self._exactly(4), "little"))
@@ -315,18 +331,21 @@ def _could_start_frame(magic: bytes) -> bool:
     return skippable or ZSTD_MAGIC.startswith(magic)
 
 
-def contents(source: Source, codec: Codec) -> Iterator[bytes]:
+def contents(
+    source: Source, codec: Codec, on_frame: Callable[[int], None] = _no_frame
+) -> Iterator[bytes]:
     """The decompressed bytes of `source` in steps of at most `STEP_BYTES`.
 
+    `on_frame` is told the stored offset of each zstd frame and gzip member, before its content.
     Raises `CutStreamError` in place of the first bytes that cannot be had, `FormatError` where a
     zstd frame needs a dictionary, `InputError` when reading fails.
     """
     if codec == "none":
         return _plain(source)
     if codec == "gzip":
-        return _gunzip(source)
+        return _gunzip(source, on_frame)
     if codec == "zstd":
-        return iter(_ZstdFrames(source))
+        return iter(_ZstdFrames(source, on_frame))
     return _streams(source, codec)
 
 

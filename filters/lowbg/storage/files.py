@@ -316,6 +316,14 @@ def write_whole(path: Path, data: bytes) -> None:
         file.abort()
 
 
+def size_of_file(path: Path) -> int | None:
+    """The size of a file in bytes; null where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowbg.config import Policy, RunConfig
+from lowbg.config import Policy, Rule, RunConfig
 from lowbg.decision.calibration import squash
 from lowbg.errors import ConfigError, InputError
 from lowbg.jobs.explain import NGRAMS, Explanation, find_record
@@ -139,3 +139,43 @@ def test_the_page_escapes_its_text_and_says_where_features_lie(engine: Engine) -
     assert "&lt;script&gt;alert(1)" in page
     assert "50.0 %" in page
     assert "<u title=" in page
+
+
+HUMAN = topics["exceptions"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_ai_like_part_of_a_human_text_is_told(first: bool) -> None:
+    human = HUMAN[: HUMAN.index("\n", 1200)]
+    text = f"{AI_STYLED}\n\n{human}" if first else f"{human}\n\n{AI_STYLED}"
+    explanation = explain(text, language="en")
+
+    part = explanation.ai_part
+    assert part is not None
+    own = "".join(s.text for s in explanation.sentences[part.first : part.last + 1])
+    # The change is found to the sentence, or nearly.
+    shared = sum(len(s) for s in AI_STYLED.split(". ") if s in own)
+    assert shared > 0.8 * len(AI_STYLED)
+    assert own.strip() in AI_STYLED
+    assert part.words == sum(s.words for s in explanation.sentences[part.first : part.last + 1])
+    assert part.ai_score >= (explanation.threshold or 1.0)
+    assert part.rest < 0.5
+    assert explanation.mixed.startswith(f"mixed: {part.words} of {explanation.words} words")
+    page = render_explanation(explanation, "a document")
+    assert page.count(' part"') == part.last - part.first + 1
+    assert "mixed: " in page
+
+
+@pytest.mark.parametrize("text", [HUMAN, AI_STYLED * 2, HUMAN[:300] + AI_STYLED[:200], "Hello."])
+def test_a_text_of_one_piece_has_no_part(text: str) -> None:
+    explanation = explain(text, language="en")
+    assert explanation.ai_part is None
+    assert explanation.mixed == ""
+    assert "mixed: " not in render_explanation(explanation, "a document")
+
+
+def test_without_tables_or_scores_no_part_is_told() -> None:
+    text = f"{AI_STYLED}\n\n{HUMAN[:1200]}"
+    assert explain(text, language="fi").ai_part is None
+    by_limits = Engine(Policy(rule=Rule.THRESHOLDS)).setup()
+    assert explain_by(by_limits, text, language="en").ai_part is None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,7 +12,7 @@ from tests.lowbg.jobs.review_designs import simulated
 
 from lowbg.config import Policy
 from lowbg.errors import ConfigError
-from lowbg.jobs.review.drawing import NAMES, allocated
+from lowbg.jobs.review.drawing import NAMES, allocated, spread
 from lowbg.jobs.review.figures import figures, kappa
 from lowbg.jobs.review.labels import LabelLine, LabelsFile
 from lowbg.jobs.review.queue import Review, Task, tasks
@@ -37,6 +39,8 @@ def test_figures_wait_until_every_stratum_has_a_label() -> None:
     assert figures(design, []).precision is None
     few = [label for label in labels if design.documents[label.document].stratum]
     assert figures(design, few).recall is None
+    assert figures(design, few).unlabelled == (design.strata[0].name,)
+    assert figures(design, labels).unlabelled == ()
     not_blind = [
         LabelLine(document=own.document, label=own.label, reviewer="ann", blind=False)
         for own in labels
@@ -94,6 +98,36 @@ def test_the_sample_is_as_large_as_asked_and_no_stratum_gives_more_than_it_has(s
         assert (found[totals > 0] > 0).all()
         assert found[2] / totals[2] > found[0] / totals[0]  # near the line more closely
     assert len(found) == len(NAMES)
+
+
+def a_pool(hosts: dict[str, int], seed: int = 0) -> list[Any]:
+    """A simple sample of documents: how many of each host, with keys drawn at random."""
+    names = [host for host, count in hosts.items() for _ in range(count)]
+    keys = np.random.default_rng(seed).permutation(10 * len(names))[: len(names)]
+    return [
+        (-int(key), "a", -i, host, None)
+        for i, (key, host) in enumerate(zip(keys, names, strict=True))
+    ]
+
+
+def test_the_sample_lies_evenly_over_hosts() -> None:
+    pool = a_pool({"big.org": 60, **{f"small-{i}.org": 10 for i in range(6)}})
+    hosts = Counter(item[3] for item in spread(pool, 12))
+    assert hosts == {"big.org": 6, **{f"small-{i}.org": 1 for i in range(6)}}
+    assert len({item[2] for item in spread(pool, 60)}) == 60
+    assert spread(pool, 12) == spread(pool[::-1], 12)
+    assert sorted(spread(pool, 200)) == sorted(pool)
+
+
+def test_every_document_has_the_same_chance_to_be_shown() -> None:
+    hosts = {"big.org": 23, "other.org": 5, "a.org": 1, "b.org": 1}
+    shown = np.zeros(30)
+    rounds = 3_000
+    for seed in range(rounds):
+        for item in spread(a_pool(hosts, seed), 7, seed):
+            shown[-item[2]] += 1
+    # Each within five standard errors of 7 in 30.
+    assert np.abs(shown / rounds - 7 / 30).max() < 5 * np.sqrt(7 / 30 * 23 / 30 / rounds)
 
 
 def test_some_come_twice_with_others_between() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tests.browser import WIDTHS, chromium, opened, overflow, violations
+from tests.screenshots import take
 
 from lowbg.amounts import count_text, share_text
 from lowbg.config import Policy
@@ -207,3 +209,17 @@ def test_a_page_of_ten_thousand_shards_stays_small(
     page = render_html(replace(build(*shards), documents=kinds))
     assert len(page.encode()) < 2_000_000
     assert len(re.findall("<tr>", page)) < 2_000
+
+
+def test_pictures_are_taken_of_every_width(
+    browser: Any, full_report: Report, tmp_path: Path
+) -> None:
+    (tmp_path / "report.html").write_text(render_html(full_report), encoding="utf-8")
+    taken = take(browser, [tmp_path / "report.html"], tmp_path / "pictures")
+    sizes = {path.name: struct.unpack(">II", path.read_bytes()[16:24]) for path in taken}
+    assert {name: width for name, (width, _) in sizes.items()} == {
+        f"report-{width}-{scheme}.png": width for width in WIDTHS for scheme in ("light", "dark")
+    }
+    assert min(height for _, height in sizes.values()) > 900
+    light, dark = (tmp_path / "pictures" / f"report-360-{s}.png" for s in ("light", "dark"))
+    assert light.read_bytes() != dark.read_bytes()

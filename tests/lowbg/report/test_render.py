@@ -3,15 +3,17 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
+from lowbg.amounts import bytes_text, duration_text, share_text
 from lowbg.errors import FormatError, InputError, OutputError, ProblemKind
 from lowbg.report import Report, read_json, render_html, render_json, write_html, write_json
 from lowbg.report.counting import CountTable
@@ -31,10 +33,12 @@ ACTIVE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 
 
 class Page(HTMLParser):
-    """The tags and the text of a page."""
+    """The tags and the text of a page; `counts` are the cells of its tables that hold numbers."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
+        self.counts: list[str] = []
+        self._in_count = False
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.text = ""
@@ -43,9 +47,35 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
+        if tag == "td" and "count" in (dict(attrs).get("class") or ""):
+            self._in_count = True
+            self.counts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_count = self._in_count and tag != "td"
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self._in_count:
+            self.counts[-1] += f"{data} "
+
+
+def numbers(values: Any) -> Iterator[float]:
+    """Every number of a JSON value."""
+    if isinstance(values, dict):
+        values = [*values.values()]
+    if isinstance(values, list):
+        for value in values:
+            yield from numbers(value)
+    elif isinstance(values, (int, float)) and not isinstance(values, bool):
+        yield values
+
+
+def spelled(value: float) -> Iterator[str]:
+    """The ways in which a page may write a number."""
+    yield from (share_text(value), f"{value:,}", *(f"{value:,.{k}f}" for k in range(4)))
+    if value >= 0:
+        yield from (bytes_text(value), duration_text(value), duration_text(value, tenths=True))
 
 
 def terminal(report: Report, width: int = 80, color: bool | None = None) -> str:
@@ -117,6 +147,22 @@ def test_nothing_in_renders(build: Build, shard: Callable[..., ShardResult]) -> 
     assert "Every record was read" in Page(render_html(report)).text
 
 
+def test_every_number_of_a_table_is_one_of_the_json(
+    build: Build, shard: Callable[..., ShardResult], statistics: Callable[..., Statistics]
+) -> None:
+    counted = statistics(human=1_613, ai=317, unscored=211, trusted=97, called=13)
+    counted.add_quarantined("invalid_json", 37, 10)
+    report = build(replace(shard(statistics=counted), records=2_275))
+    known = {text for value in numbers(to_plain(report)) for text in spelled(value)}
+    cells = [cell for cell in Page(render_html(report)).counts if cell.strip() not in ("", "–")]
+    assert len(cells) > 60
+    for cell in cells:
+        words = re.sub(r"(?<=\d) (?=%|[kMG]?B\b|s\b)", "\xa0", cell)
+        for word in re.split(r" – | of |\s{2,}| (?=\d)", re.sub(r"\bof\b", " of ", words)):
+            text = word.strip().replace("\xa0", " ")
+            assert text in known or not re.search(r"\d", text), (cell, text)
+
+
 def test_terminal_summary(build: Build) -> None:
     lines = terminal(build()).splitlines()
     assert len(lines) <= 20
@@ -126,6 +172,28 @@ def test_terminal_summary(build: Build) -> None:
     for expected in ("33.3 % of 9 scored documents", "2024 33.3 %", "en 33.3 %",
                      "example.com 3", "refusal:I cannot 3", "human/ 8 records"):  # fmt: skip
         assert expected in text
+
+
+def test_the_fullest_summary_fits_a_terminal(
+    build: Build, shard: Callable[..., ShardResult], statistics: Callable[..., Statistics]
+) -> None:
+    counted = statistics(trusted=40, called=2)
+    for i in range(40):
+        host = f"assistant-{i}.example-{i}.org"
+        row = np.array([[0, 0, 0, 9, 9, 9, 0, 0, 0]])
+        counted.hosts.add([host], row)
+        counted.languages.add([f"y{i}"], row)
+        counted.years.add([f"{1990 + i}"], row)
+        counted.phrases.add([f"overused_words:a rather long phrase {i}"], np.array([[0, 9 + i, 0]]))
+        counted.untabled.add([f"x{i}"], np.array([[1_200 - i]]))
+    outputs = tuple(WrittenFile(f"{i}.parquet", 1, 500, "aa" * 32) for i in range(9))
+    result = replace(shard(statistics=counted), outputs=outputs, earlier_text_bytes=4_000)
+    basis = {name: Basis(700, 7, 0.01, None) for name in ("(pooled)", "en", "de", "fr", "zh")}
+    estimate = Estimate(estimate=0.1, raw=0.1, low=0.05, high=0.2, basis=basis)
+    lines = terminal(replace(build(result), estimate=estimate)).splitlines()
+    assert "most AI from" in "".join(lines)
+    assert len(lines) <= 22  # Of 24; what to do next takes the others.
+    assert max(map(cell_len, lines)) <= 80
 
 
 def test_terminal_names_the_languages_without_tables(
@@ -181,9 +249,9 @@ def test_terminal_says_how_many_files_it_does_not_name(
 ) -> None:
     outputs = tuple(WrittenFile(f"{i}.parquet", 1, 500, "aa" * 32) for i in range(9))
     text = terminal(build(replace(shard(), outputs=outputs)))
-    assert "5.parquet 1 record" in text
-    assert "6.parquet" not in text
-    assert "and 3 records in 3 more files" in text
+    assert "3.parquet 1 record" in text
+    assert "4.parquet" not in text
+    assert "and 5 records in 5 more files" in text
 
 
 def test_terminal_counts_one_in_the_singular(

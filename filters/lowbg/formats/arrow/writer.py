@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lowbg.formats.arrow.layout import ArrowLayout
-from lowbg.formats.rows import RowWriter, with_annotation
+from lowbg.formats.row_logs import with_annotation
+from lowbg.formats.rows import RowWriter
 from lowbg.formats.texts import decoded
 from lowbg.formats.views import is_list_view, plain_kind
 from lowbg.storage.files import Part

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowbg.formats.base import Opened, Output, Reader, TableFormat, Writer
+from lowbg.formats.base import Opened, Output, Reader, SplitFormat, TableFormat, Writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from lowbg.config import RunConfig
-    from lowbg.records import Payload
+    from lowbg.records import Payload, Position
 
 
-class JsonlFormat:
+class JsonlFormat(SplitFormat, TableFormat):
     """An object a line; bytes that no other format knows are taken for it."""
 
     name = "jsonl"
@@ -46,6 +46,26 @@ class JsonlFormat:
         from lowbg.formats.jsonl.writer import JsonlWriter
 
         return JsonlWriter(output.path, output.root, output.codec, output.part)
+
+    def pieces(self, source: Opened, config: RunConfig, size: int) -> list[Position]:
+        """At line ends: of plain files, and of those with several zstd frames or gzip members."""
+        from lowbg.formats.jsonl.pieces import piece_starts
+        from lowbg.formats.jsonl.reader import HINT_RECORDS
+
+        return list(piece_starts(source.raw, source.name, size, HINT_RECORDS))
+
+    def open_log(self, reader: Reader, output: Output) -> Writer:
+        """Plain lines."""
+        from lowbg.formats.jsonl.writer import JsonlWriter
+
+        return JsonlWriter(output.path, output.root, "none", output.part)
+
+    def join_log(self, writer: Writer, log: Path, records: int) -> None:
+        """Appends the lines."""
+        from lowbg.formats.jsonl.writer import JsonlWriter
+
+        assert isinstance(writer, JsonlWriter)
+        writer.append_log(log, records)
 
     def open_table(self, schema: pa.Schema, output: Output) -> Writer:
         """An object a row."""

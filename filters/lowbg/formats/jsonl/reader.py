@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputError
-from lowbg.formats.base import Format, Reader
+from lowbg.formats.base import Format, SplitReader
 from lowbg.formats.jsonl import FORMAT
 from lowbg.formats.jsonl.faults import BLANK, UNDECIDED, FaultFinder
 from lowbg.formats.jsonl.fields import FieldScanner, Lines
@@ -82,7 +82,7 @@ class _Block:
         return line.removeprefix(BOM) if self.offset == 0 and i == 0 else line
 
 
-class JsonlReader(Reader):
+class JsonlReader(SplitReader):
     """The records of one JSON Lines shard, in their order.
 
     `source` is a path, an fsspec URL, a binary stream or an opened `InputStream`; `name` is what
@@ -121,6 +121,8 @@ class JsonlReader(Reader):
         self._line = 1
         self._offset = 0
         self._hinted = 0
+        self._frame = 0, 0
+        self._left: int | None = None
         self._carry = b""
         # Lines too large to hold are rejected while the block after them is being filled.
         self._too_large: list[Rejections] = []
@@ -132,7 +134,9 @@ class JsonlReader(Reader):
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""
         fields = dict(self.seen_fields)
-        return Position(self._record, self._line, self._offset, self._hinted, fields)
+        return Position(
+            self._record, self._line, self._offset, self._hinted, fields, frame=self._frame
+        )
 
     def start_at(self, position: Position) -> None:
         """Makes the first batch the one that followed `position`; call it before iterating."""
@@ -140,10 +144,17 @@ class JsonlReader(Reader):
         self._offset = position.offset
         self._hinted = position.hinted
         self.seen_fields.update(position.fields)
+        self._frame = position.frame
+        if self._frame != (0, 0):
+            self._stream.seek_frame(self._frame[0])
+
+    def stop_at(self, position: Position) -> None:
+        """Makes the line in front of `position` the last one; call it before iterating."""
+        self._left = position.offset - self._offset
 
     def _skip(self) -> None:
         """Reads up to the first line of the first batch."""
-        missing = self._offset
+        missing = self._offset - self._frame[1]
         while missing:
             part = self._stream.read_chunk(min(missing, STEP_BYTES))
             if not part:
@@ -151,7 +162,8 @@ class JsonlReader(Reader):
             missing -= len(part)
 
     def __iter__(self) -> Iterator[Batch]:
-        _check_content(self._stream, self.name)
+        if self._frame == (0, 0):
+            _check_content(self._stream, self.name)
         self._skip()
         final = False
         while not final:
@@ -188,8 +200,13 @@ class JsonlReader(Reader):
 
     def _read(self) -> bytes:
         """The next bytes of the stream; empty at the end and at a fault, which is kept."""
+        most = min(self._batch_bytes, STEP_BYTES)
         try:
-            return self._stream.read_chunk(min(self._batch_bytes, STEP_BYTES))
+            if self._left is None:
+                return self._stream.read_chunk(most)
+            part = self._stream.read_chunk(min(most, self._left)) if self._left else b""
+            self._left -= len(part)
+            return part
         except InputError as fault:
             self._fault = fault
             return b""

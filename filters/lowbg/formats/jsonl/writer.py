@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.errors import FormatError
 from lowbg.formats.base import Annotations
 from lowbg.formats.blocks import BlockWriter, runs
 from lowbg.formats.jsonl.rows import json_values
 from lowbg.records import BytesPayload, Payload
-from lowbg.storage.compression import OutputStream, open_output
+from lowbg.storage.compression import WRITE_CHUNK, OutputStream, open_output
 from lowbg.storage.files import WrittenFile, naming
 
 ANNOTATION_KEY = b"lowbg"
@@ -66,6 +68,19 @@ class JsonlWriter(_LineWriter, BlockWriter):
 
     It is written as `BlockWriter` says.
     """
+
+    def append_log(self, log: Path, records: int) -> None:
+        """Appends a file of so many plain lines. Raises `FormatError` where there are others."""
+        lines, last = 0, ord("\n")
+        with naming(log), log.open("rb") as file:
+            while data := file.read(WRITE_CHUNK):
+                self._out.write(data)
+                lines += data.count(b"\n")
+                last = data[-1]
+        self.open_end = last != ord("\n")
+        if lines + self.open_end != records:
+            raise FormatError(f"{log}: {lines + self.open_end} lines, not {records}")
+        self.records += records
 
 
 class StreamWriter(_LineWriter):

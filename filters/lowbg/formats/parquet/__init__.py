@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowbg.formats.base import Opened, Output, Reader, TableFormat, Writer
+from lowbg.formats.base import Opened, Output, Reader, SplitFormat, TableFormat, Writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from lowbg.config import RunConfig
-    from lowbg.records import Payload
+    from lowbg.records import Payload, Position
 
 
-class ParquetFormat:
+class ParquetFormat(SplitFormat, TableFormat):
     """A row a record; its codecs are inside, and its index is at its end."""
 
     name = "parquet"
@@ -50,6 +50,28 @@ class ParquetFormat:
         return ParquetWriter(
             output.path, output.root, reader.schema, reader.layout, output.annotate, output.part
         )
+
+    def pieces(self, source: Opened, config: RunConfig, size: int) -> list[Position]:
+        """Between row groups."""
+        from lowbg.formats.parquet.reader import group_starts
+
+        return list(group_starts(source.raw, source.name, size))
+
+    def open_log(self, reader: Reader, output: Output) -> Writer:
+        """Rows as Arrow has them."""
+        from lowbg.formats.parquet.reader import ParquetReader
+        from lowbg.formats.row_logs import RowLogWriter
+
+        assert isinstance(reader, ParquetReader)
+        assert output.part is not None
+        return RowLogWriter(output.part, output.root, reader.schema, output.annotate)
+
+    def join_log(self, writer: Writer, log: Path, records: int) -> None:
+        """Appends the rows."""
+        from lowbg.formats.rows import RowWriter
+
+        assert isinstance(writer, RowWriter)
+        writer.append_log(log, records)
 
     def open_table(self, schema: pa.Schema, output: Output) -> Writer:
         """Rows in the layout that pyarrow prefers, with zstd."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from lowbg.config import FieldNames
 from lowbg.errors import CheckpointError, FormatError
-from lowbg.formats.base import Format
+from lowbg.formats.base import Format, SplitReader
 from lowbg.formats.columns import check_text_column, paths_of_text
 from lowbg.formats.foreign import ENCRYPTED_PARQUET
 from lowbg.formats.parquet import FORMAT, int96, logical
@@ -38,7 +38,7 @@ DECODE_BYTES = 4 << 20
 """How much is decoded in one go, in bytes of uncompressed column data."""
 
 
-class ParquetReader(RowReader):
+class ParquetReader(RowReader, SplitReader):
     """The records of one Parquet file, in their order.
 
     `source` is a path, an fsspec URL or a seekable binary stream; `name` is what messages call
@@ -94,6 +94,7 @@ class ParquetReader(RowReader):
         self._consumed = 0
         self._damaged: list[int] = []
         self._skip = 0
+        self._stop: int | None = None
 
     def _notes(self) -> tuple[str, ...]:
         written = logical.with_geometries(self.schema, dict(self.layout.geometries))
@@ -119,6 +120,10 @@ class ParquetReader(RowReader):
         self._skip = position.record
         self._damaged = list(position.damaged)
 
+    def stop_at(self, position: Position) -> None:
+        """Makes the row group in front of `position` the last one; call it before iterating."""
+        self._stop = position.record
+
     def __iter__(self) -> Iterator[Batch]:
         groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
         # Not the file's own count: a damaged footer may contradict its row groups.
@@ -140,7 +145,11 @@ class ParquetReader(RowReader):
 
     def _portions(self, groups: list[Any]) -> Iterator[Portion | Gap]:
         """What is decoded of the row groups with this metadata, in order."""
+        behind = 0
         for group, metadata in enumerate(groups):
+            if behind == self._stop:
+                return
+            behind += metadata.num_rows
             if self._skip and metadata.num_rows <= self._skip:
                 self._skip -= metadata.num_rows
                 self.records += metadata.num_rows
@@ -199,6 +208,23 @@ class ParquetReader(RowReader):
             return
         if done < rows:
             yield f"it holds {done} rows, the file's index says {rows}"
+
+
+def group_starts(raw: BinaryIO, name: str, size: int) -> Iterator[Position]:
+    """The row groups that pieces after the first begin with, each at least `size` stored bytes
+    behind another. Raises `FormatError` where the file's index is missing or damaged."""
+    file = _open(raw, name)
+    _check_rows(file, name)
+    stored = rows = last = 0
+    for group in range(file.num_row_groups):
+        if stored - last >= size and rows:
+            last = stored
+            yield Position(rows, frame=(stored, 0))
+        if not _is_sound(file, group, name):
+            raise FormatError(f"{name}: row group {group} cannot be decoded")
+        metadata = file.metadata.row_group(group)
+        stored += _stored_bytes(metadata)
+        rows += metadata.num_rows
 
 
 def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:

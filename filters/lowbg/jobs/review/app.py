@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, unquote
 
 from lowbg.jobs.explain import Explanation
 from lowbg.jobs.explain_page import shaded_sentences
@@ -92,7 +92,7 @@ def application(site: Site) -> Any:
         return {name: own[-1] for name, own in parse_qs(body.decode("utf-8", "replace")).items()}
 
     def reviewer_of(request: Request) -> str:
-        name = request.cookies.get(COOKIE, "")
+        name = unquote(request.cookies.get(COOKIE, ""))
         return name if _NAME.fullmatch(name) else ""
 
     async def show(request: Request) -> Response:
@@ -101,8 +101,10 @@ def application(site: Site) -> Any:
     async def enter(request: Request) -> Response:
         name = (await values(request)).get("name", "").strip()
         response = RedirectResponse(home, 303)
-        if _NAME.fullmatch(name) and name.isascii():
-            response.set_cookie(COOKIE, name, path=home, httponly=True, samesite="strict")
+        if _NAME.fullmatch(name):  # A cookie is ASCII.
+            response.set_cookie(
+                COOKIE, quote(name, safe=""), path=home, httponly=True, samesite="strict"
+            )
         return response
 
     async def label(request: Request) -> Response:

@@ -3,7 +3,8 @@
 Documents are parted by verdict and by how far their evidence lies from the threshold, in standard
 deviations of human text. Half of the sample goes to all strata alike, half to where it narrows the
 figures most (Neyman 1934: the stratum's size times the spread to be expected). Within a stratum
-every document has the same chance, whatever its source or language.
+every document has the same chance, whatever its source or language; of a simple sample that is
+larger those are shown which lie evenly over its hosts, so that few come from one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.overlap import Step
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sampling import document_keys, named
+from lowbg.text.origins import hosts
 
 NEAR: Final = 0.5
 FAR: Final = 2.0
@@ -42,6 +44,8 @@ NAMES: Final = (
 _SPREADS: Final = (0.1, 0.3, 0.5, 0.5, 0.3, 0.15, 0.1)
 SCORED_EDGES: Final = (-FAR, -NEAR, 0.0, NEAR, FAR)
 """Where each but the last two of the strata ends, in distance from the threshold."""
+POOL: Final = 8
+"""The larger sample has so many times the documents that are wanted."""
 MAX_CHARACTERS: Final = 20_000
 """Of a longer text the beginning is shown."""
 
@@ -77,29 +81,30 @@ def draw(root: Path, config: RunConfig, engine: Engine, size: int, seed: int = 0
     run = read_json(root / "report.json")[RUNS][-1]
     if run.policy_sha256 != policy_digest(config.policy):
         raise ConfigError(f"{root} was made by another policy; give the one that it was made by")
-    kept: list[list[tuple[int, str, int, Drawn]]] = [[] for _ in NAMES]
+    pool = POOL * size
+    kept: list[list[_Item]] = [[] for _ in NAMES]
     totals = np.zeros(len(NAMES), np.int64)
     for file in files:
         start = hashlib.sha256(named(seed, file.path)).digest()
-        for records, strata, languages, scores in _judged(root, file, config, engine):
+        for records, strata, languages, scores, places in _judged(root, file, config, engine):
             keys = document_keys(start, records)
             totals += np.bincount(strata[strata >= 0], minlength=len(NAMES))
             for i in np.flatnonzero(strata >= 0).tolist():
                 key, heap = int(keys[i]), kept[strata[i]]
-                if len(heap) == size and -heap[0][0] <= key:
+                if len(heap) == pool and -heap[0][0] <= key:
                     continue
                 score = None if np.isnan(scores[i]) else round(float(scores[i]), 6)
                 drawn = Drawn(
                     file=file.path, record=int(records[i]), stratum=int(strata[i]),
                     language=languages[i], score=score,
                 )  # fmt: skip
-                item = (-key, file.path, -int(records[i]), drawn)
-                (heapq.heappush if len(heap) < size else heapq.heapreplace)(heap, item)
+                item = (-key, file.path, -int(records[i]), places[i], drawn)
+                (heapq.heappush if len(heap) < pool else heapq.heapreplace)(heap, item)
     if not totals.any():
         raise ConfigError(f"{root}: none of its documents has a score; there is nothing to review")
     documents = []
     for heap, wanted in zip(kept, allocated(totals, size), strict=True):
-        documents += heapq.nlargest(wanted, heap)
+        documents += spread(heap, wanted, seed)
     documents.sort(key=lambda item: hashlib.sha256(f"{item[0]} {item[1]}".encode()).digest())
     used = [i for i in range(len(NAMES)) if totals[i]]
     return Design(
@@ -109,8 +114,26 @@ def draw(root: Path, config: RunConfig, engine: Engine, size: int, seed: int = 0
             Stratum(NAMES[i], "ai" if NAMES[i].startswith("ai") else "human", int(totals[i]))
             for i in used
         ],
-        documents=[_moved(item[3], used) for item in documents],
+        documents=[_moved(item[4], used) for item in documents],
     )
+
+
+_Item = tuple[int, str, int, str, Drawn]
+"""Minus the key by which a document is drawn, its file, minus its record, its host, and itself."""
+
+
+def spread(pool: Sequence[_Item], wanted: int, seed: int = 0) -> list[_Item]:
+    """As many documents of a simple sample as are `wanted`, evenly over its hosts.
+
+    Each has the same chance: of the sample, sorted by host, every so-many-th is taken, from a place
+    drawn at random (systematic sampling, Madow & Madow 1944).
+    """
+    if wanted >= len(pool):
+        return [*pool]
+    inside = sorted(pool, key=lambda item: (item[3], -item[0]))
+    start = np.random.default_rng([seed, len(pool), -max(pool)[0] % 2**32]).random()
+    places = ((start + np.arange(wanted)) * len(pool) / wanted).astype(np.int64)
+    return [inside[i] for i in places.tolist()]
 
 
 def _moved(drawn: Drawn, used: Sequence[int]) -> Drawn:
@@ -138,13 +161,15 @@ def allocated(totals: NDArray[np.int64], size: int) -> list[int]:
     return [int(n) for n in found]
 
 
-_Batch = tuple[NDArray[np.int64], NDArray[np.int64], list[str | None], NDArray[np.float64]]
+_Batch = tuple[
+    NDArray[np.int64], NDArray[np.int64], list[str | None], NDArray[np.float64], list[str]
+]
 
 
 def _judged(
     root: Path, file: manifest.ListedFile, config: RunConfig, engine: Engine
 ) -> Iterator[_Batch]:
-    """Records, strata (−1: none), languages and scores of a file's documents, batch by batch."""
+    """Records, strata (−1: none), languages, scores and hosts, batch by batch."""
     for step in _steps(root, file.path, config, engine):
         judged = step.judged
         if judged is None:
@@ -157,7 +182,9 @@ def _judged(
         strata[np.isnan(margin)] = NAMES.index("ai, certain") if is_ai else -1
         codes = [*judged.documents.language_codes, None]
         languages = [codes[i] for i in judged.documents.languages.tolist()]
-        yield step.batch.records, strata, languages, floats(judged.decisions.score)
+        found = hosts(step.batch.metadata.url)
+        own = [found.names[i] for i in found.codes.tolist()]
+        yield step.batch.records, strata, languages, floats(judged.decisions.score), own
 
 
 def _steps(root: Path, path: str, config: RunConfig, engine: Engine | None) -> Iterator[Step]:

@@ -45,7 +45,8 @@ class Figures:
     called AI; `share` of AI text among scored documents; `false_positive_rate`: of the human text,
     what was called AI. Null where nothing is labelled that tells. `labelled` documents count,
     `waiting` have no label yet. `error` is the rate at which a label is wrong, `pairs` how many
-    second labels tell it. `kappa` is Cohen's, by pair of reviewers.
+    second labels tell it. `kappa` is Cohen's, by pair of reviewers. While one of the `unlabelled`
+    strata has no label that counts, the first four are null.
     """
 
     precision: Figure | None
@@ -59,6 +60,7 @@ class Figures:
     pairs: int
     kappa: Mapping[tuple[str, str], float | None]
     reviewers: Mapping[str, int]
+    unlabelled: tuple[str, ...] = ()
 
 
 def figures(design: Design, labels: Sequence[LabelLine], seed: int = 1) -> Figures:
@@ -86,6 +88,11 @@ def figures(design: Design, labels: Sequence[LabelLine], seed: int = 1) -> Figur
         pairs=pairs,
         kappa=_kappas(labels),
         reviewers=Counter(label.reviewer for label in labels),
+        unlabelled=tuple(
+            stratum.name
+            for stratum, n in zip(design.strata, labelled.tolist(), strict=True)
+            if not n
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from lowbg.arrays import to_numpy
 from lowbg.config import SourceVerdict
 from lowbg.decision.calibration import squash
 from lowbg.decision.source_evidence import KEY, Header
-from lowbg.decision.sources import BINS, Counted, SourceFigures, SourceModel
+from lowbg.decision.sources import BINS, Counted, ReadPages, SourceFigures, SourceModel
 from lowbg.errors import ConfigError, FormatError, cause
 from lowbg.jobs.sources.breaks import Breaks, breaks_of
 from lowbg.jobs.sources.cells import (
@@ -29,12 +30,16 @@ from lowbg.jobs.sources.cells import (
     WORDS,
     Cells,
     Keys,
+    Pages,
     combined,
 )
 from lowbg.text import languages
 
 ROWS_A_GROUP: Final = 16_384
-_ROWS_READ: Final = 2_048
+CELLS_A_GROUP: Final = 250_000
+"""A group of rows ends where it has so many cells: sources of many years and scores have up to
+some hundreds each, and all of a group lie in memory."""
+_ROWS_READ: Final = 512
 """Rows that are read at a time: many tables are merged side by side."""
 
 DECIDED_BY: Final = ("too_few", "documents", "own_past", "dates")
@@ -70,6 +75,7 @@ _BREAK: Final = pa.struct(
 )
 _AI_FROM: Final = pa.struct([("language", pa.string()), ("ai_score", pa.float32())])
 _ID: Final = pa.struct([("id", pa.string()), ("log_odds", pa.int64())])
+_PAGE: Final = pa.struct([("z", pa.int64()), ("hash", pa.int64())])
 
 COLUMNS: Final = pa.schema(
     [
@@ -93,6 +99,8 @@ COLUMNS: Final = pa.schema(
         ("break", _BREAK),
         ("ids", pa.list_(_ID)),
         ("cells", pa.list_(_CELL)),
+        ("lm_z", pa.float32()),
+        ("lm_pages", pa.list_(_PAGE)),
     ]
 )
 """The columns of a table, in this order."""
@@ -103,6 +111,8 @@ class Totals:
     """What is counted of the sources while their rows are made."""
 
     sources: int = 0
+    read: int = 0
+    pages: int = 0
     verdicts: dict[str, int] = field(default_factory=lambda: {v.value: 0 for v in SourceVerdict})
     known_human: int = 0
     known_human_called: int = 0
@@ -127,13 +137,19 @@ def check_alike(headers: Mapping[Path, Header], wanted: Header) -> None:
                 f"{path}: scored with other tables ({odd[0][0]}); scores of two kinds don't add "
                 "up. Make it again"
             )
+        if header.lm and wanted.lm and header.lm != wanted.lm:
+            raise ConfigError(
+                f"{path}: its pages were read by another probe ({', '.join(header.lm)}); make one "
+                "of the tables again, or leave `extras.lm.model` out"
+            )
 
 
 def read_cells(path: Path) -> Iterator[Cells]:
     """The cells of a table, sorted by source, some rows at a time."""
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS_READ, columns=["source", "ids", "cells"]):
+            columns = ["source", "ids", "cells", "lm_pages"]
+            for batch in file.iter_batches(_ROWS_READ, columns=columns):
                 yield _cells_of_rows(batch)
     except (OSError, pa.ArrowException) as error:
         raise FormatError(f"{path}: the table of sources can't be read ({cause(error)})") from error
@@ -159,7 +175,16 @@ def _cells_of_rows(rows: pa.RecordBatch) -> Cells:
         id_source=_parents(ids),
         id_score=to_numpy(id_parts.field("log_odds")),
         ids=id_parts.field("id"),
+        pages=_pages_of_rows(rows),
     )
+
+
+def _pages_of_rows(rows: pa.RecordBatch) -> Pages:
+    if "lm_pages" not in rows.schema.names:  # A table of before there were any.
+        return Pages.none()
+    lists = rows.column("lm_pages")
+    parts = lists.flatten()
+    return Pages(_parents(lists), to_numpy(parts.field("z")), to_numpy(parts.field("hash")))
 
 
 def _codes(column: pa.StringArray) -> tuple[NDArray[np.int64], list[str | None]]:
@@ -184,28 +209,45 @@ def write_table(path: Path, merged: Iterable[Cells], model: SourceModel, header:
             verdicts=totals.verdicts,
             known_human=totals.known_human,
             known_human_called=totals.known_human_called,
+            read_sources=totals.read,
+            read_pages=totals.pages,
         )
         writer.add_key_value_metadata({KEY: msgspec.json.encode(whole)})
     return whole
 
 
 def _in_groups(merged: Iterable[Cells]) -> Iterator[Cells]:
-    """The same cells in parts of `ROWS_A_GROUP` sources, so that a table's bytes don't depend on
-    how it was merged."""
+    """The same cells in groups of `ROWS_A_GROUP` sources, or of fewer that have `CELLS_A_GROUP`
+    cells: so a table's bytes don't depend on how it was merged."""
     waiting: list[Cells] = []
-    there = 0
+    sources = number = 0
     for cells in merged:
         waiting.append(cells)
-        there += len(cells.names)
-        if there < ROWS_A_GROUP:
+        sources, number = sources + len(cells.names), number + len(cells)
+        if sources < ROWS_A_GROUP and number < CELLS_A_GROUP:
             continue
         whole = combined(waiting)
-        full = there - there % ROWS_A_GROUP
-        for start in range(0, full, ROWS_A_GROUP):
-            yield whole.part(start, start + ROWS_A_GROUP)
-        waiting, there = [whole.part(full, there)], there - full
-    if there:
+        ends = _ends_of_groups(whole)
+        for start, end in pairwise([0, *ends]):
+            yield whole.part(start, end)
+        rest = whole.part(ends[-1] if ends else 0, len(whole.names))
+        waiting, sources, number = [rest], len(rest.names), len(rest)
+    if sources:
         yield combined(waiting)
+
+
+def _ends_of_groups(cells: Cells) -> list[int]:
+    """Where groups end that are full, whatever sources follow."""
+    upto = np.searchsorted(cells.source, np.arange(len(cells.names) + 1))
+    ends: list[int] = []
+    start = 0
+    while True:
+        full = int(np.searchsorted(upto, upto[start] + CELLS_A_GROUP))
+        end = min(start + ROWS_A_GROUP, full)
+        if end > len(cells.names):
+            return ends
+        ends.append(end)
+        start = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +301,7 @@ def rows_of(cells: Cells, model: SourceModel, totals: Totals) -> pa.RecordBatch:
             _break(breaks_of(cells, keys)),
             _ids(cells),
             _cells_column(cells, keys),
+            *_pages_columns(cells, totals),
         ],
         schema=COLUMNS,
     )
@@ -279,7 +322,8 @@ def judge(cells: Cells, keys: Keys, model: SourceModel, totals: Totals) -> Sourc
         bin=keys.bin[scored],
         documents=cells.counts[scored, DOCUMENTS],
     )
-    judged = model.judge(counted, sources)
+    pages = ReadPages(cells.pages.source, cells.pages.z / UNIT)
+    judged = model.judge(counted, sources, pages)
     recent = np.bincount(counted.source[~counted.before], minlength=sources) > 0
     past = np.bincount(counted.source[counted.before], minlength=sources) > 0
     judged.verdicts[past & ~recent] = SourceVerdict.HUMAN.code
@@ -405,3 +449,15 @@ def _cells_column(cells: Cells, keys: Keys) -> pa.ListArray:
         fields=[*_CELL],
     )
     return pa.ListArray.from_arrays(_offsets(cells.source, len(cells.names)), values)
+
+
+def _pages_columns(cells: Cells, totals: Totals) -> tuple[pa.FloatArray, pa.ListArray]:
+    """The mean z of each source's pages, and the pages."""
+    pages, sources = cells.pages, len(cells.names)
+    number = np.bincount(pages.source, minlength=sources)
+    total = np.bincount(pages.source, pages.z / UNIT, sources)
+    totals.read += int((number > 0).sum())
+    totals.pages += len(pages)
+    values = pa.StructArray.from_arrays([pa.array(pages.z), pa.array(pages.hash)], fields=[*_PAGE])
+    mean = _float(total / np.maximum(number, 1), number == 0)
+    return mean, pa.ListArray.from_arrays(_offsets(pages.source, sources), values)

@@ -27,7 +27,7 @@ from lowbg.text.origins import NO_HOST
 
 KEPT = 50
 _ON_PAGE = 20
-_IN_TERMINAL = 4
+_IN_TERMINAL = 3
 _DOCUMENTS = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
 _AI_DOCUMENTS = (len(MEASURES),)
 

@@ -11,7 +11,7 @@ from lowbg.report.sections.base import Block, Column, Line, Material, Note, Sect
 from lowbg.storage.typed import Count, Open
 
 _SHOWN = 200
-_IN_TERMINAL = 6
+_IN_TERMINAL = 4
 
 
 class Output(Open, frozen=True):

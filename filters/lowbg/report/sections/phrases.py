@@ -22,7 +22,7 @@ from lowbg.report.sections.base import (
 from lowbg.storage.typed import Count, Open
 
 KEPT = 50
-_IN_TERMINAL = 4
+_IN_TERMINAL = 2
 _CATEGORY = re.compile(r"^contains '.*' \((\w+)\)")
 
 

@@ -28,6 +28,27 @@ def _do(name: bytes, setup: Callable[[], Any], task: Any) -> Any:
     return _workers[name](task, None)
 
 
+def cluster_cores() -> int:
+    """The cores of the cluster that `RayExecutor` would use; this process joins it.
+
+    Raises `ConfigError` where there is none.
+    """
+    ray = _ray()
+    _join(ray)
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _join(ray: Any) -> bool:
+    """Joins the cluster; false where this process had. Raises `ConfigError` where there is none."""
+    if ray.is_initialized():
+        return False
+    try:
+        ray.init(configure_logging=False, log_to_driver=False)
+    except Exception as error:  # Ray has many for an address where there is no cluster.
+        raise ConfigError(f"there is no Ray cluster to be had: {error}") from error
+    return True
+
+
 class RayExecutor:
     """Runs tasks on the cluster at `RAY_ADDRESS`, on the one of this machine, or on a new one here.
 
@@ -43,12 +64,7 @@ class RayExecutor:
     ) -> Iterator[Finished[Result]]:
         """Yields one `Finished` a task, as they end; the cluster stays if it ran already."""
         ray = _ray()
-        own = not ray.is_initialized()
-        if own:
-            try:
-                ray.init(configure_logging=False, log_to_driver=False)
-            except Exception as error:  # Ray has many for an address where there is no cluster.
-                raise ConfigError(f"there is no Ray cluster to be had: {error}") from error
+        own = _join(ray)
         waiting: dict[Any, int] = {}
         try:
             most = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))

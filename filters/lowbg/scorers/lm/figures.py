@@ -24,6 +24,19 @@ MAX_LOG_PERPLEXITY = 80.0
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """The judged tokens of documents.
+
+    `figures` (float32) has a row a judged token and a column a figure of `FIGURES`; document i
+    owns rows `starts[i]` to `starts[i + 1]`. `ends` is the character of its text after each token.
+    """
+
+    figures: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentFigures:
     """One entry a document, NaN where there is none (`tokens` is 0 below two tokens).
 

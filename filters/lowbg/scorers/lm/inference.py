@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from lowbg.errors import ModelError
-from lowbg.scorers.lm.figures import FIGURES, SURPRISAL
+from lowbg.scorers.lm.figures import FIGURES, SURPRISAL, Read
 from lowbg.scorers.lm.models import CausalModel, Encoded
 from lowbg.scorers.lm.packing import Windows, cut, plan
 from lowbg.scorers.lm.reduction import reduction_on
@@ -32,19 +32,6 @@ LOGIT_BYTES = {"cuda": 1 << 30, "cpu": 32 << 20}
 _BATCHES_AHEAD = 8
 _BYTES_A_TOKEN = 4
 _LEAST_CHUNK = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """The judged tokens of documents.
-
-    `figures` (float32) has a row a judged token and a column a figure of `FIGURES`; document i
-    owns rows `starts[i]` to `starts[i + 1]`. `ends` is the character of its text after each token.
-    """
-
-    figures: NDArray[np.float32]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
 
 
 @dataclass(slots=True)

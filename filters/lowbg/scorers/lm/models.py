@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lowbg.config import LmDtype
 from lowbg.errors import ConfigError, ModelError
-from lowbg.scorers.lm import extras
+from lowbg.scorers.lm import extras, gguf_loading
 from lowbg.scorers.lm.store import ModelFolder
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,12 @@ class CausalModel:
         transformers = extras.load("transformers", extra="lm", wanted_by="`extras.lm.model`")
         safetensors = extras.load("safetensors", extra="lm", wanted_by="`extras.lm.model`")
         transformers.utils.logging.disable_progress_bar()
-        common = {"local_files_only": True, "trust_remote_code": False}
+        common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        weights: dict[str, Any] = {"use_safetensors": True}
+        if folder.gguf:
+            gguf_loading.check_extra(folder.gguf)
+            weights = gguf_loading.weights_as_numbers(transformers)
+            common |= folder.loading
         self.label = folder.label
         self.device = device
         try:
@@ -106,9 +111,9 @@ class CausalModel:
             model: Any
             model, loading = transformers.AutoModelForCausalLM.from_pretrained(
                 folder.path,
-                use_safetensors=True,
                 dtype=dtype_on(device, dtype),
                 output_loading_info=True,
+                **weights,
                 **common,
             )
         except (
@@ -124,6 +129,11 @@ class CausalModel:
             raise ModelError(
                 f"{folder.label}: its files lack weights ({min(loading['missing_keys'])}); "
                 "it is no causal LM, or was saved without its head"
+            )
+        if folder.gguf:
+            vocabulary = model.config.get_text_config().vocab_size
+            self.tokenizer = gguf_loading.without_additions(
+                transformers, self.tokenizer, vocabulary
             )
         self._model = model.to(device).eval().requires_grad_(False)
         for name, weight in self._model.named_parameters():
