@@ -71,9 +71,9 @@ def main() -> None:
                 taken.setdefault(("python -c pass", sys.executable), []).append(
                     cpu_seconds([sys.executable, "-c", "pass"])
                 )
-    for (what, lowbg), seconds in taken.items():
-        low, high = min(seconds), max(seconds)
-        print(f"{what:24} {statistics.median(seconds):.3f} ({low:.3f}–{high:.3f})  {lowbg}")
+    for (what, lowbg), times in taken.items():
+        low, high = min(times), max(times)
+        print(f"{what:24} {statistics.median(times):.3f} ({low:.3f}–{high:.3f})  {lowbg}")
 
 
 if __name__ == "__main__":
