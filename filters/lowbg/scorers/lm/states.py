@@ -21,6 +21,7 @@ from lowbg.errors import ModelError
 from lowbg.scorers.lm.models import CausalModel, Encoded
 from lowbg.scorers.lm.packing import plan
 from lowbg.scorers.lm.plain import plain
+from lowbg.stopping import STOP
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +142,7 @@ class StateReader:
 
     def _pass(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Rows × layers × width of one batch; halves it where memory runs out."""
+        STOP.check()
         try:
             return self._run(ids)
         except (torch.OutOfMemoryError, MemoryError) as error:
