@@ -4,8 +4,9 @@
 and runs `lowbg filter` on them: as one shard and as many small ones, which are judged together,
 with the model's probe and without (`--lm-probe none`: the whole text). When a run has taken a
 second of the processor more than one of a single document took in all, so that the LM reads, it
-gets the signal: SIGTERM, and, resumed, SIGINT. Prints JSON: seconds from the signal to the end,
-exit code, what the run said, and the load of the machine. Linux only.
+gets the signal: SIGTERM with one shard, SIGINT with many. Prints JSON: seconds from the signal to
+the end, by the clock and of the processor, exit code, what the run said, and the load of the
+machine. Linux only.
 """
 
 from __future__ import annotations
@@ -60,12 +61,16 @@ def stop(run: Sequence[str], number: signal.Signals, after: float) -> dict[str, 
     process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and processor_of(process.pid) < after:
         time.sleep(0.05)
+    taken, before = processor_of(process.pid), resource.getrusage(resource.RUSAGE_CHILDREN)
     at = time.monotonic()
     process.send_signal(number)
     _, told = process.communicate(timeout=600)
+    seconds, ended = time.monotonic() - at, resource.getrusage(resource.RUSAGE_CHILDREN)
+    whole = ended.ru_utime + ended.ru_stime - before.ru_utime - before.ru_stime
     return {
         "signal": number.name,
-        "seconds": round(time.monotonic() - at, 2),
+        "seconds": round(seconds, 2),
+        "processor_seconds": round(whole - taken, 2),
         "exit": process.returncode,
         "told": told.strip().splitlines()[-1] if told.strip() else "",
         "load": round(os.getloadavg()[0], 1),
@@ -88,11 +93,10 @@ def main(argv: Sequence[str]) -> int:
             lm = ["--lm", options.model, *own]
             at_work = 1.0 + least(single, folder / f"{name}-single", lm)
             for n, inputs in shards.items():
-                out = folder / f"{name}-{n}"
-                for number, more in ((signal.SIGTERM, []), (signal.SIGINT, ["--resume"])):
-                    run = command(inputs, out, [*lm, *more])
-                    found.append({"reads": name, "shards": n, **stop(run, number, at_work)})
-                    print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+                number = signal.SIGTERM if n == 1 else signal.SIGINT
+                run = command(inputs, folder / f"{name}-{n}", lm)
+                found.append({"reads": name, "shards": n, **stop(run, number, at_work)})
+                print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     print(json.dumps({"documents": len(texts), "stops": found}, indent=2))
     return 0
 
