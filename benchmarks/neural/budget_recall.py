@@ -75,13 +75,13 @@ def read(rows: Sequence[Row], engine: Engine, cache: Path | None) -> list[tuple[
 class Documents:
     """The rows, what tables say of them, and what the LM does."""
 
-    def __init__(self, rows: Sequence[Row], engine: Engine, log_odds: Sequence[float]) -> None:
+    def __init__(self, rows: Sequence[Row], engine: Engine, log_odds: NDArray[np.float64]) -> None:
         lm = engine.cascade.calibration(engine.policy, engine.models)
         assert lm is not None
         self.text = as_text(rows)
         self.tables: Judged = engine.without_second_look().judge(self.text, metadata(rows))
         self._joint = Decider(engine.policy, engine.models, lm)
-        self._log_odds = np.array(log_odds, np.float32)
+        self._log_odds = log_odds.astype(np.float32)
         self._can_say = engine.cascade.can_say(self.tables.documents, self._joint)
 
     def candidates(self) -> Candidates:
