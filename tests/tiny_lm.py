@@ -108,7 +108,7 @@ def _teach(model: Any, tokens: Any) -> None:
     """Some steps on plain English."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    text = " ".join([ENGLISH, *(prose(i, 3) for i in range(3))])
+    text = " ".join([ENGLISH, *(prose(i, 3) for i in range(5))])
     ids = torch.tensor([tokens(text)["input_ids"][:128]]).reshape(-1, 32)
     optimiser = torch.optim.Adam(model.parameters(), 0.03)
     for _ in range(STEPS):
