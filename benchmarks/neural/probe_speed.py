@@ -20,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,31 +43,20 @@ CPU = torch.device("cpu")
 States = NDArray[np.float32]
 
 
-class Int8Linear(torch.nn.Module):
-    """A linear layer whose weights are int8, a scale a row, and whose input stays bfloat16."""
-
-    def __init__(self, linear: torch.nn.Linear) -> None:
-        super().__init__()
-        weight = linear.weight.float()
-        scale = weight.abs().amax(1) / 127
-        self.weight = torch.round(weight / scale[:, None]).to(torch.int8)
-        self.scale, self.bias = scale.to(torch.bfloat16), linear.bias
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """The layer's output, bfloat16."""
-        flat = states.reshape(-1, states.shape[-1])
-        product: torch.Tensor = torch._weight_int8pack_mm(flat, self.weight, self.scale)
-        product = product.reshape(*states.shape[:-1], -1)
-        return product if self.bias is None else product + self.bias
+def weights_to_int8(model: Any) -> None:
+    """Every linear layer's weights become int8 with a scale a row; what comes in stays bfloat16."""
+    for linear in model.modules():
+        if isinstance(linear, torch.nn.Linear):
+            weight = linear.weight.float()
+            scale = weight.abs().amax(1) / 127
+            whole = torch.round(weight / scale[:, None]).to(torch.int8)
+            linear.forward = partial(_by_int8, whole, scale.to(torch.bfloat16), linear.bias)
 
 
-def weights_to_int8(module: torch.nn.Module) -> None:
-    """Every linear layer below becomes an `Int8Linear`."""
-    for name, child in module.named_children():
-        if isinstance(child, torch.nn.Linear):
-            setattr(module, name, Int8Linear(child))
-        else:
-            weights_to_int8(child)
+def _by_int8(weight: Any, scale: Any, bias: Any, states: Any) -> Any:
+    flat = states.reshape(-1, states.shape[-1])
+    product = torch._weight_int8pack_mm(flat, weight, scale).reshape(*states.shape[:-1], -1)
+    return product if bias is None else product + bias
 
 
 def reader_of(folder: ModelFolder, layer: int, form: str) -> StateReader:

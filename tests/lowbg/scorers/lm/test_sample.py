@@ -51,20 +51,16 @@ def test_a_model_reads_with_its_own_tokenizer_alone(tmp_path: Path) -> None:
         CausalLm(LmSettings(str(folder))).setup()
 
 
-def test_a_model_that_was_never_trained_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tiny_lm, "STEPS", 0)
+def test_a_model_that_was_never_trained_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"than its 403 tokens.* or it was never trained"):
-        check_reads(load(save_model(tmp_path / "tiny", "llama")))
+        check_reads(load(save_model(tmp_path / "tiny", "llama", steps=0)))
 
 
 def test_a_model_of_another_language_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiny_lm, "ENGLISH", OTHERS[1][:16])
-    monkeypatch.setattr(tiny_lm, "STEPS", 60)
-    model = load(save_model(tmp_path / "tiny", "llama"))
+    model = load(save_model(tmp_path / "tiny", "llama", steps=60))
     monkeypatch.setattr(sample, "OTHERS", (*OTHERS[2:], OTHERS[1][:16]))
     assert math.exp(_surprisal(model, ENGLISH)[0]) > model.vocabulary
     check_reads(model)
