@@ -12,6 +12,7 @@ from lowbg.config import LmDtype, LmSettings
 from lowbg.errors import ConfigError
 from lowbg.scorers.lm.models import CausalModel, device_of_this_process
 from lowbg.scorers.lm.probes import Probe, check_model
+from lowbg.scorers.lm.sample import check_reads
 from lowbg.scorers.lm.shipped import serving
 from lowbg.scorers.lm.states import StateReader, fast_dtype
 from lowbg.scorers.lm.store import ModelFolder, locate
@@ -64,6 +65,7 @@ class ProbeReader:
             if probes[0].of.dtype == LmDtype.FLOAT32.value:
                 dtype = LmDtype.FLOAT32
         model = CausalModel(folder, device, dtype, settings.context)
+        check_reads(model)
         for probe in probes:
             if probe.of.tokenizer != model.token_digest():
                 raise ConfigError(
