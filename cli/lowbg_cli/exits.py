@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Final
 
 from lowbg.errors import ConfigError, ConservationError, LowbgError, ModelError, StoppedError
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg_cli import terminal
 
 GRACE_SECONDS = 0.5
