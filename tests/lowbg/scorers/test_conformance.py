@@ -389,7 +389,7 @@ def test_settings_that_are_no_scorers(scorers: dict[str, Any], message: str) -> 
 
 def entry_points(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     found = EntryPoints(EntryPoint(name, value, "lowbg.scorers") for name, value in points)
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found.select(group=group))
+    monkeypatch.setattr("lowbg.scorers.entry_points", lambda group: found.select(group=group))
 
 
 def test_third_parties_come_last_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
