@@ -26,6 +26,7 @@ from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Changes, Given, Only, command, refuse
 from lowbg_cli.outcome import none_readable, tell_dates, tell_problems
 from lowbg_cli.progress import progress_line
+from lowbg_cli.splitting import SplitOptions
 from lowbg_cli.writing import refuse_existing
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def sources_command(
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     listed: ListOptions,
+    split: SplitOptions,
     overwrite: Annotated[bool, Setting("Replace a file that is there.", flags="--overwrite")] = (
         False
     ),
@@ -122,6 +124,7 @@ def sources_command(
     \b
       lowbg sources crawl/ -o sources.parquet
       lowbg sources monday.parquet tuesday.parquet -o week.parquet
+      lowbg sources crawl/ -o part.parquet --shard-index 0 --shard-count 8
     """
     if source_field is not None:
         refuse(given.among("--source-by"), "--source-field says it already")
@@ -129,10 +132,21 @@ def sources_command(
         flags = {**options.changes.flags, "sources.by": "--source-field"}
         options = replace(options, changes=Changes(changes, flags))
     tables, others = _tables(inputs.given)
+    from lowbg.runs.splitting import refuse_missing
+
+    refuse_missing(tables)
     rows, others = _row_folders(others)
     config = _as_in(tables, options, options.resolve())
     if output.suffix != ".parquet":
         raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
+    part = split.resolve()
+    if part is not None:
+        if tables or rows:
+            raise ConfigError(
+                "--shard-index: of data alone; tables and scores are added up by one run"
+            )
+        refuse(given.among("--list", "--list-as", "--list-verdict"), "not with --shard-index")
+        output = part.file(output)
     refuse_existing(output, overwrite=overwrite)
     if listed.path is None:
         refuse(given.among("--list-as", "--list-verdict"), "only with --list")
@@ -148,6 +162,8 @@ def sources_command(
         raise ConfigError(f"{output} is both input and -o; name another file")
     found = find_shards(replace(inputs, given=others), None, quiet=quiet) if others else None
     shards = found.shards if found is not None else ()
+    if part is not None:
+        shards = tuple(shards[i] for i in part.note(shards).places)
     stdin = standard_input(shards)
     count, executor = workers.resolve(shards)
     ready_workers(count, executor, shards, "lowbg.jobs.sources.sources")
