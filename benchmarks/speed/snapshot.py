@@ -29,6 +29,9 @@ HERE = Path(__file__).parent
 SPEED = HERE / "results" / "2026-11-21-amd-epyc-2c.json"
 STORES = HERE.parent / "stores" / "results" / "run.md"
 SOURCES = HERE.parent / "sources" / "results"
+EVIDENCE_BYTES = 42
+"""Of a source in a worker's memory (`decision.source_evidence.SourceEvidence`)."""
+
 RESULT = HERE / "results" / "snapshot.md"
 
 
@@ -39,7 +42,8 @@ class Measured:
     `mb_per_cpu_s`: content that `filter` reads of gzip, start-up included; `worker_mb`: memory.
     `requests_a_shard`: beside those that carry data. `two_passes`: CPU of both over one, and
     `second_pass`: of what isn't scoring.
-    `table_bytes`: of a source in a table; `merge_us`: CPU of a source of each table that is merged.
+    `table_bytes`: of a source in a table; `merge_us`: CPU of a source of each table that is merged;
+    `known_share`: of sources that a verdict is made of, which workers hold in memory.
     """
 
     mb_per_cpu_s: float
@@ -49,6 +53,7 @@ class Measured:
     second_pass: float
     table_bytes: float
     merge_us: float
+    known_share: float
 
     @classmethod
     def read(cls) -> Measured:
@@ -64,6 +69,8 @@ class Measured:
         tables, in_each = _numbers(scale, r"tables, sources in each \| ([\d,]+), ([\d,]+)")
         (merging,) = _numbers(scale, r"time \| \d+ s \((\d+) s of CPU\)")
         (table_bytes,) = _numbers(scale, r"the table \| \d+ MB: (\d+) bytes")
+        many, _ = _numbers(scale, r"sources, documents \| ([\d,]+), ([\d,]+)")
+        (unknown,) = _numbers(scale, r"verdicts \| ([\d,]+) unknown")
         (ratio,) = _found(SOURCES / "two_passes.md", r"Ratio: ([\d.]+)\.")
         return cls(
             mb_per_cpu_s=gzip["mb_per_cpu_s"]["median"],
@@ -72,6 +79,7 @@ class Measured:
             two_passes=ratio,
             second_pass=routing / (routing + stages["judge (all of it)"]),
             table_bytes=table_bytes,
+            known_share=1 - unknown / many,
             merge_us=merging / (tables * in_each) * 1e6,
         )
 
@@ -242,19 +250,19 @@ def merge_tables(measured: Measured, assumed: Assumed) -> Merge:
 
 def cases(assumed: Assumed) -> dict[str, Assumed]:
     """What may go wrong, alone and together."""
-    uneven = {"spread": 0.15, "slow": 0.05}
+    uneven = replace(assumed, spread=0.15, slow=0.05)
+    lossy, throttled = 0.2, (assumed.store_requests / 8, assumed.store_gb / 8)
     return {
         "nothing goes wrong": assumed,
-        "stragglers": replace(assumed, **uneven),
-        "nodes are lost": replace(assumed, loss_an_hour=0.2),
+        "stragglers": uneven,
+        "nodes are lost": replace(assumed, loss_an_hour=lossy),
         "the store is throttled": replace(
-            assumed, store_requests=assumed.store_requests / 8, store_gb=assumed.store_gb / 8
+            assumed, store_requests=throttled[0], store_gb=throttled[1]
         ),
         "all of it": replace(
-            assumed, **uneven, loss_an_hour=0.2, store_requests=assumed.store_requests / 8,
-            store_gb=assumed.store_gb / 8,
+            uneven, loss_an_hour=lossy, store_requests=throttled[0], store_gb=throttled[1]
         ),
-    }  # fmt: skip
+    }
 
 
 def dollars(found: Pass, assumed: Assumed) -> float:
@@ -303,7 +311,8 @@ def render(measured: Measured, assumed: Assumed) -> str:
             f"| {both / 60:.0f} |"
         )
     merge = merge_tables(measured, assumed)
-    memory = measured.worker_mb * assumed.cores / 1e3 + merge.table_gb
+    evidence = assumed.hosts * measured.known_share * EVIDENCE_BYTES / 1e9
+    memory = assumed.cores * (measured.worker_mb / 1e3 + evidence)
     least = _ranges(assumed.file_mb * 1e6) + _puts(assumed.file_mb * 1e6)
     return "\n".join(
         (
@@ -323,7 +332,8 @@ def render(measured: Measured, assumed: Assumed) -> str:
             f"{merge.tree_s / 60:.0f} min |",
             f"| the table, sending it to every node | {merge.table_gb:.1f} GB, "
             f"{merge.broadcast_s:.0f} s |",
-            f"| memory of a node: {assumed.cores} workers and the table | {memory:.0f} GB |",
+            f"| memory of a node: {assumed.cores} workers, each with {evidence:.1f} GB of evidence "
+            f"| {memory:.0f} GB |",
             f"| requests of a shard that carry data | {least} |",
             "\n| measured | |",
             "|---|---|",

@@ -113,9 +113,9 @@ class ConfigOptions:
         if sources.by != Sources().by:
             return config
 
-        from lowbg.decision.source_evidence import required_header
+        from lowbg.decision.source_evidence import local_table, required_header
 
-        by = required_header(Path(sources.table)).by
+        by = required_header(local_table(Path(sources.table))).by
         policy = replace(config.policy, sources=replace(sources, by=by))
         return replace(config, policy=policy)
 

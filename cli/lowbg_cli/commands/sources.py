@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,6 +15,7 @@ from lowbg.amounts import bytes_text, counted
 from lowbg.config import RunConfig, SourceListForm, Sources, SourceVerdict
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, Written, setting
+from lowbg.storage.objects import is_object_url
 from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     ConfigOptions,
@@ -27,7 +30,7 @@ from lowbg_cli.groups import Changes, Given, Only, command, refuse
 from lowbg_cli.outcome import none_readable, tell_dates, tell_problems
 from lowbg_cli.progress import progress_line
 from lowbg_cli.splitting import SplitOptions
-from lowbg_cli.writing import refuse_existing
+from lowbg_cli.writing import refuse_existing, stored_at
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Header
@@ -94,7 +97,7 @@ def sources_command(
     inputs: SourcesInputs,
     output: Annotated[
         Path,
-        Setting("The table (Parquet).", flags="--output -o", unit="FILE", written=Written.FILE),
+        Setting("The table (Parquet).", flags="--output -o", unit="FILE", written=Written.STORE),
     ],
     source_field: Annotated[
         str | None,
@@ -147,7 +150,14 @@ def sources_command(
             )
         refuse(given.among("--list", "--list-as", "--list-verdict"), "not with --shard-index")
         output = part.file(output)
-    refuse_existing(output, overwrite=overwrite)
+    place = stored_at(output, overwrite=overwrite) if is_object_url(output) else None
+    if place is not None:
+        refuse(
+            [] if listed.path is None else ["--list"], "only with -o FILE; make it from the table"
+        )
+        output = Path(tempfile.mkdtemp(prefix="lowbg-")) / output.name
+    else:
+        refuse_existing(output, overwrite=overwrite)
     if listed.path is None:
         refuse(given.among("--list-as", "--list-verdict"), "only with --list")
     elif not listed.path.parent.is_dir():
@@ -181,13 +191,22 @@ def sources_command(
         stdin=stdin,
         left_out=found.left_out if found is not None else (),
     )
-    with progress_line(shards, quiet=quiet) as observer:
-        outcome = find_sources(job, observer)
+    try:
+        with progress_line(shards, quiet=quiet) as observer:
+            outcome = find_sources(job, observer)
+        if place is not None:
+            place.send(output)
+    except BaseException:
+        if place is not None:
+            shutil.rmtree(output.parent)
+        raise
     if listed.path is not None:
         _list(listed, output, quiet=quiet)
     tell_problems(outcome.shards, None, quiet=quiet, strict=False)
     if not quiet:
-        _tell(outcome, output, config)
+        _tell(outcome, output, config, output if place is None else place.url)
+    if place is not None:
+        shutil.rmtree(output.parent)
     whole = (found is None or found.whole) and all(each.complete for each in outcome.shards)
     if not whole or none_readable(outcome.shards):
         return ExitCode.INCOMPLETE
@@ -244,12 +263,12 @@ def _as_in(tables: Sequence[Path], options: ConfigOptions, config: RunConfig) ->
     return replace(config, policy=policy)
 
 
-def _tell(outcome: SourcesOutcome, output: Path, config: RunConfig) -> None:
-    """What the table holds, on stderr."""
+def _tell(outcome: SourcesOutcome, output: Path, config: RunConfig, shown: Path | str) -> None:
+    """What the table holds, on stderr; `shown` is what people call it."""
     header = outcome.header
     size = bytes_text(output.stat().st_size, three_digits=True)
     terminal.say(
-        f"{output}: {counted(header.sources, 'source')}, {counted(header.documents, 'document')}, "
+        f"{shown}: {counted(header.sources, 'source')}, {counted(header.documents, 'document')}, "
         f"{size}: {', '.join(f'{n:,} {name}' for name, n in header.verdicts.items())}"
     )
     if header.without_source:

@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -343,6 +344,22 @@ def _temporary_name(name: str) -> str:
     room = 255 - 1 - len(suffix)
     short = os.fsdecode(os.fsencode(name)[:room]) if len(os.fsencode(name)) > room else name
     return f".{short}{suffix}"
+
+
+def own_folder() -> Path:
+    """A folder below the system's one of temporary files that is made for this user alone.
+
+    Raises `ConfigError` where it is another's.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"lowbg-{user}"
+    with naming(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != user:
+            raise ConfigError(
+                f"{folder}: belongs to somebody else; name a folder of your own with `scratch`"
+            )
+    return folder
 
 
 def write_whole(path: Path, data: bytes) -> None:
