@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 Architecture = Literal["gpt2", "llama", "qwen2"]
 ARCHITECTURES: tuple[Architecture, ...] = ("gpt2", "llama", "qwen2")
@@ -56,8 +56,10 @@ def word_tokenizer() -> Any:
     words = {f"w{i}": i for i in range(403)}
     tokens = Tokenizer(models.WordLevel(words, unk_token="w2"))
     tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # Whole words alone: w1 is no part of w12.
+    begin, end = (AddedToken(word, single_word=True, special=True) for word in ("w0", "w1"))
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokens, bos_token="w0", eos_token="w1"
+        tokenizer_object=tokens, bos_token=begin, eos_token=end
     )
 
 

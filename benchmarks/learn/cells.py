@@ -94,7 +94,7 @@ def measure(cell: Cell, rows: Sequence[Row], changes: dict[str, Any]) -> dict[st
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            learned = learn(replace(_config(cell, dumps, folder), **changes))
+            learned = learn(replace(config_of(cell, dumps, folder), **changes))
         except ConfigError as error:
             return {**cell.key, "impossible": str(error)}
         result: dict[str, Any] = {
@@ -115,7 +115,8 @@ def measure(cell: Cell, rows: Sequence[Row], changes: dict[str, Any]) -> dict[st
     return result
 
 
-def _config(cell: Cell, dumps: Dumps, folder: Path) -> LearnConfig:
+def config_of(cell: Cell, dumps: Dumps, folder: Path) -> LearnConfig:
+    """What learns from the dumps, which are written to the folder."""
     for part in ("old", "between", "new"):
         documents: Iterable[Document] = getattr(dumps, part)
         with (folder / f"{part}.jsonl").open("w", encoding="utf-8") as file:

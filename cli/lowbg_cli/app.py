@@ -18,7 +18,7 @@ from lowbg.runs.machine import switch_often
 from lowbg_cli.exits import raise_on_signals, run_program, usage_errors_in_a_line
 from lowbg_cli.groups import Command, Group
 from lowbg_cli.helping import HELP, PlainCommand, PlainGroup
-from lowbg_cli.several import TakesSeveral
+from lowbg_cli.several import INPUT, TakesSeveral
 
 EPILOG = (
     "Exit codes: 0 finished; 1 asked to judge, and it failed; 2 usage or configuration; "
@@ -105,8 +105,8 @@ def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
 def _add(to: typer.Typer, name: str, command: Command) -> None:
     lists = [option for option in command.options if option.takes_several]
     arguments = any(option.is_argument for option in command.options)
-    needed = any(option.required and not option.is_argument for option in lists)
-    kind = TakesSeveral if needed or (lists and not arguments) else PlainCommand
+    inputs = any(option.value_name == INPUT for option in lists)
+    kind = TakesSeveral if inputs or (lists and not arguments) else PlainCommand
     to.command(name, cls=kind)(command.callback())
 
 

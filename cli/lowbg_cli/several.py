@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from lowbg_cli.helping import PlainCommand
+
+INPUT: Final = "INPUT"
+"""What options stand for whose values are files, directories or globs."""
 
 
 class TakesSeveral(PlainCommand):
     """A command with list options: loose words belong to the list option before them.
 
-    So a shell's globs work: `--human books/*.jsonl`. Arguments, where there are any, go first.
+    So a shell's globs work: `--human books/*.jsonl`. Where there are arguments these go first, and
+    only lists of inputs take more words than one.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeats each list option in front of every value after its first."""
-        lists = {name for p in self.params if getattr(p, "multiple", False) for name in p.opts}
+        arguments = any(p.param_type_name == "argument" for p in self.params)
+        lists = {
+            name
+            for p in self.params
+            if getattr(p, "multiple", False) and (not arguments or p.metavar == INPUT)
+            for name in p.opts
+        }
         return super().parse_args(ctx, repeat_options(args, lists))
 
 

@@ -135,7 +135,7 @@ def test_calibrated_scores_and_a_rate_contradict_each_other(tmp_path: Path) -> N
 
 def test_a_calibrated_lm_and_a_rate_contradict_each_other(tmp_path: Path) -> None:
     spread = LmSpread(mean=0.0, between=1.0, within=1.0, correlation=0.0, min_words=25)
-    lm = LmCalibration("00" * 32, "lm_curvature", None, {"en": spread}, {"en": 0.9})
+    lm = LmCalibration("00" * 32, "lm_curvature", {"en": spread}, {"en": 0.9})
     path = tmp_path / "policy.toml"
     path.write_text(policy_text(Policy(lm=lm)), encoding="utf-8")
     assert ConfigOptions(path).resolve().policy.lm == lm

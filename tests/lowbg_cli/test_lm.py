@@ -39,11 +39,11 @@ def folder(tmp_path: Path) -> Path:
 def test_options_become_settings() -> None:
     said = {
         "extras.lm.model": "gpt2",
-        "extras.lm.band": (0.2, 0.9),
+        "extras.lm.budget": "5%",
         "extras.lm.dtype": LmDtype.FLOAT16,
     }
     assert with_changes(RunConfig(), said).extras == Extras(
-        LmSettings("gpt2", band=(0.2, 0.9), dtype=LmDtype.FLOAT16)
+        LmSettings("gpt2", budget="5%", dtype=LmDtype.FLOAT16)
     )
 
 
@@ -52,10 +52,10 @@ def test_options_become_settings() -> None:
     ("options", "message"),
     [
         (["--lm-performer", "x"], "--lm-performer: only with --lm MODEL"),
-        (["--lm-band", "0.2:0.9", "--lm-context", "9"], "--lm-band, --lm-context: only with --lm"),
-        (["--lm", "x", "--lm-band", "0.9"], "--lm-band 0.9: write it LOW:HIGH"),
-        (["--lm", "x", "--lm-band", "0.9:0.2"], "band of 0.9:0.2"),
-        (["--lm", "x", "--lm-band", "0:nan"], "band of 0:nan"),
+        (["--lm-budget", "5%", "--lm-context", "9"], "--lm-budget, --lm-context: only with --lm"),
+        (["--lm", "x", "--lm-budget", "0.2:0.9"], "an LM budget of '0.2:0.9'; write a share"),
+        (["--lm", "x", "--lm-budget", "120%"], "a share at most 100 %"),
+        (["--lm", "x", "--lm-budget", "0"], "must be above 0"),
         (["--kenlm-normalise"], "--kenlm-normalise: only with --kenlm FILE"),
         (["--kenlm", "no.bin"], "pip install 'lowbg[kenlm]'"),
         (["--watermark", "no.toml"], "--watermark no.toml: cannot be read"),
@@ -113,9 +113,8 @@ def test_the_scorers_are_listed_without_torch(run: Run, monkeypatch: pytest.Monk
     assert "binoculars" in {column["name"] for column in found["binoculars"]["columns"]}
 
 
-def test_bands_and_contexts_are_checked() -> None:
-    for band in ((0.5, 0.4), (-0.1, 0.5), (0.5, 1.1)):
-        with pytest.raises(ConfigError, match="band"):
-            LmSettings("x", band=band)
+def test_budgets_and_contexts_are_checked() -> None:
+    with pytest.raises(ConfigError, match="budget of 'much'"):
+        LmSettings("x", budget="much")
     with pytest.raises(ConfigError, match="context"):
         LmSettings("x", context=1)

@@ -205,6 +205,21 @@ def test_a_calibrated_probe_decides_alike_in_filter_and_score(
     assert "--lm" in " ".join(got.stderr.split())
 
 
+def test_calibrating_says_when_the_lm_read_too_little(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    """In a language that the tables judge and no probe serves."""
+    german = tmp_path / "german.jsonl"
+    german.write_text(labelled.read_text().replace('"language": "en"', '"language": "de"'))
+    got = run(
+        "calibrate", german, "--label-field", "label", "--target-fpr", 0.05, "-o",
+        tmp_path / "p.toml", "--lm", model, "--lm-probe", probe,
+    )  # fmt: skip
+    assert got.exit_code == 2
+    assert "were read by the LM: de 0; 59 are needed" in " ".join(got.stderr.split())
+    assert not (tmp_path / "p.toml").exists()
+
+
 def test_without_a_calibration_the_probe_s_own_decides(
     run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
 ) -> None:
@@ -215,20 +230,96 @@ def test_without_a_calibration_the_probe_s_own_decides(
     look = json.loads((tmp_path / "f" / "report.json").read_bytes())["second_look"]
     assert look["without_say"] == 0
     assert sum(n for name, n in look["changed"].items() if name.startswith("unscored_to_")) == 15
-    # Another table, another band, or a rate for every kind: of those it knows no threshold.
-    for options in (["--lm-band", "0:1"], ["--fpr-bound", "every"]):
-        out = tmp_path / options[0]
-        got = run("filter", labelled, "-o", out, *lm, *options)
-        assert got.exit_code == 0, got.stderr
-        assert "the LM changed no verdict: the policy has no calibration" in " ".join(
-            got.stderr.split()
-        )
+    # Of a rate for every kind it knows no threshold.
+    got = run("filter", labelled, "-o", tmp_path / "every", *lm, "--fpr-bound", "every")
+    assert got.exit_code == 0, got.stderr
+    assert "the LM changed no verdict: the policy has no calibration" in " ".join(
+        got.stderr.split()
+    )
 
 
-def test_an_interrupted_run_goes_on(
-    labelled: Path, model: Path, probe: Path, tmp_path: Path
+def test_under_a_budget_verdicts_are_one_rule_s(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
 ) -> None:
-    lm = LmSettings(str(model), probe=str(probe))
+    """Equal in filter and score, at any batch size, order of records and number of workers."""
+    lm = ("--lm", model, "--lm-probe", probe, "--lm-budget", "10%")
+    shards = tmp_path / "in"
+    shards.mkdir()
+    lines = labelled.read_text().splitlines(keepends=True)
+    for k in range(2):
+        (shards / f"{k}.jsonl").write_text("".join(lines[k::2]))
+    got = run("filter", shards, "-o", tmp_path / "f", *lm, "--annotate")
+    assert got.exit_code == 0, got.stderr
+    annotated = [row for path in (tmp_path / "f").glob("*/?.jsonl") for row in rows(path)]
+    verdicts = {row["id"]: row["lowbg"]["verdict"] for row in annotated}
+
+    def scored(name: str, *options: object) -> dict[str, dict[str, Any]]:
+        got = run("score", shards, "-o", tmp_path / name, *lm, *options)
+        assert got.exit_code == 0, got.stderr
+        return {row["id"]: row for path in (tmp_path / name).glob("?.jsonl") for row in rows(path)}
+
+    first = scored("s")
+    read = {i for i, row in first.items() if row["lm_probe_log_odds"] is not None}
+    assert 0.05 * len(first) < len(read) < 0.15 * len(first)
+    # Fewer short texts have a score than with every document read, and all of those that were.
+    short = {i for i, row in first.items() if row["words"] < 75}
+    assert {i for i in short if first[i]["ai_score"] is not None} == short & read != short
+    assert verdicts == {i: row["verdict"] for i, row in first.items()}
+    assert scored("small", "--batch-bytes", 3000) == first
+    assert scored("two", "--workers", 2) == first
+    report = json.loads((tmp_path / "s" / "report.json").read_bytes())
+    assert report["second_look"]["sent"] == len(read)
+    assert report["second_look"]["missed"]["unread"] > 0
+    for k in range(2):
+        (shards / f"{k}.jsonl").write_text("".join(lines[k::2][::-1]))
+    turned = scored("turned")
+    assert {i: row["verdict"] for i, row in turned.items()} == verdicts
+
+
+def test_a_run_with_a_budget_goes_on_by_its_own_rule(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe, "--lm-budget", "30%")
+    shards, out = tmp_path / "in", tmp_path / "out"
+    shards.mkdir()
+    lines = labelled.read_text().splitlines(keepends=True)
+    (shards / "a.jsonl").write_text("".join(lines[:200]))
+
+    def noted() -> Any:
+        return json.loads((out / ".lowbg" / "run.json").read_bytes())["selection"]
+
+    assert run("filter", shards, "-o", out, *lm).exit_code == 0
+    first = noted()
+    assert first["margin"] > 0
+    # What is new is read by the same rule, though it is all alike.
+    (shards / "b.jsonl").write_text("".join(line for line in lines[200:] if '"ai"' in line))
+    got = run("filter", shards, "-o", out, *lm, "--incremental")
+    assert got.exit_code == 0, got.stderr
+    assert noted() == first
+    got = run("filter", shards, "-o", out, *lm, "--overwrite")
+    assert got.exit_code == 0, got.stderr
+    assert noted() != first
+    got = run("filter", shards, "-o", out, *lm[:-1], "40%", "--resume")
+    assert got.exit_code == 2
+    assert "--lm-budget" in got.stderr or "budget" in got.stderr
+    for options, message in (
+        (["--rule", "thresholds"], "rule 'thresholds' uses none"),
+        (
+            ["--shard-index", 0, "--shard-count", 2],
+            "each part of the shards would have a rule of its own",
+        ),
+    ):
+        got = run("filter", shards, "-o", tmp_path / "refused", *lm, *options)
+        assert got.exit_code == 2, got.stderr
+        assert not (tmp_path / "refused").exists()
+        assert message in " ".join(got.stderr.split())
+
+
+@pytest.mark.parametrize("budget", [None, "40%"])
+def test_an_interrupted_run_goes_on(
+    labelled: Path, model: Path, probe: Path, tmp_path: Path, budget: str | None
+) -> None:
+    lm = LmSettings(str(model), probe=str(probe), budget=budget)
     config = RunConfig(batch_bytes=8000, annotate=True, extras=Extras(lm))
     seen, _ = whole_and_cut(labelled, tmp_path, config, batches=3)
     assert seen < len(labelled.read_bytes().splitlines())

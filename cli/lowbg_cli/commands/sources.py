@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import bytes_text, counted
-from lowbg.config import RunConfig, SourceListForm, Sources, SourceVerdict
+from lowbg.config import Extras, RunConfig, SourceListForm, Sources, SourceVerdict
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, Written, setting
 from lowbg.storage.objects import is_object_url
@@ -34,8 +35,10 @@ from lowbg_cli.writing import refuse_existing, stored_at
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Header
+    from lowbg.jobs.sources.pages import PagesToRead, Reading
     from lowbg.jobs.sources.rows import RowFolder
     from lowbg.jobs.sources.sources import SourcesOutcome
+    from lowbg.runs.inputs import Shard
 
 CONFIG = (
     *(
@@ -49,6 +52,8 @@ CONFIG = (
         "decision.target_fpr",
     ),
     *("decision.fpr_bound", "max_record_bytes", "batch_bytes", "force"),
+    *("extras.lm.model", "extras.lm.probe", "extras.lm.dtype", "extras.lm.device"),
+    "extras.lm.batch_tokens",
 )
 
 
@@ -65,6 +70,34 @@ class SourcesInputs(Inputs):
 
     given: tuple[str, ...] = setting(
         "Data as for filter; tables of this command, and finished outputs of score.", flags="INPUT"
+    )
+
+
+class PagesOf(StrEnum):
+    """Of which sources the causal LM reads pages."""
+
+    UNSURE = "unsure"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """What the causal LM reads."""
+
+    number: int = setting(
+        "With --lm: it reads so many pages of a source.",
+        3,
+        flags="--pages",
+        unit="N",
+        least=1,
+        most=8,
+        heading=Heading.SECOND_LOOK,
+    )
+    of: PagesOf = setting(
+        "Of sources that the tables are unsure of, or of all that have an estimate.",
+        PagesOf.UNSURE,
+        flags="--pages-of",
+        heading=Heading.SECOND_LOOK,
     )
 
 
@@ -112,6 +145,7 @@ def sources_command(
     workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     listed: ListOptions,
     split: SplitOptions,
+    pages: PageOptions,
     overwrite: Annotated[bool, Setting("Replace a file that is there.", flags="--overwrite")] = (
         False
     ),
@@ -122,10 +156,12 @@ def sources_command(
 
     Writes a table with a row a source: counts, a histogram of scores, the estimated AI share with
     its interval, and a verdict: human, ai, mixed or unknown. Tables add up to what one pass over
-    everything would say.
+    everything would say. With --lm a causal LM reads a few pages of each site that the tables are
+    unsure of.
 
     \b
       lowbg sources crawl/ -o sources.parquet
+      lowbg sources crawl/ -o sources.parquet --lm MODEL --pages 3
       lowbg sources monday.parquet tuesday.parquet -o week.parquet
       lowbg sources crawl/ -o part.parquet --shard-index 0 --shard-count 8
     """
@@ -152,10 +188,7 @@ def sources_command(
         output = part.file(output)
     place = stored_at(output, overwrite=overwrite) if is_object_url(output) else None
     if place is not None:
-        refuse(
-            [] if listed.path is None else ["--list"], "only with -o FILE; make it from the table"
-        )
-        output = Path(tempfile.mkdtemp(prefix="lowbg-")) / output.name
+        refuse(given.among("--list"), "only with -o FILE; make the list from the table")
     else:
         refuse_existing(output, overwrite=overwrite)
     if listed.path is None:
@@ -164,7 +197,7 @@ def sources_command(
         raise ConfigError(f"{listed.path}: its directory doesn't exist")
     elif config.policy.sources.by.startswith("field:"):
         raise ConfigError("--list: lists are of hosts and domains, not of a field's values")
-    if not output.parent.is_dir():
+    if place is None and not output.parent.is_dir():
         raise ConfigError(f"{output}: its directory doesn't exist")
 
     refuse_own = [str(table) for table in tables if table.resolve() == output.resolve()]
@@ -180,10 +213,16 @@ def sources_command(
     with loading.for_good():
         from lowbg.jobs.sources.sources import SourcesJob, find_sources
 
+    wanted = _pages(config, pages, shards, given)
+    if wanted is not None and not quiet:
+        logging.getLogger("lowbg").setLevel(logging.INFO)
+    if place is not None:
+        output = Path(tempfile.mkdtemp(prefix="lowbg-")) / output.name
     job = SourcesJob(
         shards=shards,
         output=output,
-        config=config,
+        config=replace(config, extras=Extras()),
+        pages=wanted,
         tables=tables,
         rows=rows,
         workers=count,
@@ -211,6 +250,24 @@ def sources_command(
     if not whole or none_readable(outcome.shards):
         return ExitCode.INCOMPLETE
     return ExitCode.FINISHED
+
+
+def _pages(
+    config: RunConfig, pages: PageOptions, shards: Sequence[Shard], given: Given
+) -> PagesToRead | None:
+    """What the causal LM is to read, if one is named."""
+    from lowbg.jobs.sources.pages import PagesToRead
+    from lowbg.runs.inputs import STDIN
+
+    lm = config.extras.lm
+    if lm is None:
+        refuse(given.among("--pages", "--pages-of"), "only with --lm")
+        return None
+    if not shards:
+        raise ConfigError("--lm: there are no documents to read pages of: tables hold no text")
+    if any(shard.path == STDIN for shard in shards):
+        raise ConfigError("--lm: pages are picked in a second pass, and - can be read once only")
+    return PagesToRead(lm, pages.number, pages.of is PagesOf.ALL)
 
 
 def _list(listed: ListOptions, table: Path, *, quiet: bool) -> None:
@@ -277,9 +334,23 @@ def _tell(outcome: SourcesOutcome, output: Path, config: RunConfig, shown: Path 
             f"{counted(header.without_source, 'document')} without a source: nothing in the field "
             f"{field!r}"
         )
+    if outcome.read is not None:
+        _tell_read(outcome.read)
     if header.before is not None:
         _tell_past(header)
         tell_dates(shard.statistics for shard in outcome.shards)
+
+
+def _tell_read(read: Reading) -> None:
+    """What the causal LM read, and what that changed."""
+    changed = {pair: n for pair, n in read.changed.items() if pair[0] != pair[1]}
+    terminal.say(
+        f"the LM read {counted(read.pages, 'page')} of {counted(read.sources, 'source')}: "
+        f"{read.tokens:,} tokens in {read.seconds:.0f} s; "
+        f"{counted(sum(changed.values()), 'verdict')} changed"
+    )
+    for (before, after), n in sorted(changed.items()):
+        terminal.say(f"  {before} → {after}: {n:,}")
 
 
 def _tell_past(header: Header) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lowbg.amounts import counted, share_text
-from lowbg.arrays import filled, floats, to_numpy
+from lowbg.arrays import filled, floats, is_known, to_numpy
 from lowbg.config import SourceVerdict
 from lowbg.decision.calibration import unsquash
 from lowbg.errors import ConfigError, FormatError, cause
@@ -38,7 +38,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     `before` is the cut-off (ISO date, null without one). `models` are the digests of the tables
     that scored. `documents` of all that were read, `without_source` among them. `known_human` are
     sources with enough documents from before the cut-off to be judged by these alone, and
-    `known_human_called` those of them that would be called AI.
+    `known_human_called` those of them that would be called AI. `lm` are the digests of the probes
+    that read pages, empty without any; `read_sources` have some, `read_pages` in all.
     """
 
     schema: str = SCHEMA
@@ -55,6 +56,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: dict[str, int] = msgspec.field(default_factory=dict)
     known_human: int = 0
     known_human_called: int = 0
+    lm: dict[str, str] = msgspec.field(default_factory=dict)
+    read_sources: int = 0
+    read_pages: int = 0
 
 
 def read_header(path: Path) -> Header | None:
@@ -163,7 +167,8 @@ class SourceEvidence:
         first = 0
         try:
             with pq.ParquetFile(path) as file:
-                for rows in file.iter_batches(_ROWS, columns=[*columns, "decided_by", "ai_from"]):
+                columns += ["decided_by", "ai_from", "lm_z"]
+                for rows in file.iter_batches(_ROWS, columns=columns):
                     for name, values in _read(rows, first).items():
                         parts.setdefault(name, []).append(values)
                     first += len(parts["hash"][-1])
@@ -178,6 +183,7 @@ class SourceEvidence:
         self._shares = joined.get("shares", np.zeros((0, 3))).astype(np.float32).reshape(-1, 3)
         self._scored = joined.get("scored", np.zeros(0)).astype(np.int64)
         self._own_past = joined.get("own_past", np.zeros(0)).astype(np.bool_)
+        self._read = joined.get("read", np.zeros(0)).astype(np.bool_)
         self.verdicts = joined.get("verdict", np.zeros(1, np.int8)).astype(np.int8)
         keys = joined.get("key", np.zeros(0, np.int64)).astype(np.int64)
         order = np.argsort(keys, kind="stable")
@@ -216,6 +222,8 @@ class SourceEvidence:
         of = f"{counted(int(self._scored[row]), 'scored document')}"
         if self._own_past[row]:
             of += ", against its own past"
+        if self._read[row]:
+            of += ", and pages that a causal LM read"
         return (
             f"source {name}: {VERDICTS[self.verdicts[row]].value}, AI share {share_text(share)} "
             f"({share_text(low)} – {share_text(high)}) of {of}"
@@ -267,6 +275,14 @@ def _read(rows: pa.RecordBatch, first: int) -> dict[str, NDArray[np.generic]]:
         "own_past": np.array(
             [v == "own_past" for v in rows.column("decided_by").to_pylist()], np.bool_
         ),
+        "read": _read_by_lm(rows),
         "key": row << 8 | np.array([places.get(code, 255) for code in spoken], np.int64),
         "log_odds": np.where(np.isnan(scores), np.inf, log_odds),
     }
+
+
+def _read_by_lm(rows: pa.RecordBatch) -> NDArray[np.bool_]:
+    """Of which sources a causal LM read pages."""
+    if "lm_z" not in rows.schema.names:  # A table of before there were any.
+        return np.zeros(len(rows), np.bool_)
+    return is_known(rows.column("lm_z"))

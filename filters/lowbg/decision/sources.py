@@ -159,6 +159,15 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadPages:
+    """Pages of sources that a causal LM's probe read, one entry each, sorted by source: `z` is in
+    standard deviations above human text."""
+
+    source: NDArray[np.int64]
+    z: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFigures:
     """What the documents of sources say, one entry a source.
 
@@ -280,8 +289,12 @@ class SourceModel:
             found[code] = np.ascontiguousarray(likely.T, np.float32)
         return found
 
-    def judge(self, counted: Counted, sources: int) -> SourceFigures:
-        """What the documents of `sources` sources say; `counted` is sorted by source."""
+    def judge(
+        self, counted: Counted, sources: int, pages: ReadPages | None = None
+    ) -> SourceFigures:
+        """What the documents of `sources` sources say, and pages that an LM read; `counted` is
+        sorted by source.
+        """
         made = SourceFigures(
             share=np.full(sources, np.nan),
             low=np.full(sources, np.nan),
@@ -307,8 +320,26 @@ class SourceModel:
             place = np.full(sources, -1)
             place[own] = np.arange(len(own))
             entries = np.flatnonzero(known & (place[counted.source] >= 0))
-            self._judge_some(made, own, place, counted, entries)
+            posterior = self._posterior(made, own, place, counted, entries)
+            if pages is not None and len(pages.z):
+                posterior *= self._of_pages(pages, own)
+                posterior /= posterior.sum(axis=1, keepdims=True)
+            self._judge_some(made, own, place, counted, entries, posterior)
         return made
+
+    def _of_pages(self, pages: ReadPages, own: NDArray[np.int64]) -> Singles:
+        """How much likelier each point of the grid makes each source's pages; 1 without any."""
+        from lowbg.decision.source_pages import share_evidence
+
+        evidence = np.zeros((len(own), len(SHARES)))
+        first = np.searchsorted(pages.source, own)
+        number = np.searchsorted(pages.source, own, side="right") - first
+        for n in np.unique(number[number > 0]).tolist():
+            rows = np.flatnonzero(number == n)
+            z = pages.z[first[rows, None] + np.arange(n)]
+            evidence[rows] = share_evidence(z, SHARES)
+        at = np.searchsorted(np.array(SHARES), self._grid[2])
+        return np.exp(evidence).astype(np.float32)[:, at]
 
     def _judge_some(
         self,
@@ -317,8 +348,8 @@ class SourceModel:
         place: NDArray[np.int64],
         counted: Counted,
         entries: NDArray[np.int64],
+        posterior: Singles,
     ) -> None:
-        posterior = self._posterior(made, own, place, counted, entries)
         shares, share = np.array(SHARES), self._grid[2]
         columns = (share[:, None] == shares[None, :]).astype(np.float32)
         by_share = (posterior @ columns).astype(np.float64)

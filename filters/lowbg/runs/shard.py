@@ -15,8 +15,9 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from lowbg.config import OUTCOMES, VERDICTS, SourceVerdict
+from lowbg.config import OUTCOMES, VERDICTS, SourceVerdict, Verdict
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
@@ -31,7 +32,7 @@ from lowbg.records import Batch, Position
 from lowbg.report.examples import FEW, KEPT, Candidates
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
-from lowbg.runs.cascade import SENT_NAMES
+from lowbg.runs.cascade import LOW, SENT_NAMES, SHORT, LookedAgain
 from lowbg.runs.checkpoints import Checkpoint, Journal, Tally
 from lowbg.runs.engine import Judge, Judged
 from lowbg.runs.inputs import Shard
@@ -339,11 +340,30 @@ def second_look_counts(judged: Judged) -> dict[str, int]:
     }
     counts["tokens"] = int(second.tokens.sum())
     counts["without_say"] = int(((second.sent >= 0) & ~second.has_say).sum())
+    counts |= _drawn_counts(second, judged.decisions.verdicts)
     after = judged.decisions.verdicts
     for i in np.flatnonzero(second.before != after).tolist():
         change = f"{VERDICTS[second.before[i]]}_to_{VERDICTS[after[i]]}"
         counts[change] = counts.get(change, 0) + 1
     return {name: count for name, count in counts.items() if count}
+
+
+def _drawn_counts(second: LookedAgain, after: NDArray[np.int8]) -> dict[str, int]:
+    """Of each kind that a share is drawn from: documents, those read, those that came to be AI.
+
+    Under "kind/share", as the share is what a read one stands for.
+    """
+    selection = second.selection
+    if selection is None:
+        return {}
+    counts = {}
+    became_ai = (after == Verdict.AI.code) & (second.before != Verdict.AI.code)
+    for code, share in ((LOW, selection.low), (SHORT, selection.short)):
+        own = second.drawn_from == code
+        read = own & (second.sent >= 0)
+        for name, which in (("documents", own), ("read", read), ("found", read & became_ai)):
+            counts[f"{SENT_NAMES[code]}/{share:g}/{name}"] = int(which.sum())
+    return counts
 
 
 def check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
@@ -84,6 +85,11 @@ class LmProbe(LmScorer):
         """The model → SHA-256 over its files; the probes → theirs."""
         own = {f"lm-probe {probe.path.name}": probe.sha256 for probe in self.probes}
         return {**super().models, **own}
+
+    def expected_tokens(self, words: NDArray[np.float64]) -> NDArray[np.float64]:
+        """About how many tokens it reads of documents of so many words: of long ones no more."""
+        most = max((probe.of.tokens for probe in self.probes), default=0)
+        return np.minimum(super().expected_tokens(words), most)
 
     def identity(self) -> str:
         """Of the model and the probes: a probe says how much it reads."""

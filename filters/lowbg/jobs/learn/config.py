@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lowbg.config import RunConfig
+from lowbg.config import LmSettings, RunConfig
 from lowbg.jobs.train.kneser_ney import LmConfig
 from lowbg.jobs.train.log_odds import OddsConfig
 
@@ -24,6 +24,9 @@ class LearnConfig:
     times the new text is sorted by what was learned, and learned from again; a document that is
     AI's with a probability below `min_probability` doesn't count as AI text. `perplexity_weight`
     and `style_weight` as in `TrainConfig`.
+
+    `teacher` is a causal LM whose probe reads `teacher_documents` of all that, and from whose
+    confident verdicts is learned first; its other settings say how it is read.
     """
 
     language: str
@@ -48,6 +51,8 @@ class LearnConfig:
     style_weight: float = 0.75
     odds: OddsConfig = field(default_factory=lambda: OddsConfig(min_windows=5, iterations=25))
     lm: LmConfig = field(default_factory=LmConfig)
+    teacher: LmSettings | None = None
+    teacher_documents: int = 2_000
 
     def suited(self) -> LearnConfig:
         """With what suits the language: where a word is a character, documents and windows are

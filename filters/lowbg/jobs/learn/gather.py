@@ -272,15 +272,22 @@ def _latest(
 
 
 def _require_enough(dumps: Dumps, config: LearnConfig) -> None:
-    """Raises `ConfigError` where a part has too few documents to learn or to measure."""
+    """Raises `ConfigError` where a part has too few documents to learn or to measure.
+
+    Where a teacher says what is learned, old and held-out text only measure: together they have to
+    be enough.
+    """
+    enough = dict.fromkeys((OLD, BETWEEN, NEW), config.min_documents)
+    if config.teacher is not None and dumps.known.sum() >= config.min_documents:
+        enough[OLD] = enough[BETWEEN] = config.min_documents // 6
     for part, name in enumerate(PARTS):
-        if (found := dumps.count(part)) >= config.min_documents:
+        if (found := dumps.count(part)) >= enough[part]:
             continue
         refuse_broken(dumps.shards)
         others = "; ".join(f"{n:,} {why}" for why, n in dumps.dropped.items())
         raise ConfigError(
             f"{config.language}: {counted(found, f'{name} document')} of {config.min_words} words "
-            f"or more, each text once; {config.min_documents:,} are needed"
+            f"or more, each text once; {enough[part]:,} are needed"
             f"{f' (left out: {others})' if others else ''}",
             key=("old", "holdout", "unlabelled")[part],
         )

@@ -1,9 +1,10 @@
 """Learns a language's tables from old and new text: the code behind `lowbg learn`.
 
 Old text is human, new text a mixture. The first fit sets new text apart from old, source against
-the same source; by what it finds the new text is sorted, and the next fit sets what is probably
-AI's apart from all that is probably human. Elkan & Noto 2008, "Learning classifiers from only
-positive and unlabeled data", is the root of it, with human text as what is known.
+the same source, or, with a teacher, what it is confident of; by what it finds the new text is
+sorted, and the next fit sets what is probably AI's apart from all that is probably human. Elkan &
+Noto 2008, "Learning classifiers from only positive and unlabeled data", is the root of it, with
+human text as what is known.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from numpy.typing import NDArray
 
 from lowbg.decision.calibration import Calibration
 from lowbg.errors import ConfigError
-from lowbg.jobs.learn.balance import evened, paired
 from lowbg.jobs.learn.config import LearnConfig
-from lowbg.jobs.learn.fit import Ngrams, Sides
-from lowbg.jobs.learn.gather import BETWEEN, NEW, OLD, PARTS, Dumps, gather
+from lowbg.jobs.learn.fit import Ngrams
+from lowbg.jobs.learn.gather import NEW, PARTS, Dumps, gather
 from lowbg.jobs.learn.measure import LIKELY, Figures, calibrate, figures, standardised
-from lowbg.jobs.learn.mixture import Scores, posterior, share_of_ai
+from lowbg.jobs.learn.sorting import change_of_human_text, sort_by_dumps, sort_by_teacher
+from lowbg.jobs.learn.teacher import Judge, TwoWays, Verdicts, ask, compare, judge_of, told_of
 from lowbg.jobs.train import style
-from lowbg.jobs.train.calibration import fit_spread
 from lowbg.jobs.train.config import TrainConfig
 from lowbg.jobs.train.fit import held_perplexity
 from lowbg.jobs.train.fit_lm import fit_lm
@@ -41,8 +41,6 @@ from lowbg.text.style import standardise
 
 log = logging.getLogger(__name__)
 
-MAX_STYLE = 3.0
-
 
 @dataclass(frozen=True, slots=True)
 class Learned:
@@ -50,7 +48,9 @@ class Learned:
 
     `refused` says why no tables were written; then there is nothing at `path`. `z` is each
     document's, by a fit without its source, and `called_ai` what that comes to at the target;
-    `offered` and `kept` count n-grams before and after those of few sources were left out.
+    `offered` and `kept` count n-grams before and after those of few sources were left out. `taught`
+    is what a teacher said, and `ways` how that agrees with what the dumps say without it; null
+    without a teacher, and where the dumps alone say nothing.
     """
 
     path: Path
@@ -62,14 +62,19 @@ class Learned:
     called_ai: NDArray[np.bool_]
     offered: int
     kept: int
+    taught: Verdicts | None = None
+    ways: TwoWays | None = None
 
 
-def learn(config: LearnConfig, observer: Observer = NOBODY) -> Learned:
+def learn(config: LearnConfig, observer: Observer = NOBODY, judge: Judge | None = None) -> Learned:
     """Writes the tables that `config` describes, unless what was measured speaks against them.
 
-    Equal input gives equal bytes. Raises as `gather` does, and `ConfigError` where old and new text
-    have too few sources in common.
+    `judge` teaches, else the model that `config.teacher` names, if it names one. Equal input gives
+    equal bytes. Raises as `gather`, `judge_of` and `ask` do, and `ConfigError` where without a
+    teacher old and new text have too few sources in common.
     """
+    if judge is None and config.teacher is not None:
+        judge = judge_of(config.teacher, config.language)
     dumps = gather(config, observer)
     log.info(
         "%s: %s",
@@ -77,8 +82,16 @@ def learn(config: LearnConfig, observer: Observer = NOBODY) -> Learned:
         ", ".join(f"{dumps.count(part):,} {name}" for part, name in enumerate(PARTS)),
     )
     style_log_odds, style_metadata = _style(dumps, config)
+    taught = None
+    if judge is not None:
+        taught = ask(dumps, judge, config.teacher_documents, config.seed)
     ngrams = Ngrams(dumps, config)
-    sides, probable = _sort(dumps, ngrams, style_log_odds, config)
+    ways = None
+    if taught is None:
+        sides, probable = sort_by_dumps(dumps, ngrams, style_log_odds, config)
+    else:
+        ways = _without(dumps, ngrams, style_log_odds, config, taught)
+        sides, probable = sort_by_teacher(dumps, ngrams, style_log_odds, config, taught)
     weights = ngrams.weights(sides)
     table, scales, lost = make_table(ngrams.vocabulary, weights, config.odds.slots)
     material, settings = _material(dumps), _settings(config)
@@ -93,8 +106,11 @@ def learn(config: LearnConfig, observer: Observer = NOBODY) -> Learned:
         style=style_log_odds,
     )
     result, factors, evidence = calibrate(dumps, held, probable >= LIKELY, config)
-    measured = figures(dumps, held, ngrams.fold, result, factors, _change(dumps, ngrams), config)
-    refused = measured.refusals(config.target_fpr, by_source=dumps.by_source)
+    change = change_of_human_text(dumps, ngrams)
+    measured = figures(dumps, held, ngrams.fold, result, factors, change, config)
+    refused = measured.refusals(
+        config.target_fpr, by_source=dumps.by_source, taught=taught is not None
+    )
     path = config.output / f"{config.language}.safetensors"
     if not refused:
         metadata: dict[str, Any] = {
@@ -120,6 +136,7 @@ def learn(config: LearnConfig, observer: Observer = NOBODY) -> Learned:
                 "held_out": dumps.held,
                 "by_source": dumps.by_source,
                 "figures": measured.as_json,
+                **({} if taught is None else {"teacher": told_of(taught, ways, dumps)}),
             },
         }
         config.output.mkdir(parents=True, exist_ok=True)
@@ -127,69 +144,31 @@ def learn(config: LearnConfig, observer: Observer = NOBODY) -> Learned:
         save_arrays(path, arrays, metadata)
     z = standardised(result, factors, held)
     called = z >= result.threshold(config.target_fpr)
-    return Learned(path, dumps, measured, refused, result, z, called, ngrams.offered, len(ngrams))
-
-
-def _sort(
-    dumps: Dumps, ngrams: Ngrams, style_log_odds: Floats, config: LearnConfig
-) -> tuple[Sides, Floats]:
-    """How much each document counts on either side, and the probability that it is AI's."""
-    known, new = dumps.known, dumps.part == NEW
-    mass = ngrams.mass
-    human, ai = paired(dumps.source, mass * known, mass * new)
-    common = (human + ai) > 0
-    for side, name in ((known, "old"), (new, "new")):
-        if (common & side).sum() < config.min_documents // 3:
-            raise ConfigError(
-                f"{config.language}: only {int((common & side).sum()):,} {name} documents are of a "
-                "source that both dumps have: what sets them apart could be their sources. Give "
-                "dumps of the same sites, or name the field that says what a source is"
-            )
-    sides = Sides(_per(human, mass), _per(ai, mass))
-    probable = np.zeros(len(mass))
-    for _ in range(config.rounds):
-        z = _evidence(dumps, *ngrams.hold_out(sides), style_log_odds)
-        scores = [Scores(z[common & own], dumps.group[common & own]) for own in (known, new)]
-        share = share_of_ai(scores[0], scores[1], config.seed)
-        probable = np.where(new, posterior(z, known & common, new & common, share.estimate), 0.0)
-        log.info(
-            "%s: %.1f %% (%.1f–%.1f) of the new text in common sources seems to be AI's",
-            *(config.language, 100 * share.estimate, 100 * share.low, 100 * share.high),
-        )
-        ai = np.where(probable >= config.min_probability, probable, 0.0)
-        if not ai.any():
-            # Nothing stands out: the next fit needs something to fit, and what comes is refused.
-            ai = new * 1.0
-        sides = Sides(
-            _per(evened(dumps.group, mass * (1.0 - probable)), mass),
-            _per(evened(dumps.group, mass * ai), mass),
-        )
-    return sides, probable
-
-
-def _change(dumps: Dumps, ngrams: Ngrams) -> Floats:
-    """How much more each document is like held-out text than like old text, a word."""
-    old, between = (
-        evened(dumps.group, ngrams.mass * (dumps.part == part)) for part in (OLD, BETWEEN)
+    return Learned(
+        path=path,
+        dumps=dumps,
+        figures=measured,
+        refused=refused,
+        calibration=result,
+        z=z,
+        called_ai=called,
+        offered=ngrams.offered,
+        kept=len(ngrams),
+        taught=taught,
+        ways=ways,
     )
-    sides = Sides(_per(old, ngrams.mass), _per(between, ngrams.mass))
-    return ngrams.hold_out(sides, steady=False)[0]
 
 
-def _per(weights: Floats, mass: Floats) -> Floats:
-    return np.asarray(weights / np.maximum(mass, 1e-12))
-
-
-def _evidence(dumps: Dumps, nb: Floats, lr: Floats, style_log_odds: Floats) -> Floats:
-    """Both log-odds and the style, each standardised by human text of its length, in one z."""
-    words, known = dumps.tokens.words_per_document, dumps.known
-    equal = np.ones(int(known.sum()))
-
-    def standard(x: Floats) -> Floats:
-        return fit_spread(x[known], words[known], equal).standardise(x, words)
-
-    both = standard(standard(nb) + standard(lr))
-    return both + 0.75 * np.clip(standard(style_log_odds), -MAX_STYLE, MAX_STYLE)
+def _without(
+    dumps: Dumps, ngrams: Ngrams, style_log_odds: Floats, config: LearnConfig, taught: Verdicts
+) -> TwoWays | None:
+    """How what the dumps say by themselves agrees with the teacher; null where they say nothing."""
+    try:
+        _, probable = sort_by_dumps(dumps, ngrams, style_log_odds, config)
+    except ConfigError as error:
+        log.info("the dumps alone can't be asked: %s", error)
+        return None
+    return compare(dumps, taught, probable)
 
 
 def _style(dumps: Dumps, config: LearnConfig) -> tuple[Floats, dict[str, list[float]]]:

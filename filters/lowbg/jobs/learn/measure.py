@@ -51,11 +51,16 @@ class Figures:
         """All of them, rounded."""
         return {name: getattr(self, name).as_json for name in Figures.__slots__}
 
-    def refusals(self, target_fpr: float, *, by_source: bool = True) -> list[str]:
-        """Why the tables aren't to be used; empty where nothing speaks against them."""
+    def refusals(
+        self, target_fpr: float, *, by_source: bool = True, taught: bool = False
+    ) -> list[str]:
+        """Why the tables aren't to be used; empty where nothing speaks against them.
+
+        Of tables that a teacher `taught` drift is no reason: it read new human text as well.
+        """
         held, drift, new = self.held_called, self.drift, self.new_called
         reasons = []
-        if drift.estimate > MAX_DRIFT and drift.low > 0.5:
+        if not taught and drift.estimate > MAX_DRIFT and drift.low > 0.5:
             reasons.append(
                 f"drift alone separates: held-out human text is more AI-like than old text with an "
                 f"AUROC of {drift.estimate:.2f} ({drift.low:.2f}–{drift.high:.2f}; one half is no "
@@ -63,7 +68,7 @@ class Figures:
                 "the field that says what a source is"
             )
         apart = self.told_apart
-        if not by_source and apart.low > 0.5:
+        if not taught and not by_source and apart.low > 0.5:
             reasons.append(
                 "drift alone separates: no sources are known to compare with themselves, and "
                 f"held-out human text is told from old text with an AUROC of {apart.estimate:.2f} "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -37,6 +37,9 @@ UNIT: Final = 256
 IDS: Final = 3
 """Identifiers that are kept of a source: those of its documents with the highest scores."""
 
+PAGES: Final = 8
+"""Pages read by a causal LM that are kept of a source: those of the lowest hash."""
+
 _BIN_BITS, _BEFORE_BIT, _YEAR_SHIFT, _LANGUAGE_SHIFT = 0x3F, 0x40, 8, 16
 _KEY_BITS: Final = 32
 
@@ -48,8 +51,11 @@ FLAT: Final = pa.schema(
         ("id", pa.string()),
     ]
 )
-"""Cells and identifiers as they are spilled: of an identifier's row `key` is −1 and `log_odds` the
-score that it goes by."""
+"""Cells, identifiers and pages as they are spilled: of an identifier's row `key` is −1 and
+`log_odds` the score that it goes by; of a page's `key` is −2, `log_odds` its z in `UNIT`s, and
+`squares` its hash."""
+
+_OF_ID, _OF_PAGE = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +94,54 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class Pages:
+    """Pages that a causal LM read, one entry each, sorted by source and hash.
+
+    `source` indexes the names of the cells that they are with; `z` in `UNIT`s, standard deviations
+    above human text; `hash` tells pages apart.
+    """
+
+    source: NDArray[np.int64]
+    z: NDArray[np.int64]
+    hash: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @classmethod
+    def none(cls) -> Pages:
+        """Of no source."""
+        empty = np.zeros(0, np.int64)
+        return cls(empty, empty, empty)
+
+    def part(self, start: int, stop: int) -> Pages:
+        """Those of the sources from `start` to before `stop`."""
+        low, high = np.searchsorted(self.source, [start, stop])
+        return Pages(self.source[low:high] - start, self.z[low:high], self.hash[low:high])
+
+    @classmethod
+    def first(
+        cls, source: NDArray[np.int64], z: NDArray[np.int64], hash: NDArray[np.int64]
+    ) -> Pages:
+        """The first `PAGES` of each source, sorted; a page that comes again counts once."""
+        order = np.lexsort((z, hash, source))
+        source, z, hash = source[order], z[order], hash[order]
+        new = np.ones(len(source), np.bool_)
+        new[1:] = (source[1:] != source[:-1]) | (hash[1:] != hash[:-1])
+        source, z, hash = source[new], z[new], hash[new]
+        kept = np.arange(len(source)) - np.searchsorted(source, source) < PAGES
+        return cls(source[kept], z[kept], hash[kept])
+
+
+@dataclass(frozen=True, slots=True)
 class Cells:
     """The cells of some sources.
 
     `names` are the sources, distinct and in the order of their bytes; `source` indexes it, rising;
     within a source `keys` rise. `counts` (cells × `COUNTERS`). `id_source`, `id_score` and `ids`
     are identifiers with the log-odds (in `UNIT`s) of their documents, at most `IDS` of a source,
-    the highest first, and of equal ones the first by its bytes.
+    the highest first, and of equal ones the first by its bytes. `pages` are those that a causal LM
+    read.
     """
 
     names: pa.StringArray
@@ -104,6 +151,7 @@ class Cells:
     id_source: NDArray[np.int64]
     id_score: NDArray[np.int64]
     ids: pa.StringArray
+    pages: Pages = field(default_factory=lambda: Pages.none())
 
     def __len__(self) -> int:
         return len(self.source)
@@ -130,6 +178,7 @@ class Cells:
             self.id_source[id_low:id_high] - start,
             self.id_score[id_low:id_high],
             self.ids[id_low:id_high],
+            self.pages.part(start, stop),
         )
 
     def not_after(self, name: str) -> int:
@@ -143,18 +192,21 @@ class Cells:
 
     def flat(self) -> pa.RecordBatch:
         """As rows of `FLAT`, sorted by source."""
-        source = np.concatenate([self.source, self.id_source])
+        pages = self.pages
+        source = np.concatenate([self.source, self.id_source, pages.source])
         order = np.argsort(source, kind="stable")
-        n, m = len(self.source), len(self.id_source)
-        keys = np.concatenate([self.keys, np.full(m, -1)])
-        counts = np.concatenate([self.counts, np.zeros((m, len(COUNTERS)), np.int64)])
-        counts[n:, LOG_ODDS] = self.id_score
-        ids = pa.concat_arrays([pa.nulls(n, pa.string()), self.ids])
+        n, m, k = len(self.source), len(self.id_source), len(pages)
+        keys = np.concatenate([self.keys, np.full(m, _OF_ID), np.full(k, _OF_PAGE)])
+        counts = np.concatenate([self.counts, np.zeros((m + k, len(COUNTERS)), np.int64)])
+        counts[n : n + m, LOG_ODDS] = self.id_score
+        counts[n + m :, LOG_ODDS] = pages.z
+        counts[n + m :, SQUARES] = pages.hash
+        ids = pa.concat_arrays([pa.nulls(n, pa.string()), self.ids, pa.nulls(k, pa.string())])
         return pa.RecordBatch.from_arrays(
             [
                 self.names.take(pa.array(source[order])),
                 pa.array(keys[order]),
-                *(pa.array(counts[order, k]) for k in range(len(COUNTERS))),
+                *(pa.array(counts[order, c]) for c in range(len(COUNTERS))),
                 ids.take(pa.array(order)),
             ],
             schema=FLAT,
@@ -167,15 +219,16 @@ class Cells:
         source = to_numpy(encoded.indices).astype(np.int64)
         keys = to_numpy(rows.column("key"))
         counts = np.stack([to_numpy(rows.column(name)) for name in COUNTERS], axis=1)
-        is_id = keys < 0
+        is_id, is_page, is_cell = keys == _OF_ID, keys == _OF_PAGE, keys >= 0
         return cls(
             encoded.dictionary,
-            source[~is_id],
-            keys[~is_id],
-            counts[~is_id],
+            source[is_cell],
+            keys[is_cell],
+            counts[is_cell],
             source[is_id],
             counts[is_id, LOG_ODDS],
             rows.column("id").filter(pa.array(is_id)),
+            Pages(source[is_page], counts[is_page, LOG_ODDS], counts[is_page, SQUARES]),
         )
 
 
@@ -197,20 +250,26 @@ def combined(parts: Sequence[Cells]) -> Cells:
     whole = source << _KEY_BITS | keys
     rows = np.argsort(whole, kind="stable")
     whole = whole[rows]
-    starts = np.flatnonzero(np.concatenate([[True], whole[1:] != whole[:-1]]))
+    starts = np.flatnonzero(np.diff(whole, prepend=-1))
     id_source, id_score, ids = _highest(
         of_names[np.concatenate([part.id_source + first for part, first in shifted])],
         np.concatenate([part.id_score for part in parts]),
         pa.concat_arrays([part.ids for part in parts]),
     )
+    pages = Pages.first(
+        of_names[np.concatenate([part.pages.source + first for part, first in shifted])],
+        np.concatenate([part.pages.z for part in parts]),
+        np.concatenate([part.pages.hash for part in parts]),
+    )
     return Cells(
         names=encoded.dictionary.take(order),
         source=whole[starts] >> _KEY_BITS,
         keys=whole[starts] & ((1 << _KEY_BITS) - 1),
-        counts=np.add.reduceat(counts[rows], starts, axis=0),
+        counts=np.add.reduceat(counts[rows], starts, axis=0) if len(starts) else counts,
         id_source=id_source,
         id_score=id_score,
         ids=ids,
+        pages=pages,
     )
 
 

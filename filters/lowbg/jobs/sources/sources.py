@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,15 @@ from lowbg.config import ExecutorName, Policy, RunConfig
 from lowbg.decision.source_evidence import Header, read_header
 from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.jobs.sources.cells import Cells, cells_of
+from lowbg.jobs.sources.pages import (
+    PageJudge,
+    PagesToRead,
+    ProbePages,
+    Reading,
+    changes,
+    read_pages,
+    unsure,
+)
 from lowbg.jobs.sources.rows import RowFolder, row_cells
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs
 from lowbg.jobs.sources.table import check_alike, read_cells, write_table
@@ -52,6 +61,7 @@ class SourcesJob:
     executor: ExecutorName = ExecutorName.PROCESSES
     stdin: BinaryIO | None = None
     left_out: tuple[LeftOut, ...] = ()
+    pages: PagesToRead | None = None
 
     @property
     def crew(self) -> Workers:
@@ -61,10 +71,12 @@ class SourcesJob:
 
 @dataclass(frozen=True, slots=True)
 class SourcesOutcome:
-    """What came of it: what the table says of itself, and every shard's result in their order."""
+    """What came of it: what the table says of itself, every shard's result in their order, and
+    what a causal LM read, if there was one."""
 
     header: Header
     shards: tuple[ShardResult, ...]
+    read: Reading | None = None
 
 
 def header_of(policy: Policy, models: dict[str, str]) -> Header:
@@ -81,19 +93,29 @@ def header_of(policy: Policy, models: dict[str, str]) -> Header:
     )
 
 
-def find_sources(job: SourcesJob, observer: Observer = NOBODY) -> SourcesOutcome:
+def find_sources(
+    job: SourcesJob, observer: Observer = NOBODY, judge: PageJudge | None = None
+) -> SourcesOutcome:
     """Makes the table; it is on disk when this returns.
 
-    Raises `ConfigError` where tables that are to be added up count different things. A shard that
-    breaks off doesn't stop the others: what was read of it counts, and it is in the outcome.
+    `judge` reads the pages that the job wants read, else its own model does. Raises `ConfigError`
+    where tables that are to be added up count different things, or where the model can't be used.
+    A shard that breaks off doesn't stop the others: what was read of it counts, and it is in the
+    outcome.
     """
     policy = replace(job.config.policy, sources=replace(job.config.policy.sources, table=None))
     job = replace(job, config=replace(job.config, policy=policy))
     engine = Engine(policy)
     model = engine.source_model()
+    if job.pages is not None and judge is None:
+        judge = ProbePages(job.pages.lm)
     header = header_of(job.config.policy, engine.model_digests())
+    if judge is not None:
+        header = msgspec.structs.replace(header, lm={**judge.models})
     headers = {path: found for path in job.tables if (found := read_header(path)) is not None}
+    header = _with_probe(header, headers)
     check_alike(headers, header)
+    read: Reading | None = None
     with _folder_beside(job.output) as folder:
         counted = [*_count(job, folder, engine, observer)]
         from_rows = [_count_rows(job, each, folder, i) for i, each in enumerate(job.rows)]
@@ -105,8 +127,24 @@ def find_sources(job: SourcesJob, observer: Observer = NOBODY) -> SourcesOutcome
         header = _with_documents(header, [*headers.values(), *from_rows], counted)
         table = folder / "table.parquet"
         header = write_table(table, _together(runs, streams, folder), model, header)
+        if job.pages is not None and judge is not None:
+            wanted = unsure(table, every=job.pages.every)
+            crew, config = job.crew, reading(job.config)
+            pages, read = read_pages(wanted, job.shards, config, crew, judge, job.pages.pages)
+            with_pages = folder / "with-pages.parquet"
+            header = write_table(
+                with_pages, merged([read_cells(table), iter([pages])]), model, header
+            )
+            read.changed = changes(table, with_pages, pages)
+            table = with_pages
         _put(table, job.output)
-    return SourcesOutcome(header, tuple(each.result for each in counted))
+    return SourcesOutcome(header, tuple(each.result for each in counted), read)
+
+
+def _with_probe(header: Header, tables: Mapping[Path, Header]) -> Header:
+    """With the probe that read the pages which tables hold, where this run has none."""
+    lm = header.lm or next((found.lm for found in tables.values() if found.lm), {})
+    return msgspec.structs.replace(header, lm=lm)
 
 
 def _check_models(rows: RowFolder, header: Header) -> None:

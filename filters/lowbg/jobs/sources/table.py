@@ -17,7 +17,7 @@ from lowbg.arrays import to_numpy
 from lowbg.config import SourceVerdict
 from lowbg.decision.calibration import squash
 from lowbg.decision.source_evidence import KEY, Header
-from lowbg.decision.sources import BINS, Counted, SourceFigures, SourceModel
+from lowbg.decision.sources import BINS, Counted, ReadPages, SourceFigures, SourceModel
 from lowbg.errors import ConfigError, FormatError, cause
 from lowbg.jobs.sources.breaks import Breaks, breaks_of
 from lowbg.jobs.sources.cells import (
@@ -29,6 +29,7 @@ from lowbg.jobs.sources.cells import (
     WORDS,
     Cells,
     Keys,
+    Pages,
     combined,
 )
 from lowbg.text import languages
@@ -70,6 +71,7 @@ _BREAK: Final = pa.struct(
 )
 _AI_FROM: Final = pa.struct([("language", pa.string()), ("ai_score", pa.float32())])
 _ID: Final = pa.struct([("id", pa.string()), ("log_odds", pa.int64())])
+_PAGE: Final = pa.struct([("z", pa.int64()), ("hash", pa.int64())])
 
 COLUMNS: Final = pa.schema(
     [
@@ -93,6 +95,8 @@ COLUMNS: Final = pa.schema(
         ("break", _BREAK),
         ("ids", pa.list_(_ID)),
         ("cells", pa.list_(_CELL)),
+        ("lm_z", pa.float32()),
+        ("lm_pages", pa.list_(_PAGE)),
     ]
 )
 """The columns of a table, in this order."""
@@ -103,6 +107,8 @@ class Totals:
     """What is counted of the sources while their rows are made."""
 
     sources: int = 0
+    read: int = 0
+    pages: int = 0
     verdicts: dict[str, int] = field(default_factory=lambda: {v.value: 0 for v in SourceVerdict})
     known_human: int = 0
     known_human_called: int = 0
@@ -127,13 +133,19 @@ def check_alike(headers: Mapping[Path, Header], wanted: Header) -> None:
                 f"{path}: scored with other tables ({odd[0][0]}); scores of two kinds don't add "
                 "up. Make it again"
             )
+        if header.lm and wanted.lm and header.lm != wanted.lm:
+            raise ConfigError(
+                f"{path}: its pages were read by another probe ({', '.join(header.lm)}); make one "
+                "of the tables again, or leave `extras.lm.model` out"
+            )
 
 
 def read_cells(path: Path) -> Iterator[Cells]:
     """The cells of a table, sorted by source, some rows at a time."""
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS_READ, columns=["source", "ids", "cells"]):
+            columns = ["source", "ids", "cells", "lm_pages"]
+            for batch in file.iter_batches(_ROWS_READ, columns=columns):
                 yield _cells_of_rows(batch)
     except (OSError, pa.ArrowException) as error:
         raise FormatError(f"{path}: the table of sources can't be read ({cause(error)})") from error
@@ -159,7 +171,16 @@ def _cells_of_rows(rows: pa.RecordBatch) -> Cells:
         id_source=_parents(ids),
         id_score=to_numpy(id_parts.field("log_odds")),
         ids=id_parts.field("id"),
+        pages=_pages_of_rows(rows),
     )
+
+
+def _pages_of_rows(rows: pa.RecordBatch) -> Pages:
+    if "lm_pages" not in rows.schema.names:  # A table of before there were any.
+        return Pages.none()
+    lists = rows.column("lm_pages")
+    parts = lists.flatten()
+    return Pages(_parents(lists), to_numpy(parts.field("z")), to_numpy(parts.field("hash")))
 
 
 def _codes(column: pa.StringArray) -> tuple[NDArray[np.int64], list[str | None]]:
@@ -184,6 +205,8 @@ def write_table(path: Path, merged: Iterable[Cells], model: SourceModel, header:
             verdicts=totals.verdicts,
             known_human=totals.known_human,
             known_human_called=totals.known_human_called,
+            read_sources=totals.read,
+            read_pages=totals.pages,
         )
         writer.add_key_value_metadata({KEY: msgspec.json.encode(whole)})
     return whole
@@ -259,6 +282,7 @@ def rows_of(cells: Cells, model: SourceModel, totals: Totals) -> pa.RecordBatch:
             _break(breaks_of(cells, keys)),
             _ids(cells),
             _cells_column(cells, keys),
+            *_pages_columns(cells, totals),
         ],
         schema=COLUMNS,
     )
@@ -279,7 +303,8 @@ def judge(cells: Cells, keys: Keys, model: SourceModel, totals: Totals) -> Sourc
         bin=keys.bin[scored],
         documents=cells.counts[scored, DOCUMENTS],
     )
-    judged = model.judge(counted, sources)
+    pages = ReadPages(cells.pages.source, cells.pages.z / UNIT)
+    judged = model.judge(counted, sources, pages)
     recent = np.bincount(counted.source[~counted.before], minlength=sources) > 0
     past = np.bincount(counted.source[counted.before], minlength=sources) > 0
     judged.verdicts[past & ~recent] = SourceVerdict.HUMAN.code
@@ -405,3 +430,15 @@ def _cells_column(cells: Cells, keys: Keys) -> pa.ListArray:
         fields=[*_CELL],
     )
     return pa.ListArray.from_arrays(_offsets(cells.source, len(cells.names)), values)
+
+
+def _pages_columns(cells: Cells, totals: Totals) -> tuple[pa.FloatArray, pa.ListArray]:
+    """The mean z of each source's pages, and the pages."""
+    pages, sources = cells.pages, len(cells.names)
+    number = np.bincount(pages.source, minlength=sources)
+    total = np.bincount(pages.source, pages.z / UNIT, sources)
+    totals.read += int((number > 0).sum())
+    totals.pages += len(pages)
+    values = pa.StructArray.from_arrays([pa.array(pages.z), pa.array(pages.hash)], fields=[*_PAGE])
+    mean = _float(total / np.maximum(number, 1), number == 0)
+    return mean, pa.ListArray.from_arrays(_offsets(pages.source, sources), values)

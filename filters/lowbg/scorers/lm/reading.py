@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from lowbg.config import LmDtype, LmSettings
 from lowbg.errors import ConfigError
 from lowbg.scorers.lm.models import CausalModel, device_of_this_process
-from lowbg.scorers.lm.probes import Probe, check_model, open_probes
-from lowbg.scorers.lm.shipped import probe_for
+from lowbg.scorers.lm.probes import Probe, check_model
+from lowbg.scorers.lm.shipped import serving
 from lowbg.scorers.lm.states import StateReader, fast_dtype
 from lowbg.scorers.lm.store import ModelFolder, locate
 
@@ -26,19 +25,28 @@ class ProbeRead:
     tokens: NDArray[np.int64]
 
 
-def judge_of(settings: LmSettings, language: str) -> Callable[[Sequence[str]], NDArray[np.float64]]:
-    """What reads texts of a language: log-odds, AI against human (nats), NaN without any token.
+class Judge:
+    """Reads texts of one language: their log-odds by a probe. `tokens` counts what it read."""
 
-    By the probe that the settings name, or the one that comes with lowbg for the model. Raises
-    `ConfigError` where neither serves the language; as `ProbeReader`, and as `locate`.
+    def __init__(self, reader: ProbeReader, probe: Probe) -> None:
+        self._reader, self.probe = reader, probe
+        self.tokens = 0
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Log-odds, AI against human (nats), of each text; NaN without any token."""
+        read = self._reader.judge(texts, self.probe)
+        self.tokens += int(read.tokens.sum())
+        return read.log_odds
+
+
+def judge_of(settings: LmSettings, language: str) -> Judge:
+    """What reads texts of a language, by the probe that the settings name, or the one that comes
+    with lowbg for the model.
+
+    Raises `ConfigError` where neither serves the language; as `ProbeReader`, and as `locate`.
     """
-    path = settings.probe if settings.probe is not None else probe_for(settings.model)
-    probes = () if path is None else open_probes(Path(path).expanduser(), "`extras.lm.probe`")
-    probe = next((probe for probe in probes if language in probe.languages), None)
-    if probe is None:
-        raise ConfigError(f"no probe of {settings.model} serves {language!r}: `extras.lm.probe`")
-    reader = ProbeReader(locate(settings.model, "`extras.lm.model`"), [probe], settings)
-    return lambda texts: reader.judge(texts, probe).log_odds
+    probe = serving(settings, language)
+    return Judge(ProbeReader(locate(settings.model, "`extras.lm.model`"), [probe], settings), probe)
 
 
 class ProbeReader:

@@ -12,9 +12,9 @@ from importlib import resources
 from pathlib import Path
 
 from lowbg import models
-from lowbg.config import is_served
-from lowbg.errors import LowbgError, ModelError
-from lowbg.scorers.lm.probes import Probe, open_probe
+from lowbg.config import NO_PROBE, LmSettings, is_served
+from lowbg.errors import ConfigError, LowbgError, ModelError
+from lowbg.scorers.lm.probes import Probe, open_probe, open_probes
 from lowbg.scorers.lm.store import locate
 
 
@@ -48,3 +48,25 @@ def probe_for(model: str) -> Path | None:
         name = model.partition("@")[0].rpartition("/")[2].lower()
         by_name = {probe.of.label.lower(): probe.path for probe in shipped_probes()}
         return by_name.get(name)
+
+
+def probes_of(settings: LmSettings) -> tuple[Probe, ...]:
+    """The probes that the settings name, or the one that comes with lowbg for the model."""
+    path = settings.probe if settings.probe is not None else probe_for(settings.model)
+    if path is None or path == NO_PROBE:
+        return ()
+    return open_probes(Path(path).expanduser(), "`extras.lm.probe`")
+
+
+def serving(settings: LmSettings, language: str) -> Probe:
+    """Of these the one that serves a language. Raises `ConfigError` where none does."""
+    probes = probes_of(settings)
+    probe = next((probe for probe in probes if language in probe.languages), None)
+    if probe is None:
+        served = sorted({code for each in probes for code in each.languages})
+        others = f"; there is one of {', '.join(served)}" if served else ""
+        raise ConfigError(
+            f"no probe of {settings.model} serves {language!r}{others}: `extras.lm.probe`. lowbg "
+            "train with `probe` makes one, of a model that reads the language"
+        )
+    return probe

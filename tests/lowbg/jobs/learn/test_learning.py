@@ -18,7 +18,8 @@ from lowbg.errors import ConfigError
 from lowbg.jobs.learn.config import LearnConfig
 from lowbg.jobs.learn.fit import Ngrams
 from lowbg.jobs.learn.gather import BETWEEN, NEW, OLD, gather
-from lowbg.jobs.learn.learn import Learned, _sort, learn
+from lowbg.jobs.learn.learn import Learned, learn
+from lowbg.jobs.learn.sorting import sort_by_dumps
 from lowbg.jobs.train.kneser_ney import LmConfig
 from lowbg.jobs.train.log_odds import OddsConfig
 from lowbg.models import open_folder
@@ -182,7 +183,7 @@ def test_new_text_from_before_the_cut_off_is_human(dumps: Path, tmp_path: Path) 
 def test_only_what_is_probably_ai_s_counts_as_ai_text(dumps: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(config_of(dumps, tmp_path), min_probability=0.8)
     found = gather(config)
-    sides, probable = _sort(found, Ngrams(found, config), np.zeros(len(found.rows)), config)
+    sides, probable = sort_by_dumps(found, Ngrams(found, config), np.zeros(len(found.rows)), config)
     assert not probable[found.known].any()
     assert (sides.ai[probable < 0.8] == 0.0).all()
     assert (sides.ai[probable >= 0.8] > 0.0).all()
