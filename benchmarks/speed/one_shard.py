@@ -118,7 +118,11 @@ def measure(shard: Path, work: Path, rounds: int) -> dict[str, Any]:
         timed("one pass", lambda: one(found, None))
         planned = timed("looking", lambda: pieces_of([found], RunConfig(), crew, size))
         pieces = planned[found.name]
-        ends = timed("pieces", lambda pieces=pieces: [(each, two(each, None)) for each in pieces])
+
+        def read(pieces: list[Piece] = pieces) -> list[tuple[Piece, ShardResult]]:
+            return [(each, two(each, None)) for each in pieces]
+
+        ends = timed("pieces", read)
 
         def join(pieces: list[Piece] = pieces, ends: Sequence[Any] = ends) -> ShardResult | None:
             joining = Joining(pieces, two, Journal(two.output, found, Durability()))

@@ -137,10 +137,12 @@ def test_options_for_sources_need_a_table(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_table_in_a_store_is_refused_as_such(run: Run, shards: Path, tmp_path: Path) -> None:
-    result = run("filter", shards, "-o", tmp_path / "out", "--sources", "s3://lake/t.parquet")
+def test_a_table_that_a_url_leads_to_is_refused_as_such(
+    run: Run, shards: Path, tmp_path: Path
+) -> None:
+    result = run("filter", shards, "-o", tmp_path / "out", "--sources", "https://lake/t.parquet")
     assert result.exit_code == 2
-    assert "s3://lake/t.parquet is a URL" in result.stderr
+    assert "https://lake/t.parquet is a URL" in result.stderr
 
 
 def documents(out: Path, route: str) -> list[str]:
