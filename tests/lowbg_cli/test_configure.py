@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -192,3 +193,19 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert WorkerOptions(threads=7).threads_each(2, shards) == 7
     monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 1)
     assert WorkerOptions().threads_each(1, shards) == 1
+
+
+def test_workers_with_a_causal_lm_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowbg_cli.configure._gpus", lambda lm: 0)
+    monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 16)
+    environment: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", environment)
+    shards = [Shard(name, name, 1) for name in "abc"]
+    extras = Extras(LmSettings("m"))
+    assert WorkerOptions().resolve(shards, extras)[0] == 1
+    assert environment == {}
+    assert WorkerOptions(workers=8).resolve(shards, extras)[0] == 8
+    assert environment == {"OMP_NUM_THREADS": "5"}
+    environment["OMP_NUM_THREADS"] = "2"
+    WorkerOptions(workers=8).resolve(shards, extras)
+    assert environment == {"OMP_NUM_THREADS": "2"}

@@ -241,6 +241,8 @@ def sources_command(
         raise
     if listed.path is not None:
         _list(listed, output, quiet=quiet)
+    for again, first in outcome.repeated:
+        terminal.warning(f"{again}: the same table as {first}; it counts once")
     tell_problems(outcome.shards, None, quiet=quiet, strict=False)
     if not quiet:
         _tell(outcome, output, config, output if place is None else place.url)
