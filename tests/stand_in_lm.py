@@ -31,6 +31,8 @@ class StandIn(CausalLm):
     def models(self) -> Mapping[str, str]:
         return {"lm stand-in": "00" * 32}
 
+    def prepare(self) -> None: ...
+
     def setup(self) -> None: ...
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:

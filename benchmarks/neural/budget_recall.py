@@ -1,92 +1,132 @@
-"""What `lowbg score --lm` finds by its budget, and what that costs: `… budget_recall DATA MODEL`.
+"""What a causal LM finds by how much it may read, and what that costs.
 
-`python -m benchmarks.neural.budget_recall DATA MODEL [--rows 40] [--budgets 1% 5% 20% 100%]` writes
-at most `--rows` rows of each dataset and label of English text of `DATA/labelled/dev`, by hash, and
-scores them with the tables alone and with each budget, as a user would. Nothing was fitted on them
-or chosen by them. A line a budget: what was read, the processor's time of the command beyond that
-of the tables, the mean share called AI over kinds of AI text and of human text at the thresholds
-as they are, recall at a threshold that calls 1 % of the human kinds AI on average, and how many
-more documents would be called AI with everything read: as the report estimates it, and as it is.
+`python -m benchmarks.neural.budget_recall DATA MODEL [--rows 40] [--cache FILE]` judges at most
+`--rows` rows of each dataset and label of English text of `DATA/labelled/dev`, by hash; nothing was
+fitted on them or chosen by them. The shipped probe reads all of them once; each budget then takes
+what `lowbg filter --lm-budget` would read of them, and the rest is judged by the tables. A line a
+budget: documents and tokens read, the processor's seconds that these take at the rate of the whole,
+the mean share called AI over kinds of AI text and of human text at the thresholds as they are, and
+how many more documents would be called AI with everything read: as a report would estimate it with
+its 95 % interval, and as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from benchmarks.neural.unseen_kinds import draw
 from numpy.typing import NDArray
 
-from lowbg.jobs.train.corpus import Row
-from lowbg.jobs.train.probe import threshold_at
+from lowbg.config import Extras, LmSettings, Policy, Verdict
+from lowbg.decision.decide import Decider, Features
+from lowbg.jobs.train.corpus import Row, as_text
+from lowbg.lm_budget import EVERYTHING, LmSelection
+from lowbg.records import Metadata
+from lowbg.report.sections.second_look import missed_of
+from lowbg.runs.cascade import LOW, SHORT, kinds_of, selected
+from lowbg.runs.engine import Engine, Judged
+from lowbg.runs.lm_selection import Candidates
+
+PORTION = 20
+"""Documents that are read before the cache is written."""
+
+Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a run came to: verdict and score of each document (−∞: none), and what it cost."""
-
-    called: NDArray[np.bool_]
-    score: NDArray[np.float64]
-    processor: float
-    look: dict[str, Any] | None
+def metadata(rows: Sequence[Row]) -> Metadata:
+    """That the rows are English, and nothing else."""
+    nothing = pa.nulls(len(rows), pa.string())
+    return Metadata(nothing, pa.array(["en"] * len(rows), pa.string()), nothing, nothing)
 
 
-def write(rows: Sequence[Row], path: Path) -> NDArray[np.str_]:
-    """Writes the rows as a shard; the kind of each."""
-    with path.open("w") as out:
-        for row in rows:
-            text = row.text.encode("utf-8", "replace").decode("utf-8")
-            print(json.dumps({"text": text, "language": "en"}), file=out)
-    return np.array([("ai/" if row.is_ai else "human/") + row.dataset for row in rows])
+def read(rows: Sequence[Row], engine: Engine, cache: Path | None) -> list[tuple[float, int, float]]:
+    """Log-odds, tokens and the processor's seconds of each row; what is in the cache isn't read."""
+    known: dict[str, tuple[float, int, float]] = {}
+    if cache is not None and cache.exists():
+        known = {key: tuple(found) for key, found in json.loads(cache.read_text()).items()}
+    keys = [blake2b(row.text.encode("utf-8", "replace"), digest_size=8).hexdigest() for row in rows]
+    missing = [i for i, key in enumerate(keys) if key not in known]
+    for at in range(0, len(missing), PORTION):
+        own = [rows[i] for i in missing[at : at + PORTION]]
+        started = time.process_time()
+        judged = engine.judge(as_text(own), metadata(own))
+        seconds = (time.process_time() - started) / len(own)
+        assert judged.second is not None
+        log_odds = judged.columns["lm_probe_log_odds"].to_pylist()
+        for i, value, tokens in zip(
+            missing[at : at + PORTION], log_odds, judged.second.tokens.tolist(), strict=True
+        ):
+            known[keys[i]] = (np.nan if value is None else value, tokens, seconds)
+        if cache is not None:
+            cache.write_text(json.dumps(known))
+        print(f"{at + len(own)} of {len(missing)}", file=sys.stderr, flush=True)
+    return [known[key] for key in keys]
 
 
-def score(shard: Path, out: Path, options: Sequence[str]) -> Run:
-    """Runs `lowbg score`."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "lowbg_cli", "score", str(shard), "-o", str(out), *options]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    rows = [json.loads(line) for line in (out / shard.name).read_text().splitlines()]
-    report = json.loads((out / "report.json").read_bytes())
-    return Run(
-        called=np.array([row["verdict"] == "ai" for row in rows]),
-        score=np.array([-np.inf if row["ai_score"] is None else row["ai_score"] for row in rows]),
-        processor=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        look=report["second_look"],
-    )
+class Documents:
+    """The rows, what tables say of them, and what the LM does."""
+
+    def __init__(self, rows: Sequence[Row], engine: Engine, log_odds: NDArray[np.float64]) -> None:
+        lm = engine.cascade.calibration(engine.policy, engine.models)
+        assert lm is not None
+        self.text = as_text(rows)
+        self.tables: Judged = engine.without_second_look().judge(self.text, metadata(rows))
+        self._joint = Decider(engine.policy, engine.models, lm)
+        self._log_odds = log_odds.astype(np.float32)
+        self._can_say = engine.cascade.can_say(self.tables.documents, self._joint)
+
+    def candidates(self) -> Candidates:
+        """What a budget may be spent on."""
+        own = kinds_of(EVERYTHING, self.tables.decisions, self._can_say) >= 0
+        n = len(self.text)
+        return Candidates(self.tables.decisions.margin[own], np.zeros(int(own.sum())), n, n)
+
+    def called(self, selection: LmSelection) -> tuple[Mask, NDArray[np.int8], NDArray[np.int8]]:
+        """Which are called AI under a selection; of which kind each is, and each that is read."""
+        kinds = kinds_of(selection, self.tables.decisions, self._can_say)
+        sent = selected(selection, kinds, self.text)
+        judged = self.tables
+        hidden = (sent < 0) | np.isnan(self._log_odds)
+        features = Features(
+            languages=judged.documents.languages,
+            codes=judged.documents.language_codes,
+            words=judged.documents.tokens.words_per_document,
+            counts=judged.documents.tokens.counts,
+            columns={
+                **judged.columns,
+                "lm_probe_log_odds": pa.array(self._log_odds, mask=hidden),
+            },
+            known=judged.known,
+        )
+        verdicts = self._joint.decide(features).verdicts
+        return verdicts == Verdict.AI.code, kinds, sent
 
 
-def line(name: str, run: Run, tables: Run, everything: Run, kinds: NDArray[np.str_]) -> str:
-    """A row of the table."""
-    names = np.unique(kinds)
-    human = [kinds == kind for kind in names if kind.startswith("human/")]
-    ai = [kinds == kind for kind in names if kind.startswith("ai/")]
-    wrong = [float(run.called[own].mean()) for own in human]
-    cut = threshold_at([run.score[own] for own in human], 0.01)
-    at_one = np.mean([np.mean(run.score[own] > cut) for own in ai])
-    look = run.look
-    read = tokens = cost = missed = "–"
-    if look is not None:
-        read, tokens = f"{look['share']:.1%}", f"{look['tokens']:,}"
-        cost = f"{run.processor - tables.processor:,.0f}"
-        found = look.get("missed")
-        if found is not None and found["unread"]:
-            missed = f"{found['documents']} ({found['low']}–{found['high']})"
-    more = int((everything.called & ~run.called).sum())
-    recall = np.mean([run.called[own].mean() for own in ai])
-    return (
-        f"| {name} | {read} | {tokens} | {cost} | {recall:.1%} | {np.mean(wrong):.1%} | "
-        f"{max(wrong):.0%} | {at_one:.1%} | {missed} | {more} |"
-    )
+def told_missed(
+    selection: LmSelection, before: Mask, after: Mask, kinds: NDArray[np.int8], sent: Mask
+) -> str:
+    """What a report would say of what was missed."""
+    counts = {}
+    for code, share in ((LOW, selection.low), (SHORT, selection.short)):
+        own = kinds == code
+        for name, which in (
+            ("documents", own),
+            ("read", own & sent),
+            ("found", own & sent & after & ~before),
+        ):
+            counts[f"{code}/{share:g}/{name}"] = int(which.sum())
+    found = missed_of(counts)
+    assert found is not None
+    return f"{found.documents} ({found.low}–{found.high})"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -95,29 +135,44 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("model")
     parser.add_argument("--rows", type=int, default=40)
-    parser.add_argument("--budgets", nargs="+", default=["1%", "5%", "20%", "100%"])
+    parser.add_argument("--cache", type=Path)
     options = parser.parse_args(argv)
     rows = draw(options.data, ["dev"], options.rows)
-    runs: dict[str, Run] = {}
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        kinds = write(rows, folder / "dev.jsonl")
-        runs["tables alone"] = score(folder / "dev.jsonl", folder / "tables", [])
-        for budget in options.budgets:
-            own = ["--lm", options.model, "--lm-budget", budget]
-            runs[budget] = score(folder / "dev.jsonl", folder / budget, own)
-            print(budget, f"{runs[budget].processor:.0f} s", file=sys.stderr, flush=True)
-    count = sum(str(kind).startswith("ai/") for kind in np.unique(kinds))
+    lm = LmSettings(options.model)
+    engine = Engine(Policy(), Extras(lm), third_parties=False)
+    engine.prepare()
+    found = read(rows, engine.setup(), options.cache)
+    log_odds, tokens, seconds = (np.array(values) for values in zip(*found, strict=True))
+    documents = Documents(rows, engine, log_odds)
+    kinds = np.array([("ai/" if row.is_ai else "human/") + row.dataset for row in rows])
+    names = np.unique(kinds)
+    human = [kinds == kind for kind in names if kind.startswith("human/")]
+    ai = [kinds == kind for kind in names if kind.startswith("ai/")]
+    before = documents.tables.decisions.called_ai
+    everything = documents.called(EVERYTHING)[0]
+    rate = seconds.sum() / tokens.sum()
     print(
-        f"{len(rows):,} documents of {count} kinds of AI text and {len(np.unique(kinds)) - count} "
-        f"of human text (dev), {Path(options.model).name}\n\n"
-        "| budget | documents read | tokens | CPU s | AI called AI | human called AI | "
-        "worst human kind | recall at 1 % | missed, as estimated (95 %) | missed |\n"
-        "|---|---|---|---|---|---|---|---|---|---|"
+        f"{len(rows):,} documents of {len(ai)} kinds of AI text and {len(human)} of human text "
+        f"(dev), {Path(options.model).name}; {1 / rate:.0f} tokens a CPU-second\n\n"
+        "| budget | documents read | tokens | CPU s | AI called AI | human called AI | worst human "
+        "kind | missed, as estimated (95 %) | missed |\n|---|---|---|---|---|---|---|---|---|"
     )
-    tables, everything = runs["tables alone"], runs[options.budgets[-1]]
-    for name, run in runs.items():
-        print(line(name, run, tables, everything, kinds))
+    candidates = documents.candidates()
+    nothing = replace(EVERYTHING, margin=0.0, low=0.0, short=0.0)
+    for name, selection in (
+        ("tables alone", nothing),
+        *((f"{share:.0%}", candidates.selection(share)) for share in (0.01, 0.05, 0.2, 1.0)),
+    ):
+        called, kind, sent = documents.called(selection)
+        own = sent >= 0
+        wrong = [float(called[each].mean()) for each in human]
+        estimated = told_missed(selection, before, called, kind, own) if own.any() else "–"
+        print(
+            f"| {name} | {own.mean():.1%} | {tokens[own].sum():,.0f} | "
+            f"{tokens[own].sum() * rate:,.0f} | {np.mean([called[e].mean() for e in ai]):.1%} | "
+            f"{np.mean(wrong):.1%} | {max(wrong):.0%} | {estimated} | "
+            f"{int((everything & ~called).sum())} |"
+        )
     return 0
 
 

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from lowbg.config import Extras, LmDtype, LmSettings, RunConfig
+from lowbg.config import (
+    Extras,
+    LmCalibration,
+    LmDtype,
+    LmSettings,
+    LmSpread,
+    Policy,
+    RunConfig,
+)
+from lowbg.decision.policy_text import policy_text
 from lowbg.errors import ConfigError
 from lowbg.settings import with_changes
 
@@ -118,3 +127,30 @@ def test_budgets_and_contexts_are_checked() -> None:
         LmSettings("x", budget="much")
     with pytest.raises(ConfigError, match="context"):
         LmSettings("x", context=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("filter", "-o", "OUT"),
+        ("filter", "--discard-ai"),
+        ("score", "-o", "OUT"),
+        ("score", "-o", "-"),
+        ("eval",),
+        ("gate", "--max-ai-share", "1"),
+        ("explain",),
+    ],
+    ids=" ".join,
+)
+def test_a_policy_whose_lm_does_not_run_says_so(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    shard, policy = tmp_path / "a.jsonl", tmp_path / "policy.toml"
+    text = "The mill stood by the river. " * 30
+    shard.write_text(json.dumps({"text": text, "label": "human"}) + "\n")
+    spread = LmSpread(mean=0.0, between=1.0, within=1.0, correlation=0.0, min_words=25)
+    lm = LmCalibration("00" * 32, "lm_curvature", {"en": spread}, {"en": 0.9})
+    policy.write_text(policy_text(Policy(lm=lm)))
+    command, *others = (str(tmp_path / "out") if word == "OUT" else word for word in arguments)
+    got = run(command, shard, *others, "--policy", policy)
+    assert "calibrated with an LM, and none runs here" in " ".join(got.stderr.split())

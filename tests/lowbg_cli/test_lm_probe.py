@@ -276,6 +276,65 @@ def test_under_a_budget_verdicts_are_one_rule_s(
     assert {i: row["verdict"] for i, row in turned.items()} == verdicts
 
 
+def test_eval_gate_and_explain_judge_alike(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe)
+    judged = score(run, labelled, tmp_path / "score", *lm)
+    called = {i for i, row in enumerate(judged) if row["verdict"] == "ai"}
+    assert called != {i for i, row in enumerate(score(run, labelled, tmp_path / "plain"))
+                      if row["verdict"] == "ai"}  # fmt: skip
+    got = run("eval", labelled, "--json", tmp_path / "eval.json", *lm)
+    assert got.exit_code == 0, got.stderr
+    labels = [row["label"] for row in rows(labelled)]
+    whole = json.loads((tmp_path / "eval.json").read_bytes())
+    assert whole["scorers"]["lm_probe"] == 1
+    overall = whole["results"][0]
+    judged_ai = [i for i, row in enumerate(judged) if labels[i] == "ai" and row["ai_score"]]
+    found = sum(i in called for i in judged_ai) / len(judged_ai)
+    assert overall["recall"]["value"] == pytest.approx(found)
+    for options in ((), ("--workers", 2), ("--sample", 10_000)):
+        got = run("gate", labelled, "--max-ai-share", 0.01, "--json", "-", *lm, *options)
+        assert got.exit_code == 1, got.stderr
+        share = 100 * len(called) / sum(row["ai_score"] is not None for row in judged)
+        assert f"max_ai_share {share:.1f} %" in json.loads(got.stdout)["summary"]
+    got = run("explain", f"{labelled}:{min(called)}", "--json", *lm)
+    assert json.loads(got.stdout)["verdict"] == "ai"
+
+
+def test_an_explanation_s_sentences_come_to_the_log_odds(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe)
+    for i in (0, 1, 439):
+        got = run("explain", f"{labelled}:{i}", "--json", *lm)
+        assert got.exit_code == 0, got.stderr
+        told = json.loads(got.stdout)
+        (column,) = (f["value"] for f in told["features"] if f["name"] == "lm_probe_log_odds")
+        first, *parts = told["lm_parts"]
+        assert (first["text"], first["tokens"]) == ("", 0)
+        assert sum(part["nats"] for part in told["lm_parts"]) == pytest.approx(column, abs=1e-3)
+        scored = score_of(run, labelled, i, tmp_path, *lm)["lm_probe_log_odds"]
+        assert column == pytest.approx(scored, rel=1e-6)
+        assert sum(part["tokens"] for part in parts) <= 40
+        # What is read, from the beginning on, and no sentence that isn't.
+        text = rows(labelled)[i]["text"]
+        assert text.startswith(" ".join(part["text"] for part in parts))
+        assert len(parts) < len(told["sentences"]) or i == 439
+    got = run("explain", f"{labelled}:1", *lm)
+    assert "together: lm_probe_log_odds" in got.stdout
+    page = tmp_path / "page.html"
+    assert run("explain", f"{labelled}:1", *lm, "--html", page).exit_code == 0
+    assert "What the LM&#39;s probe reads" in page.read_text().replace("LM's", "LM&#39;s")
+    assert "lm_parts" not in json.loads(run("explain", f"{labelled}:1", "--json").stdout)
+
+
+def score_of(run: Run, shard: Path, i: int, folder: Path, *options: object) -> dict[str, Any]:
+    one = folder / f"{i}.jsonl"
+    one.write_text(shard.read_text().splitlines()[i] + "\n")
+    return score(run, one, folder / f"one-{i}", *options)[0]
+
+
 def test_a_run_with_a_budget_goes_on_by_its_own_rule(
     run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
 ) -> None:

@@ -171,7 +171,7 @@ class Cascade:
             if look.selection is not None:
                 can_say = self.can_say(documents, joint)
                 kinds = kinds_of(look.selection, decisions, can_say)
-                own = _selected(look.selection, kinds, documents.text)
+                own = selected(look.selection, kinds, documents.text)
                 drawn_from = np.where(kinds == UNCERTAIN, -1, kinds).astype(np.int8)
             found, took = _score_some(scorer, documents, np.flatnonzero(own >= 0), make)
             seconds += took
@@ -214,7 +214,7 @@ def kinds_of(
     return kinds
 
 
-def _selected(
+def selected(
     selection: LmSelection, kinds: NDArray[np.int8], text: pa.LargeStringArray
 ) -> NDArray[np.int8]:
     """`kinds` of the documents that are read, −1 for the others."""

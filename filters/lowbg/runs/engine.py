@@ -6,6 +6,7 @@ batches; it neither reads nor writes.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -256,6 +257,17 @@ class Engine:
         for scorer in self._fast:
             columns.update(scorer.score(documents))
         return self.judge_scored(documents, columns, metadata, partial(self.ngrams, documents))
+
+    def without_second_look(self) -> Engine:
+        """An engine of the same that is loaded, but for the slow scorers."""
+        plain = copy.copy(self)
+        plain.cascade, plain._second = Cascade(()), None
+        return plain
+
+    def why_silent(self) -> str | None:
+        """What there is to say of an LM that changes no verdict, or that lacks; null: nothing."""
+        silent = self.cascade.why_silent(self.policy, self.models)
+        return None if silent is None else f"the LM changed no verdict: {silent}"
 
     def judge_batch(self, batch: Batch) -> Judged:
         """The same of a batch of records."""

@@ -32,7 +32,7 @@ from lowbg.runs.inputs import STDIN, STDIN_NAME, InputState, Shard
 from lowbg.runs.overlap import Step, judged_in_order
 from lowbg.runs.progress import OnProgress, Progress
 from lowbg.runs.shards import Piece
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg.storage.files import WrittenFile
 
 TRIED_RECORDS: Final = 10_000

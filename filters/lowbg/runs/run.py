@@ -221,10 +221,7 @@ class DirectoryRun:
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
             raise OutputError("; ".join([str(error), *_failures(shards)])) from error
-        silent = self.engine.cascade.why_silent(self.engine.policy, self.engine.models)
-        notes = earlier.notes
-        if silent is not None:
-            notes = (*notes, f"the LM changed no verdict: {silent}")
+        notes = (*earlier.notes, *_silent(self.engine))
         if earlier.reported is None:
             notes = (*notes, *notes_of(shards))
             return Outcome(
@@ -279,9 +276,14 @@ class StreamRun(ShardTask):
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
         report = shaded(collect(info, results, self._engine.columns.bins), self._engine)
-        return Outcome(
-            report, tuple(results), notes=notes_of(results), all_there=self._job.all_there
-        )
+        notes = (*_silent(self._engine), *notes_of(results))
+        return Outcome(report, tuple(results), notes=notes, all_there=self._job.all_there)
+
+
+def _silent(engine: Engine) -> tuple[str, ...]:
+    """What is said of an LM that changes nothing."""
+    silent = engine.why_silent()
+    return () if silent is None else (silent,)
 
 
 class RunClock:

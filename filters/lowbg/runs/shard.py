@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -42,7 +42,7 @@ from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sampling import document_keys, named
 from lowbg.runs.shards import Piece
 from lowbg.runs.sinks import Outputs, Place
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg.storage.files import Pending, WrittenFile, deferring
 
 _log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class ShardRun:
         self._tally, self._statistics = self.reading.tally, self.reading.statistics
         self._turn = checkpoint.turn if checkpoint else 0
         self._kept = checkpoint is not None
+        self._stopped: StoppedError | None = None
 
     def judge(self) -> Judge | None:
         """What judges its documents; null where that was done before."""
@@ -182,7 +183,7 @@ class ShardRun:
         Raises `InputError` where reading failed, of an input that can be read again.
         """
         behind: Position | None = None
-        for step in self.reading:
+        for step in self._until_stopped():
             if self._gives_up:
                 continue
             self._take(step, outputs)
@@ -195,6 +196,10 @@ class ShardRun:
                     self._save(self._journal, behind, outputs)
                 if stop:
                     raise StoppedError(f"{self._shard.name}: stopped after {self._tally.records}")
+        if self._stopped is not None:
+            if self._journal is not None and behind is not None:
+                self._save(self._journal, behind, outputs)
+            raise self._stopped
         broken = self.reading.broken
         if broken is not None and self._gives_up:
             self.reading.forget()
@@ -205,6 +210,13 @@ class ShardRun:
         if behind is not None:
             self._save(self._journal, behind, outputs)
         raise broken
+
+    def _until_stopped(self) -> Iterator[Step]:
+        """Every batch; a stop within one ends them, and that batch is as if it weren't read."""
+        try:
+            yield from self.reading
+        except StoppedError as error:
+            self._stopped = error
 
     @property
     def _gives_up(self) -> bool:

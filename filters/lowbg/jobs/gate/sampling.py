@@ -34,12 +34,15 @@ def scan_sample(job: GateJob, sample: int, seed: int, observer: Observer = NOBOD
 
     A data set of no more documents is judged whole. Raises as `scan` does.
     """
+    plain = Engine(job.config.policy, job.config.extras)
+    plain.prepare()
+    job = job.selecting(plain)
     pool = _Pool(sample)
     index = {shard: i for i, shard in enumerate(job.shards)}
     for ended in map_shards(_DrawTask(job.reading, sample, seed), job.shards, job.crew, observer):
         pool.add(index[ended.shard], scanned_of(ended))
     pool.prune()
-    engine = Engine(job.config.policy).setup()
+    engine = Engine(job.config.policy, job.config.extras).setup()
     parts = [pool.parts[index] for index in range(len(job.shards))]
     pairs = zip(job.shards, parts, strict=True)
     evidence = gather(job, [_judged(job, shard, part, engine) for shard, part in pairs], engine)

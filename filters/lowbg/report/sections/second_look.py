@@ -60,11 +60,11 @@ def _collect(material: Material) -> SecondLook | None:
         tokens=counts.get("tokens", 0),
         seconds=sum(shard.lm_seconds for shard in material.shards),
         changed={name: n for name, n in sorted(counts.items()) if "_to_" in name},
-        missed=_missed(counts),
+        missed=missed_of(counts),
     )
 
 
-def _missed(counts: Mapping[str, int]) -> Missed | None:
+def missed_of(counts: Mapping[str, int]) -> Missed | None:
     """What the drawn documents say of those that they were drawn from.
 
     A draw is one kind at one share: its documents stand alike for what wasn't read of it, and

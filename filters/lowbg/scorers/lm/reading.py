@@ -82,6 +82,16 @@ class ProbeReader:
                     f"{folder.label} have {self._reader.width}"
                 )
 
+    def parts(self, text: str, probe: Probe) -> tuple[str, NDArray[np.int64], NDArray[np.float64]]:
+        """What `probe` makes of a text, token by token: the text as it is read, where each token
+        ends in it, and what each adds to the log-odds (nats). With `probe.intercept` they come to
+        them.
+        """
+        read, ends, states = self._reader.token_states(text)
+        own = states[:, self._place[probe.of.layer]].astype(np.float64)
+        nats = ((own - probe.mean) / probe.scale * probe.weights).sum(axis=1)
+        return read, ends, nats / max(1, len(ends))
+
     def judge(self, texts: Sequence[str], probe: Probe) -> ProbeRead:
         """What `probe` says of each text."""
         states, tokens = self._reader.read(texts)
