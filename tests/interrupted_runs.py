@@ -13,7 +13,7 @@ from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.runs.inputs import discover
 from lowbg.runs.job import Outcome
 from lowbg.runs.progress import Observer, Progress
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 
 
 def whole_and_cut(

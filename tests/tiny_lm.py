@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 Architecture = Literal["gpt2", "llama", "qwen2"]
 ARCHITECTURES: tuple[Architecture, ...] = ("gpt2", "llama", "qwen2")
+
+ENGLISH = "The old mill by the river had been closed for years, and nobody in the village could say"
 
 NOUNS = ["river", "bridge", "mill", "teacher", "letter", "garden", "kitchen", "winter", "road"]
 VERBS = ["carried", "found", "lost", "painted", "kept", "sold", "watched", "mended", "followed"]
@@ -56,15 +58,24 @@ def word_tokenizer() -> Any:
     words = {f"w{i}": i for i in range(403)}
     tokens = Tokenizer(models.WordLevel(words, unk_token="w2"))
     tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # Whole words alone: w1 is no part of w12.
+    begin, end = (AddedToken(word, single_word=True, special=True) for word in ("w0", "w1"))
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokens, bos_token="w0", eos_token="w1"
+        tokenizer_object=tokens, bos_token=begin, eos_token=end
     )
 
 
 def save_model(
-    folder: Path, architecture: Architecture = "gpt2", *, seed: int = 0, context: int = 64
+    folder: Path,
+    architecture: Architecture = "gpt2",
+    *,
+    seed: int = 0,
+    context: int = 64,
+    steps: int = 8,
 ) -> Path:
-    """A random model of two layers in `folder`; its predictions are far from uniform."""
+    """A model of two layers in `folder` that has learnt a little; its predictions are far from
+    uniform, and of plain English better than a guess, without which it would be refused.
+    """
     tokens = tokenizer(begin=architecture == "llama")
     torch.manual_seed(seed)
     shared: dict[str, Any] = {
@@ -89,11 +100,28 @@ def save_model(
             max_position_embeddings=context,
             **shared,
         )
-    model = transformers.AutoModelForCausalLM.from_config(config)
+    model: Any = transformers.AutoModelForCausalLM.from_config(config)
+    _teach(model, tokens, steps)
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokens.save_pretrained(folder)
     return folder
+
+
+def _teach(model: Any, tokens: Any, steps: int) -> None:
+    """Some steps on plain English."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    text = " ".join([ENGLISH, *(prose(i, 3) for i in range(5))])
+    ids = torch.tensor([tokens(text)["input_ids"][:128]]).reshape(-1, 32)
+    optimiser = torch.optim.Adam(model.parameters(), 0.03)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+        torch.nn.functional.cross_entropy(logits, ids[:, 1:].flatten()).backward()
+        optimiser.step()
+    model.eval()
+    torch.set_num_threads(threads)
 
 
 def save_gguf(folder: Path, path: Path, *, quantised: bool = False) -> Path:

@@ -136,9 +136,10 @@ def _generation(
 
 
 def _record(model: Model, written: Sequence[str], by: Yardstick, started: float) -> Record:
+    held = model.log_probabilities(by.holdout)
     return {
-        "figures": figures(model, written, by),
-        "histogram": histogram(model, by),
+        "figures": figures(model, held, written, by),
+        "histogram": histogram(held),
         "seconds": time.process_time() - started,
     }
 

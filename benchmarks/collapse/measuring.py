@@ -106,9 +106,13 @@ def yardstick(supply: Supply, first: Model) -> Yardstick:
     )
 
 
-def figures(model: Model, written: Sequence[str], by: Yardstick) -> dict[str, float]:
-    """Of a model and what it wrote; see the README for what each figure is."""
-    held = model.log_probabilities(by.holdout)
+def figures(
+    model: Model, held: Sequence[Floats], written: Sequence[str], by: Yardstick
+) -> dict[str, float]:
+    """Of a model and what it wrote; see the README for what each figure is.
+
+    `held` are the log-probabilities of the hold-out.
+    """
     small = model.log_probabilities(by.minority_holdout)
     found = {
         "perplexity": _perplexity(held, by.holdout),
@@ -173,10 +177,10 @@ def self_similarity(tokens: Sequence[Sequence[str]], weights: dict[str, float]) 
     return float((total @ total - known) / (known * (known - 1))) if known > 1 else 1.0
 
 
-def histogram(model: Model, by: Yardstick) -> list[int]:
+def histogram(held: Sequence[Floats]) -> list[int]:
     """How many hold-out tokens have a log-probability in each of the bins."""
-    held = np.concatenate(model.log_probabilities(by.holdout))
-    counts: list[int] = np.histogram(np.clip(held, LOG_BINS[0], LOG_BINS[-1]), LOG_BINS)[0].tolist()
+    every = np.clip(np.concatenate(held), LOG_BINS[0], LOG_BINS[-1])
+    counts: list[int] = np.histogram(every, LOG_BINS)[0].tolist()
     return counts
 
 

@@ -15,11 +15,11 @@ PANELS: Final = {
     "loops": ("human", "replace", "keep10", "accumulate", "reserve50"),
     "crawl60": (
         "human", "crawl60_none", "crawl60_embedded", "crawl60_trained", "crawl60_calibrated",
-        "crawl60_random", "crawl60_oracle", "ample60_calibrated",
+        "crawl60_learned", "crawl60_random", "crawl60_oracle", "ample60_learned",
     ),
     "crawl90": (
         "human", "crawl90_none", "crawl90_embedded", "crawl90_trained", "crawl90_calibrated",
-        "crawl90_random", "crawl90_oracle", "ample90_calibrated",
+        "crawl90_learned", "crawl90_random", "crawl90_oracle", "ample90_learned",
     ),
     "mix": (
         "human", "crawl60_none", "crawl60_floor50", "crawl60_floor30", "crawl60_weights",
@@ -91,7 +91,7 @@ def _histograms(path: Path, result: Result) -> None:
     import matplotlib.pyplot as plt
 
     names = [
-        name for name in ("human", "replace", "accumulate", "crawl60_none", "crawl60_calibrated")
+        name for name in ("human", "replace", "accumulate", "crawl60_none", "crawl60_learned")
         if name in result["regimes"]
     ]  # fmt: skip
     drawn, axes = plt.subplots(

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import numpy as np
 from benchmarks.collapse.human_text import Document, Sizes
-from benchmarks.collapse.sieves import RETRAINED, Filters, by_weights, with_floor
+from benchmarks.collapse.sieves import LEARNED, RETRAINED, Filters, by_weights, with_floor
 
 Arrival = Literal["human", "replace", "keep", "accumulate", "reserve", "crawl"]
 Treatment = Literal["none", "filter", "random", "oracle", "floor", "weights"]
@@ -43,12 +43,14 @@ class Regime:
 class Collected:
     """What arrived, what passed, and what is trained on.
 
-    A document may stand several times among the last two.
+    A document may stand several times among the last two. `refused`: there were no tables to filter
+    with, since `lowbg learn` wrote none; everything passed.
     """
 
     arrived: Sequence[Document]
     passed: Sequence[Document]
     trained_on: Sequence[Document]
+    refused: bool = False
 
 
 _TREATMENTS: Final[dict[str, tuple[str, Treatment, str, float]]] = {
@@ -56,6 +58,7 @@ _TREATMENTS: Final[dict[str, tuple[str, Treatment, str, float]]] = {
     "embedded": ("filter, embedded tables", "filter", "embedded", 0.0),
     "trained": ("filter, trained tables", "filter", "trained", 0.0),
     "calibrated": ("filter, trained and calibrated", "filter", "calibrated", 0.0),
+    "learned": ("filter, learned tables", "filter", LEARNED, 0.0),
     "retrained": ("filter, trained and calibrated anew", "filter", RETRAINED, 0.0),
     "random": ("as many dropped at random", "random", "calibrated", 0.0),
     "oracle": ("oracle filter", "oracle", "", 0.0),
@@ -82,9 +85,8 @@ def _crawls(share: float, treatments: str, *, ample: bool = False) -> tuple[Regi
     return tuple(found)
 
 
-_ALL: Final = (
-    "none embedded trained calibrated random oracle floor50 floor30 weights_embedded weights"
-)
+_FILTERS: Final = "none embedded trained calibrated learned random oracle"
+_ALL: Final = f"{_FILTERS} floor50 floor30 weights_embedded weights"
 
 REGIMES: Final = (
     Regime("human", "new human text alone", "human"),
@@ -93,11 +95,12 @@ REGIMES: Final = (
     Regime("accumulate", "accumulate", "accumulate"),
     Regime("reserve50", "replace, the original as a reserve: mix --min-human 0.5", "reserve",
            treatment="floor", floor=0.5),
-    *_crawls(0.3, "none embedded calibrated oracle"),
+    *_crawls(0.0, "learned"),
+    *_crawls(0.3, "none embedded calibrated learned oracle"),
     *_crawls(0.6, _ALL),
-    *_crawls(0.9, _ALL.replace(" trained", "")),
-    *_crawls(0.6, "calibrated retrained floor50 weights", ample=True),
-    *_crawls(0.9, "calibrated floor50", ample=True),
+    *_crawls(0.9, _ALL),
+    *_crawls(0.6, "trained calibrated retrained learned floor50 weights", ample=True),
+    *_crawls(0.9, "trained calibrated learned floor50 weights", ample=True),
 )  # fmt: skip
 
 
@@ -144,7 +147,9 @@ def collect(
         crawl = [*_drawn(fresh, size - generated, rng), *_drawn(last, generated, rng)]
     crawl = _drawn(crawl, len(crawl), rng)
     passed = _treated(regime, crawl, outputs[-1][-size:], filters, seed, rng)
-    return Collected(crawl, passed, _drawn(passed, size, rng) if regime.ample else passed)
+    used = crawl if passed is None else passed
+    drawn = _drawn(used, size, rng) if regime.ample else used
+    return Collected(crawl, used, drawn, refused=passed is None)
 
 
 def _treated(
@@ -154,8 +159,11 @@ def _treated(
     filters: Filters,
     seed: int,
     rng: np.random.Generator,
-) -> Sequence[Document]:
-    """What passes; `known` is generated text that isn't in the crawl, to learn from."""
+) -> Sequence[Document] | None:
+    """What passes; null where `lowbg learn` wrote no tables to filter with.
+
+    `known` is generated text that isn't in the crawl, to train on.
+    """
     human = [each for each in crawl if not each.generated]
     if regime.treatment == "oracle":
         return human
@@ -166,7 +174,12 @@ def _treated(
         return by_weights(crawl, filters.policy(regime.tables), seed)
     if regime.treatment == "none":
         return crawl
-    called = filters.called_ai(regime.tables, crawl, known)
+    if regime.tables == LEARNED:
+        called = filters.learned(crawl, seed)
+        if called is None:
+            return None
+    else:
+        called = filters.called_ai(regime.tables, crawl, known)
     if regime.treatment == "random":
         called = rng.permutation(called)
     return [each for each, drop in zip(crawl, called, strict=True) if not drop]
@@ -199,6 +212,7 @@ def sifted(collected: Collected) -> dict[str, float | None]:
         "human_arrived": float(len(human)),
         "minority_dropped": float(sum(each.minority for each in dropped)),
         "minority_arrived": float(small),
+        "refused": float(collected.refused),
     }
 
 

@@ -32,35 +32,58 @@ TOLD: Final = {
     "keep10": "the same, with a tenth of the original",
     "accumulate": "the original and all that was written since",
     "reserve50": "half original, half the last model's (`mix --min-human 0.5`)",
+    "crawl0_learned": "crawl, none of it generated: `filter`, own tables by `learn`",
     "crawl60_none": "crawl, 60 % of it generated: as it is",
     "crawl60_embedded": "… `filter`, embedded tables",
-    "crawl60_calibrated": "… `filter`, own tables, calibrated",
+    "crawl60_trained": "… `filter`, own tables by `train`",
+    "crawl60_calibrated": "… the same, calibrated",
+    "crawl60_learned": "… `filter`, own tables by `learn`",
     "crawl60_random": "… as many dropped at random",
     "crawl60_oracle": "… all generated text dropped",
     "crawl60_floor50": "… `mix --min-human 0.5`",
     "crawl60_weights": "… `mix --weights`, own tables",
     "crawl90_none": "crawl, 90 % of it generated: as it is",
     "crawl90_embedded": "… `filter`, embedded tables",
-    "crawl90_calibrated": "… `filter`, own tables, calibrated",
+    "crawl90_trained": "… `filter`, own tables by `train`",
+    "crawl90_calibrated": "… the same, calibrated",
+    "crawl90_learned": "… `filter`, own tables by `learn`",
     "crawl90_random": "… as many dropped at random",
     "crawl90_oracle": "… all generated text dropped",
     "crawl90_floor50": "… `mix --min-human 0.5`",
     "crawl90_weights": "… `mix --weights`, own tables",
-    "ample60_calibrated": "ample crawl, 60 % generated: `filter`, own tables, calibrated",
+    "ample60_trained": "ample crawl, 60 % generated: `filter`, own tables by `train`",
+    "ample60_calibrated": "… the same, calibrated",
     "ample60_retrained": "… the same, trained anew each time",
+    "ample60_learned": "… `filter`, own tables by `learn`",
     "ample60_floor50": "… `mix --min-human 0.5`",
     "ample60_weights": "… `mix --weights`, own tables",
-    "ample90_calibrated": "ample crawl, 90 % generated: `filter`, own tables, calibrated",
+    "ample90_trained": "ample crawl, 90 % generated: `filter`, own tables by `train`",
+    "ample90_calibrated": "… the same, calibrated",
+    "ample90_learned": "… `filter`, own tables by `learn`",
     "ample90_floor50": "… `mix --min-human 0.5`",
+    "ample90_weights": "… `mix --weights`, own tables",
 }
-"""The rows of the table in the docs."""
+"""The rows of the tables in the docs."""
+
+ALERTED: Final = {
+    "human": "new human text each time",
+    "crawl30_none": "crawl, 30 % of it generated",
+    "crawl60_none": "crawl, 60 % of it generated",
+    "crawl90_none": "crawl, 90 % of it generated",
+    "accumulate": "the original and all that was written since",
+    "keep10": "what the last model wrote, with a tenth of the original",
+    "replace": "what the last model wrote",
+}
+"""The rows of the tables of alerts in the docs."""
 
 
 def told(result: Result) -> str:
     """The table in the docs: the last generation by regime, with intervals."""
     n = result["settings"]["generations"]
+    seeds = {own["seeds"] for own in result["regimes"].values()}
+    counted = ["seeds"] if len(seeds) > 1 else []
     lines = _row(
-        [f"trained on, {n} times", "perplexity", "over the first", "unique tokens, %",
+        [f"trained on, {n} times", *counted, "perplexity", "over the first", "unique tokens, %",
          "rare words, %", "human documents dropped"],
         rule=True,
     )  # fmt: skip
@@ -74,6 +97,7 @@ def told(result: Result) -> str:
             lines += _row(
                 [
                     title,
+                    *([str(own["seeds"])] if counted else []),
                     f"{last['perplexity'][0]:,.0f}",
                     _interval(last["perplexity_ratio"], "{:.2f}"),
                     _interval(_hundredfold(last["unique_tokens_ratio"]), "{:.0f}"),
@@ -82,6 +106,24 @@ def told(result: Result) -> str:
                 ]
             )
     return "\n".join(lines) + "\n"
+
+
+def told_alerts(result: Result) -> str:
+    """The table of alerts in the docs: when they fire first, and in how many checks."""
+    n = result["settings"]["generations"]
+    names = [PERPLEXITY, *WRITTEN, "drift: any"]
+    lines = _row(["trained on", *(f"`{name}`" for name in names)], rule=True)
+    for name, title in ALERTED.items():
+        if name in result["regimes"]:
+            found = [result["regimes"][name]["alerts"][alert] for alert in names]
+            lines += _row([title, *(_fired(own, n) for own in found)])
+    return "\n".join(lines) + "\n"
+
+
+def _fired(found: Result, generations: int) -> str:
+    checks = found["chains"] * generations
+    text = f"{round(found['rate'] * checks)} of {checks}"
+    return f"{text}, first in {found['first']:g}" if found["fired"] else text
 
 
 def _hundredfold(values: Sequence[float | None]) -> list[float | None]:
@@ -142,7 +184,8 @@ def _filters(regimes: Mapping[str, Result]) -> list[str]:
         "## What treatments drop",
         "",
         "Of what arrives, in the first and the last generation (sums over seeds). Human dropped: "
-        "of all generations. Trained on: documents, and human ones of these, in the last one.",
+        "of all generations. Trained on: documents, and human ones of these, in the last one. "
+        "Refused: how often `lowbg learn` wrote no tables, and everything passed.",
         "",
     ]
     lines += _row(
@@ -156,9 +199,11 @@ def _filters(regimes: Mapping[str, Result]) -> list[str]:
             continue
         dropped = sum(row["human_dropped"] for row in rows)
         arrived = sum(row["human_arrived"] for row in rows)
+        refused = sum(row.get("refused", 0) for row in rows)
+        chains = own["seeds"] * len(rows)
         lines += _row(
             [
-                own["title"],
+                own["title"] + (f" (refused {refused:.0f} of {chains})" if refused else ""),
                 _percent(rows[0]["recall"]),
                 _percent(rows[-1]["recall"]),
                 _percent(rows[0]["precision"]),

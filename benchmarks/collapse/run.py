@@ -21,6 +21,7 @@ from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ from lowbg.models import embedded_names, open_embedded
 
 HERE = Path(__file__).parent
 
-MARKS = ("<!-- table: written by benchmarks/collapse/run.py -->", "<!-- end of table -->")
+MARKS = ("<!-- {}: written by benchmarks/collapse/run.py -->", "<!-- end of {} -->")
 
 QUICK = Sizes(
     documents=210, generations=4, seeds=2, holdout=70, drift_documents=168, drift_words=18_000,
@@ -46,7 +47,7 @@ QUICK = Sizes(
 )  # fmt: skip
 """A run under three minutes."""
 
-TRANSFORMER = Sizes(seeds=3, holdout=70, first_written=700)
+TRANSFORMER = Sizes(seeds=3, first_written=700)
 
 SMALL_SET = ("human", "replace", "keep10", "accumulate", "crawl60_none",
              "crawl60_calibrated")  # fmt: skip
@@ -62,13 +63,20 @@ def family_of(name: str, corpus: Corpus, sizes: Sizes, top_p: float, work: Path)
     """The family of models that is called so. Raises `ConfigError` where it can't be had."""
     if name == WordFamily.name:
         return WordFamily(corpus.vocabulary, sizes.tokens, top_p)
+    made: Family = _transformer().TransformerFamily(
+        len(corpus.vocabulary), sizes.tokens, top_p, work
+    )
+    return made
+
+
+def _transformer() -> ModuleType:
     try:
-        from benchmarks.collapse.small_transformer import TransformerFamily
+        from benchmarks.collapse import small_transformer
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the transformer needs {error.name}: pip install -r {HERE / 'requirements.txt'}"
         ) from None
-    return TransformerFamily(sizes.tokens, top_p, work)
+    return small_transformer
 
 
 def run_seed(
@@ -112,6 +120,8 @@ def experiment(
         "models": {name: open_embedded(name).sha256 for name in embedded_names()},
         **{key: value for key, value in asdict(sizes).items() if key != "seeds"},
     }  # fmt: skip
+    if family != WordFamily.name:
+        settings["shape"] = asdict(_transformer().Shape())
     place = work / "settings.json"
     if place.exists():
         if json.loads(place.read_bytes()) != settings:
@@ -139,7 +149,7 @@ def experiment(
 def machine(family: str) -> dict[str, Any]:
     """What it ran on."""
     packages = ["numpy", "numba", "pyarrow"]
-    packages += ["torch", "transformers", "tokenizers"] if family != WordFamily.name else []
+    packages += ["torch", "transformers"] if family != WordFamily.name else []
     found = {}
     for name in packages:
         try:
@@ -179,14 +189,21 @@ def write_results(folder: Path, name: str, result: dict[str, Any], page: str) ->
     (folder / f"{name}.md").write_text(page, encoding="utf-8")
 
 
-def put_into_page(path: Path, table: str) -> None:
+def tables_of(name: str, result: dict[str, Any]) -> dict[str, str]:
+    """The tables of an experiment that the docs show, by what their marks call them."""
+    return {name: rendering.told(result), f"{name} alerts": rendering.told_alerts(result)}
+
+
+def put_into_page(path: Path, tables: dict[str, str]) -> None:
     """Replaces what is between the marks. Raises `ConfigError` where they are missing."""
     text = path.read_text(encoding="utf-8")
-    start, end = map(re.escape, MARKS)
-    new, n = re.subn(f"{start}.*?{end}", f"{MARKS[0]}\n{table}{MARKS[1]}", text, flags=re.DOTALL)
-    if n != 1:
-        raise ConfigError(f"{path}: no table between {MARKS[0]!r} and {MARKS[1]!r}")
-    path.write_text(new, encoding="utf-8")
+    for name, table in tables.items():
+        first, last = (mark.format(name) for mark in MARKS)
+        pattern = f"{re.escape(first)}.*?{re.escape(last)}"
+        text, n = re.subn(pattern, f"{first}\n{table}{last}", text, flags=re.DOTALL)
+        if n != 1:
+            raise ConfigError(f"{path}: no table between {first!r} and {last!r}")
+    path.write_text(text, encoding="utf-8")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -225,7 +242,7 @@ def main(argv: Sequence[str]) -> int:
     )
     write_results(options.output, name, result, rendering.page(result))
     if options.page:
-        put_into_page(options.page, rendering.told(result))
+        put_into_page(options.page, tables_of(name, result))
     found = run_toys()
     write_results(options.output, "toys", found, rendering.toys_page(found))
     if not plots.draw(options.output, name, result, found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from lowbg.config import Policy, RunConfig, Verdict
 from lowbg.jobs.calibrate.calibrate import calibrate
 from lowbg.jobs.calibrate.known import KnownBy, read_known
+from lowbg.jobs.learn.config import LearnConfig
+from lowbg.jobs.learn.learn import learn
 from lowbg.jobs.mix.inputs import find
 from lowbg.jobs.mix.mix import MixJob, mix_shards
 from lowbg.jobs.mix.settings import Mix, MixWeights
@@ -28,6 +31,11 @@ from lowbg.runs.inputs import survey
 
 TABLES: Final = "en.safetensors"
 
+LEARNED: Final = "learned"
+"""Tables that `lowbg learn` makes of the human text and of each crawl as it arrives."""
+
+SITES: Final = 4
+"""Over so many sites the documents of each dataset are spread: `learn` wants twenty or more."""
 
 RETRAINED: Final = "retrained"
 """Tables that are trained anew on what the last generation wrote, and calibrated."""
@@ -58,6 +66,34 @@ class Filters:
         text = pa.array([each.text for each in documents], pa.large_string())
         return np.asarray(engine.judge(text).decisions.verdicts == Verdict.AI.code)
 
+    def learned(self, crawl: Sequence[Document], seed: int) -> NDArray[np.bool_] | None:
+        """Which documents of the crawl are called AI by tables that `lowbg learn` made of it.
+
+        OLD is the original, held out is `calibration`. Null where nothing was learned.
+        """
+        rng = np.random.default_rng(seed)
+        sites = [_site(each) for each in self.original]
+        with tempfile.TemporaryDirectory() as held:
+            parts = [Path(held) / f"{name}.jsonl" for name in ("old", "between", "new")]
+            for path, own in zip(parts, (self.original, self.calibration, crawl), strict=True):
+                drawn = rng.integers(len(sites), size=len(own)).tolist()
+                write_rows(
+                    path,
+                    [
+                        {"text": each.text, "language": "en",
+                         "site": sites[at] if each.generated else _site(each)}
+                        for each, at in zip(own, drawn, strict=True)
+                    ],
+                )  # fmt: skip
+            old, between, new = parts
+            made = Path(held) / "tables"
+            config = LearnConfig("en", made, (old,), (new,), (between,), source_field="site")
+            if learn(config).refused:
+                return None
+            engine = Engine(Policy(tables=str(made))).setup()
+            text = pa.array([each.text for each in crawl], pa.large_string())
+            return np.asarray(engine.judge(text).decisions.verdicts == Verdict.AI.code)
+
     def policy(self, name: str) -> Policy:
         """What a command judges with."""
         return self.engines[name].policy
@@ -67,6 +103,11 @@ class Filters:
             train_tables(self.original, [each.text for each in last], Path(held))
             policy = calibrated(Policy(tables=held), self.calibration)
             return Engine(policy).setup()
+
+
+def _site(document: Document) -> str:
+    """Where a human document is from: one of `SITES` sites of its dataset, models' from any."""
+    return f"{document.dataset}-{zlib.crc32(document.text.encode()) % SITES}"
 
 
 def filters(

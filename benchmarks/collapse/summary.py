@@ -128,6 +128,7 @@ def _sifted(records: Sequence[Record]) -> dict[str, float | None]:
                 "dropped", "human_dropped", "human_arrived", "minority_dropped", "minority_arrived",
             )
         },
+        "refused": total.get("refused", 0.0),
         "documents": total["documents"] / len(records),
         "human_documents": total["human_documents"] / len(records),
         "precision": hits / total["dropped"] if total["dropped"] else None,

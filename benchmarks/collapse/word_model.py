@@ -10,13 +10,13 @@ are lost from one generation to the next. Top-p sampling (Holtzman et al. 2020) 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from benchmarks.collapse.human_text import prose, tokens_of
 from numpy.typing import NDArray
 
+from lowbg.kernels.arrays import Rows
 from lowbg.kernels.compiler import kernel, part
 
 DISCOUNT: Final = 0.75
@@ -59,8 +59,7 @@ class WordFamily:
         return self._top_p
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(NamedTuple):
     """What follows each context, of one order of n-grams.
 
     Context i (of the sorted `contexts`) is followed by `words[starts[i]:starts[i + 1]]` (rising) so
@@ -72,6 +71,15 @@ class _Order:
     words: Ints
     counts: Ints
     sums: Ints
+
+
+class _Lowest(NamedTuple):
+    """The distribution of words in no context, also ranked, with its sums from a zero on."""
+
+    drawn: Floats
+    ranked: Ints
+    falling: Floats
+    sums: Floats
 
 
 def _order(keys: Ints, counts: Ints, size: int) -> _Order:
@@ -116,17 +124,12 @@ class WordModel:
     def generate(self, count: int, seed: int) -> list[str]:
         """So many texts, each drawn token by token."""
         ranked = np.argsort(-self._drawn, kind="stable")
-        seen = self._drawn[ranked] > 0
-        falling = self._drawn[ranked][seen]
-        codes = np.empty(count * self._family.tokens, np.int64)
-        _draw(
-            codes, self._family.tokens, self._start, self._size, self._family.top_p, seed,
-            self._threes.contexts, self._threes.starts, self._threes.words, self._threes.counts,
-            self._threes.sums, self._twos.contexts, self._twos.starts, self._twos.words,
-            self._twos.counts, self._twos.sums, self._drawn, ranked[seen], falling,
-            np.append(0.0, np.cumsum(falling)),
-        )  # fmt: skip
-        return [self._family.written(own) for own in np.split(codes, count)]
+        ranked = ranked[self._drawn[ranked] > 0]
+        falling = self._drawn[ranked]
+        lowest = _Lowest(self._drawn, ranked, falling, np.append(0.0, np.cumsum(falling)))
+        codes = np.empty((count, self._family.tokens), np.int64)
+        _draw(codes, self._size, self._family.top_p, seed, self._threes, self._twos, lowest)
+        return [self._family.written(own) for own in codes]
 
 
 def _mixed(order: _Order, keys: Ints, size: int, lower: Floats) -> Floats:
@@ -158,8 +161,22 @@ def _place(sorted_values: Ints, value: int) -> int:
 
 
 @part
-def _drawn_of(begin: int, end: int, counts: Ints, sums: Ints) -> int:
-    """A place from `begin` to `end`, in proportion to its count less the discount; −1: lower."""
+def _span(order: _Order, context: int) -> tuple[int, int, float, float]:
+    """Where the words that follow a context begin and end, how often they do, and what is left."""
+    at = _place(order.contexts, context)
+    if at == len(order.contexts) or order.contexts[at] != context:
+        return 0, 0, 0.0, 1.0
+    begin, end = order.starts[at], order.starts[at + 1]
+    total = float(order.sums[end] - order.sums[begin])
+    return begin, end, total, DISCOUNT * (end - begin) / total
+
+
+@part
+def _drawn_of(order: _Order, begin: int, end: int) -> int:
+    """A word of a context, in proportion to its count less the discount; −1: of a lower order."""
+    if begin == end:
+        return -1
+    sums = order.sums
     target = sums[begin] + np.int64(np.random.random() * (sums[end] - sums[begin]))
     low, high = begin, end - 1
     while low < high:
@@ -168,108 +185,92 @@ def _drawn_of(begin: int, end: int, counts: Ints, sums: Ints) -> int:
             high = middle
         else:
             low = middle + 1
-    return low if np.random.random() * counts[low] < counts[low] - DISCOUNT else -1
+    count = order.counts[low]
+    return order.words[low] if np.random.random() * count < count - DISCOUNT else -1
+
+
+@part
+def _drawn_lowest(lowest: _Lowest) -> int:
+    """A word in no context."""
+    target = np.random.random() * lowest.sums[len(lowest.falling)]
+    low, high = 0, len(lowest.falling) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if lowest.sums[middle + 1] > target:
+            high = middle
+        else:
+            low = middle + 1
+    return int(lowest.ranked[low])
+
+
+@part
+def _above(word: int, threes: _Order, context: int, twos: _Order, lowest: _Lowest) -> float:
+    """The probability of all words that are more probable than this one."""
+    size = lowest.drawn.size + 1
+    begin_3, end_3, total_3, rest_3 = _span(threes, context)
+    begin_2, end_2, total_2, rest_2 = _span(twos, context % size)
+    base = rest_3 * rest_2
+    own = base * lowest.drawn[word]
+    k = begin_3 + _place(threes.words[begin_3:end_3], word)
+    if k < end_3 and threes.words[k] == word:
+        own += (threes.counts[k] - DISCOUNT) / total_3
+    k = begin_2 + _place(twos.words[begin_2:end_2], word)
+    if k < end_2 and twos.words[k] == word:
+        own += rest_3 * (twos.counts[k] - DISCOUNT) / total_2
+    # A little above, or its own rounding would count it among them.
+    own *= 1.0 + 1e-9
+    low, high = 0, len(lowest.falling)
+    while low < high:
+        middle = (low + high) // 2
+        if base * lowest.falling[middle] > own:
+            low = middle + 1
+        else:
+            high = middle
+    above = base * lowest.sums[low]
+    k = begin_3
+    for j in range(begin_2, end_2):
+        other = twos.words[j]
+        without = base * lowest.drawn[other]
+        probability = without + rest_3 * (twos.counts[j] - DISCOUNT) / total_2
+        while k < end_3 and threes.words[k] < other:
+            k += 1
+        if k < end_3 and threes.words[k] == other:
+            probability += (threes.counts[k] - DISCOUNT) / total_3
+        if probability > own:
+            above += probability - (without if without > own else 0.0)
+    return float(above)
 
 
 @kernel
 def _draw(
-    codes: Ints,
-    tokens: int,
-    start: int,
+    codes: Rows[np.int64],
     size: int,
     top_p: float,
     seed: int,
-    contexts_3: Ints,
-    starts_3: Ints,
-    words_3: Ints,
-    counts_3: Ints,
-    sums_3: Ints,
-    contexts_2: Ints,
-    starts_2: Ints,
-    words_2: Ints,
-    counts_2: Ints,
-    sums_2: Ints,
-    unigram: Floats,
-    ranked: Ints,
-    falling: Floats,
-    falling_sums: Floats,
+    threes: _Order,
+    twos: _Order,
+    lowest: _Lowest,
 ) -> None:
-    """Fills `codes` with documents of `tokens` tokens.
+    """Fills each row of `codes` with a text.
 
-    `unigram` is the distribution of the lowest order, which `falling` has ranked (with its sums).
     A word is drawn from the mixture, and again until those that are more probable have less than
     `top_p` together: then it is one of the nucleus.
     """
     np.random.seed(seed)
-    first, second = start, start
-    for i in range(len(codes)):
-        if i % tokens == 0:
-            first, second = start, start
-        context = first * size + second
-        three = _place(contexts_3, context)
-        begin_3 = end_3 = 0
-        if three < len(contexts_3) and contexts_3[three] == context:
-            begin_3, end_3 = starts_3[three], starts_3[three + 1]
-        two = _place(contexts_2, second)
-        begin_2 = end_2 = 0
-        if two < len(contexts_2) and contexts_2[two] == second:
-            begin_2, end_2 = starts_2[two], starts_2[two + 1]
-        total_3 = sums_3[end_3] - sums_3[begin_3]
-        total_2 = sums_2[end_2] - sums_2[begin_2]
-        rest_3 = DISCOUNT * (end_3 - begin_3) / total_3 if total_3 else 1.0
-        rest_2 = DISCOUNT * (end_2 - begin_2) / total_2 if total_2 else 1.0
-        word = 0
-        while True:
-            at = _drawn_of(begin_3, end_3, counts_3, sums_3) if total_3 else -1
-            if at >= 0:
-                word = words_3[at]
-            else:
-                at = _drawn_of(begin_2, end_2, counts_2, sums_2) if total_2 else -1
-                if at >= 0:
-                    word = words_2[at]
-                else:
-                    target = np.random.random() * falling_sums[len(falling)]
-                    low, high = 0, len(falling) - 1
-                    while low < high:
-                        middle = (low + high) // 2
-                        if falling_sums[middle + 1] > target:
-                            high = middle
-                        else:
-                            low = middle + 1
-                    word = ranked[low]
-            if top_p >= 1.0:
-                break
-            # First P of the word, then of all that are more probable.
-            base = rest_3 * rest_2
-            own = base * unigram[word]
-            k = begin_3 + _place(words_3[begin_3:end_3], word)
-            if k < end_3 and words_3[k] == word:
-                own += (counts_3[k] - DISCOUNT) / total_3
-            k = begin_2 + _place(words_2[begin_2:end_2], word)
-            if k < end_2 and words_2[k] == word:
-                own += rest_3 * (counts_2[k] - DISCOUNT) / total_2
-            # A little above, or its own rounding would count it among them.
-            own *= 1.0 + 1e-9
-            low, high = 0, len(falling)
-            while low < high:
-                middle = (low + high) // 2
-                if base * falling[middle] > own:
-                    low = middle + 1
-                else:
-                    high = middle
-            above = base * falling_sums[low]
-            k = begin_3
-            for j in range(begin_2, end_2):
-                other = words_2[j]
-                lowest = base * unigram[other]
-                probability = lowest + rest_3 * (counts_2[j] - DISCOUNT) / total_2
-                while k < end_3 and words_3[k] < other:
-                    k += 1
-                if k < end_3 and words_3[k] == other:
-                    probability += (counts_3[k] - DISCOUNT) / total_3
-                if probability > own:
-                    above += probability - (lowest if lowest > own else 0.0)
-            if above < top_p:
-                break
-        codes[i] = word
-        first, second = second, word
+    for text in codes:
+        first = second = size - 1
+        for i in range(len(text)):
+            context = first * size + second
+            begin_3, end_3, _, _ = _span(threes, context)
+            begin_2, end_2, _, _ = _span(twos, second)
+            word = -1
+            while True:
+                word = _drawn_of(threes, begin_3, end_3)
+                if word < 0:
+                    word = _drawn_of(twos, begin_2, end_2)
+                if word < 0:
+                    word = _drawn_lowest(lowest)
+                if top_p >= 1.0 or _above(word, threes, context, twos, lowest) < top_p:
+                    break
+            text[i] = word
+            first, second = second, word

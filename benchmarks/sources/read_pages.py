@@ -2,10 +2,10 @@
 
 `python -m benchmarks.sources.read_pages DATA MODEL --cache FILE` judges English sources as `lowbg
 sources` and `lowbg sources --lm MODEL --pages 3` do: the whole sites of `DATA/sites/dev`, and
-sources of 20 documents each made of one collection of `DATA/labelled/dev`, two of a collection.
-Neither tables nor probe were fitted on either. Writes `results/read_pages.md`. FILE keeps the
-probe's verdicts. `--levels` prints how the sites of `sites/train` lie on the probe's scale, by
-which `decision/source_pages.py` was set.
+sources of 20 and of 5 documents each made of one collection of `DATA/labelled/dev`, two of each
+collection and size. Neither tables nor probe were fitted on either. Writes
+`results/read_pages.md`. FILE keeps the probe's verdicts. `--levels` prints how the sites of
+`sites/train` lie on the probe's scale, by which `decision/source_pages.py` was set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from lowbg.runs.inputs import survey
 from lowbg.scorers.lm.shipped import shipped_probes
 
 HERE: Final = Path(__file__).parent
-SIZE: Final = 20
+SIZES: Final = (20, 5)
+"""Documents of a source that is made; of the smaller ones three say something of it."""
 OF_COLLECTION: Final = 2
 MIN_WORDS: Final = 75
 CUT: Final = 6_000
@@ -83,8 +84,8 @@ def site_pages(data: Path, split: str) -> Iterator[dict[str, Any]]:
             yield {"host": row["host"], "text": row["text"], "ai": row["kind"] == "ai"}
 
 
-def collection_pages(data: Path) -> Iterator[dict[str, Any]]:
-    """Sources made of collections, each document in one of them."""
+def collection_pages(data: Path, size: int) -> Iterator[dict[str, Any]]:
+    """Sources of `size` documents made of collections, each document in one of them."""
     groups: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for path in sorted((data / "labelled" / "dev").glob("*.jsonl.zst")):
         for row in read(path):
@@ -96,9 +97,9 @@ def collection_pages(data: Path) -> Iterator[dict[str, Any]]:
                 groups[row["dataset"], row["label"] == "ai"].append(row["text"][:CUT])
     for (name, ai), texts in sorted(groups.items()):
         texts.sort(key=lambda text: zlib.crc32(text.encode("utf-8", "surrogatepass")))
-        for i, text in enumerate(texts[: SIZE * OF_COLLECTION]):
-            if len(texts) >= SIZE * (1 + i // SIZE):
-                host = f"{name}-{'ai' if ai else 'human'}-{i // SIZE}"
+        for i, text in enumerate(texts[: size * OF_COLLECTION]):
+            if len(texts) >= size * (1 + i // size):
+                host = f"{name}-{'ai' if ai else 'human'}-{i // size}-of-{size}"
                 yield {"host": host, "text": text, "ai": ai}
 
 
@@ -112,9 +113,12 @@ def write(rows: Iterator[dict[str, Any]], path: Path, group: str, made: Made) ->
             file.write(json.dumps(record) + "\n")
 
 
-def tables(folder: Path, judge: KeptPages, model: str) -> dict[str, dict[str, dict[str, Any]]]:
+def tables(
+    folder: Path, judge: KeptPages, model: str, min_documents: int
+) -> dict[str, dict[str, dict[str, Any]]]:
     """By way the rows of its table, by source; what was read is printed."""
-    policy = replace(Policy(), sources=Sources(by="field:host"))
+    by = Sources(by="field:host", min_documents=min_documents)
+    policy = replace(Policy(), sources=by)
     config = RunConfig(fields=FieldNames(others=("host",)), policy=policy)
     found = {}
     for name, pages in (
@@ -122,8 +126,8 @@ def tables(folder: Path, judge: KeptPages, model: str) -> dict[str, dict[str, di
         ("tables, 3 pages of the unsure", PagesToRead(LmSettings(model), 3)),
         ("tables, 3 pages of all", PagesToRead(LmSettings(model), 3, every=True)),
     ):
-        output = folder / "t.parquet"
-        job = SourcesJob(survey([str(folder / "dump")]).shards, output, config, pages=pages)
+        output = folder.with_suffix(".parquet")
+        job = SourcesJob(survey([str(folder)]).shards, output, config, pages=pages)
         outcome = find_sources(job, judge=judge if pages is not None else None)
         if outcome.read is not None:
             read_ = outcome.read
@@ -139,7 +143,7 @@ def as_markdown(found: dict[str, dict[str, dict[str, Any]]], made: Made) -> str:
         "",
         "Written by `python -m benchmarks.sources.read_pages DATA MODEL --cache FILE` "
         "(SmolLM2-135M-Instruct, its shipped probe, 192 tokens a page). Sources of at least 10 "
-        "scored documents. Intervals are 95 %.",
+        "scored documents, those of 5 documents of at least 3. Intervals are 95 %.",
         "",
         "| sources | judged by | human, AI | pages read | AUROC of the AI share | AI found | "
         "human called AI | unknown or mixed |",
@@ -215,13 +219,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         levels(given.data, judge)
         return
     made = Made({}, {})
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "dump").mkdir()
-        dump = folder / "dump"
-        write(site_pages(given.data, "dev"), dump / "sites.jsonl", "sites", made)
-        write(collection_pages(given.data), dump / "collections.jsonl", "collections", made)
-        found = tables(folder, judge, given.model)
+        for size in SIZES:
+            dump = Path(name) / f"of-{size}"
+            dump.mkdir()
+            few = size < Sources().min_documents
+            if not few:
+                write(site_pages(given.data, "dev"), dump / "sites.jsonl", "sites", made)
+            rows = collection_pages(given.data, size)
+            write(rows, dump / "made.jsonl", f"of {size} documents", made)
+            for way, table in tables(dump, judge, given.model, 3 if few else 10).items():
+                found.setdefault(way, {}).update(table)
     text = as_markdown(found, made)
     (HERE / "results" / "read_pages.md").write_text(text, encoding="utf-8")
     print(text)

@@ -223,7 +223,8 @@ class WorkerOptions:
     ) -> tuple[int, ExecutorName]:
         """How many workers, and what runs them.
 
-        With a causal LM there is one a GPU, or a single one, which uses all cores.
+        With a causal LM there is one a GPU, or a single one, which uses all cores; where more are
+        asked for on a CPU, they share the cores.
 
         Standard input belongs to this process, so a run that reads it is serial. Unless told
         otherwise, another worker is used for every `BYTES_A_WORKER` of stored input: below that,
@@ -238,7 +239,12 @@ class WorkerOptions:
         if self.executor is ExecutorName.SERIAL and (self.workers or 1) > 1:
             raise ConfigError(f"--executor serial has one worker, not {self.workers}")
         if extras.lm is not None:
-            return self.workers or max(1, _gpus(extras.lm)), executor
+            gpus = _gpus(extras.lm)
+            workers = self.workers or max(1, gpus)
+            busy = min(workers, len(shards))
+            if busy > 1 and not gpus:  # torch looks for it as a worker loads it
+                os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // busy)))
+            return workers, executor
         worth = 1 + sum(shard.size for shard in shards) // BYTES_A_WORKER
         return self.workers or min(available_cores(), worth), executor
 

@@ -17,7 +17,7 @@ from typing import Final
 import typer
 
 from lowbg.errors import ConfigError, ConservationError, LowbgError, ModelError, StoppedError
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg_cli import terminal
 
 GRACE_SECONDS = 0.5

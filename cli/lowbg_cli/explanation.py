@@ -52,6 +52,9 @@ def print_explanation(explanation: Explanation, stream: TextIO | None) -> None:
         if explanation.ngrams:
             console.print()
             console.print(_ngrams(explanation))
+        if explanation.lm_parts:
+            console.print()
+            console.print(_lm_parts(explanation))
         if explanation.sentences:
             console.print()
             console.print(_sentences(explanation, console))
@@ -111,6 +114,19 @@ def _ngrams(explanation: Explanation) -> Table:
     table.add_column("what weighs most (+ AI, − human)", overflow="fold")
     for ngram in explanation.ngrams:
         table.add_row(f"{ngram.nats:+.1f}".replace("-", "−"), Text(terminal.printable(ngram.text)))
+    return table
+
+
+def _lm_parts(explanation: Explanation) -> Table:
+    """What a probe reads; the lines add up."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="", pad_edge=False)
+    table.add_column("nats", justify="right", no_wrap=True)
+    table.add_column("what the LM's probe reads (+ AI, − human)", overflow="fold")
+    for own in explanation.lm_parts:
+        told = terminal.printable(own.text) if own.tokens else "it starts from"
+        table.add_row(f"{own.nats:+.2f}".replace("-", "−"), Text(told))
+    total = sum(own.nats for own in explanation.lm_parts)
+    table.add_row(f"{total:+.2f}".replace("-", "−"), Text("together: lm_probe_log_odds"))
     return table
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lowbg.report import Report
     from lowbg.report.results import Problem, ShardResult
     from lowbg.report.statistics import Statistics
+    from lowbg.runs.engine import Engine
     from lowbg.runs.job import Outcome
 
 MESSAGES_A_KIND = 5
@@ -132,6 +133,13 @@ def tell_problems(
         terminal.error(hint)
     elif none_readable(shards) and not given_up:
         terminal.error(f"no record could be read. {_why_none(of_records)}")
+
+
+def tell_silent(engine: Engine, *, quiet: bool = False) -> None:
+    """Says why the LM that the policy knows, or that runs, changes no verdict, where that is so."""
+    silent = engine.why_silent()
+    if silent is not None and not quiet:
+        terminal.warning(silent)
 
 
 def tell_broken(shards: Sequence[ShardResult]) -> bool:

@@ -35,7 +35,8 @@ _BAR_WIDTHS = (24, 12)
 class State:
     """What a line shows. `total` is null where the size of the input isn't known.
 
-    `consumed` and `total` are stored bytes; `rate` is bytes a second, null at the beginning.
+    `consumed` and `total` are stored bytes; `rate` is bytes a second, null at the beginning;
+    `tokens_rate` is what a causal LM reads in a second, 0 where none does.
     `scored` documents are those that the AI share is a share of; 0 where nothing is. `finished` of
     `shards` are done; 0 of 0 where there is nothing to say of them.
     """
@@ -49,6 +50,7 @@ class State:
     quarantined: int = 0
     finished: int = 0
     shards: int = 0
+    tokens_rate: float = 0.0
 
 
 def render_line(state: State, width: int, *, unicode: bool = True) -> str:
@@ -59,6 +61,7 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
     room = width - 1
     rate = f"{bytes_text(state.rate, three_digits=True)}/s" if state.rate is not None else ""
     done = bytes_text(state.consumed, three_digits=True)
+    tokens = _tokens(state)
     short = f"{state.ai:,} AI"
     if state.scored:
         short += f" ({share_text(state.ai / state.scored)})"
@@ -68,7 +71,12 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
     if state.shards > 1:
         counts = f"{state.finished:,}/{state.shards:,} shards  {counts}"
     if state.total is None:
-        choices = [[done, rate, counts], [done, rate, short], [done, rate], [done]]
+        choices = [
+            [done, rate, tokens, counts],
+            [done, rate, tokens, short],
+            [done, rate],
+            [done],
+        ]
     else:
         share = min(1.0, state.consumed / state.total) if state.total else 1.0
         percent = f"{int(share * 100):3} %"
@@ -79,10 +87,10 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
         long, small = (_bar(share, cells, unicode=unicode) for cells in _BAR_WIDTHS)
         of_total = f"{done} of {bytes_text(state.total, three_digits=True)}"
         choices = [
-            [percent, long, of_total, rate, left, counts],
-            [percent, small, of_total, rate, left, counts],
-            [percent, small, rate, left, counts],
-            [percent, small, rate, left, short],
+            [percent, long, of_total, rate, tokens, left, counts],
+            [percent, small, of_total, rate, tokens, left, counts],
+            [percent, small, rate, tokens, left, counts],
+            [percent, small, rate, tokens, left, short],
             [percent, rate, left, short],
             [percent, rate, left],
             [percent, left],
@@ -102,6 +110,8 @@ def render_sign(state: State) -> str:
     parts.append(amount)
     if state.rate is not None:
         parts.append(f"{bytes_text(state.rate, three_digits=True)}/s")
+        if state.tokens_rate:
+            parts.append(_tokens(state))
         if state.rate and state.total:
             rest = max(0, state.total - state.consumed)
             parts.append(f"{duration_text(rest / state.rate)} left")
@@ -113,6 +123,10 @@ def render_sign(state: State) -> str:
     if state.shards > 1:
         parts.append(f"{state.finished:,} of {state.shards:,} shards finished")
     return ", ".join(parts)
+
+
+def _tokens(state: State) -> str:
+    return f"{state.tokens_rate:,.0f} tokens/s" if state.tokens_rate else ""
 
 
 def _bar(share: float, cells: int, *, unicode: bool) -> str:
@@ -132,7 +146,7 @@ class Tally:
         self._count = count
         self._window = window
         self._shards: dict[str, Progress] = {}
-        self._samples: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, int, int]] = deque()
         self._lock = threading.Lock()
 
     def take(self, progress: Progress) -> None:
@@ -145,10 +159,13 @@ class Tally:
         with self._lock:
             shards = list(self._shards.values())
         own = sum(shard.consumed - shard.earlier for shard in shards)
-        self._samples.append((now, own))
+        tokens = sum(shard.tokens for shard in shards)
+        self._samples.append((now, own, tokens))
         while len(self._samples) > 2 and now - self._samples[0][0] > self._window:
             self._samples.popleft()
-        since, before = self._samples[0]
+        since, before, tokens_before = self._samples[0]
+        # A shard that is begun anew has read nothing yet.
+        newly = max(0, tokens - tokens_before)
         return State(
             consumed=sum(shard.consumed for shard in shards),
             total=self._total,
@@ -159,6 +176,7 @@ class Tally:
             quarantined=sum(shard.quarantined for shard in shards),
             finished=sum(shard.done for shard in shards),
             shards=self._count,
+            tokens_rate=newly / (now - since) if now - since >= 1 else 0.0,
         )
 
 

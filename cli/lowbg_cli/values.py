@@ -133,12 +133,12 @@ def parser_of(own: Declared) -> Callable[[str], Any] | None:
 
 
 def parsed_kind(own: Declared) -> Any:
-    """The type as the parser of the command line takes it: tables and pairs are read later."""
+    """The type as the parser of the command line takes it: tables are read later."""
     if is_table(own.kind):
         return list[str]
     if is_list(own.kind):
         return list[typing.get_args(own.kind)[0]]  # type: ignore[misc]
-    return str if typing.get_origin(own.kind) is tuple else own.kind
+    return own.kind
 
 
 def checker_of(own: Declared) -> Callable[[Any], Any] | None:
@@ -162,13 +162,6 @@ def converted(own: Declared, flag: str, given: Any) -> Any:
         return _table(own, flag, given)
     if is_list(own.kind):
         return tuple(given)
-    if typing.get_origin(own.kind) is tuple:
-        low, _, high = given.partition(":")
-        try:
-            return float(low), float(high)
-        except ValueError:
-            message = f"{flag} {given}: write it {own.setting.unit}, like 0.2:0.9"
-            raise ConfigError(message) from None
     return given
 
 

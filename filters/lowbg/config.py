@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from lowbg.errors import ConfigError
+from lowbg.lm_budget import LmBudget, LmSelection
 from lowbg.policy import (
     AUTO,
     Artifacts,
@@ -268,11 +269,11 @@ class LmSettings:
         shown="the one shipped for the model",
         heading=Heading.SECOND_LOOK,
     )
-    band: tuple[float, float] | None = setting(
-        "It reads only documents whose ai_score lies here, and too short ones.",
+    budget: str | None = setting(
+        "It reads so much: the uncertain, the short, and a random part of the low scores.",
         None,
-        flags="--lm-band",
-        unit="LOW:HIGH",
+        flags="--lm-budget",
+        unit="SHARE|TOKENS|TOKENS/SxHOURSh",
         heading=Heading.SECOND_LOOK,
         shown="all",
     )
@@ -331,14 +332,11 @@ class LmSettings:
         heading=Heading.SECOND_LOOK,
         least=ABOVE_ZERO,
     )
+    selection: LmSelection | None = None
 
     def __post_init__(self) -> None:
-        if self.band is not None and not 0.0 <= self.band[0] <= self.band[1] <= 1.0:
-            low, high = self.band
-            raise ConfigError(
-                f"an LM band of {low:g}:{high:g}; it must lie in 0:1, the lower first",
-                key="extras.lm.band",
-            )
+        if self.budget is not None:
+            LmBudget.parse(self.budget)
         if self.probe not in (None, NO_PROBE) and self.performer is not None:
             raise ConfigError(
                 "a probe has no use for a second model: leave out either `extras.lm.probe` or "

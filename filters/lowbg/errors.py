@@ -146,7 +146,7 @@ class CheckpointError(LowbgError):
 
 
 class StoppedError(LowbgError):
-    """The work was asked to stop and did so between two batches; what was done is kept."""
+    """The work was asked to stop and did so; the batches that were done are kept."""
 
 
 class ModelError(LowbgError):

@@ -384,17 +384,16 @@ class LmSpread:
 class LmCalibration:
     """What lets a causal LM take part in the decision; `lowbg calibrate --lm` makes it.
 
-    It holds for one model (`model`: SHA-256 of its files, and of the performer's if there is one)
-    and one `band` (null: all documents). `feature` is the column that is evidence; the others are
-    by language. A threshold belongs to a kind of evidence: `min_ai_scores` to documents that both
-    the tables and the LM judge, `min_ai_scores_alone` to those too short for the tables; a language
-    without one has none judged. Both are on the scale of the joint score before it is moved to
-    where the tables' own threshold is the one of all (`Decider`).
+    It holds for one model (`model`: SHA-256 of its files, and of the performer's if there is one),
+    whatever part of the documents it reads. `feature` is the column that is evidence; the others
+    are by language. A threshold belongs to a kind of evidence: `min_ai_scores` to documents that
+    both the tables and the LM judge, `min_ai_scores_alone` to those too short for the tables; a
+    language without one has none judged. Both are on the scale of the joint score before it is
+    moved to where the tables' own threshold is the one of all (`Decider`).
     """
 
     model: str = setting("SHA-256 of the model's files.")
     feature: LmFeature = setting("The column that is evidence.")
-    band: tuple[float, float] | None = setting("The ai_scores that are read.", least=0.0, most=1.0)
     languages: Mapping[Language, LmSpread] = setting("How the evidence spreads.")
     min_ai_scores: Mapping[Language, float] = setting("The joint thresholds.", least=0.0, most=1.0)
     min_ai_scores_alone: Mapping[Language, float] = setting(

@@ -346,8 +346,6 @@ def describe(kind: Any, own: Setting) -> str:
         return "a table"
     if is_list(kind):
         return "text, or a list of texts"
-    if typing.get_origin(kind) is tuple:
-        return "[low, high]" + (f", each {_range(own)}" if _range(own) else "")
     words = {dt.date: "a date, YYYY-MM-DD", bool: "true or false", Any: "anything"}
     return words.get(kind, "text")
 

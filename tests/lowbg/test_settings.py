@@ -120,7 +120,6 @@ def test_plain_words_become_members() -> None:
         (Fraction, Setting("", most=1), "a number, at most 1"),
         (Rule, Setting(""), "one of calibrated, thresholds"),
         (dt.date, Setting(""), "a date, YYYY-MM-DD"),
-        (tuple[float, float], Setting("", least=0, most=1), "[low, high], each between 0 and 1"),
         (Mapping[GateGroup, int], Setting("", least=0), "a table: language, year, host, shard"),
         (bool, Setting(""), "true or false"),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,7 +136,7 @@ def test_calibrated_scores_and_a_rate_contradict_each_other(tmp_path: Path) -> N
 
 def test_a_calibrated_lm_and_a_rate_contradict_each_other(tmp_path: Path) -> None:
     spread = LmSpread(mean=0.0, between=1.0, within=1.0, correlation=0.0, min_words=25)
-    lm = LmCalibration("00" * 32, "lm_curvature", None, {"en": spread}, {"en": 0.9})
+    lm = LmCalibration("00" * 32, "lm_curvature", {"en": spread}, {"en": 0.9})
     path = tmp_path / "policy.toml"
     path.write_text(policy_text(Policy(lm=lm)), encoding="utf-8")
     assert ConfigOptions(path).resolve().policy.lm == lm
@@ -192,3 +193,19 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert WorkerOptions(threads=7).threads_each(2, shards) == 7
     monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 1)
     assert WorkerOptions().threads_each(1, shards) == 1
+
+
+def test_workers_with_a_causal_lm_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowbg_cli.configure._gpus", lambda lm: 0)
+    monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 16)
+    environment: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", environment)
+    shards = [Shard(name, name, 1) for name in "abc"]
+    extras = Extras(LmSettings("m"))
+    assert WorkerOptions().resolve(shards, extras)[0] == 1
+    assert environment == {}
+    assert WorkerOptions(workers=8).resolve(shards, extras)[0] == 8
+    assert environment == {"OMP_NUM_THREADS": "5"}
+    environment["OMP_NUM_THREADS"] = "2"
+    WorkerOptions(workers=8).resolve(shards, extras)
+    assert environment == {"OMP_NUM_THREADS": "2"}

@@ -18,7 +18,7 @@ from typer.testing import Result
 
 from lowbg.amounts import bytes_text
 from lowbg.formats import open_reader
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 
 Run = Callable[..., Result]
 

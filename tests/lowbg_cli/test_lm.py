@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from lowbg.config import Extras, LmDtype, LmSettings, RunConfig
+from lowbg.config import (
+    Extras,
+    LmCalibration,
+    LmDtype,
+    LmSettings,
+    LmSpread,
+    Policy,
+    RunConfig,
+)
+from lowbg.decision.policy_text import policy_text
 from lowbg.errors import ConfigError
 from lowbg.settings import with_changes
 
@@ -39,11 +48,11 @@ def folder(tmp_path: Path) -> Path:
 def test_options_become_settings() -> None:
     said = {
         "extras.lm.model": "gpt2",
-        "extras.lm.band": (0.2, 0.9),
+        "extras.lm.budget": "5%",
         "extras.lm.dtype": LmDtype.FLOAT16,
     }
     assert with_changes(RunConfig(), said).extras == Extras(
-        LmSettings("gpt2", band=(0.2, 0.9), dtype=LmDtype.FLOAT16)
+        LmSettings("gpt2", budget="5%", dtype=LmDtype.FLOAT16)
     )
 
 
@@ -52,10 +61,10 @@ def test_options_become_settings() -> None:
     ("options", "message"),
     [
         (["--lm-performer", "x"], "--lm-performer: only with --lm MODEL"),
-        (["--lm-band", "0.2:0.9", "--lm-context", "9"], "--lm-band, --lm-context: only with --lm"),
-        (["--lm", "x", "--lm-band", "0.9"], "--lm-band 0.9: write it LOW:HIGH"),
-        (["--lm", "x", "--lm-band", "0.9:0.2"], "band of 0.9:0.2"),
-        (["--lm", "x", "--lm-band", "0:nan"], "band of 0:nan"),
+        (["--lm-budget", "5%", "--lm-context", "9"], "--lm-budget, --lm-context: only with --lm"),
+        (["--lm", "x", "--lm-budget", "0.2:0.9"], "an LM budget of '0.2:0.9'; write a share"),
+        (["--lm", "x", "--lm-budget", "120%"], "a share at most 100 %"),
+        (["--lm", "x", "--lm-budget", "0"], "must be above 0"),
         (["--kenlm-normalise"], "--kenlm-normalise: only with --kenlm FILE"),
         (["--kenlm", "no.bin"], "pip install 'lowbg[kenlm]'"),
         (["--watermark", "no.toml"], "--watermark no.toml: cannot be read"),
@@ -113,9 +122,35 @@ def test_the_scorers_are_listed_without_torch(run: Run, monkeypatch: pytest.Monk
     assert "binoculars" in {column["name"] for column in found["binoculars"]["columns"]}
 
 
-def test_bands_and_contexts_are_checked() -> None:
-    for band in ((0.5, 0.4), (-0.1, 0.5), (0.5, 1.1)):
-        with pytest.raises(ConfigError, match="band"):
-            LmSettings("x", band=band)
+def test_budgets_and_contexts_are_checked() -> None:
+    with pytest.raises(ConfigError, match="budget of 'much'"):
+        LmSettings("x", budget="much")
     with pytest.raises(ConfigError, match="context"):
         LmSettings("x", context=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("filter", "-o", "OUT"),
+        ("filter", "--discard-ai"),
+        ("score", "-o", "OUT"),
+        ("score", "-o", "-"),
+        ("eval",),
+        ("gate", "--max-ai-share", "1"),
+        ("explain",),
+    ],
+    ids=" ".join,
+)
+def test_a_policy_whose_lm_does_not_run_says_so(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    shard, policy = tmp_path / "a.jsonl", tmp_path / "policy.toml"
+    text = "The mill stood by the river. " * 30
+    shard.write_text(json.dumps({"text": text, "label": "human"}) + "\n")
+    spread = LmSpread(mean=0.0, between=1.0, within=1.0, correlation=0.0, min_words=25)
+    lm = LmCalibration("00" * 32, "lm_curvature", {"en": spread}, {"en": 0.9})
+    policy.write_text(policy_text(Policy(lm=lm)))
+    command, *others = (str(tmp_path / "out") if word == "OUT" else word for word in arguments)
+    got = run(command, shard, *others, "--policy", policy)
+    assert "calibrated with an LM, and none runs here" in " ".join(got.stderr.split())

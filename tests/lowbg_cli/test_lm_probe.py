@@ -205,6 +205,21 @@ def test_a_calibrated_probe_decides_alike_in_filter_and_score(
     assert "--lm" in " ".join(got.stderr.split())
 
 
+def test_calibrating_says_when_the_lm_read_too_little(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    """In a language that the tables judge and no probe serves."""
+    german = tmp_path / "german.jsonl"
+    german.write_text(labelled.read_text().replace('"language": "en"', '"language": "de"'))
+    got = run(
+        "calibrate", german, "--label-field", "label", "--target-fpr", 0.05, "-o",
+        tmp_path / "p.toml", "--lm", model, "--lm-probe", probe,
+    )  # fmt: skip
+    assert got.exit_code == 2
+    assert "were read by the LM: de 0; 59 are needed" in " ".join(got.stderr.split())
+    assert not (tmp_path / "p.toml").exists()
+
+
 def test_without_a_calibration_the_probe_s_own_decides(
     run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
 ) -> None:
@@ -215,20 +230,155 @@ def test_without_a_calibration_the_probe_s_own_decides(
     look = json.loads((tmp_path / "f" / "report.json").read_bytes())["second_look"]
     assert look["without_say"] == 0
     assert sum(n for name, n in look["changed"].items() if name.startswith("unscored_to_")) == 15
-    # Another table, another band, or a rate for every kind: of those it knows no threshold.
-    for options in (["--lm-band", "0:1"], ["--fpr-bound", "every"]):
-        out = tmp_path / options[0]
-        got = run("filter", labelled, "-o", out, *lm, *options)
-        assert got.exit_code == 0, got.stderr
-        assert "the LM changed no verdict: the policy has no calibration" in " ".join(
-            got.stderr.split()
-        )
+    # Of a rate for every kind it knows no threshold.
+    got = run("filter", labelled, "-o", tmp_path / "every", *lm, "--fpr-bound", "every")
+    assert got.exit_code == 0, got.stderr
+    assert "the LM changed no verdict: the policy has no calibration" in " ".join(
+        got.stderr.split()
+    )
 
 
-def test_an_interrupted_run_goes_on(
-    labelled: Path, model: Path, probe: Path, tmp_path: Path
+def test_under_a_budget_verdicts_are_one_rule_s(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
 ) -> None:
-    lm = LmSettings(str(model), probe=str(probe))
+    """Equal in filter and score, at any batch size, order of records and number of workers."""
+    lm = ("--lm", model, "--lm-probe", probe, "--lm-budget", "10%")
+    shards = tmp_path / "in"
+    shards.mkdir()
+    lines = labelled.read_text().splitlines(keepends=True)
+    for k in range(2):
+        (shards / f"{k}.jsonl").write_text("".join(lines[k::2]))
+    got = run("filter", shards, "-o", tmp_path / "f", *lm, "--annotate")
+    assert got.exit_code == 0, got.stderr
+    annotated = [row for path in (tmp_path / "f").glob("*/?.jsonl") for row in rows(path)]
+    verdicts = {row["id"]: row["lowbg"]["verdict"] for row in annotated}
+
+    def scored(name: str, *options: object) -> dict[str, dict[str, Any]]:
+        got = run("score", shards, "-o", tmp_path / name, *lm, *options)
+        assert got.exit_code == 0, got.stderr
+        return {row["id"]: row for path in (tmp_path / name).glob("?.jsonl") for row in rows(path)}
+
+    first = scored("s")
+    read = {i for i, row in first.items() if row["lm_probe_log_odds"] is not None}
+    assert 0.05 * len(first) < len(read) < 0.15 * len(first)
+    # Fewer short texts have a score than with every document read, and all of those that were.
+    short = {i for i, row in first.items() if row["words"] < 75}
+    assert {i for i in short if first[i]["ai_score"] is not None} == short & read != short
+    assert verdicts == {i: row["verdict"] for i, row in first.items()}
+    assert scored("small", "--batch-bytes", 3000) == first
+    assert scored("two", "--workers", 2) == first
+    report = json.loads((tmp_path / "s" / "report.json").read_bytes())
+    assert report["second_look"]["sent"] == len(read)
+    assert report["second_look"]["missed"]["unread"] > 0
+    for k in range(2):
+        (shards / f"{k}.jsonl").write_text("".join(lines[k::2][::-1]))
+    turned = scored("turned")
+    assert {i: row["verdict"] for i, row in turned.items()} == verdicts
+
+
+def test_eval_gate_and_explain_judge_alike(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe)
+    judged = score(run, labelled, tmp_path / "score", *lm)
+    called = {i for i, row in enumerate(judged) if row["verdict"] == "ai"}
+    assert called != {i for i, row in enumerate(score(run, labelled, tmp_path / "plain"))
+                      if row["verdict"] == "ai"}  # fmt: skip
+    got = run("eval", labelled, "--json", tmp_path / "eval.json", *lm)
+    assert got.exit_code == 0, got.stderr
+    labels = [row["label"] for row in rows(labelled)]
+    whole = json.loads((tmp_path / "eval.json").read_bytes())
+    assert whole["scorers"]["lm_probe"] == 1
+    overall = whole["results"][0]
+    judged_ai = [i for i, row in enumerate(judged) if labels[i] == "ai" and row["ai_score"]]
+    found = sum(i in called for i in judged_ai) / len(judged_ai)
+    assert overall["recall"]["value"] == pytest.approx(found)
+    for options in ((), ("--workers", 2), ("--sample", 10_000)):
+        got = run("gate", labelled, "--max-ai-share", 0.01, "--json", "-", *lm, *options)
+        assert got.exit_code == 1, got.stderr
+        share = 100 * len(called) / sum(row["ai_score"] is not None for row in judged)
+        assert f"max_ai_share {share:.1f} %" in json.loads(got.stdout)["summary"]
+    got = run("explain", f"{labelled}:{min(called)}", "--json", *lm)
+    assert json.loads(got.stdout)["verdict"] == "ai"
+
+
+def test_an_explanation_s_sentences_come_to_the_log_odds(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe)
+    for i in (0, 1, 439):
+        got = run("explain", f"{labelled}:{i}", "--json", *lm)
+        assert got.exit_code == 0, got.stderr
+        told = json.loads(got.stdout)
+        (column,) = (f["value"] for f in told["features"] if f["name"] == "lm_probe_log_odds")
+        first, *parts = told["lm_parts"]
+        assert (first["text"], first["tokens"]) == ("", 0)
+        assert sum(part["nats"] for part in told["lm_parts"]) == pytest.approx(column, abs=1e-3)
+        scored = score_of(run, labelled, i, tmp_path, *lm)["lm_probe_log_odds"]
+        assert column == pytest.approx(scored, rel=1e-6)
+        assert sum(part["tokens"] for part in parts) <= 40
+        # What is read, from the beginning on, and no sentence that isn't.
+        text = rows(labelled)[i]["text"]
+        assert text.startswith(" ".join(part["text"] for part in parts))
+        assert len(parts) < len(told["sentences"]) or i == 439
+    got = run("explain", f"{labelled}:1", *lm)
+    assert "together: lm_probe_log_odds" in got.stdout
+    page = tmp_path / "page.html"
+    assert run("explain", f"{labelled}:1", *lm, "--html", page).exit_code == 0
+    assert "What the LM&#39;s probe reads" in page.read_text().replace("LM's", "LM&#39;s")
+    assert "lm_parts" not in json.loads(run("explain", f"{labelled}:1", "--json").stdout)
+
+
+def score_of(run: Run, shard: Path, i: int, folder: Path, *options: object) -> dict[str, Any]:
+    one = folder / f"{i}.jsonl"
+    one.write_text(shard.read_text().splitlines()[i] + "\n")
+    return score(run, one, folder / f"one-{i}", *options)[0]
+
+
+def test_a_run_with_a_budget_goes_on_by_its_own_rule(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe, "--lm-budget", "30%")
+    shards, out = tmp_path / "in", tmp_path / "out"
+    shards.mkdir()
+    lines = labelled.read_text().splitlines(keepends=True)
+    (shards / "a.jsonl").write_text("".join(lines[:200]))
+
+    def noted() -> Any:
+        return json.loads((out / ".lowbg" / "run.json").read_bytes())["selection"]
+
+    assert run("filter", shards, "-o", out, *lm).exit_code == 0
+    first = noted()
+    assert first["margin"] > 0
+    # What is new is read by the same rule, though it is all alike.
+    (shards / "b.jsonl").write_text("".join(line for line in lines[200:] if '"ai"' in line))
+    got = run("filter", shards, "-o", out, *lm, "--incremental")
+    assert got.exit_code == 0, got.stderr
+    assert noted() == first
+    got = run("filter", shards, "-o", out, *lm, "--overwrite")
+    assert got.exit_code == 0, got.stderr
+    assert noted() != first
+    got = run("filter", shards, "-o", out, *lm[:-1], "40%", "--resume")
+    assert got.exit_code == 2
+    assert "--lm-budget" in got.stderr or "budget" in got.stderr
+    for options, message in (
+        (["--rule", "thresholds"], "rule 'thresholds' uses none"),
+        (
+            ["--shard-index", 0, "--shard-count", 2],
+            "each part of the shards would have a rule of its own",
+        ),
+    ):
+        got = run("filter", shards, "-o", tmp_path / "refused", *lm, *options)
+        assert got.exit_code == 2, got.stderr
+        assert not (tmp_path / "refused").exists()
+        assert message in " ".join(got.stderr.split())
+
+
+@pytest.mark.parametrize("budget", [None, "40%"])
+def test_an_interrupted_run_goes_on(
+    labelled: Path, model: Path, probe: Path, tmp_path: Path, budget: str | None
+) -> None:
+    lm = LmSettings(str(model), probe=str(probe), budget=budget)
     config = RunConfig(batch_bytes=8000, annotate=True, extras=Extras(lm))
     seen, _ = whole_and_cut(labelled, tmp_path, config, batches=3)
     assert seen < len(labelled.read_bytes().splitlines())

@@ -18,6 +18,8 @@ pytest.importorskip("transformers", reason="needs the extra lm: pip install 'low
 from tests.lowbg_cli.test_lm_probe import labelled, machine_prose, model, probe
 from tests.tiny_lm import prose
 
+from lowbg.models import open_embedded, open_folder
+
 __all__ = ("labelled", "model", "probe")
 
 pytestmark = [pytest.mark.slow, pytest.mark.lm]
@@ -69,6 +71,9 @@ def test_a_probe_teaches_tables(
     teacher = json.loads(told.read_text())["teacher"]
     assert teacher["tokens"] == 240 * 40
     assert teacher["dumps_alone"]["agree"] > 0.9
+    odds = open_folder(tmp_path)["en"].metadata["odds"]
+    assert odds["grown_on"] == open_embedded("en").sha256
+    assert odds["stored"] > open_embedded("en").metadata["odds"]["stored"]
     out = tmp_path / "out"
     ended = run("filter", dumps / "new.jsonl", "--tables", tmp_path, "-o", out)
     assert ended.exit_code == 0, ended.stderr

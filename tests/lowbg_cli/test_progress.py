@@ -13,6 +13,7 @@ from lowbg_cli.progress import (
     ProgressLine,
     SignsOfLife,
     State,
+    Tally,
     progress_line,
     render_line,
     render_sign,
@@ -42,6 +43,21 @@ def test_a_narrow_line_says_what_matters() -> None:
 def test_a_line_always_fits(width: int) -> None:
     assert len(render_line(HALF, width)) < width
     assert len(render_line(State(10**9, None, 1e6, 10**6, 10**5), width)) < width
+
+
+def test_what_a_causal_lm_reads_is_told_in_tokens() -> None:
+    tally = Tally(100_000, window=5.0)
+    for now, tokens in ((0.0, 0), (10.0, 12_000), (20.0, 30_000)):
+        tally.take(Progress("a", 2_000 * int(now), 10, 0, tokens=tokens))
+        state = tally.state(now)
+    assert render_line(state, 120).endswith(
+        "2.00 kB/s  1,800 tokens/s  0:30 left  10 records  0 AI"
+    )
+    assert "2.00 kB/s, 1,800 tokens/s, 0:30 left" in render_sign(state)
+    assert "tokens" not in render_line(state, 40)
+    # A worker that ended: its shard is begun anew.
+    tally.take(Progress("a", 0, 0, 0))
+    assert tally.state(21.0).tokens_rate == 0.0
 
 
 def test_an_unknown_total_has_no_end_in_sight() -> None:

@@ -20,7 +20,7 @@ from typer.testing import Result
 
 from lowbg.errors import InputError
 from lowbg.formats.jsonl.reader import JsonlReader
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 
 Run = Callable[..., Result]
 

@@ -83,6 +83,16 @@ def test_tables_of_parts_are_the_table_of_all(run: Run, shards: Path, tmp_path: 
     assert rows["example.com"]["before"] > 10
 
 
+def test_a_table_that_comes_again_counts_once(run: Run, shards: Path, tmp_path: Path) -> None:
+    one, copy, out = (tmp_path / f"{name}.parquet" for name in ("one", "copy", "out"))
+    assert run("sources", shards, "-o", one).exit_code == 0
+    copy.write_bytes(one.read_bytes())
+    result = run("sources", one, copy, one, "-o", out)
+    assert result.exit_code == 0
+    assert f"{copy}: the same table as {one}; it counts once" in " ".join(result.stderr.split())
+    assert out.read_bytes() == one.read_bytes()
+
+
 def test_a_source_may_be_any_field(run: Run, shards: Path, tmp_path: Path) -> None:
     table = tmp_path / "t.parquet"
     assert run("sources", shards, "-o", table, "--source-field", "author", "-q").exit_code == 0

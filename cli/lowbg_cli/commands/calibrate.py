@@ -102,7 +102,7 @@ def calibrate_command(
     *,
     inputs: Inputs,
     how: CalibrateOptions,
-    options: Annotated[ConfigOptions, Only(CONFIG)],
+    options: Annotated[ConfigOptions, Only(CONFIG, without=("extras.lm.budget",))],
     quiet: Quiet = False,
 ) -> ExitCode:
     """Set thresholds on human text of your own.
@@ -110,8 +110,8 @@ def calibrate_command(
     They keep a target false-positive rate. Known to be human are documents with a human label, or
     dated before a cut-off. The rate holds with 95 % confidence for every language and length that
     has enough of them (299 for 1 %). With --human-before the policy trusts that date too. With --lm
-    the policy also says how much weight that causal LM has; runs with the same --lm and --lm-band
-    let it take part in verdicts.
+    the policy also says how much weight that causal LM has; runs with the same --lm let it take
+    part in verdicts, whatever part of the documents it reads there.
 
     \b
       lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 1% -o policy.toml

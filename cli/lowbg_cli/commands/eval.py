@@ -18,7 +18,7 @@ from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
-from lowbg_cli.outcome import tell_broken
+from lowbg_cli.outcome import tell_broken, tell_silent
 from lowbg_cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONFIG = (
     *("file", "force", "fields.text", "fields.language"),
-    *("decision.target_fpr", "decision.fpr_bound", "decision.tables"),
+    *("decision.target_fpr", "decision.fpr_bound", "decision.tables", "extras.lm"),
 )
 
 
@@ -75,8 +75,13 @@ def eval_command(
     from lowbg.jobs.eval.evaluate import as_markdown, evaluate
     from lowbg.jobs.eval.labelled import judge_labelled
     from lowbg.runs.engine import Engine
+    from lowbg.runs.lm_selection import learn_selection, with_selection
 
-    engine = Engine(config.policy).setup()
+    engine = Engine(config.policy, config.extras)
+    engine.prepare()
+    config = with_selection(config, learn_selection(shards, config, engine))
+    engine = Engine(config.policy, config.extras).setup()
+    tell_silent(engine, quiet=quiet)
     stdin = standard_input(shards)
     with progress_line(shards, quiet=quiet) as observer:
         labelled = judge_labelled(shards, config, own.label_field, engine, stdin, observer)

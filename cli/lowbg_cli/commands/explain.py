@@ -16,6 +16,7 @@ from lowbg_cli import terminal
 from lowbg_cli.configure import AsJson, ConfigOptions
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
+from lowbg_cli.outcome import tell_silent
 
 if TYPE_CHECKING:
     from lowbg.jobs.explain import Explanation
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 CONFIG = (
     *("file", "fields.text", "fields.id", "fields.language"),
     *("decision.target_fpr", "decision.fpr_bound", "decision.rule", "decision.tables"),
-    *("fields.url", "fields.date", "trust.before", "sources.table", "sources.whole"),
+    *("fields.url", "fields.date", "trust.before", "sources.table", "sources.whole", "extras.lm"),
 )
 STDIN = "-"
 NO_TEXT = ("\ufffd", "\0")
@@ -82,7 +83,7 @@ class Choice:
 def explain_command(
     *,
     choice: Choice,
-    options: Annotated[ConfigOptions, Only(CONFIG)],
+    options: Annotated[ConfigOptions, Only(CONFIG, without=("extras.lm.budget",))],
     as_json: AsJson = False,
     html: Annotated[
         Path | None,
@@ -118,9 +119,10 @@ def explain_command(
     from lowbg.runs.engine import Engine
 
     own = origin.language[0].as_py() if origin is not None else None
-    engine = Engine(config.policy)
+    engine = Engine(config.policy, config.extras)
     engine.prepare()
     explanation = explain(engine.setup(), text, language=choice.language or own, origin=origin)
+    tell_silent(engine)
     if html is not None:
         _write_page(explanation, choice, html, report)
         if not as_json:

@@ -163,7 +163,7 @@ def gate_command(
         Only(
             (
                 *("file", "gate", "fields", "trust.before", "decision.tables"),
-                *("sources.table", "sources.whole"),
+                *("sources.table", "sources.whole", "extras.lm"),
                 *("max_record_bytes", "batch_bytes", "force"),
             ),
             without=("fields.id",),
@@ -200,9 +200,12 @@ def gate_command(
         *given.of(WorkerOptions),
         *options.changes.within("max_record_bytes"),
         *options.changes.within("force"),
+        *options.changes.within("extras.lm"),
     ]
     evidence = _gather(inputs, config, draw, workers, reading, quiet=quiet)
     result = _worded(judge(config.policy.gate, evidence))
+    for note in () if quiet else evidence.notes:
+        terminal.warning(note)
     tell_problems(evidence.results, None, quiet=quiet, strict=False)
     by_date = config.policy.trust_before or GateGroup.YEAR in config.policy.gate.max_ai_share_by
     if by_date and not quiet:
@@ -249,7 +252,7 @@ def _gather(
     found = find_shards(inputs, None, quiet=quiet)
     shards = found.shards
     standard_input(shards)
-    count, executor = workers.resolve(shards)
+    count, executor = workers.resolve(shards, config.extras)
     if draw.sample is None:
         ready_workers(count, executor, shards, "lowbg.jobs.gate.scan")
     with loading.for_good():

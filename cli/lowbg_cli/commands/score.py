@@ -9,7 +9,7 @@ from typing import Annotated
 from lowbg.config import RunConfig, ScoreFormat
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, Written
-from lowbg_cli import loading
+from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     STDOUT,
     ConfigOptions,
@@ -150,4 +150,6 @@ def _into_stream(inputs: Inputs, config: RunConfig, exit_rules: ExitRules) -> Ex
     job = ScoreStreamJob(found.shards, config, stdin, command_line(), found.left_out, out=stdout)
     with if_interrupted(hint), progress_line(found.shards, quiet=exit_rules.quiet) as observer:
         outcome = score_stream(job, observer)
+    for note in () if exit_rules.quiet else outcome.notes:
+        terminal.warning(note)
     return exit_rules.end(outcome, None)

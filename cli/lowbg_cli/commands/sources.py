@@ -209,6 +209,8 @@ def sources_command(
         outcome = find_sources(job, observer)
     if listed.path is not None:
         _list(listed, output, quiet=quiet)
+    for again, first in outcome.repeated:
+        terminal.warning(f"{again}: the same table as {first}; it counts once")
     tell_problems(outcome.shards, None, quiet=quiet, strict=False)
     if not quiet:
         _tell(outcome, output, config)

@@ -298,17 +298,28 @@ class Decider:
         return joint
 
     def hears_lm(self, f: Features) -> NDArray[np.bool_]:
-        """Of which documents the LM's evidence counts: in a calibrated language, long enough."""
-        hears = np.zeros(len(f.words), np.bool_)
+        """Of which documents the LM's evidence counts: of what it can, where there is some."""
+        if self.lm is None:
+            return np.zeros(len(f.words), np.bool_)
+        evidence = second.evidence(f.columns, self.lm.feature, f.words)
+        return self.can_hear_lm(f.languages, f.codes, f.words) & ~np.isnan(evidence)
+
+    def can_hear_lm(
+        self, indices: NDArray[np.int8], codes: Sequence[str], words: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Of which documents an LM's evidence would count: in a calibrated language, long enough.
+
+        `indices` are their languages among `codes`.
+        """
+        hears = np.zeros(len(words), np.bool_)
         if self.lm is None:
             return hears
-        x = second.evidence(f.columns, self.lm.feature, f.words)
         for code, spread in self.lm.languages.items():
-            if code in f.codes:
-                own = f.languages == f.codes.index(code)
+            if code in codes:
+                least = spread.min_words
                 if code not in self.lm.min_ai_scores_alone:
-                    own &= f.words >= self.calibrations[code].min_words
-                hears |= own & ~np.isnan(second.standardise(spread, x, f.words))
+                    least = max(least, self.calibrations[code].min_words)
+                hears |= (indices == list(codes).index(code)) & (words >= least)
         return hears
 
     def _crosses(self, f: Features, n: int) -> NDArray[np.bool_]:

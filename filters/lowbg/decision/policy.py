@@ -52,6 +52,13 @@ SOURCE_TABLE = "sources.table"
 SOURCE_BY = "sources.by"
 """The setting that says what a source is."""
 
+RETIRED: Mapping[str, str] = {
+    "calibration.lm.band": "policies have no band any more: its thresholds are of documents whose "
+    "score lay in it. Calibrate anew with lowbg calibrate and `extras.lm.model`; how much an LM "
+    "reads says each run: `extras.lm.budget`",
+}
+"""Keys that policies once had, and what to do about them."""
+
 SOURCES = frozenset({"trust.allow_sources", "trust.deny_sources"})
 """Settings that are patterns of sources, or files of them."""
 
@@ -174,6 +181,8 @@ class _Reader:
         fields = fields_of(kind)
         names = [field.name for field, _ in fields]
         for name in table:
+            if f"{where}.{name}" in RETIRED:
+                raise ConfigError(f"[{where}] {name}: {RETIRED[f'{where}.{name}']}", key=self.key)
             if name not in names:
                 raise _unknown(name, names, where)
         values: dict[str, Any] = {}

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from lowbg.config import VERDICTS, RunConfig
 from lowbg.decision.decide import NOT_PROSE
@@ -18,6 +19,7 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sentences import judge_texts, sentence_texts
 from lowbg.scorers.base import Scorer
+from lowbg.scorers.lm_probe import LM_PROBE_LOG_ODDS, LmProbe
 from lowbg.scorers.perplexity import PERPLEXITY
 from lowbg.scorers.phrases import PHRASE_LOG_ODDS
 
@@ -82,6 +84,19 @@ class NgramNote:
 
 
 @dataclass(frozen=True, slots=True)
+class LmPart:
+    """A sentence as a causal LM's probe reads it, without layout and cut where it stops.
+
+    `nats` is what its `tokens` add to `lm_probe_log_odds`, above zero AI-like. The first part has
+    no text: it is what the probe starts from. All of them come to the log-odds.
+    """
+
+    text: str
+    tokens: int
+    nats: float
+
+
+@dataclass(frozen=True, slots=True)
 class ScorerNote:
     """What a scorer adds in its own words."""
 
@@ -123,6 +138,7 @@ class Explanation:
     parts: tuple[ScorePart, ...] = ()
     needs: str = ""
     ai_part: AiPart | None = None
+    lm_parts: tuple[LmPart, ...] = ()
 
     @property
     def mixed(self) -> str:
@@ -138,10 +154,11 @@ class Explanation:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The explanation as plain JSON values; `notes` only where a scorer has any."""
+        """As plain JSON values; `notes` and `lm_parts` only where there are any."""
         values = asdict(self)
-        if not self.notes:
-            del values["notes"]
+        for name in ("notes", "lm_parts"):
+            if not values[name]:
+                del values[name]
         return values
 
 
@@ -166,11 +183,12 @@ def explain(
     itself: then what is known of its provenance and of its source decides, too.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
+    plain = engine.without_second_look()
     judged = judge_texts(engine, [text], [language], origin)
     decisions = judged.decisions
     index = int(judged.documents.languages[0])
     code = judged.documents.language_codes[index] if index >= 0 else None
-    sentences = _sentences(engine, judged, code)
+    sentences = _sentences(plain, judged, code)
     return Explanation(
         language=code,
         words=int(judged.documents.tokens.words_per_document[0]),
@@ -188,8 +206,30 @@ def explain(
         notes=tuple(_notes(engine.scorers, judged)),
         parts=_parts(engine, judged),
         needs=_needs(engine, judged, code),
-        ai_part=ai_part(engine, _lengths_and_odds(sentences), code),
+        ai_part=ai_part(plain, _lengths_and_odds(sentences), code),
+        lm_parts=_lm_parts(engine, text, judged, code),
     )
+
+
+def _lm_parts(engine: Engine, text: str, judged: Judged, code: str | None) -> tuple[LmPart, ...]:
+    """What pulls the log-odds of a probe, sentence by sentence; empty without any."""
+    witness = engine.cascade.witness
+    found = witness.parts(text, code) if isinstance(witness, LmProbe) else None
+    if found is None or judged.columns[LM_PROBE_LOG_ODDS.name][0].as_py() is None:
+        return ()
+    read = engine.documents(pa.array([found.text], pa.large_string()), judged.documents.languages)
+    # What is before the first word, and the marks between words, lie in sentences, too.
+    ends = np.cumsum([len(sentence) for sentence in sentence_texts(read.tokens)] or [0])
+    place = np.minimum(np.searchsorted(ends, found.ends, side="left"), len(ends) - 1)
+    parts = [LmPart("", 0, found.intercept)]
+    for i, end in enumerate(ends.tolist()):
+        own = place == i
+        if own.any():
+            start = int(ends[i - 1]) if i else 0
+            stop = min(end, int(found.ends[-1]))
+            said = found.text[start:stop].strip()
+            parts.append(LmPart(said, int(own.sum()), float(found.nats[own].sum())))
+    return tuple(parts)
 
 
 def _parts(engine: Engine, judged: Judged) -> tuple[ScorePart, ...]:
@@ -217,6 +257,8 @@ def _needs(engine: Engine, judged: Judged, code: str | None) -> str:
         return f"tables of the language {code!r}: lowbg train makes them of human and AI text"
     least = engine.min_words(code)
     missing = max(1, least - words)
+    if engine.cascade.witness is not None:
+        return f"{missing} more words ({least} are judged)"
     return f"{missing} more words ({least} are judged), or a causal LM: `extras.lm.model`"
 
 

@@ -90,6 +90,60 @@ def build(
     return table, int(lost)
 
 
+@seldom
+def _grow(
+    slots: NDArray[np.uint32],
+    one: NDArray[np.float64],
+    two: NDArray[np.float64],
+    hashes: NDArray[np.uint64],
+    own_one: NDArray[np.float64],
+    own_two: NDArray[np.float64],
+    spread_one: float,
+    spread_two: float,
+) -> int:
+    lost = 0
+    mask = np.uint64(len(slots) // 4 - 1)
+    for i in range(len(hashes)):
+        h = hashes[i]
+        at = find(slots, h)
+        if at >= 0:
+            one[at] += own_one[i]
+            two[at] += own_two[i]
+            continue
+        first = np.int64(h & mask) * 4
+        best, least = 0, np.inf
+        for k in range(4):
+            size = abs(one[first + k]) / spread_one + abs(two[first + k]) / spread_two
+            if size < least:
+                best, least = k, size
+        if least < abs(own_one[i]) / spread_one + abs(own_two[i]) / spread_two:
+            slots[first + best] = (np.uint32(h >> _FINGERPRINT_SHIFT) | _ONE) << np.uint32(16)
+            one[first + best] = own_one[i]
+            two[first + best] = own_two[i]
+        else:
+            lost += 1
+    return lost
+
+
+def grow(
+    slots: NDArray[np.uint32],
+    one: NDArray[np.float64],
+    two: NDArray[np.float64],
+    hashes: NDArray[np.uint64],
+    own_one: NDArray[np.float64],
+    own_two: NDArray[np.float64],
+    spread_one: float,
+    spread_two: float,
+) -> int:
+    """Adds n-grams with two weights each to a table, whose weights are `one` and `two` by slot, all
+    three in place; how many found no place.
+
+    Weights of an n-gram that is there add up. Another takes a free slot of its bucket, else that of
+    the lightest by |weight| / spread, if it is heavier itself. The payloads are left to be written.
+    """
+    return int(_grow(slots, one, two, hashes, own_one, own_two, spread_one, spread_two))
+
+
 def paired(
     first: NDArray[np.uint32] | None, second: NDArray[np.uint32] | None
 ) -> NDArray[np.uint32]:

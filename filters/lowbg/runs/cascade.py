@@ -1,11 +1,13 @@
 """Second looks: scorers that are too slow for every document, and which of them they see.
 
-With a band such a scorer sees only documents whose `ai_score` is unsure, and those that are too
-short for the tables.
+Under a budget such a scorer sees what an `LmSelection` says: documents whose score is unsure, a
+part of those too short for the tables, and a random part of the low scores, by which a run
+estimates what it would have found in the rest.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,17 +17,18 @@ from numpy.typing import NDArray
 
 from lowbg.arrays import filled
 from lowbg.config import LmCalibration, Policy, Rule
-from lowbg.decision.decide import Verdicts
-from lowbg.decision.lm import FEATURES
+from lowbg.decision.decide import Decider, Verdicts
+from lowbg.decision.lm import FEATURES, MIN_WORDS
+from lowbg.lm_budget import LmSelection
 from lowbg.models import ModelFile
 from lowbg.runs.probe_calibration import own_calibration
-from lowbg.scorers.base import Documents, Scorer, SecondLook
+from lowbg.scorers.base import Documents, Scorer
 from lowbg.scorers.checked import CheckedScorer
 from lowbg.scorers.lm_probe import LmProbe
 
-SENT_NAMES = ("all", "band", "too_short")
-"""Why a document was sent to a slow scorer."""
-ALL, BAND, SHORT = range(3)
+SENT_NAMES = ("all", "uncertain", "too_short", "low")
+"""Why a document was sent to a slow scorer: every one is, or one that a budget selects."""
+ALL, UNCERTAIN, SHORT, LOW = range(4)
 
 MakeDocuments = Callable[[pa.LargeStringArray, NDArray[np.int8]], Documents]
 
@@ -35,22 +38,48 @@ class Look:
     """What the slow scorers found in a batch.
 
     `columns` has an entry a document, null where the scorer didn't see it. `sent` says why one saw
-    it, as an index into `SENT_NAMES`, −1 where none did. `tokens` is what they read of each, and
-    `seconds` what they took.
+    it, as an index into `SENT_NAMES`, −1 where none did; `drawn_from` likewise of which kind a
+    document is, seen or not, of those that the LM's selection draws from. `tokens` is what they
+    read of each, and `seconds` what they took.
     """
 
     columns: Mapping[str, pa.Array]
     sent: NDArray[np.int8]
+    drawn_from: NDArray[np.int8]
     tokens: NDArray[np.int64]
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """The slow scorer whose column can be evidence in the decision, and its band."""
+class LookedAgain:
+    """What slow scorers added to a batch.
 
-    scorer: Scorer
-    band: tuple[float, float] | None
+    `sent` and `drawn_from` as in `Look`, `tokens` those that they read of each document,
+    `before` the verdicts without them, `has_say` on which their evidence counts. `seconds` is what
+    they took. `selection`: by which rule an LM that has a say was sent documents; null where it
+    read all, or changes nothing.
+    """
+
+    sent: NDArray[np.int8]
+    drawn_from: NDArray[np.int8]
+    tokens: NDArray[np.int64]
+    before: NDArray[np.int8]
+    has_say: NDArray[np.bool_]
+    seconds: float
+    selection: LmSelection | None = None
+
+    def part(self, own: slice) -> LookedAgain:
+        """The same of some documents, with their share of the seconds."""
+        sent = self.sent[own]
+        return LookedAgain(
+            sent=sent,
+            drawn_from=self.drawn_from[own],
+            tokens=self.tokens[own],
+            before=self.before[own],
+            has_say=self.has_say[own],
+            seconds=self.seconds * len(sent) / len(self.sent),
+            selection=self.selection,
+        )
 
 
 class Cascade:
@@ -69,12 +98,18 @@ class Cascade:
         return tuple(checked.scorer for checked, _ in self._looks)
 
     @property
-    def witness(self) -> Witness | None:
-        """The scorer that has a column of `decision.lm.FEATURES`, if one runs."""
-        for checked, look in self._looks:
+    def witness(self) -> Scorer | None:
+        """The scorer whose column can be evidence in the decision, if one runs."""
+        for checked, _ in self._looks:
             if any(column.name in FEATURES for column in checked.scorer.columns):
-                return Witness(checked.scorer, look.band)
+                return checked.scorer
         return None
+
+    @property
+    def selection(self) -> LmSelection | None:
+        """What the LM reads; null: every document, or none runs."""
+        looks = [look.selection for _, look in self._looks if look.selection is not None]
+        return looks[0] if looks else None
 
     def calibration(self, policy: Policy, models: Mapping[str, ModelFile]) -> LmCalibration | None:
         """What lets the LM take part in the decision; null where `why_silent` says why not.
@@ -88,9 +123,7 @@ class Cascade:
     def _own(self, policy: Policy, models: Mapping[str, ModelFile]) -> LmCalibration | None:
         """What the probe itself says of thresholds, if there is one."""
         witness = self.witness
-        if witness is None or not isinstance(witness.scorer, LmProbe) or witness.band is not None:
-            return None
-        return own_calibration(witness.scorer, policy, models)
+        return own_calibration(witness, policy, models) if isinstance(witness, LmProbe) else None
 
     def why_silent(self, policy: Policy, models: Mapping[str, ModelFile]) -> str | None:
         """Why the LM changes no verdict, and what to do about it; null where it takes part."""
@@ -108,12 +141,8 @@ class Cascade:
             return None
         if known is None:
             why = "the policy has no calibration of an LM"
-        elif known.model != lm.scorer.identity():
+        elif known.model != lm.identity():
             why = "the policy was calibrated with another LM or `extras.lm.context`"
-        elif known.band != lm.band:
-            why = (
-                f"the policy was calibrated with {_band(known.band)}, this run has {_band(lm.band)}"
-            )
         else:
             return None
         return (
@@ -121,34 +150,88 @@ class Cascade:
             "fits"
         )
 
-    def look(self, documents: Documents, decisions: Verdicts, make: MakeDocuments) -> Look:
-        """Scores the documents; `make` makes documents of some of their texts and languages."""
+    def look(
+        self,
+        documents: Documents,
+        decisions: Verdicts,
+        joint: Decider | None,
+        make: MakeDocuments,
+    ) -> Look:
+        """Scores the documents; `make` makes documents of some of their texts and languages.
+
+        `joint` decides with the LM, null where it has no say.
+        """
         columns: dict[str, pa.Array] = {}
         sent = np.full(len(documents), -1, np.int8)
+        drawn_from = np.full(len(documents), -1, np.int8)
         tokens = np.zeros(len(documents), np.int64)
         seconds = 0.0
         for scorer, look in self._looks:
-            own = _choose(look, decisions)
+            own = np.full(len(documents), ALL, np.int8)
+            if look.selection is not None:
+                can_say = self.can_say(documents, joint)
+                kinds = kinds_of(look.selection, decisions, can_say)
+                own = selected(look.selection, kinds, documents.text)
+                drawn_from = np.where(kinds == UNCERTAIN, -1, kinds).astype(np.int8)
             found, took = _score_some(scorer, documents, np.flatnonzero(own >= 0), make)
             seconds += took
             sent = np.where(sent < 0, own, sent)
             if look.tokens is not None:
                 tokens += filled(found[look.tokens], 0).astype(np.int64)
             columns.update(found)
-        return Look(columns, sent, tokens, seconds)
+        return Look(columns, sent, drawn_from, tokens, seconds)
+
+    def can_say(self, documents: Documents, joint: Decider | None) -> NDArray[np.bool_]:
+        """On which documents the LM could have a say, were it to read them.
+
+        Where it has none at all: those that its probes serve, or all, of as many words as it takes.
+        """
+        words, codes = documents.tokens.words_per_document, documents.language_codes
+        if joint is not None:
+            return joint.can_hear_lm(documents.languages, codes, words)
+        served = self.witness.languages if self.witness is not None else frozenset()
+        own = [k for k, code in enumerate(codes) if code in served or not served]
+        return np.isin(documents.languages, own) & (words >= MIN_WORDS)
 
 
-def _choose(look: SecondLook, decisions: Verdicts) -> NDArray[np.int8]:
-    """Which documents a scorer sees: see `Look.sent`."""
-    if look.band is None:
-        return np.full(len(decisions), ALL, np.int8)
-    # In single precision, as scores are told: a bound taken from a row includes that row.
-    low, high = np.float32(look.band[0]), np.float32(look.band[1])
-    score = filled(decisions.score, np.nan)
-    sent = np.full(len(decisions), -1, np.int8)
-    sent[(score >= low) & (score <= high)] = BAND
-    sent[decisions.too_short] = SHORT
-    return sent
+def kinds_of(
+    selection: LmSelection, decisions: Verdicts, can_say: NDArray[np.bool_]
+) -> NDArray[np.int8]:
+    """Of which kind of `SENT_NAMES` each document is under a selection; −1: of none.
+
+    Documents that are not of `can_say` are of none.
+    """
+    margin = decisions.margin
+    kinds = np.full(len(margin), -1, np.int8)
+    scored = ~np.isnan(margin)
+    if selection.margin is None:
+        kinds[scored] = UNCERTAIN
+    else:
+        kinds[scored & (np.abs(margin) < selection.margin)] = UNCERTAIN
+        kinds[scored & (margin <= -selection.margin)] = LOW
+    kinds[decisions.too_short] = SHORT
+    kinds[~can_say] = -1
+    return kinds
+
+
+def selected(
+    selection: LmSelection, kinds: NDArray[np.int8], text: pa.LargeStringArray
+) -> NDArray[np.int8]:
+    """`kinds` of the documents that are read, −1 for the others."""
+    chosen = kinds == UNCERTAIN
+    for kind, share in ((SHORT, selection.short), (LOW, selection.low)):
+        own = np.flatnonzero(kinds == kind)
+        if share >= 1.0:
+            chosen[own] = True
+        elif share > 0.0:
+            chosen[own] = [_place(text[i]) < share for i in own.tolist()]
+    return np.where(chosen, kinds, np.int8(-1))
+
+
+def _place(text: pa.LargeStringScalar) -> float:
+    """Where a text stands between 0 and 1, by a hash of its bytes alone."""
+    digest = hashlib.blake2b(text.as_buffer(), digest_size=8, person=b"lowbg lm").digest()
+    return int.from_bytes(digest, "little") / 2.0**64
 
 
 def _score_some(
@@ -167,7 +250,3 @@ def _score_some(
     missing[chosen] = False
     take = pa.array(places, mask=missing)
     return {name: column.take(take) for name, column in found.items()}, seconds
-
-
-def _band(band: tuple[float, float] | None) -> str:
-    return "no `extras.lm.band`" if band is None else f"`extras.lm.band={band[0]:g}:{band[1]:g}`"

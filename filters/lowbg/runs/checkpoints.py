@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from lowbg.config import Durability, ScoreFormat
 from lowbg.errors import CheckpointError, OutputError, ProblemKind
+from lowbg.lm_budget import LmSelection
 from lowbg.records import Position
 from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
@@ -130,7 +131,8 @@ class RunRecord(Closed, frozen=True, kw_only=True, tag="lowbg.run/1", tag_field=
 
     `inputs` and `places` (where each was) are by shard; `targets` are outputs outside of the
     command's folders. Records of before have neither of these two. `format` is that of scores;
-    `split` says which part of the shards the run did, where it did one.
+    `split` says which part of the shards the run did, where it did one; `selection` what its LM
+    reads, where it has a budget and that is learnt.
     """
 
     command: str
@@ -143,6 +145,7 @@ class RunRecord(Closed, frozen=True, kw_only=True, tag="lowbg.run/1", tag_field=
     places: dict[str, str] | UnsetType = UNSET
     targets: list[str] | UnsetType = UNSET
     split: SplitNote | UnsetType = UNSET
+    selection: LmSelection | UnsetType = UNSET
 
 
 class MixRecord(Closed, frozen=True, kw_only=True, tag="lowbg.mix/1", tag_field=SCHEMA_KEY):

@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+import msgspec
 from msgspec import UNSET
 
 from lowbg.config import Existing, ScoreFormat
 from lowbg.errors import ConfigError, LowbgError, OutputError
+from lowbg.lm_budget import LmSelection
 from lowbg.report import Report, read_json, write_html, write_json
 from lowbg.report.results import RunInfo, ShardResult, left_out_of
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.runs import checkpoints
-from lowbg.runs.checkpoints import AnyRecord
+from lowbg.runs.checkpoints import AnyRecord, RunRecord
 from lowbg.runs.inputs import Shard
 from lowbg.runs.manifest import NAME as MANIFEST
 from lowbg.runs.manifest import inside, listed_files, write_manifest
@@ -154,6 +156,20 @@ class OutputDirectory:
         # A directory that has a manifest is whole: from now on this one isn't.
         with naming(self.path / MANIFEST):
             (self.path / MANIFEST).unlink(missing_ok=True)
+
+    @property
+    def selection(self) -> LmSelection | None:
+        """What the LM of the run that the directory holds reads; null where that isn't noted."""
+        record = checkpoints.read_record(self.path)
+        found = record.selection if isinstance(record, RunRecord) else UNSET
+        return None if found is UNSET else found
+
+    def note_selection(self, selection: LmSelection) -> None:
+        """Notes what the run's LM reads, once it is known which run that is."""
+        record = checkpoints.read_record(self.path)
+        assert isinstance(record, RunRecord)
+        noted = msgspec.structs.replace(record, selection=selection)
+        checkpoints.write_record(self.path, noted)
 
     def commit(
         self,

@@ -6,6 +6,7 @@ batches; it neither reads nor writes.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -27,7 +28,7 @@ from lowbg.errors import ConfigError
 from lowbg.formats import open_reader
 from lowbg.models import ModelFile, embedded_names, open_embedded, open_folder
 from lowbg.records import Batch, KnownOrigin, Metadata
-from lowbg.runs.cascade import Cascade
+from lowbg.runs.cascade import Cascade, LookedAgain
 from lowbg.schema import Columns
 from lowbg.scorers import columns_of, running_scorers
 from lowbg.scorers.base import Documents, Scorer
@@ -79,27 +80,6 @@ class Judged:
             counted={name: values[own] for name, values in self.counted.items()},
             second=self.second.part(own) if self.second is not None else None,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class LookedAgain:
-    """What slow scorers added to a batch.
-
-    `sent` as in `cascade.Look`, `tokens` those that they read of each document, `before` the
-    verdicts without them, `has_say` on which their evidence counts. `seconds` is what they took.
-    """
-
-    sent: NDArray[np.int8]
-    tokens: NDArray[np.int64]
-    before: NDArray[np.int8]
-    has_say: NDArray[np.bool_]
-    seconds: float
-
-    def part(self, own: slice) -> LookedAgain:
-        """The same of some documents, with their share of the seconds."""
-        sent, tokens = self.sent[own], self.tokens[own]
-        share = len(sent) / len(self.sent)
-        return LookedAgain(sent, tokens, self.before[own], self.has_say[own], self.seconds * share)
 
 
 class Judge(Protocol):
@@ -158,6 +138,7 @@ class Engine:
     ) -> None:
         self.policy = policy
         self._by_tables = by_tables
+        self._budget = extras.lm.budget if extras.lm is not None else None
         self._third_parties = third_parties
         self.models = language_tables(policy)
         self.scorers: tuple[Scorer, ...] = running_scorers(
@@ -193,6 +174,12 @@ class Engine:
             from lowbg.decision.source_evidence import SourceEvidence
 
             self._evidence = SourceEvidence(self._table)
+        if self._budget is not None and self.cascade.selection is None:
+            raise ConfigError(
+                "a budget is spent by what a first pass over the inputs learns: it is for runs "
+                "over shards that can be read twice",
+                key="extras.lm.budget",
+            )
         lm = None if self._by_tables else self.cascade.calibration(self.policy, self.models)
         self._second = Decider(self.policy, self.models, lm) if lm is not None else None
         return self
@@ -270,6 +257,17 @@ class Engine:
         for scorer in self._fast:
             columns.update(scorer.score(documents))
         return self.judge_scored(documents, columns, metadata, partial(self.ngrams, documents))
+
+    def without_second_look(self) -> Engine:
+        """An engine of the same that is loaded, but for the slow scorers."""
+        plain = copy.copy(self)
+        plain.cascade, plain._second = Cascade(()), None
+        return plain
+
+    def why_silent(self) -> str | None:
+        """What there is to say of an LM that changes no verdict, or that lacks; null: nothing."""
+        silent = self.cascade.why_silent(self.policy, self.models)
+        return None if silent is None else f"the LM changed no verdict: {silent}"
 
     def judge_batch(self, batch: Batch) -> Judged:
         """The same of a batch of records."""
@@ -350,7 +348,7 @@ class Engine:
 
     def _look_again(self, first: Judged, features: Features) -> Judged:
         """With the slow scorers' columns; decided anew where one of them has a say."""
-        look = self.cascade.look(first.documents, first.decisions, self.documents)
+        look = self.cascade.look(first.documents, first.decisions, self._second, self.documents)
         columns = {**first.columns, **look.columns}
         decisions, has_say = first.decisions, np.zeros(len(first.documents), np.bool_)
         if self._second is not None:
@@ -363,10 +361,12 @@ class Engine:
             decisions=decisions,
             second=LookedAgain(
                 sent=look.sent,
+                drawn_from=look.drawn_from,
                 tokens=look.tokens,
                 before=first.decisions.verdicts,
                 has_say=has_say,
                 seconds=look.seconds,
+                selection=self.cascade.selection if self._second is not None else None,
             ),
         )
 

@@ -58,7 +58,6 @@ def calibration_of(
     return LmCalibration(
         model=identity,
         feature=LM_PROBE_LOG_ODDS,
-        band=None,
         languages=spreads,
         min_ai_scores=joined,
         min_ai_scores_alone=alone,

@@ -13,7 +13,8 @@ from lowbg.report.results import ShardResult
 class Progress:
     """How far a shard is: stored bytes read so far, records seen, and of them scored and AI ones.
 
-    `earlier` of the bytes were read by a run that this one goes on from.
+    `earlier` of the bytes were read by a run that this one goes on from. `tokens` are what a causal
+    LM has read in this run.
     """
 
     shard: str
@@ -24,6 +25,7 @@ class Progress:
     earlier: int = 0
     done: bool = False
     quarantined: int = 0
+    tokens: int = 0
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]

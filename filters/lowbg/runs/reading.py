@@ -32,7 +32,7 @@ from lowbg.runs.inputs import STDIN, STDIN_NAME, InputState, Shard
 from lowbg.runs.overlap import Step, judged_in_order
 from lowbg.runs.progress import OnProgress, Progress
 from lowbg.runs.shards import Piece
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg.storage.files import WrittenFile
 
 TRIED_RECORDS: Final = 10_000
@@ -171,6 +171,7 @@ class ShardReading:
         self._earlier = self.tally.records, self.tally.text_bytes
         self._earlier_bytes = self.tally.consumed
         self._scored = int(self.statistics.scored()[0])
+        self._tokens = 0
         self._ahead: list[Step] | None = None
         self._clock = _Clock()
         if checkpoint is not None:
@@ -399,7 +400,9 @@ class ShardReading:
         if judged is not None:
             self._scored += int(judged.decisions.scored.sum())
             tally.ai += int((judged.decisions.verdicts == Verdict.AI.code).sum())
-            tally.lm_seconds += judged.second.seconds if judged.second is not None else 0.0
+            if judged.second is not None:
+                tally.lm_seconds += judged.second.seconds
+                self._tokens += int(judged.second.tokens.sum())
 
     def _report(self, *, done: bool) -> None:
         if self._on_progress is not None:
@@ -414,7 +417,7 @@ class ShardReading:
             self._on_progress(
                 Progress(
                     name, consumed, tally.records, tally.ai, self._scored, earlier, done,
-                    tally.quarantined,
+                    tally.quarantined, self._tokens,
                 )
             )  # fmt: skip
 

@@ -85,7 +85,12 @@ def take_stock(
     places.update((shard.name, _place(shard.path)) for shard in job.shards)
     noted = {**kept, **inputs}
     targets = directory.layout.targets([*noted])
-    directory.begin(msgspec.structs.replace(new, inputs=noted, places=places, targets=targets))
+    selection = UNSET if old is None else old.selection  # By one rule for all that it holds.
+    directory.begin(
+        msgspec.structs.replace(
+            new, inputs=noted, places=places, targets=targets, selection=selection
+        )
+    )
     return earlier
 
 
@@ -101,6 +106,7 @@ def identity(config: RunConfig, engine: Engine, layout: Layout) -> RunRecord:
         del configuration[name]
     if configuration["extras"]["lm"] is not None:
         del configuration["extras"]["lm"]["batch_tokens"]  # Nor does this.
+        del configuration["extras"]["lm"]["selection"]  # It follows from the inputs.
     del configuration["policy"]["gate"]
     configuration["policy"].pop("tables", None)  # What is in them counts, not where they lie.
     return RunRecord(
@@ -148,7 +154,9 @@ class _Stock:
 
     def take(self, new: RunRecord) -> None:
         """Takes stock. Raises `ConfigError` where the run there is another one than `new`."""
-        old = msgspec.structs.replace(self._old, inputs=UNSET, places=UNSET, targets=UNSET)
+        old = msgspec.structs.replace(
+            self._old, inputs=UNSET, places=UNSET, targets=UNSET, selection=UNSET
+        )
         refuse_changes(self._output, [*differences(to_plain(old), to_plain(new))])
         self._finished = checkpoints.load_results(self._output, self._size_of)
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 import lowbg
 from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
 from lowbg.errors import OutputError
+from lowbg.lm_budget import LmSelection
 from lowbg.report import Report, collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
 from lowbg.runs.checkpoints import Journal
@@ -23,6 +24,7 @@ from lowbg.runs.engine import Engine, Judge, policy_digest
 from lowbg.runs.executors.base import Finished
 from lowbg.runs.inputs import Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
+from lowbg.runs.lm_selection import check_budget, learn_selection, with_selection
 from lowbg.runs.machine import available_cores
 from lowbg.runs.mapping import Ended, Workers, failed_shard
 from lowbg.runs.pieces import Joining, map_pieces, pieces_of, run_piece
@@ -102,6 +104,7 @@ def open_run(
     """
     check_names(job.shards, name_of)
     refuse_foreign(job.shards)
+    check_budget(job.shards, job.config, split=job.split is not None)
     policy, own = job.config.policy, job.config.policy.sources
     if own.table == AUTO:  # Of its sources nothing is known yet.
         policy = replace(policy, sources=replace(own, table=None))
@@ -114,8 +117,18 @@ def open_run(
         last = directory.last_report()
         earlier = take_stock(directory, job, engine, place.size_of)
         if not earlier.nothing_new:
+            selection = directory.selection or _learnt(job, engine, directory)
             place.begin()
+            job = replace(job, config=with_selection(job.config, selection))
         yield DirectoryRun(job, directory, engine, earlier, observer, place, last)
+
+
+def _learnt(job: Job, engine: Engine, directory: OutputDirectory) -> LmSelection | None:
+    """What the run's LM reads under its budget, noted for runs that go on with it."""
+    selection = learn_selection(job.shards, job.config, engine, job.crew)
+    if selection is not None:
+        directory.note_selection(selection)
+    return selection
 
 
 class DirectoryRun:
@@ -149,6 +162,8 @@ class DirectoryRun:
     def ends(self, task: DirectoryTask) -> Iterator[Ended[ShardResult]]:
         """Does what is waiting; every end as it comes, and where it is tried again, each."""
         job = self._job
+        lm = job.config.extras.lm
+        task = replace(task, config=with_selection(task.config, lm.selection if lm else None))
         joining = self._joining(task)
         self._tasks = [
             *(shard for shard in self.waiting if all(shard is not j.shard for j in joining)),
@@ -206,10 +221,7 @@ class DirectoryRun:
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
             raise OutputError("; ".join([str(error), *_failures(shards)])) from error
-        silent = self.engine.cascade.why_silent(self.engine.policy, self.engine.models)
-        notes = earlier.notes
-        if silent is not None:
-            notes = (*notes, f"the LM changed no verdict: {silent}")
+        notes = (*earlier.notes, *_silent(self.engine))
         if earlier.reported is None:
             notes = (*notes, *notes_of(shards))
             return Outcome(
@@ -243,6 +255,10 @@ class StreamRun(ShardTask):
         refuse_foreign(job.shards)
         engine = Engine(job.config.policy, job.config.extras)
         engine.prepare()
+        selection = learn_selection(job.shards, job.config, engine)
+        if selection is not None:
+            config = with_selection(job.config, selection)
+            engine = Engine(config.policy, config.extras)
         self._engine = engine.setup()
         self._job = job
         self._clock = RunClock()
@@ -260,9 +276,14 @@ class StreamRun(ShardTask):
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
         report = shaded(collect(info, results, self._engine.columns.bins), self._engine)
-        return Outcome(
-            report, tuple(results), notes=notes_of(results), all_there=self._job.all_there
-        )
+        notes = (*_silent(self._engine), *notes_of(results))
+        return Outcome(report, tuple(results), notes=notes, all_there=self._job.all_there)
+
+
+def _silent(engine: Engine) -> tuple[str, ...]:
+    """What is said of an LM that changes nothing."""
+    silent = engine.why_silent()
+    return () if silent is None else (silent,)
 
 
 class RunClock:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from lowbg.config import OUTCOMES, VERDICTS, SourceVerdict
+from lowbg.config import OUTCOMES, VERDICTS, SourceVerdict, Verdict
 from lowbg.errors import (
     CheckpointError,
     ConservationError,
@@ -31,7 +32,7 @@ from lowbg.records import Batch, Position
 from lowbg.report.examples import FEW, KEPT, Candidates
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
-from lowbg.runs.cascade import SENT_NAMES
+from lowbg.runs.cascade import LOW, SENT_NAMES, SHORT, LookedAgain
 from lowbg.runs.checkpoints import Checkpoint, Journal, Tally
 from lowbg.runs.engine import Judge, Judged
 from lowbg.runs.inputs import Shard
@@ -41,7 +42,7 @@ from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sampling import document_keys, named
 from lowbg.runs.shards import Piece
 from lowbg.runs.sinks import Outputs, Place
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg.storage.files import Pending, WrittenFile, deferring
 
 _log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class ShardRun:
         self._tally, self._statistics = self.reading.tally, self.reading.statistics
         self._turn = checkpoint.turn if checkpoint else 0
         self._kept = checkpoint is not None
+        self._stopped: StoppedError | None = None
 
     def judge(self) -> Judge | None:
         """What judges its documents; null where that was done before."""
@@ -181,7 +183,7 @@ class ShardRun:
         Raises `InputError` where reading failed, of an input that can be read again.
         """
         behind: Position | None = None
-        for step in self.reading:
+        for step in self._until_stopped():
             if self._gives_up:
                 continue
             self._take(step, outputs)
@@ -194,6 +196,10 @@ class ShardRun:
                     self._save(self._journal, behind, outputs)
                 if stop:
                     raise StoppedError(f"{self._shard.name}: stopped after {self._tally.records}")
+        if self._stopped is not None:
+            if self._journal is not None and behind is not None:
+                self._save(self._journal, behind, outputs)
+            raise self._stopped
         broken = self.reading.broken
         if broken is not None and self._gives_up:
             self.reading.forget()
@@ -204,6 +210,13 @@ class ShardRun:
         if behind is not None:
             self._save(self._journal, behind, outputs)
         raise broken
+
+    def _until_stopped(self) -> Iterator[Step]:
+        """Every batch; a stop within one ends them, and that batch is as if it weren't read."""
+        try:
+            yield from self.reading
+        except StoppedError as error:
+            self._stopped = error
 
     @property
     def _gives_up(self) -> bool:
@@ -339,11 +352,30 @@ def second_look_counts(judged: Judged) -> dict[str, int]:
     }
     counts["tokens"] = int(second.tokens.sum())
     counts["without_say"] = int(((second.sent >= 0) & ~second.has_say).sum())
+    counts |= _drawn_counts(second, judged.decisions.verdicts)
     after = judged.decisions.verdicts
     for i in np.flatnonzero(second.before != after).tolist():
         change = f"{VERDICTS[second.before[i]]}_to_{VERDICTS[after[i]]}"
         counts[change] = counts.get(change, 0) + 1
     return {name: count for name, count in counts.items() if count}
+
+
+def _drawn_counts(second: LookedAgain, after: NDArray[np.int8]) -> dict[str, int]:
+    """Of each kind that a share is drawn from: documents, those read, those that came to be AI.
+
+    Under "kind/share", as the share is what a read one stands for.
+    """
+    selection = second.selection
+    if selection is None:
+        return {}
+    counts = {}
+    became_ai = (after == Verdict.AI.code) & (second.before != Verdict.AI.code)
+    for code, share in ((LOW, selection.low), (SHORT, selection.short)):
+        own = second.drawn_from == code
+        read = own & (second.sent >= 0)
+        for name, which in (("documents", own), ("read", read), ("found", read & became_ai)):
+            counts[f"{SENT_NAMES[code]}/{share:g}/{name}"] = int(which.sum())
+    return counts
 
 
 def check_conservation(name: str, tally: Tally, statistics: Statistics) -> None:

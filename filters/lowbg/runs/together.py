@@ -25,7 +25,7 @@ from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading
 from lowbg.runs.shard import ShardRun, ShardTask, run_shard
 from lowbg.runs.shards import Piece
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg.storage.files import SYNCS_AT_ONCE, Pending, sync_together
 
 SMALL_BYTES: Final = 256 << 10

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lowbg.lm_budget import LmSelection
 from lowbg.schema import Bins, Column, linear_bins, log_bins
 from lowbg.text.ngrams import NgramFigures, NgramTables
 from lowbg.text.tokens import Tokens
@@ -66,13 +67,12 @@ class Documents:
 class SecondLook:
     """The cost of a scorer that is too slow for every document.
 
-    It sees the documents whose `ai_score` lies in `band`, both ends included, and those too short
-    for the tables; null: every document. Its time is told apart in the report, and so is what it
-    read: `tokens` names the column (int64) that counts that, if there is one.
+    Its time is told apart in the report, and so is what it read: `tokens` names the column (int64)
+    that counts that, if there is one. `selection` says which documents it sees; null: every one.
     """
 
-    band: tuple[float, float] | None = None
     tokens: str | None = None
+    selection: LmSelection | None = None
 
 
 @dataclass(frozen=True, slots=True)

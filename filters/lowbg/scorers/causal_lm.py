@@ -6,6 +6,7 @@ layout included: what the model sees is what its users compare with.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,9 @@ class CausalLm(LmScorer):
         ]
         if len(loaded) > 1:
             module.check_same_tokens(*loaded)
+        sample: Any = importlib.import_module("lowbg.scorers.lm.sample")
+        for model in loaded:
+            sample.check_reads(model)
         self._inference = inference.Inference(*loaded, budget=settings.batch_tokens)
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
@@ -51,6 +53,20 @@ LM_PROBE_TOKENS = Column(
 OPTION = "`extras.lm.probe`"
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeParts:
+    """How log-odds come about: `intercept` and the `nats` of every token come to them.
+
+    `text` is what was read, without layout; a token ends at the character of it that is its entry
+    of `ends`.
+    """
+
+    text: str
+    ends: NDArray[np.int64]
+    nats: NDArray[np.float64]
+    intercept: float
+
+
 class LmProbe(LmScorer):
     """The scorer `lm_probe`."""
 
@@ -84,6 +100,11 @@ class LmProbe(LmScorer):
         """The model → SHA-256 over its files; the probes → theirs."""
         own = {f"lm-probe {probe.path.name}": probe.sha256 for probe in self.probes}
         return {**super().models, **own}
+
+    def expected_tokens(self, words: NDArray[np.float64]) -> NDArray[np.float64]:
+        """About how many tokens it reads of documents of so many words: of long ones no more."""
+        most = max((probe.of.tokens for probe in self.probes), default=0)
+        return np.minimum(super().expected_tokens(words), most)
 
     def identity(self) -> str:
         """Of the model and the probes: a probe says how much it reads."""
@@ -126,6 +147,18 @@ class LmProbe(LmScorer):
             LM_PROBE_LOG_ODDS.name: nullable(log_odds),
             LM_PROBE_TOKENS.name: pa.array(tokens, mask=tokens == 0),
         }
+
+    def parts(self, text: str, language: str | None) -> ProbeParts | None:
+        """What the probe of a language makes of a text, token by token; null where there is none,
+        and where it reads no token.
+        """
+        probe = next((probe for probe in self.probes if language in probe.languages), None)
+        if probe is None:
+            return None
+        self.setup()
+        assert self._reader is not None
+        read, ends, nats = self._reader.parts(text, probe)
+        return ProbeParts(read, ends, nats, probe.intercept) if len(ends) else None
 
     def __getstate__(self) -> dict[str, Any]:
         # A process loads its own copy, onto its own device.

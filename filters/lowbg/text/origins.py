@@ -24,9 +24,10 @@ _MAX_HOST = 253  # RFC 1035; what is longer is not a host, and must not fill a r
 
 # "//" after an optional scheme, then everything up to the path.
 _NETLOC = r"^\s*(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//(?P<netloc>[^/?#]*)"
-# Credentials are skipped, the port is cut off; "[::1]" keeps its brackets. A backslash is a slash
-# to browsers and crawlers (WHATWG URL): what follows it is no host.
-_HOST = re.compile(r"(?:[^?#\\]*@)?(\[[^\]?#\\]*\]|[^:?#\\\s]+)")
+# Credentials are skipped, the port is cut off; "[::1]" keeps its brackets, and one that isn't
+# closed begins no host. A backslash is a slash to browsers and crawlers (WHATWG URL): what follows
+# it is no host.
+_HOST = re.compile(r"(?:[^?#\\]*@)?+(\[[^\]?#\\]*\]|(?!\[)[^:?#\\\s]+)")
 # What isn't simply lower-case labels and dots.
 _ODD_NETLOC = r"[^a-z0-9.\-_]|\.$|^(?:www\.)?$"
 

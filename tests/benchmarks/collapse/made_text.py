@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import zstandard
-from benchmarks.collapse.human_text import MAJORITY, MINORITY
+from benchmarks.collapse.human_text import MAJORITY, MINORITY, Sizes
 
 DOCUMENTS, WORDS = 60, 90
+
+SMALLEST = Sizes(
+    documents=40, tokens=80, generations=3, seeds=2, minority=0.1, holdout=20, minority_holdout=5,
+    drift_documents=30, drift_words=1_000, first_written=60, calibration=0,
+)  # fmt: skip
 
 
 def write_data(folder: Path) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from benchmarks.collapse.summary import PERPLEXITY, WRITTEN, alerts, over_seeds
 from benchmarks.collapse.word_model import WordFamily
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from lowbg.config import Policy
 
@@ -176,6 +177,43 @@ def test_what_was_dropped_is_counted() -> None:
     assert (nothing["precision"], nothing["recall"]) == (None, None)
 
 
+@pytest.mark.parametrize(("called", "passed"), [(None, 40), (np.arange(40) == 0, 39)])
+def test_without_learned_tables_everything_passes(
+    called: NDArray[np.bool_] | None, passed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Filters, "learned", lambda *_: called)
+    found = collected("crawl60_learned")
+    assert len(found.trained_on) == passed
+    assert sifted(found)["refused"] == (called is None)
+
+
+@pytest.mark.slow
+def test_what_learn_finds_needs_no_labels() -> None:
+    """Models have the words of human text, at other rates; nobody says which text is theirs."""
+    rng = np.random.default_rng(3)
+    words = ["".join(letters) for letters in itertools.product("bdkl", "aeiou", "mnst", "aeiou")]
+    p = 1 / np.arange(3, 403)
+
+    def written(count: int, dataset: str | None) -> list[Document]:
+        rates = np.roll(p, 0 if dataset else 7)
+        drawn = rng.choice(words, (count, 160), p=rates / rates.sum())
+        drawn[:, ::2] = rng.choice(["the", "of", "and", "is", "was", "to", "in"], (count, 80))
+        return [
+            Document(" ".join(w + "." * (i % 9 == 8) for i, w in enumerate(text)), dataset)
+            for text in drawn.tolist()
+        ]
+
+    def human(count: int) -> list[Document]:
+        return [each for i in range(8) for each in written(count // 8, f"dataset{i}")]
+
+    own = Filters({}, human(400), human(400))
+    called = own.learned([*human(200), *written(200, None)], 1)
+    assert called is not None
+    assert called[:200].mean() < 0.05
+    assert called[200:].mean() > 0.9
+    assert own.learned(human(400), 1) is None, "there is no AI text"
+
+
 @pytest.mark.slow
 def test_mixes_come_from_the_command() -> None:
     human, generated = documents(10, "fresh"), documents(30, None)
@@ -231,22 +269,3 @@ def test_rare_events_are_lost_as_theory_says() -> None:
     assert found.coverage == pytest.approx(found.expected_coverage, abs=0.02)
     assert found.coverage[-1] < 0.1 < found.coverage[1]
     assert found.rare == pytest.approx(250, abs=20)
-
-
-@pytest.mark.slow
-def test_the_transformer_learns_and_writes(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
-    pytest.importorskip("transformers", reason="needs the extra lm: pip install 'lowbg[lm]'")
-    from benchmarks.collapse.small_transformer import Shape, TransformerFamily
-
-    shape = Shape(pieces=280, width=16, context=64, epochs=30, batch=4)
-    texts = [f"{TEXT} {TEXT[:k]}" for k in range(8, 40, 4)]
-    family = TransformerFamily(12, 0.95, tmp_path, shape)
-    own = family.fit(texts, 0)
-    known, strange = own.log_probabilities([TEXT, "Zebras quiver, bluntly!"])
-    assert known.mean() > strange.mean() + 1
-    written = own.generate(3, 1)
-    assert own.generate(3, 1) == written
-    assert all(0 < len(tokens_of(text)) <= 12 for text in written)
-    again = TransformerFamily(12, 0.95, tmp_path, shape).fit([], 0)
-    assert again.log_probabilities([TEXT])[0] == pytest.approx(known)

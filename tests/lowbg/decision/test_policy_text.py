@@ -68,7 +68,6 @@ def lms(draw: st.DrawFn) -> LmCalibration:
     return LmCalibration(
         model=draw(NAMES),
         feature=draw(st.sampled_from(FEATURES)),
-        band=draw(st.none() | st.tuples(SHARES, SHARES)),
         languages={code: draw(SPREADS) for code in codes},
         min_ai_scores={code: draw(SHARES) for code in codes},
     )

@@ -110,14 +110,13 @@ def test_notes_stay_while_a_threshold_is_theirs() -> None:
 
 
 SPREAD = LmSpread(mean=1.0, between=0.5, within=0.0, correlation=0.0, min_words=30)
-LM = LmCalibration("sha", FEATURES[0], (0.2, 0.9), {"en": SPREAD}, {"en": 0.5})
-OTHER_LM = replace(LM, band=None, languages={"en": replace(SPREAD, mean=2.0)})
+LM = LmCalibration("sha", FEATURES[0], {"en": SPREAD}, {"en": 0.5})
+OTHER_LM = replace(LM, languages={"en": replace(SPREAD, mean=2.0)})
 
 LM_TABLES = f"""\
 [calibration.lm]
 model = "sha"
 feature = "{FEATURES[0]}"
-band = [0.2, 0.9]
 [calibration.lm.min_ai_scores]
 en = 0.5
 [calibration.lm.languages.en]

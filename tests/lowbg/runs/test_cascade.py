@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.stand_in_lm import Seen, stand_in
 
 from lowbg.config import Extras, LmCalibration, LmSettings, LmSpread, Policy, Rule, Verdict
 from lowbg.decision.calibration import Calibration
+from lowbg.errors import ConfigError
+from lowbg.lm_budget import EVERYTHING, LmSelection
 from lowbg.records import Metadata
 from lowbg.runs import cascade, engine
 from lowbg.runs.engine import Engine
 from lowbg.runs.shard import second_look_counts
 from lowbg.scorers import running_scorers
 from lowbg.scorers.base import Column, Documents, Scorer, SecondLook
-from lowbg.scorers.causal_lm import LM_CURVATURE, LM_TOKENS, CausalLm
 
 SHORT = (
     "The mill by the river was sold to a teacher from the town who kept bees and painted the "
@@ -33,51 +35,14 @@ AI = (
 TEXTS = [HUMAN, SHORT, AI, "", "too few"]
 
 
-class StandIn(CausalLm):
-    """Says of a text that its curvature is 100 where it speaks of bees, else 0."""
-
-    columns = (LM_CURVATURE, LM_TOKENS)
-
-    def __init__(self, seen: list[list[str]], settings: LmSettings | None) -> None:
-        super().__init__(settings)
-        self.seen = seen
-
-    @property
-    def models(self) -> Mapping[str, str]:
-        return {"lm stand-in": "00" * 32}
-
-    def setup(self) -> None: ...
-
-    def score(self, documents: Documents) -> Mapping[str, pa.Array]:
-        texts = documents.text.to_pylist()
-        self.seen.append(texts)
-        assert len(documents.tokens) == len(texts)
-        return {
-            "lm_curvature": pa.array([100.0 if "bees" in t else 0.0 for t in texts], pa.float32()),
-            "lm_tokens": pa.array([len(t) for t in texts], pa.int64()),
-        }
-
-
-Seen = list[list[str]]
-
-
 @pytest.fixture
 def lm(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """The texts of each call of a stand-in for the LM."""
-    seen: Seen = []
-
-    def running(*args: Any, **named: Any) -> tuple[Scorer, ...]:
-        return tuple(
-            StandIn(seen, scorer._settings) if isinstance(scorer, CausalLm) else scorer
-            for scorer in running_scorers(*args, **named)
-        )
-
-    monkeypatch.setattr(engine, "running_scorers", running)
-    return seen
+    return stand_in(monkeypatch)
 
 
-def settings(band: tuple[float, float] | None) -> Extras:
-    return Extras(LmSettings("stand-in", band=band))
+def settings(selection: LmSelection | None = None) -> Extras:
+    return Extras(LmSettings("stand-in", selection=selection))
 
 
 def policy_for(extras: Extras) -> Policy:
@@ -85,12 +50,10 @@ def policy_for(extras: Extras) -> Policy:
     assert extras.lm is not None
     witness = Engine(Policy(), extras).cascade.witness
     assert witness is not None
-    identity = witness.scorer.identity()
+    identity = witness.identity()
     spread = LmSpread(0.0, 1.0, 0.0, 0.0, 25)
     return Policy(
-        lm=LmCalibration(
-            identity, "lm_curvature", extras.lm.band, {"en": spread}, {"en": 0.9}, {"en": 0.95}
-        )
+        lm=LmCalibration(identity, "lm_curvature", {"en": spread}, {"en": 0.9}, {"en": 0.95})
     )
 
 
@@ -107,25 +70,70 @@ def judge(policy: Policy, extras: Extras | None = None, language: str = "en") ->
     return ready.judge(pa.array(TEXTS, pa.large_string()), metadata)
 
 
-def test_only_the_band_and_what_is_too_short_is_sent(lm: Seen) -> None:
-    scores = judge(Policy()).decisions.score
-    of_ai = scores[2].as_py()
-    judged = judge(Policy(), settings((of_ai - 1e-6, of_ai + 1e-6)))
-    assert lm == [[SHORT, AI, "too few"]]
-    assert judged.second.sent.tolist() == [-1, cascade.SHORT, cascade.BAND, -1, cascade.SHORT]
-    assert judged.columns["lm_curvature"].to_pylist() == [None, 100.0, 0.0, None, 0.0]
-    assert judged.second.tokens.tolist() == [0, len(SHORT), len(AI), 0, 7]
-    lm.clear()
-    judge(Policy(), settings((0.0, 0.0)))
-    assert lm == [[SHORT, "too few"]]
-    lm.clear()
-    judge(Policy(), settings(None))
-    assert lm == [TEXTS]
+def test_only_what_is_selected_is_sent(lm: Seen) -> None:
+    """The uncertain and, of what the LM can say something of, shares of the short and the low."""
+    margin = judge(Policy()).decisions.margin
+    assert margin[0] < 0 < margin[2]
+    near = abs(float(margin[2])) + 0.01
+    assert near < abs(margin[0])
+    judged = judge(Policy(), settings(LmSelection(near, 0.0, 1.0)))
+    assert lm == [[SHORT, AI]]  # "too few" has fewer words than an LM judges.
+    assert judged.second.sent.tolist() == [-1, cascade.SHORT, cascade.UNCERTAIN, -1, -1]
+    assert judged.second.drawn_from.tolist() == [cascade.LOW, cascade.SHORT, -1, -1, -1]
+    assert judged.columns["lm_curvature"].to_pylist() == [None, 100.0, 0.0, None, None]
+    assert judged.second.tokens.tolist() == [0, len(SHORT), len(AI), 0, 0]
+    for selection, sent in (
+        (LmSelection(0.0, 0.0, 1.0), [[SHORT]]),
+        (LmSelection(0.0, 1.0, 0.0), [[HUMAN]]),
+        (LmSelection(0.0, 0.0, 0.0), []),
+        (EVERYTHING, [[HUMAN, SHORT, AI]]),
+        (None, [TEXTS]),
+    ):
+        lm.clear()
+        judge(Policy(), settings(selection))
+        assert lm == sent
+
+
+def test_a_share_is_drawn_by_the_text_alone(lm: Seen) -> None:
+    texts = [f"{i} {SHORT}" for i in range(400)]
+    extras = settings(LmSelection(0.0, 0.0, 0.25))
+    ready = Engine(policy_for(extras), extras).setup()
+
+    def read(own: list[str]) -> set[str]:
+        lm.clear()
+        nothing = pa.nulls(len(own), pa.string())
+        english = pa.array(["en"] * len(own), pa.string())
+        ready.judge(pa.array(own, pa.large_string()), Metadata(nothing, english, nothing, nothing))
+        return {text for call in lm for text in call}
+
+    first = read(texts)
+    assert 70 <= len(first) <= 130
+    assert read(texts[::-1]) == first
+    assert read(texts[:100]) | read(texts[100:]) == first
+    more = LmSelection(0.0, 0.0, 0.5)
+    ready = Engine(policy_for(extras), settings(more)).setup()
+    assert first < read(texts)
+
+
+def test_what_is_drawn_is_counted_by_its_share(lm: Seen) -> None:
+    extras = settings(LmSelection(0.0, 0.5, 1.0))
+    counts = second_look_counts(judge(policy_for(extras), extras))
+    assert counts["too_short/1/documents"] == counts["too_short/1/read"] == 1
+    assert counts["too_short/1/found"] == 1
+    assert counts["low/0.5/documents"] == 1
+    assert counts.get("low/0.5/read", 0) == counts.get("sent_low", 0)
+    # Where the LM changes nothing its part says nothing of the rest.
+    assert not any("/" in name for name in second_look_counts(judge(Policy(), extras)))
+
+
+def test_a_budget_needs_a_selection(lm: Seen) -> None:
+    with pytest.raises(ConfigError, match="what a first pass over the inputs learns"):
+        Engine(Policy(), Extras(LmSettings("stand-in", budget="5%"))).setup()
 
 
 def test_without_a_calibration_nothing_changes(lm: Seen) -> None:
     plain = judge(Policy())
-    judged = judge(Policy(), settings(None))
+    judged = judge(Policy(), settings())
     assert judged.decisions.score == plain.decisions.score
     assert (
         judged.decisions.verdicts.tolist() == plain.decisions.verdicts.tolist() == [0, 2, 1, 2, 2]
@@ -135,7 +143,7 @@ def test_without_a_calibration_nothing_changes(lm: Seen) -> None:
 
 
 def test_with_one_it_decides(lm: Seen) -> None:
-    extras = settings(None)
+    extras = settings()
     judged = judge(policy_for(extras), extras)
     # The short text is called AI by the LM alone; a text below 25 words stays unscored.
     assert judged.decisions.verdicts.tolist()[1] == 1
@@ -164,7 +172,7 @@ def test_with_one_it_decides(lm: Seen) -> None:
 
 
 def test_without_a_threshold_of_its_own_the_lm_judges_nothing_alone(lm: Seen) -> None:
-    extras = settings(None)
+    extras = settings()
     policy = policy_for(extras)
     assert policy.lm is not None
     judged = judge(replace(policy, lm=replace(policy.lm, min_ai_scores_alone={})), extras)
@@ -181,62 +189,49 @@ def test_without_a_threshold_of_its_own_the_lm_judges_nothing_alone(lm: Seen) ->
     ],
 )
 def test_says_why_it_has_no_say(lm: Seen, change: dict[str, Any], why: str) -> None:
-    extras = settings((0.2, 0.9))
+    extras = settings()
     policy = replace(policy_for(extras), **change)
     silent = why_silent(policy, extras)
     assert silent is not None
     assert why in silent
 
 
-def test_a_calibration_is_for_one_model_context_and_band(lm: Seen) -> None:
-    extras = settings((0.2, 0.9))
+def test_a_calibration_is_for_one_model_and_context_whatever_is_read(lm: Seen) -> None:
+    extras = settings()
     policy = policy_for(extras)
     assert why_silent(policy, extras) is None
-    for other, why in (
-        (
-            LmSettings("stand-in", band=(0.3, 0.9)),
-            "`extras.lm.band=0.2:0.9`, this run has `extras.lm.band=0.3:0.9`",
-        ),
-        (LmSettings("stand-in"), "this run has no `extras.lm.band`"),
-        (LmSettings("stand-in", band=(0.2, 0.9), context=512), "another LM or `extras.lm.context`"),
-    ):
-        silent = why_silent(policy, Extras(other))
-        assert silent is not None
-        assert why in silent
+    assert why_silent(policy, settings(LmSelection(0.5, 0.1, 0.1))) is None
+    silent = why_silent(policy, Extras(LmSettings("stand-in", context=512)))
+    assert silent is not None
+    assert "another LM or `extras.lm.context`" in silent
     silent = why_silent(policy, Extras())
     assert silent is not None
     assert "calibrated with an LM, and none runs here" in silent
 
 
 class Slow(Scorer):
-    """Counts characters, of documents that are unsure alone."""
+    """Counts characters, slowly."""
 
     name = "slow"
     version = 1
     columns = (Column("characters", pa.int64(), meaning="characters", null="not read"),)
 
-    def __init__(self, band: tuple[float, float]) -> None:
-        self.band = band
-
     @property
     def second_look(self) -> SecondLook:
-        return SecondLook(self.band, tokens="characters")
+        return SecondLook(tokens="characters")
 
     def score(self, documents: Documents) -> Mapping[str, pa.Array]:
         return {"characters": pa.array([len(t) for t in documents.text.to_pylist()], pa.int64())}
 
 
 def test_any_scorer_can_take_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which documents it sees follows from what it declares; it has no say in the decision."""
-    of_ai = judge(Policy()).decisions.score[2].as_py()
-    slow = Slow((of_ai - 1e-6, 1.0))
+    """Its cost is told apart; it has no say in the decision."""
+    slow = Slow()
     monkeypatch.setattr(
         engine, "running_scorers", lambda *args, **named: (*running_scorers(*args, **named), slow)
     )
     judged = judge(Policy())
-    assert judged.columns["characters"].to_pylist() == [None, len(SHORT), len(AI), None, 7]
+    assert judged.columns["characters"].to_pylist() == [len(text) for text in TEXTS]
     counts = second_look_counts(judged)
-    assert counts == {
-        "sent_band": 1, "sent_too_short": 2, "tokens": len(SHORT) + len(AI) + 7, "without_say": 3,
-    }  # fmt: skip
+    assert counts == {"sent_all": 5, "tokens": sum(map(len, TEXTS)), "without_say": 5}
     assert why_silent(Policy(), Extras()) is None

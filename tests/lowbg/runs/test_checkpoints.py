@@ -30,7 +30,7 @@ from lowbg.runs.inputs import discover
 from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
 from lowbg.runs.progress import Observer, OnProgress, Progress
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg.storage import compression
 
 PROSE = (

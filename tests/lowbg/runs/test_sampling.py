@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lowbg.jobs.drift.sampling import priorities
-from lowbg.jobs.gate.sampling import keys_of
 from lowbg.jobs.mix.selection import record_keys
 from lowbg.kernels.hashes import extend, extend_each, splitmix64
+from lowbg.runs.drawing import keys_of
 
 PLACES = np.array([0, 1])
 

@@ -31,7 +31,7 @@ from lowbg.runs.job import Outcome
 from lowbg.runs.manifest import verify
 from lowbg.runs.mapping import Ended, Workers, largest_first, map_shards
 from lowbg.runs.progress import Observer, OnProgress, Progress
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 
 PROSE = (
     "the river was low that summer and we walked across on the stones with our shoes in our hands "

@@ -197,6 +197,7 @@ def test_scorers_run_in_the_order_of_their_columns() -> None:
         *("ai_score", "verdict", "reasons"),
         *("lm_perplexity", "lm_log_rank", "lm_entropy", "lm_lrr", "lm_curvature"),
         *("lm_surprisal_spread", "binoculars", "kenlm_perplexity", "watermark_z", "watermark_p"),
+        "watermark_posterior",
     ]
     bins = columns_of(scorers).bins
     assert list(bins) == [

@@ -3,9 +3,9 @@
 The LM's evidence is put on the scale of human text (mean, spread by length, correlation with the
 tables) and joined with the tables' score as a run will join it. Thresholds are set by the rule of
 `calibrate.py`, one by kind of evidence: that of the tables alone is the policy's; that of tables
-and LM is such that the rate holds over all documents that the tables judge, those that the LM
-didn't read included; that of the LM alone is of the documents too short for the tables. So the rate
-holds for the cascade as a whole, with this LM and this band. The scale is fitted on the documents
+and LM is such that the rate holds over all documents that the tables judge; that of the LM alone is
+of the documents too short for the tables. So the rate holds by kind of evidence, whatever part of
+the documents a run has the budget to let the LM read. The scale is fitted on the documents
 that the threshold is set on: it has four numbers a language, against the hundreds of documents that
 the rule asks for. That costs a little of the confidence: in simulations the rate was above the
 target in 4.5–7 % of the draws, not in 5 %.
@@ -92,11 +92,10 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
             alone[code] = short.threshold
         results.append(LmResult(code, read, decides, short is not None))
     if not spreads:
-        raise ConfigError(_refusal(results, witness.band, calibrated.min_documents))
+        raise ConfigError(_refusal(results, calibrated.min_documents))
     lm = LmCalibration(
-        model=witness.scorer.identity(),
+        model=witness.identity(),
         feature=known.lm.feature,
-        band=witness.band,
         languages=spreads,
         min_ai_scores=scores,
         min_ai_scores_alone=alone,
@@ -147,8 +146,8 @@ def _strictest(
 ) -> Stratum | None:
     """What sets the `ai_score` from which a document is AI; null with too few documents.
 
-    All documents count, of one kind but for those that the LM didn't read: they are AI or not by
-    the tables, whatever this threshold is.
+    All documents count. One of which the LM says nothing (it has no token that it knows) is AI or
+    not by the tables, whatever this threshold is.
     """
     by_lm = standardise(spread, own.evidence, own.words)
     z = join(own.tables_z, by_lm, spread.correlation)
@@ -172,10 +171,9 @@ def _strictest(
     return strictest(strata)
 
 
-def _refusal(results: list[LmResult], band: tuple[float, float] | None, least: int) -> str:
+def _refusal(results: list[LmResult], least: int) -> str:
     counts = ", ".join(f"{r.language} {r.read:,}" for r in results) or "none"
-    wider = " or widen `extras.lm.band`" if band is not None else ""
     return (
         f"too few known-human documents were read by the LM: {counts}; {least:,} are needed in a "
-        f"language. Give more of them{wider}"
+        "language. Give more of them"
     )

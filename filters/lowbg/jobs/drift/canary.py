@@ -82,8 +82,8 @@ def read_scores(shards: Sequence[Shard]) -> Scored:
     known = sorted((key, *rest) for key, rest in found.items() if rest is not None)
     if not known:
         raise ConfigError(
-            f"no row has {COLUMN}; score the held-out documents with lowbg score "
-            "and `extras.lm.model=…`"
+            f"no row has {COLUMN}; score the held-out documents with lowbg score, "
+            "`extras.lm.model=…` and `extras.lm.probe=none`"
         )
     keys, texts, values = zip(*known, strict=True)
     return Scored(np.array(keys), np.array(texts), np.array(values, np.float64))
@@ -92,7 +92,10 @@ def read_scores(shards: Sequence[Shard]) -> Scored:
 def _rows(shard: Shard) -> Iterator[dict[str, Any]]:
     """Every row of a file of scores; each has a shard, a record and `COLUMN`."""
     path = shard.path
-    needed = f"score the held-out documents with lowbg score and `extras.lm.model=…`, for {COLUMN}"
+    needed = (
+        "score the held-out documents with lowbg score, `extras.lm.model=…` and "
+        f"`extras.lm.probe=none`, for {COLUMN}"
+    )
     number = 0
     try:
         source = Source(shard, RunConfig(fields=FieldNames(text="shard")))

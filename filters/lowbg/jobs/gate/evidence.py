@@ -86,7 +86,8 @@ class Evidence:
     where nothing was counted by source, `examples` are empty where records are not at hand (a
     report). `broken` says of each input that was not read whole what happened; `unreadable` are
     inputs with records of which none could be read: of another form, or without the text field.
-    `left_out` lay among the inputs and wasn't read. `models` are SHA-256 of what judged, by name.
+    `left_out` lay among the inputs and wasn't read. `models` are SHA-256 of what judged, by name;
+    `notes` what there is to say of it.
     """
 
     subject: str
@@ -102,3 +103,4 @@ class Evidence:
     left_out: tuple[LeftOut, ...] = ()
     results: tuple[ShardResult, ...] = field(default=(), repr=False)
     models: Mapping[str, str] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()

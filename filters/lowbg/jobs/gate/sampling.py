@@ -8,9 +8,7 @@ records are read, the sample alone is scored.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,18 +18,13 @@ from lowbg.arrays import to_numpy, whole
 from lowbg.config import RunConfig
 from lowbg.jobs.gate.evidence import Evidence, Sample, Scanned
 from lowbg.jobs.gate.scan import Counts, GateJob, gather, scanned_of
-from lowbg.records import Batch, BytesPayload, Metadata
+from lowbg.runs.drawing import Lowest, batch_of, keys_of
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
-from lowbg.runs.sampling import document_keys, named
 from lowbg.runs.shard import statistics_batch
-
-_METADATA = ("id", "language", "date", "url")
-_OTHER = "other:"
-"""What stands before the names of further fields among a sample's columns."""
 
 _ROWS_A_BATCH = 2_000
 
@@ -41,12 +34,15 @@ def scan_sample(job: GateJob, sample: int, seed: int, observer: Observer = NOBOD
 
     A data set of no more documents is judged whole. Raises as `scan` does.
     """
+    plain = Engine(job.config.policy, job.config.extras)
+    plain.prepare()
+    job = job.selecting(plain)
     pool = _Pool(sample)
     index = {shard: i for i, shard in enumerate(job.shards)}
     for ended in map_shards(_DrawTask(job.reading, sample, seed), job.shards, job.crew, observer):
         pool.add(index[ended.shard], scanned_of(ended))
     pool.prune()
-    engine = Engine(job.config.policy).setup()
+    engine = Engine(job.config.policy, job.config.extras).setup()
     parts = [pool.parts[index] for index in range(len(job.shards))]
     pairs = zip(job.shards, parts, strict=True)
     evidence = gather(job, [_judged(job, shard, part, engine) for shard, part in pairs], engine)
@@ -54,11 +50,6 @@ def scan_sample(job: GateJob, sample: int, seed: int, observer: Observer = NOBOD
     if documents <= sample:
         return evidence
     return replace(evidence, sample=Sample(sample, documents, seed))
-
-
-def keys_of(seed: int, shard: str, records: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The sampling key of each record of a shard, uniform over 64 bits."""
-    return document_keys(hashlib.sha256(named(seed, shard)).digest(), records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +103,7 @@ class _DrawTask:
 
     def __call__(self, shard: Shard, on_progress: OnProgress | None) -> Scanned:
         """Reads the shard to its end, or as far as it goes."""
-        lowest = _Lowest(self.size)
+        lowest = Lowest(self.size)
         with ShardReading(Source(shard, self.config), None, on_progress) as reading:
             for step in reading:
                 lowest.add(step.batch, keys_of(self.seed, shard.name, step.batch.records))
@@ -123,54 +114,6 @@ class _DrawTask:
         return Drawn(result, None, (), 0, documents, to_numpy(whole(rows["key"])), rows)
 
 
-class _Lowest:
-    """The documents with the smallest keys so far, twice `size` at most."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._bound = np.uint64(2**64 - 1)
-        self._tables: list[pa.Table] = []
-        self._held = 0
-
-    def add(self, batch: Batch, keys: NDArray[np.uint64]) -> None:
-        """Takes a batch."""
-        low = np.flatnonzero(keys <= self._bound)
-        if len(low):
-            self._tables.append(_rows(batch, keys).take(pa.array(low)))
-            self._held += len(low)
-            if self._held >= 2 * self._size:
-                self._compact()
-
-    def rows(self) -> pa.Table | None:
-        """A row a document; null where there is none."""
-        self._compact()
-        return self._tables[0] if self._tables else None
-
-    def _compact(self) -> None:
-        """Lets go of all but the documents with the smallest keys."""
-        if not self._tables:
-            return
-        rows = pa.concat_tables(self._tables).combine_chunks()
-        keys = to_numpy(whole(rows["key"]))
-        if len(keys) > self._size:
-            kept = np.sort(np.argpartition(keys, self._size - 1)[: self._size])
-            rows = rows.take(pa.array(kept)).combine_chunks()
-            self._bound = to_numpy(whole(rows["key"])).max()
-        self._tables, self._held = [rows], len(rows)
-
-
-def _rows(batch: Batch, keys: NDArray[np.uint64]) -> pa.Table:
-    columns: dict[str, Any] = {
-        "key": pa.array(keys),
-        "record": pa.array(batch.records),
-        "size": pa.array(batch.sizes),
-        "text": batch.text,
-        **{name: getattr(batch.metadata, name) for name in _METADATA},
-        **{_OTHER + name: values for name, values in batch.metadata.others.items()},
-    }
-    return pa.table(columns)
-
-
 def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scanned:
     """A shard's part of the sample, judged and counted; its records in quarantine stay counted."""
     counted = Counts(shard, job.gate)
@@ -178,28 +121,8 @@ def _judged(job: GateJob, shard: Shard, drawn: Scanned, engine: Engine) -> Scann
         statistics = drawn.result.statistics
         for first in range(0, len(drawn.rows), _ROWS_A_BATCH):
             chosen = np.arange(first, min(first + _ROWS_A_BATCH, len(drawn.rows)))
-            batch = _batch(drawn.rows.take(pa.array(chosen)))
+            batch = batch_of(drawn.rows.take(pa.array(chosen)))
             judged = engine.judge(batch.text, batch.metadata)
             statistics.add(statistics_batch(batch, judged))
             counted.add(batch, judged)
     return counted.scanned(drawn.result, drawn.documents)
-
-
-def _batch(rows: pa.Table) -> Batch:
-    """Rows as a batch whose records are nowhere any more."""
-    metadata: dict[str, Any] = {name: whole(rows[name]) for name in _METADATA}
-    metadata["others"] = {
-        name.removeprefix(_OTHER): whole(rows[name])
-        for name in rows.column_names
-        if name.startswith(_OTHER)
-    }
-    empty = np.empty(0, np.int64)
-    return Batch(
-        records=to_numpy(whole(rows["record"])),
-        text=whole(rows["text"]),
-        metadata=Metadata(**metadata),
-        sizes=to_numpy(whole(rows["size"])),
-        payload=BytesPayload(b"", empty, empty),
-        rejected=(),
-        consumed=0,
-    )

@@ -22,6 +22,7 @@ from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.executors.base import Finished
 from lowbg.runs.inputs import Shard
+from lowbg.runs.lm_selection import learn_selection, with_selection
 from lowbg.runs.mapping import Ended, Workers, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
@@ -58,6 +59,11 @@ class GateJob:
         """The limits."""
         return self.config.policy.gate
 
+    def selecting(self, engine: Engine) -> GateJob:
+        """The job with what its LM reads within a budget; `engine` as `learn_selection` has it."""
+        selection = learn_selection(self.shards, self.config, engine, self.crew)
+        return replace(self, config=with_selection(self.config, selection))
+
     @property
     def reading(self) -> RunConfig:
         """How the shards are read: with the source field, where there is one."""
@@ -74,8 +80,9 @@ def scan(job: GateJob, observer: Observer = NOBODY) -> Evidence:
     Raises `ConfigError` where no record has the source field. A shard that breaks off doesn't stop
     the others: it is in `Evidence.broken`.
     """
-    engine = Engine(job.config.policy)
+    engine = Engine(job.config.policy, job.config.extras)
     engine.prepare()
+    job = job.selecting(engine)
     ends = map_shards(ScanTask(job.reading), job.shards, job.crew, observer, engine)
     found = {ended.shard: scanned_of(ended) for ended in ends}
     return gather(job, [found[shard] for shard in job.shards], engine)
@@ -117,6 +124,7 @@ def gather(job: GateJob, scanned: Sequence[Scanned], engine: Engine) -> Evidence
         unreadable=tuple(_shard_part(each.result) for each in scanned if _is_unreadable(each)),
         left_out=job.left_out,
         models=engine.model_digests(),
+        notes=tuple(note for note in (engine.why_silent(),) if note is not None),
         results=tuple(each.result for each in scanned),
     )
 
@@ -156,7 +164,7 @@ class ScanTask:
 
     def start(self) -> ScanTask:
         """The task in a worker."""
-        return replace(self, loaded=Engine(self.config.policy).setup())
+        return replace(self, loaded=Engine(self.config.policy, self.config.extras).setup())
 
     def __call__(self, shard: Shard, on_progress: OnProgress | None) -> Scanned:
         """Every document of the shard, judged and counted."""

@@ -46,7 +46,7 @@ def beside_embedded(
     """
     if language not in embedded_names():
         return None
-    embedded, embedded_z = _embedded(dumps, language, target)
+    embedded, embedded_z = judged_by_embedded(dumps, language, target)
     new = dumps.part == NEW
     counts = np.bincount(called[new] + 2 * embedded[new], minlength=4).tolist()
     apart = np.nan_to_num(z - embedded_z)
@@ -71,7 +71,7 @@ def _name(dumps: Dumps, i: int) -> str:
     return " ".join(part for part in (str(dumps.source[i]), row.id or row.text[:60]) if part)
 
 
-def _embedded(
+def judged_by_embedded(
     dumps: Dumps, language: str, target: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """What the embedded tables call AI by the score alone, and their z (NaN: none)."""

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from lowbg.decision.calibration import Calibration
 from lowbg.errors import ConfigError
+from lowbg.jobs.learn.beside import judged_by_embedded
 from lowbg.jobs.learn.config import LearnConfig
-from lowbg.jobs.learn.fit import Ngrams
+from lowbg.jobs.learn.fit import Ngrams, Sides
 from lowbg.jobs.learn.gather import NEW, PARTS, Dumps, gather
+from lowbg.jobs.learn.grown import Base, base_of, grown_table
 from lowbg.jobs.learn.measure import LIKELY, Figures, calibrate, figures, standardised
 from lowbg.jobs.learn.sorting import change_of_human_text, sort_by_dumps, sort_by_teacher
 from lowbg.jobs.learn.teacher import Judge, TwoWays, Verdicts, ask, compare, judge_of, told_of
@@ -32,9 +34,9 @@ from lowbg.jobs.train.fit import held_perplexity
 from lowbg.jobs.train.fit_lm import fit_lm
 from lowbg.jobs.train.gather import Material
 from lowbg.jobs.train.held_out import Held
-from lowbg.jobs.train.log_odds import make_table
+from lowbg.jobs.train.log_odds import Weights, make_table
 from lowbg.jobs.train.regression import Floats
-from lowbg.models import FORMAT, save_arrays
+from lowbg.models import FORMAT, embedded_names, save_arrays
 from lowbg.runs.progress import NOBODY, Observer
 from lowbg.storage.files import file_digest
 from lowbg.text.style import standardise
@@ -82,26 +84,27 @@ def learn(config: LearnConfig, observer: Observer = NOBODY, judge: Judge | None 
         ", ".join(f"{dumps.count(part):,} {name}" for part, name in enumerate(PARTS)),
     )
     style_log_odds, style_metadata = _style(dumps, config)
-    taught = None
+    taught = embedded = None
     if judge is not None:
-        taught = ask(dumps, judge, config.teacher_documents, config.seed)
+        if config.language in embedded_names():
+            _, embedded = judged_by_embedded(dumps, config.language, config.target_fpr)
+        taught = ask(dumps, judge, config.teacher_documents, config.seed, embedded)
     ngrams = Ngrams(dumps, config)
     ways = None
     if taught is None:
         sides, probable = sort_by_dumps(dumps, ngrams, style_log_odds, config)
     else:
         ways = _without(dumps, ngrams, style_log_odds, config, taught)
-        sides, probable = sort_by_teacher(dumps, ngrams, style_log_odds, config, taught)
-    weights = ngrams.weights(sides)
-    table, scales, lost = make_table(ngrams.vocabulary, weights, config.odds.slots)
+        sides, probable = sort_by_teacher(dumps, ngrams, style_log_odds, config, taught, embedded)
+    base = base_of(dumps, config.language) if embedded is not None else None
+    odds = _odds(dumps, ngrams, sides, config, base)
     material, settings = _material(dumps), _settings(config)
     lm = fit_lm(material, settings)
-    nb, lr = ngrams.hold_out(sides, capacity=int((table != 0).sum()))
     held = Held(
         document=np.arange(len(dumps.rows)),
         words=dumps.tokens.words_per_document,
-        naive_bayes=nb,
-        logistic=lr,
+        naive_bayes=odds.held.naive_bayes,
+        logistic=odds.held.logistic,
         log_perplexity=held_perplexity(material, ngrams.fold, settings),
         style=style_log_odds,
     )
@@ -122,11 +125,12 @@ def learn(config: LearnConfig, observer: Observer = NOBODY, judge: Judge | None 
             "lm": lm.metadata,
             "odds": {
                 "order": config.odds.order,
-                "scales": [a * b for a, b in zip(scales, factors, strict=True)],
-                "stored": int((table != 0).sum()),
+                "scales": [a * b for a, b in zip(odds.scales, factors, strict=True)],
+                "stored": int((odds.table != 0).sum()),
                 "offered": ngrams.offered,
-                "lost": lost,
+                "lost": odds.lost,
                 "config": asdict(config.odds),
+                **({} if base is None else {"grown_on": base.sha256}),
             },
             "style": style_metadata,
             "calibration": asdict(result),
@@ -140,7 +144,7 @@ def learn(config: LearnConfig, observer: Observer = NOBODY, judge: Judge | None 
             },
         }
         config.output.mkdir(parents=True, exist_ok=True)
-        arrays: Mapping[str, NDArray[Any]] = {"lm_slots": lm.slots, "odds_slots": table}
+        arrays: Mapping[str, NDArray[Any]] = {"lm_slots": lm.slots, "odds_slots": odds.table}
         save_arrays(path, arrays, metadata)
     z = standardised(result, factors, held)
     called = z >= result.threshold(config.target_fpr)
@@ -157,6 +161,35 @@ def learn(config: LearnConfig, observer: Observer = NOBODY, judge: Judge | None 
         taught=taught,
         ways=ways,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Odds:
+    """A table of n-grams, the scales of its payloads, how many found no place, and what it makes of
+    every document (nats a word), by a fit without its source."""
+
+    table: NDArray[np.uint32]
+    scales: tuple[float, float]
+    lost: int
+    held: Weights
+
+
+def _odds(
+    dumps: Dumps, ngrams: Ngrams, sides: Sides, config: LearnConfig, base: Base | None
+) -> _Odds:
+    """The table that is fitted to the sides, on top of `base` if there is one."""
+    weights = ngrams.weights(sides)
+    if base is None:
+        table, scales, lost = make_table(ngrams.vocabulary, weights, config.odds.slots)
+        held = Weights(*ngrams.hold_out(sides, capacity=int((table != 0).sum())))
+        return _Odds(table, scales, lost, held)
+    alone = Weights(*ngrams.hold_out(sides))
+    base = base.scaled(alone, dumps)
+    table, scales, lost = grown_table(base, ngrams.vocabulary, weights)
+    held = Weights(
+        alone.naive_bayes + base.documents.naive_bayes, alone.logistic + base.documents.logistic
+    )
+    return _Odds(table, scales, lost, held)
 
 
 def _without(

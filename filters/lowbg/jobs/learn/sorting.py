@@ -18,8 +18,7 @@ from lowbg.jobs.learn.config import LearnConfig
 from lowbg.jobs.learn.fit import Ngrams, Sides
 from lowbg.jobs.learn.gather import BETWEEN, NEW, OLD, Dumps
 from lowbg.jobs.learn.mixture import Scores, posterior, share_of_ai
-from lowbg.jobs.learn.teacher import Verdicts
-from lowbg.jobs.train.calibration import fit_spread
+from lowbg.jobs.learn.teacher import Verdicts, standard
 from lowbg.jobs.train.regression import Floats
 
 log = logging.getLogger(__name__)
@@ -51,9 +50,16 @@ def sort_by_dumps(
 
 
 def sort_by_teacher(
-    dumps: Dumps, ngrams: Ngrams, style_log_odds: Floats, config: LearnConfig, taught: Verdicts
+    dumps: Dumps,
+    ngrams: Ngrams,
+    style_log_odds: Floats,
+    config: LearnConfig,
+    taught: Verdicts,
+    embedded: Floats | None,
 ) -> tuple[Sides, Floats]:
-    """The same by what the teacher says, which goes before what a fit says of the same document."""
+    """The same by what the teacher says, which goes before what a fit says of the same document;
+    `embedded` is z by other tables, which have an equal say.
+    """
     sure = taught.confident(dumps)
     if not (sure & taught.is_ai).any():
         # Nothing to learn from, which the figures will show.
@@ -67,7 +73,11 @@ def sort_by_teacher(
         *(_per(evened(dumps.group, mass * own), mass) for own in (human, ai)),
     )
     everywhere = np.ones(len(mass), np.bool_)
-    return _rounds(dumps, ngrams, style_log_odds, config, sides, everywhere, taught)
+    others = np.zeros(len(mass))
+    if embedded is not None:
+        known = dumps.known & ~np.isnan(embedded)
+        others = np.nan_to_num(standard(embedded, known, dumps))
+    return _rounds(dumps, ngrams, style_log_odds, config, sides, everywhere, taught, others)
 
 
 def _rounds(
@@ -78,14 +88,15 @@ def _rounds(
     sides: Sides,
     common: NDArray[np.bool_],
     taught: Verdicts | None,
+    others: Floats | float = 0.0,
 ) -> tuple[Sides, Floats]:
-    """Sorts all of the new text by the last fit, and fits again; `common` documents say how scores
-    are to be read."""
+    """Sorts all of the new text by the last fit and z by `others`, and fits again; `common`
+    documents say how scores are to be read."""
     known, new, mass = dumps.known, dumps.part == NEW, ngrams.mass
     probable = np.zeros(len(mass))
     sure = np.zeros(len(mass), np.bool_) if taught is None else taught.confident(dumps)
     for _ in range(config.rounds):
-        z = _evidence(dumps, *ngrams.hold_out(sides), style_log_odds)
+        z = _evidence(dumps, *ngrams.hold_out(sides), style_log_odds) + others
         scores = [Scores(z[common & own], dumps.group[common & own]) for own in (known, new)]
         share = share_of_ai(scores[0], scores[1], config.seed)
         probable = np.where(new, posterior(z, known & common, new & common, share.estimate), 0.0)
@@ -122,11 +133,7 @@ def _per(weights: Floats, mass: Floats) -> Floats:
 
 def _evidence(dumps: Dumps, nb: Floats, lr: Floats, style_log_odds: Floats) -> Floats:
     """Both log-odds and the style, each standardised by human text of its length, in one z."""
-    words, known = dumps.tokens.words_per_document, dumps.known
-    equal = np.ones(int(known.sum()))
-
-    def standard(x: Floats) -> Floats:
-        return fit_spread(x[known], words[known], equal).standardise(x, words)
-
-    both = standard(standard(nb) + standard(lr))
-    return both + 0.75 * np.clip(standard(style_log_odds), -MAX_STYLE, MAX_STYLE)
+    known = dumps.known
+    both = standard(standard(nb, known, dumps) + standard(lr, known, dumps), known, dumps)
+    style = standard(style_log_odds, known, dumps)
+    return both + 0.75 * np.clip(style, -MAX_STYLE, MAX_STYLE)

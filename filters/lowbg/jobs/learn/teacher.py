@@ -2,7 +2,9 @@
 
 A probe's log-odds are of the kinds of text that it was fitted on. What they mean here is told from
 the dumps themselves: their density in the new text over that in text known to be human, and the
-share of AI text that follows, make them a probability.
+share of AI text that follows, make them a probability. Where the language has embedded tables these
+have an equal say in it: of kinds that neither was fitted on both together find a half more than
+either (`benchmarks/neural/results/unseen_kinds.md`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
 from lowbg.jobs.learn.gather import Dumps
 from lowbg.jobs.learn.mixture import Interval, Scores, posterior, share_of_ai
+from lowbg.jobs.train.calibration import fit_spread
 from lowbg.jobs.train.regression import Floats
 from lowbg.report.estimate import wilson
 from lowbg.scorers.lm import extras
@@ -71,10 +74,10 @@ _OPTION = "`extras.lm.model`"
 class Verdicts:
     """What the teacher says of the documents of dumps, one entry each.
 
-    `probability` that a document is AI's: NaN where it wasn't read, 0 where it is known to be
-    human. `share` of AI text among the new documents that it read; `human_called` of documents
-    known to be human, the share that is confidently AI's by what the others of them say. `tokens`
-    and `seconds` are what it read, and took.
+    `log_odds` are the probe's, NaN where it didn't read. `probability` that a document is AI's: NaN
+    likewise, 0 where it is known to be human. `share` of AI text among the new documents that it
+    read; `human_called` of documents known to be human, the share that is confidently AI's by what
+    the others of them say. `tokens` and `seconds` are what it read, and took.
     """
 
     log_odds: Floats
@@ -123,8 +126,11 @@ def _in_turns(source: NDArray[np.str_], documents: NDArray[np.int64]) -> NDArray
     return documents[np.argsort(rank, kind="stable")]
 
 
-def ask(dumps: Dumps, judge: Judge, documents: int, seed: int) -> Verdicts:
-    """What the teacher says of a sample of so many documents.
+def ask(
+    dumps: Dumps, judge: Judge, documents: int, seed: int, embedded: Floats | None = None
+) -> Verdicts:
+    """What the teacher says of a sample of so many documents; `embedded` is z of each by other
+    tables, NaN without.
 
     Raises `ConfigError` where it read too few documents that are known to be human.
     """
@@ -151,12 +157,15 @@ def ask(dumps: Dumps, judge: Judge, documents: int, seed: int) -> Verdicts:
             f"{MIN_KNOWN} to know what it says here. Let it read more, or give more human text",
             key="teacher_documents",
         )
+    score = standard(log_odds, known, dumps)
+    if embedded is not None:
+        score += np.nan_to_num(standard(embedded, known & ~np.isnan(embedded), dumps))
     share = share_of_ai(
-        Scores(log_odds[known], dumps.group[known]), Scores(log_odds[new], dumps.group[new]), seed
+        Scores(score[known], dumps.group[known]), Scores(score[new], dumps.group[new]), seed
     )
-    probability = np.full(len(log_odds), np.nan)
-    probability[read] = posterior(log_odds[read], known[read], new[read], share.estimate)
-    called = _crossed(dumps, log_odds, share.estimate)
+    probability = np.full(len(score), np.nan)
+    probability[read] = posterior(score[read], known[read], new[read], share.estimate)
+    called = _crossed(dumps, score, share.estimate)
     probability[dumps.known] = 0.0
     low, high = wilson(int(called.sum()), len(called)) or (0.0, 1.0)
     return Verdicts(
@@ -169,17 +178,26 @@ def ask(dumps: Dumps, judge: Judge, documents: int, seed: int) -> Verdicts:
     )
 
 
-def _crossed(dumps: Dumps, log_odds: Floats, share: float) -> NDArray[np.bool_]:
+def standard(x: Floats, human: NDArray[np.bool_], dumps: Dumps) -> Floats:
+    """`x` of documents in standard deviations above that of `human` ones of their length."""
+    words = dumps.tokens.words_per_document
+    if not human.any():
+        return np.zeros(len(x))
+    equal = np.ones(int(human.sum()))
+    return np.asarray(fit_spread(x[human], words[human], equal).standardise(x, words))
+
+
+def _crossed(dumps: Dumps, score: Floats, share: float) -> NDArray[np.bool_]:
     """Which of the human documents that it read are confidently AI's, each by the half of the
     sources that its own isn't of."""
-    read = ~np.isnan(log_odds)
+    read = ~np.isnan(score)
     known, new = read & dumps.known, read & ~dumps.known
     half = dumps.group % 2 == 0
-    called = np.zeros(len(log_odds), np.bool_)
+    called = np.zeros(len(score), np.bool_)
     for own in (half, ~half):
         judged, by = known & own, known & ~own
         if by.any():
-            called[judged] = posterior(log_odds, by, new, share)[judged] >= SURE
+            called[judged] = posterior(score, by, new, share)[judged] >= SURE
     return np.asarray(called[known])
 
 

@@ -29,7 +29,7 @@ from lowbg.runs.inputs import InputState, Shard
 from lowbg.runs.overlap import Step
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg.storage.files import naming, replace_file
 from lowbg.storage.locks import share_of_worker
 from lowbg.storage.typed import Closed, FileType

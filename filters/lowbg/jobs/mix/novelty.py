@@ -21,7 +21,7 @@ from lowbg.runs.checkpoints import key_of
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 from lowbg.storage.files import naming
 from lowbg.storage.locks import share_of_worker
 from lowbg.text.characters import folding_of

@@ -16,7 +16,7 @@ import numpy as np
 
 import lowbg
 from lowbg.config import ExecutorName, Policy, RunConfig
-from lowbg.decision.source_evidence import Header, read_header
+from lowbg.decision.source_evidence import Header, read_header, table_digest
 from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.jobs.sources.cells import Cells, cells_of
 from lowbg.jobs.sources.pages import (
@@ -71,12 +71,14 @@ class SourcesJob:
 
 @dataclass(frozen=True, slots=True)
 class SourcesOutcome:
-    """What came of it: what the table says of itself, every shard's result in their order, and
-    what a causal LM read, if there was one."""
+    """What came of it: what the table says of itself, every shard's result in their order, what a
+    causal LM read, if there was one, and tables that were named more than once, with the one that
+    each is the same as; they count once."""
 
     header: Header
     shards: tuple[ShardResult, ...]
     read: Reading | None = None
+    repeated: tuple[tuple[Path, Path], ...] = ()
 
 
 def header_of(policy: Policy, models: dict[str, str]) -> Header:
@@ -112,6 +114,8 @@ def find_sources(
     header = header_of(job.config.policy, engine.model_digests())
     if judge is not None:
         header = msgspec.structs.replace(header, lm={**judge.models})
+    tables, repeated = _each_once(job.tables)
+    job = replace(job, tables=tables)
     headers = {path: found for path in job.tables if (found := read_header(path)) is not None}
     header = _with_probe(header, headers)
     check_alike(headers, header)
@@ -138,7 +142,20 @@ def find_sources(
             read.changed = changes(table, with_pages, pages)
             table = with_pages
         _put(table, job.output)
-    return SourcesOutcome(header, tuple(each.result for each in counted), read)
+    return SourcesOutcome(header, tuple(each.result for each in counted), read, repeated)
+
+
+def _each_once(tables: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[tuple[Path, Path], ...]]:
+    """The tables that differ; and those whose bytes are another's, with that one."""
+    first: dict[str, Path] = {}
+    repeated = []
+    for path in tables:
+        digest = table_digest(path)
+        if digest in first:
+            repeated.append((path, first[digest]))
+        else:
+            first[digest] = path
+    return tuple(first.values()), tuple(repeated)
 
 
 def _with_probe(header: Header, tables: Mapping[Path, Header]) -> Header:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,10 @@ from lowbg.jobs.sources.cells import (
 from lowbg.text import languages
 
 ROWS_A_GROUP: Final = 16_384
-_ROWS_READ: Final = 2_048
+CELLS_A_GROUP: Final = 250_000
+"""A group of rows ends where it has so many cells: sources of many years and scores have up to
+some hundreds each, and all of a group lie in memory."""
+_ROWS_READ: Final = 512
 """Rows that are read at a time: many tables are merged side by side."""
 
 DECIDED_BY: Final = ("too_few", "documents", "own_past", "dates")
@@ -213,22 +217,37 @@ def write_table(path: Path, merged: Iterable[Cells], model: SourceModel, header:
 
 
 def _in_groups(merged: Iterable[Cells]) -> Iterator[Cells]:
-    """The same cells in parts of `ROWS_A_GROUP` sources, so that a table's bytes don't depend on
-    how it was merged."""
+    """The same cells in groups of `ROWS_A_GROUP` sources, or of fewer that have `CELLS_A_GROUP`
+    cells: so a table's bytes don't depend on how it was merged."""
     waiting: list[Cells] = []
-    there = 0
+    sources = number = 0
     for cells in merged:
         waiting.append(cells)
-        there += len(cells.names)
-        if there < ROWS_A_GROUP:
+        sources, number = sources + len(cells.names), number + len(cells)
+        if sources < ROWS_A_GROUP and number < CELLS_A_GROUP:
             continue
         whole = combined(waiting)
-        full = there - there % ROWS_A_GROUP
-        for start in range(0, full, ROWS_A_GROUP):
-            yield whole.part(start, start + ROWS_A_GROUP)
-        waiting, there = [whole.part(full, there)], there - full
-    if there:
+        ends = _ends_of_groups(whole)
+        for start, end in pairwise([0, *ends]):
+            yield whole.part(start, end)
+        rest = whole.part(ends[-1] if ends else 0, len(whole.names))
+        waiting, sources, number = [rest], len(rest.names), len(rest)
+    if sources:
         yield combined(waiting)
+
+
+def _ends_of_groups(cells: Cells) -> list[int]:
+    """Where groups end that are full, whatever sources follow."""
+    upto = np.searchsorted(cells.source, np.arange(len(cells.names) + 1))
+    ends: list[int] = []
+    start = 0
+    while True:
+        full = int(np.searchsorted(upto, upto[start] + CELLS_A_GROUP))
+        end = min(start + ROWS_A_GROUP, full)
+        if end > len(cells.names):
+            return ends
+        ends.append(end)
+        start = end
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ of kinds that were left out, of both labels at once; a kind is a dataset's rows 
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
 from collections import Counter
@@ -303,6 +304,8 @@ def read_states(
     if dtype is LmDtype.AUTO:
         dtype = states.fast_dtype(device)
     model = models.CausalModel(folder, device, dtype, config.lm.context)
+    sample: Any = importlib.import_module("lowbg.scorers.lm.sample")
+    sample.check_reads(model)
     layers = config.layers or tuple(
         sorted({max(1, round(depth * model.layers)) for depth in DEPTHS})
     )

@@ -25,7 +25,7 @@ from lowbg.runs.executors import server
 from lowbg.runs.executors.base import Finished, Result, Task, Worker
 from lowbg.runs.machine import switch_often
 from lowbg.runs.progress import OnProgress, Progress
-from lowbg.runs.stopping import STOP
+from lowbg.stopping import STOP
 
 GRACE_S = 30.0
 """How long a worker that was told to stop may take for its batch and a checkpoint, in seconds."""

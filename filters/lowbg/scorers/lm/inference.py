@@ -20,6 +20,7 @@ from lowbg.scorers.lm.figures import FIGURES, SURPRISAL, Read
 from lowbg.scorers.lm.models import CausalModel, Encoded
 from lowbg.scorers.lm.packing import Windows, cut, plan
 from lowbg.scorers.lm.reduction import reduction_on
+from lowbg.stopping import STOP
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +130,7 @@ class Inference:
         waiting = plan(windows.length, self.budget)
         done: list[tuple[torch.Tensor, NDArray[np.int64]]] = []
         while waiting:
+            STOP.check()
             batch = _Batch.of(windows, waiting[0], encoded, starts)
             try:
                 with torch.inference_mode():

@@ -12,6 +12,7 @@ from lowbg.config import LmDtype, LmSettings
 from lowbg.errors import ConfigError
 from lowbg.scorers.lm.models import CausalModel, device_of_this_process
 from lowbg.scorers.lm.probes import Probe, check_model
+from lowbg.scorers.lm.sample import check_reads
 from lowbg.scorers.lm.shipped import serving
 from lowbg.scorers.lm.states import StateReader, fast_dtype
 from lowbg.scorers.lm.store import ModelFolder, locate
@@ -64,6 +65,7 @@ class ProbeReader:
             if probes[0].of.dtype == LmDtype.FLOAT32.value:
                 dtype = LmDtype.FLOAT32
         model = CausalModel(folder, device, dtype, settings.context)
+        check_reads(model)
         for probe in probes:
             if probe.of.tokenizer != model.token_digest():
                 raise ConfigError(
@@ -79,6 +81,16 @@ class ProbeReader:
                     f"{probe.path}: of states of {len(probe.weights)} numbers; those of "
                     f"{folder.label} have {self._reader.width}"
                 )
+
+    def parts(self, text: str, probe: Probe) -> tuple[str, NDArray[np.int64], NDArray[np.float64]]:
+        """What `probe` makes of a text, token by token: the text as it is read, where each token
+        ends in it, and what each adds to the log-odds (nats). With `probe.intercept` they come to
+        them.
+        """
+        read, ends, states = self._reader.token_states(text)
+        own = states[:, self._place[probe.of.layer]].astype(np.float64)
+        nats = ((own - probe.mean) / probe.scale * probe.weights).sum(axis=1)
+        return read, ends, nats / max(1, len(ends))
 
     def judge(self, texts: Sequence[str], probe: Probe) -> ProbeRead:
         """What `probe` says of each text."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
 from lowbg.scorers.base import Scorer, SecondLook
@@ -13,6 +16,10 @@ from lowbg.scorers.lm.store import ModelFolder, locate
 
 ROLES = ("lm", "lm-performer")
 """What a model is for, as the options call it."""
+
+
+TOKENS_A_WORD = 1.35
+"""Of English under SmolLM2's tokenizer; what a budget in tokens is planned by."""
 
 
 class LmScorer(Scorer):
@@ -36,9 +43,13 @@ class LmScorer(Scorer):
 
     @property
     def second_look(self) -> SecondLook:
-        """The documents in the band, if there is one."""
-        band = self._settings.band if self._settings is not None else None
-        return SecondLook(band, tokens=self.tokens_column)
+        """Every document, or what is selected."""
+        selection = self._settings.selection if self._settings is not None else None
+        return SecondLook(self.tokens_column, selection)
+
+    def expected_tokens(self, words: NDArray[np.float64]) -> NDArray[np.float64]:
+        """About how many tokens it reads of documents of so many words."""
+        return TOKENS_A_WORD * words
 
     def identity(self) -> str:
         """Of models, their roles, and the context.

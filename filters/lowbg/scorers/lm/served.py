@@ -26,6 +26,7 @@ from lowbg.errors import ConfigError, ModelError
 from lowbg.scorers.lm.figures import FIGURES, LOG_RANK, SURPRISAL, Read
 from lowbg.scorers.lm.packing import cut
 from lowbg.scorers.lm.server import RefusedError, Server
+from lowbg.stopping import STOP
 
 _log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ class ServedModel:
         return Read(figures, starts, ends)
 
     def _document(self, text: str) -> Document:
+        STOP.check()
         if not text:
             return _NOTHING
         return self._by_tokens(text) if self._cuts else self._by_echo(text)

@@ -21,6 +21,7 @@ from lowbg.errors import ModelError
 from lowbg.scorers.lm.models import CausalModel, Encoded
 from lowbg.scorers.lm.packing import plan
 from lowbg.scorers.lm.plain import plain
+from lowbg.stopping import STOP
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +98,22 @@ class StateReader:
         self.read_tokens += int(lengths.sum())
         return states, lengths
 
+    def token_states(self, text: str) -> tuple[str, NDArray[np.int64], NDArray[np.float32]]:
+        """What is read of one document: its text without layout, the place in it where each token
+        ends, and tokens × layers × width.
+        """
+        read = plain(text, CHARACTERS_A_TOKEN * self.tokens)
+        (encoded,) = self.model.encode([read], self.tokens)
+        if not len(encoded.ids):
+            empty = np.zeros((0, len(self.layers), self.width), np.float32)
+            return read, encoded.ends, empty
+        self._own.seen = {}
+        with torch.inference_mode():
+            self.model.hidden(torch.from_numpy(encoded.ids[None]).to(self.model.device))
+        seen = [self._own.seen[layer][0].float().cpu().numpy() for layer in self.layers]
+        self._own.seen = {}
+        return read, encoded.ends, np.stack(seen, 1)
+
     def _encoded(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], list[Encoded]]]:
         most = CHARACTERS_A_TOKEN * self.tokens
         size = _PORTION if self.model.device.type == "cpu" else 64 * _PORTION
@@ -125,6 +142,7 @@ class StateReader:
 
     def _pass(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Rows × layers × width of one batch; halves it where memory runs out."""
+        STOP.check()
         try:
             return self._run(ids)
         except (torch.OutOfMemoryError, MemoryError) as error:

@@ -15,8 +15,9 @@ import pytest
 from lowbg.config import ExecutorName, FieldNames, Gate, GateGroup, Policy, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.gate.evidence import Evidence, Part, Scanned
-from lowbg.jobs.gate.sampling import Drawn, _Pool, keys_of, scan_sample
+from lowbg.jobs.gate.sampling import Drawn, _Pool, scan_sample
 from lowbg.jobs.gate.scan import GateJob, scan
+from lowbg.runs.drawing import keys_of
 from lowbg.runs.inputs import discover
 
 PROSE = "We walked across the river on the stones, and the dogs ran ahead of us, singing. " * 8

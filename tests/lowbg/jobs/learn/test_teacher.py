@@ -17,8 +17,10 @@ from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
 from lowbg.jobs.learn.config import LearnConfig
 from lowbg.jobs.learn.gather import NEW, Dumps, gather
+from lowbg.jobs.learn.grown import Base
 from lowbg.jobs.learn.learn import Learned, learn
 from lowbg.jobs.learn.teacher import TwoWays, ask, sample
+from lowbg.jobs.train.log_odds import Weights
 from lowbg.models import open_folder
 
 __all__ = ("dumps",)
@@ -30,7 +32,7 @@ class StandIn:
     """Log-odds about `level` of an assistant's texts, and about −`level` of others."""
 
     def __init__(self, level: float = 2.0) -> None:
-        self._ai = {*make_texts("assistant", 10 * SITES)}
+        self.ai = {*make_texts("assistant", 10 * SITES)}
         self._level = level
         self.tokens = 0
 
@@ -38,7 +40,7 @@ class StandIn:
         self.tokens += sum(len(text.split()) for text in texts)
         return np.array(
             [
-                random.Random(text).gauss(self._level if text in self._ai else -self._level, 1.0)
+                random.Random(text).gauss(self._level if text in self.ai else -self._level, 1.0)
                 for text in texts
             ]
         )
@@ -105,7 +107,7 @@ def test_tables_are_taught_where_the_dumps_alone_say_nothing(
     assert found.ways is None
     ai, new = is_ai(found), found.dumps.part == NEW
     assert found.called_ai[ai].mean() > 0.9
-    assert found.called_ai[new & ~ai].mean() < 0.02
+    assert found.called_ai[new & ~ai].mean() < 0.03
     assert again.path.read_bytes() == found.path.read_bytes()
 
 
@@ -186,6 +188,28 @@ def test_confidence_is_told_from_the_dumps(gathered: Dumps) -> None:
     sure = found.confident(gathered)
     assert not sure[gathered.known].any()
     assert sure.sum() < found.read.sum()
+
+
+def test_other_tables_have_an_equal_say(gathered: Dumps) -> None:
+    """In what the teacher says, and in tables that grow on them."""
+    random = np.random.default_rng(3)
+    n = len(gathered.rows)
+    truth = np.array([row.text in StandIn().ai for row in gathered.rows])
+    noise, signal = random.normal(0, 50, n), np.where(truth, 200.0, 0.0) + random.normal(0, 50, n)
+    weak = StandIn(level=0.6)
+    alone, helped = (ask(gathered, weak, BUDGET, 1, other) for other in (None, signal))
+    new = alone.read & ~gathered.known
+    right = [((each.probability >= 0.5) == truth)[new].mean() for each in (alone, helped)]
+    assert right[1] > right[0] + 0.05
+    own = Weights(random.normal(0, 0.01, n), random.normal(0, 0.02, n))
+    base = Base("", np.zeros(4, np.uint32), Weights(np.ones(4), np.ones(4)), Weights(noise, signal))
+    scaled = base.scaled(own, gathered)
+    known = gathered.known
+    assert scaled.documents.naive_bayes[known].std() == pytest.approx(0.01, rel=0.1)
+    assert scaled.documents.logistic[known].std() == pytest.approx(0.02, rel=0.1)
+    assert scaled.weights.naive_bayes[0] == pytest.approx(
+        scaled.documents.naive_bayes[0] / noise[0]
+    )
 
 
 def test_agreement_is_beyond_chance() -> None:

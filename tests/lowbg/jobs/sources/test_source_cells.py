@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lowbg.config import Policy, RunConfig
 from lowbg.decision.source_evidence import read_header
 from lowbg.errors import OutputError
+from lowbg.jobs.sources import table
 from lowbg.jobs.sources.breaks import breaks_of
 from lowbg.jobs.sources.cells import IDS, UNIT, Cells, Keys, combined
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs, read_run, write_run
@@ -115,6 +117,30 @@ def test_tables_add_up_byte_for_byte(tmp_path: Path) -> None:
     again = tmp_path / "again.parquet"
     write_table(again, merged([read_cells(path) for path in paths[:3]]), model, header)
     assert again.read_bytes() == paths[3].read_bytes()
+
+
+@pytest.mark.parametrize(("rows", "cells_a_group"), [(7, 10**9), (10**9, 40), (9, 40)])
+def test_groups_of_rows_do_not_depend_on_how_tables_came_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, cells_a_group: int
+) -> None:
+    monkeypatch.setattr(table, "ROWS_A_GROUP", rows)
+    monkeypatch.setattr(table, "CELLS_A_GROUP", cells_a_group)
+    engine = Engine(Policy())
+    model, header = engine.source_model(), header_of(Policy(), engine.model_digests())
+    whole = cells(documents(700, 6))
+    made = []
+    for i, size in enumerate((1, 3, 40)):
+        made.append(tmp_path / f"{i}.parquet")
+        write_table(made[-1], whole.pieces(size), model, header)
+    assert len({path.read_bytes() for path in made}) == 1
+    metadata = pq.read_metadata(made[0])
+    groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert sum(groups) == len(whole.names)
+    assert max(groups) <= rows
+    assert len(groups) > 2
+    upto = np.searchsorted(whole.source, np.cumsum([0, *groups]))
+    # A group is full with the source that brings it to so many cells.
+    assert (np.diff(upto) < cells_a_group + 20).all()
 
 
 def test_a_source_that_changed_hands_shows_a_break() -> None:

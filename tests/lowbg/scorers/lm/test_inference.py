@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ pytest.importorskip("transformers", reason="needs the extra lm: pip install 'low
 from tests.tiny_lm import ARCHITECTURES, Architecture, prose, save_model  # noqa: E402
 
 from lowbg.config import LmDtype  # noqa: E402
-from lowbg.errors import ConfigError, ModelError  # noqa: E402
+from lowbg.errors import ConfigError, ModelError, StoppedError  # noqa: E402
 from lowbg.scorers.lm.figures import DocumentFigures, sum_up  # noqa: E402
 from lowbg.scorers.lm.inference import Inference  # noqa: E402
 from lowbg.scorers.lm.models import (  # noqa: E402
@@ -27,7 +27,9 @@ from lowbg.scorers.lm.models import (  # noqa: E402
     dtype_on,
 )
 from lowbg.scorers.lm.reduction import _CompiledReduction, reduce_logits  # noqa: E402
+from lowbg.scorers.lm.states import StateReader  # noqa: E402
 from lowbg.scorers.lm.store import ModelFolder  # noqa: E402
+from lowbg.stopping import STOP  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.lm]
 
@@ -36,6 +38,15 @@ CONTEXT = 64
 TEXTS = ["", "x", "Два слова", *(prose(i, 1 + i % 9) for i in range(12)), prose(99, 40)]
 """Nothing, one token, other letters, mixed lengths, and one of many contexts."""
 COMPARED = ("perplexity", "log_rank", "entropy", "lrr", "curvature", "binoculars")
+
+
+@pytest.fixture
+def asked_to_stop() -> Iterator[None]:
+    """As after a signal."""
+    with STOP.watched():
+        STOP.ask(15)
+        yield
+    STOP.reset()
 
 
 def reference(
@@ -412,3 +423,15 @@ def test_devices_and_types() -> None:
     assert dtype_on(CPU, LmDtype.BFLOAT16) is torch.bfloat16
     with pytest.raises(ConfigError, match=r"`extras\.lm\.device=toaster`"):
         device_of_this_process("toaster")
+
+
+@pytest.mark.usefixtures("asked_to_stop")
+def test_reading_stops_between_documents(
+    saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoppedError):
+        Inference(load(saved("llama"))).read(TEXTS)
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda own=threads: own)
+        with pytest.raises(StoppedError):
+            StateReader(load(saved("llama")), [1], 40).read(TEXTS)

@@ -1,5 +1,7 @@
 """How a process that got a signal ends between two batches instead of in the middle of one.
 
+What takes seconds for a batch, as a causal LM does, looks within it, and the batch is undone.
+
 Signals belong to the process, and so does what is noted here: there is one `STOP`. Who handles a
 signal calls `STOP.ask`. Where that returns false nothing here would notice, and the handler ends
 the work its own way.
@@ -9,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from lowbg.errors import StoppedError
 
 
 class Stop:
@@ -24,6 +28,11 @@ class Stop:
             return False
         self.asked = number
         return True
+
+    def check(self) -> None:
+        """Raises `StoppedError` where the work shall end: within a batch, which is then undone."""
+        if self.asked:
+            raise StoppedError("stopped within a batch")
 
     @contextmanager
     def watched(self) -> Iterator[None]:

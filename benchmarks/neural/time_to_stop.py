@@ -1,0 +1,105 @@
+"""How long a run with a causal LM takes to stop after a signal: `… time_to_stop MODEL`.
+
+`python -m benchmarks.neural.time_to_stop MODEL [--documents 300]` makes documents of mixed lengths
+and runs `lowbg filter` on them: as one shard and as many small ones, which are judged together,
+with the model's probe and without (`--lm-probe none`: the whole text). When a run has taken a
+second of the processor more than one of a single document took in all, so that the LM reads, it
+gets the signal: SIGTERM with one shard, SIGINT with many. Prints JSON: seconds from the signal to
+the end, by the clock and of the processor, exit code, what the run said, and the load of the
+machine. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.neural.run import make_texts
+
+
+def write(folder: Path, texts: Sequence[str], shards: int) -> Path:
+    """Deals the texts to shards."""
+    folder.mkdir()
+    for k in range(shards):
+        with (folder / f"{k:03}.jsonl").open("w") as out:
+            for text in texts[k::shards]:
+                print(json.dumps({"text": text, "language": "en"}), file=out)
+    return folder
+
+
+def command(inputs: Path, out: Path, options: Sequence[str]) -> list[str]:
+    """The run."""
+    return [sys.executable, "-m", "lowbg_cli", "filter", str(inputs), "-o", str(out), *options]
+
+
+def processor_of(pid: int) -> float:
+    """Seconds of the processor that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def least(inputs: Path, out: Path, options: Sequence[str]) -> float:
+    """Seconds of the processor that a whole run takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command(inputs, out, options), check=True, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def stop(run: Sequence[str], number: signal.Signals, after: float) -> dict[str, Any]:
+    """Seconds from the signal to the end of a run that has taken `after` of the processor."""
+    process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and processor_of(process.pid) < after:
+        time.sleep(0.05)
+    taken, before = processor_of(process.pid), resource.getrusage(resource.RUSAGE_CHILDREN)
+    at = time.monotonic()
+    process.send_signal(number)
+    _, told = process.communicate(timeout=600)
+    seconds, ended = time.monotonic() - at, resource.getrusage(resource.RUSAGE_CHILDREN)
+    whole = ended.ru_utime + ended.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "signal": number.name,
+        "seconds": round(seconds, 2),
+        "processor_seconds": round(whole - taken, 2),
+        "exit": process.returncode,
+        "told": told.strip().splitlines()[-1] if told.strip() else "",
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints how long each run took to stop."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.neural.time_to_stop")
+    parser.add_argument("model")
+    parser.add_argument("--documents", type=int, default=300)
+    options = parser.parse_args(argv)
+    texts = make_texts(options.documents, seed=1)
+    found = []
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        shards = {n: write(folder / f"{n}", texts, n) for n in (1, 30)}
+        single = write(folder / "single", texts[:1], 1)
+        for name, own in (("probe", []), ("whole text", ["--lm-probe", "none"])):
+            lm = ["--lm", options.model, *own]
+            at_work = 1.0 + least(single, folder / f"{name}-single", lm)
+            for n, inputs in shards.items():
+                number = signal.SIGTERM if n == 1 else signal.SIGINT
+                run = command(inputs, folder / f"{name}-{n}", lm)
+                found.append({"reads": name, "shards": n, **stop(run, number, at_work)})
+                print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+    print(json.dumps({"documents": len(texts), "stops": found}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""A tokenizer of another model, or a model that was never trained, is found by plain text."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra lm: pip install 'lowbg[lm]'")
+pytest.importorskip("transformers", reason="needs the extra lm: pip install 'lowbg[lm]'")
+
+from tests import tiny_lm  # noqa: E402
+from tests.tiny_lm import save_model  # noqa: E402
+
+from lowbg.config import LmDtype, LmSettings  # noqa: E402
+from lowbg.errors import ModelError  # noqa: E402
+from lowbg.scorers.causal_lm import CausalLm  # noqa: E402
+from lowbg.scorers.lm import sample  # noqa: E402
+from lowbg.scorers.lm.models import CausalModel  # noqa: E402
+from lowbg.scorers.lm.sample import ENGLISH, OTHERS, _surprisal, check_reads  # noqa: E402
+from lowbg.scorers.lm.store import ModelFolder  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.lm]
+
+CPU = torch.device("cpu")
+
+
+def load(folder: Path) -> CausalModel:
+    return CausalModel(ModelFolder(folder, "tiny"), CPU, LmDtype.FLOAT32)
+
+
+def test_a_model_reads_with_its_own_tokenizer_alone(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "tiny", "llama")
+    model = load(folder)
+    check_reads(model)
+    assert math.exp(_surprisal(model, ENGLISH)[0]) < model.vocabulary
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    words = tokenizer["model"]["vocab"]
+    # As many tokens, each of which is there, and another word.
+    own = sorted(word for word in words if words[word] > 1)
+    numbers = [words[word] for word in own]
+    tokenizer["model"]["vocab"].update(zip(own, [*numbers[7:], *numbers[:7]], strict=True))
+    file.write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelError, match=r"tiny: its perplexity of plain English is [\d,]+, more"):
+        check_reads(load(folder))
+    # And before a run begins to read.
+    with pytest.raises(ModelError, match="worse than a guess"):
+        CausalLm(LmSettings(str(folder))).setup()
+
+
+def test_a_model_that_was_never_trained_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"than its 403 tokens.* or it was never trained"):
+        check_reads(load(save_model(tmp_path / "tiny", "llama", steps=0)))
+
+
+def test_a_model_of_another_language_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_lm, "ENGLISH", OTHERS[1][:16])
+    model = load(save_model(tmp_path / "tiny", "llama", steps=60))
+    monkeypatch.setattr(sample, "OTHERS", (*OTHERS[2:], OTHERS[1][:16]))
+    assert math.exp(_surprisal(model, ENGLISH)[0]) > model.vocabulary
+    check_reads(model)
