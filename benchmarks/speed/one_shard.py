@@ -2,14 +2,14 @@
 
 The shard is made of the same documents as the corpus, as plain JSONL, as zstd in frames, or as
 Parquet in row groups. Two workers read it in pieces, and a thread of the process that started them
-puts these together. Both runs are compared by what they cost: on a machine that others use, wall
-time says nothing, and the time that two free cores would take is worked out as
+puts these together. On a machine that others use wall time says nothing, so one process does each
+of it in turns and notes its CPU time, least of the rounds: the shard in one pass; looking for where
+pieces begin; all pieces, one after the other; putting them together. What two free cores would take
+is worked out from that, start-up apart, as
 
-    planning + (all CPU time - planning) / 2 + joining the last piece
+    looking + (all pieces + putting together) / 2 + putting the last one together
 
-where planning is what comes before the first piece (looking for where pieces begin), measured by
-itself. Joining the last piece is taken as the CPU time that two workers cost more, plus what
-writing costs, over the number of pieces. Outputs are compared byte for byte.
+Outputs are compared byte for byte. A shard that is smaller than 1 GB has smaller pieces.
 """
 
 from __future__ import annotations
@@ -21,27 +21,35 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import corpus
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measuring import load, machine, run
+from measuring import load, machine
 
-from lowbg.config import RunConfig
-from lowbg.formats import piece_starts
-from lowbg.runs.shards import PIECE_BYTES
+from lowbg.config import Durability, ExecutorName, RunConfig
+from lowbg.jobs.filter import FilterTask
+from lowbg.report.results import ShardResult
+from lowbg.runs.checkpoints import Journal
+from lowbg.runs.inputs import discover
+from lowbg.runs.mapping import Workers
+from lowbg.runs.pieces import Joining, pieces_of
+from lowbg.runs.shards import Piece
 from lowbg.storage.compression import compressed
 
-FRAME_BYTES = 16 << 20
+T = TypeVar("T")
+
+FRAME_BYTES = 4 << 20
 """Content of a zstd frame, as pzstd and t2sz cut it, about."""
 
-GROUP_BYTES = 16 << 20
-"""Stored bytes of a row group, about."""
+PIECES = 15
+"""Of a shard, about: as many as 1 GB has."""
 
 FORMATS = ("jsonl", "jsonl.zst", "parquet")
 
@@ -69,7 +77,7 @@ def make(path: Path, documents: Iterator[dict[str, Any]], size: int) -> None:
 def _make_parquet(path: Path, documents: Iterator[dict[str, Any]], size: int) -> None:
     writer: pq.ParquetWriter | None = None
     while writer is None or path.stat().st_size < size:
-        table = pa.Table.from_pylist([next(documents) for _ in range(10_000)])
+        table = pa.Table.from_pylist([next(documents) for _ in range(2_000)])
         writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
         writer.write_table(table.cast(writer.schema), row_group_size=len(table))
     writer.close()
@@ -86,32 +94,50 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def measure(shard: Path, work: Path) -> dict[str, Any]:
-    """What one and two workers take for it."""
-    started = time.process_time()
-    starts = piece_starts(str(shard), RunConfig(), shard.name, PIECE_BYTES)
-    planning = time.process_time() - started
-    costs = {}
-    for workers in (1, 2):
-        output = work / str(workers)
-        command = [sys.executable, "-m", "lowbg_cli", "filter", str(shard), "-o", str(output), "-q"]
-        cost = run([*command, "--workers", str(workers), "--threads", "1"])
-        costs[workers] = {"wall": round(cost.wall, 1), "cpu": round(cost.cpu, 2), "load": load()}
-    equal = digests(work / "1") == digests(work / "2")
-    for workers in (1, 2):
-        shutil.rmtree(work / str(workers))
-    one, two = costs[1]["cpu"], costs[2]["cpu"]
-    pieces = len(starts) + 1
-    last = max(0.0, two - one) / pieces + 0.3 * one / pieces
-    free = planning + (two - planning) / 2 + last
+def measure(shard: Path, work: Path, rounds: int) -> dict[str, Any]:
+    """What one and two workers take for it, in seconds."""
+    (found,) = discover([str(shard)])
+    size = found.size // PIECES
+    least: dict[str, float] = {}
+    equal = True
+    crew = Workers(2, ExecutorName.PROCESSES)
+
+    def timed(name: str, call: Callable[[], T]) -> T:
+        started = time.process_time()
+        result = call()
+        spent = time.process_time() - started
+        least[name] = min(spent, least.get(name, spent))
+        return result
+
+    one = FilterTask(RunConfig(), work / "one", Durability()).start()
+    two = replace(one, output=work / "two")
+    for _ in range(rounds):
+        for task in (one, two):
+            shutil.rmtree(task.output, ignore_errors=True)
+            task.output.mkdir()
+        timed("one pass", lambda: one(found, None))
+        planned = timed("looking", lambda: pieces_of([found], RunConfig(), crew, size))
+        pieces = planned[found.name]
+
+        def read(pieces: list[Piece] = pieces) -> list[tuple[Piece, ShardResult]]:
+            return [(each, two(each, None)) for each in pieces]
+
+        ends = timed("pieces", read)
+
+        def join(pieces: list[Piece] = pieces, ends: Sequence[Any] = ends) -> ShardResult | None:
+            joining = Joining(pieces, two, Journal(two.output, found, Durability()))
+            for piece, result in ends:
+                joining.take(piece, result)
+            return joining.end()
+
+        equal &= timed("joining", join) is not None and digests(one.output) == digests(two.output)
+    free = least["looking"] + (least["pieces"] + least["joining"]) / 2
+    free += least["joining"] / len(pieces)
     return {
-        "bytes": shard.stat().st_size,
-        "pieces": pieces,
-        "planning_cpu": round(planning, 2),
-        "one_worker": costs[1],
-        "two_workers": costs[2],
-        "seconds_on_two_free_cores": round(free, 1),
-        "ratio": round(one / free, 2),
+        "bytes": found.size,
+        "pieces": len(pieces),
+        "cpu_s": {name: round(spent, 2) for name, spent in least.items()},
+        "ratio": round(least["one pass"] / free, 2),
         "outputs_equal": equal,
     }
 
@@ -121,16 +147,17 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--prose", type=Path, required=True, help="a folder of JSONL files")
     parser.add_argument("--bytes", type=int, default=1_000_000_000, help="stored, of a shard")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     parser.add_argument("--store", type=Path, help="where the result goes, as JSON")
     options = parser.parse_args(argv)
-    found: dict[str, Any] = {"machine": machine(), "shards": {}}
+    found: dict[str, Any] = {"machine": machine(), "load": load(), "shards": {}}
     for name in options.formats:
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             shard = work / f"shard.{name}"
             make(shard, _documents(options.prose), options.bytes)
-            found["shards"][name] = measure(shard, work)
+            found["shards"][name] = measure(shard, work, options.rounds)
         print(name, json.dumps(found["shards"][name]), flush=True)
         if options.store is not None:
             options.store.write_text(json.dumps(found, indent=1) + "\n")

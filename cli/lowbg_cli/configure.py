@@ -24,12 +24,13 @@ from lowbg.config import (
     is_served,
 )
 from lowbg.errors import ConfigError
-from lowbg.settings import Heading, Setting, declared, setting, with_changes
+from lowbg.settings import SIZE, Heading, Setting, declared, setting, with_changes
 from lowbg.storage.objects import is_object_url
 from lowbg_cli import first_use, terminal
 from lowbg_cli.groups import Changes, changes_of, refuse
 
 if TYPE_CHECKING:
+    from lowbg.runs.executors.ray import Share
     from lowbg.runs.inputs import Discovery, Shard
 
 STDIN = "-"
@@ -112,9 +113,9 @@ class ConfigOptions:
         if sources.by != Sources().by:
             return config
 
-        from lowbg.decision.source_evidence import required_header
+        from lowbg.decision.source_evidence import local_table, required_header
 
-        by = required_header(Path(sources.table)).by
+        by = required_header(local_table(Path(sources.table))).by
         policy = replace(config.policy, sources=replace(sources, by=by))
         return replace(config, policy=policy)
 
@@ -217,6 +218,25 @@ class WorkerOptions:
         heading=Heading.RUNNING,
         shown="RAY_ADDRESS, or this machine's",
     )
+    ray_cpus: float | None = setting(
+        "With --executor ray: cores that a task takes.",
+        None,
+        unit="N",
+        heading=Heading.RUNNING,
+        least=0.1,
+        shown="1",
+    )
+    ray_gpus: float | None = setting(
+        "… and GPUs; several tasks share one at 0.5 or less.",
+        None,
+        unit="N",
+        heading=Heading.RUNNING,
+        least=0.0,
+        shown="0",
+    )
+    ray_memory: int | None = setting(
+        "… and memory.", None, unit=SIZE, heading=Heading.RUNNING, shown="not counted"
+    )
 
     def resolve(
         self, shards: Sequence[Shard], extras: Extras = NO_EXTRAS
@@ -251,20 +271,32 @@ class WorkerOptions:
     def _find_ray(self) -> None:
         """Says to Ray which cluster is meant. Raises `ConfigError` where it isn't asked for."""
         if self.executor is not ExecutorName.RAY:
-            if self.ray_address is not None:
-                raise ConfigError("--ray-address: only with --executor ray")
+            names = ("ray_address", "ray_cpus", "ray_gpus", "ray_memory")
+            for name in names:
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"--{name.replace('_', '-')}: only with --executor ray")
             return
         if self.workers is not None:
             raise ConfigError("--executor ray uses every core of the cluster; leave out --workers")
         if self.ray_address is not None:
             os.environ["RAY_ADDRESS"] = self.ray_address
 
+    def share(self) -> Share:
+        """What a task on a Ray cluster takes of its node."""
+        from lowbg.runs.executors.ray import Share
+
+        return Share(
+            1.0 if self.ray_cpus is None else self.ray_cpus,
+            self.ray_gpus or 0.0,
+            self.ray_memory or 0,
+        )
+
     def threads_each(self, workers: int, shards: Sequence[Shard]) -> int:
         """Threads of each of `workers`; unless told otherwise, the cores that are left over."""
         from lowbg.runs.machine import available_cores
 
-        if self.executor is ExecutorName.RAY:  # Each task has a core.
-            return self.threads or 1
+        if self.executor is ExecutorName.RAY:
+            return self.threads or max(1, min(int(self.ray_cpus or 1), MOST_THREADS))
         busy = max(1, min(workers, len(shards)))
         return self.threads or max(1, min(available_cores() // busy, MOST_THREADS))
 

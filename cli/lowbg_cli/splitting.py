@@ -22,8 +22,7 @@ class SplitOptions:
     """Which part of the shards is done; null: all."""
 
     shard_index: str | None = setting(
-        "Do one part of the shards, from 0, into a directory of its own below DIR; slurm: the "
-        "array task's.",
+        "Do one part of the shards, from 0, into an output of its own; slurm: the array task's.",
         None,
         unit="I",
         heading=Heading.RUNNING,

@@ -6,12 +6,14 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.settings import Declared, Written
 from lowbg.storage.files import identity, is_special
+from lowbg.storage.objects import ObjectStore, object_url
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
@@ -62,6 +64,34 @@ def refuse_existing(path: Path, *, overwrite: bool, choices: Sequence[str] = ())
     if path.exists() and not is_special(path) and not overwrite:
         said = ", ".join([*choices, "--overwrite to replace it"])
         raise ConfigError(f"{path} already exists. Use {said}, or choose another -o.")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAt:
+    """Where a file comes to lie in an object store, once it is whole."""
+
+    url: str
+
+    def send(self, path: Path) -> None:
+        """Makes an object of a local file. Raises `OutputError`."""
+        root, _, name = self.url.rpartition("/")
+        try:
+            ObjectStore(root).upload(name, path)
+        except OSError as error:
+            raise OutputError(f"{self.url}: cannot be written ({cause(error)})") from error
+
+
+def stored_at(path: Path, *, overwrite: bool) -> StoredAt:
+    """The same as `refuse_existing` for -o of a URL, and where that is."""
+    url = object_url(path)
+    root, _, name = url.rpartition("/")
+    try:
+        there = ObjectStore(root).head(name) is not None
+    except OSError as error:
+        raise ConfigError(f"{url}: cannot be used as -o ({cause(error)})") from error
+    if there and not overwrite:
+        raise ConfigError(f"{url} already exists. Use --overwrite to replace it, or another -o.")
+    return StoredAt(url)
 
 
 def _read(own: Declared, value: Any) -> Iterator[tuple[tuple[int, int] | str, str]]:

@@ -18,8 +18,11 @@ pytest.importorskip("transformers", reason="needs the extra lm: pip install 'low
 from tests.interrupted_runs import whole_and_cut
 from tests.tiny_lm import prose, save_model
 
-from lowbg.config import Extras, LmSettings, RunConfig
+from lowbg.config import ExecutorName, Extras, LmSettings, RunConfig
 from lowbg.decision.policy import load_policy
+from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.runs.inputs import discover
+from lowbg.runs.progress import Observer
 from lowbg.scorers.lm.store import locate
 
 pytestmark = [pytest.mark.slow, pytest.mark.lm]
@@ -196,6 +199,17 @@ def test_another_model_in_the_same_folder_is_not_resumed(
     assert got.exit_code == 2
     assert "lm checkpoint" in " ".join(got.stderr.split())
     assert (out / "manifest.json").read_bytes() == before
+
+
+def test_progress_is_told_in_tokens(shard: Path, model: Path, tmp_path: Path) -> None:
+    config = RunConfig(batch_bytes=4000, extras=Extras(LmSettings(str(model))))
+    job = FilterJob(
+        tuple(discover([str(shard)])), tmp_path / "out", config, executor=ExecutorName.SERIAL
+    )
+    seen: list[int] = []
+    filter_shards(job, Observer(lambda progress: seen.append(progress.tokens)))
+    assert seen == sorted(seen)
+    assert 0 < seen[0] < seen[-1] == report_of(tmp_path / "out")["second_look"]["tokens"]
 
 
 def test_an_interrupted_run_goes_on(shard: Path, model: Path, tmp_path: Path) -> None:

@@ -46,14 +46,14 @@ def test_a_line_always_fits(width: int) -> None:
 
 
 def test_what_a_causal_lm_reads_is_told_in_tokens() -> None:
-    tally = Tally(100_000, window=30.0)
+    tally = Tally(100_000, window=5.0)
     for now, tokens in ((0.0, 0), (10.0, 12_000), (20.0, 30_000)):
         tally.take(Progress("a", 2_000 * int(now), 10, 0, tokens=tokens))
         state = tally.state(now)
     assert render_line(state, 120).endswith(
-        "2.00 kB/s  1,500 tokens/s  0:30 left  10 records  0 AI"
+        "2.00 kB/s  1,800 tokens/s  0:30 left  10 records  0 AI"
     )
-    assert "2.00 kB/s, 1,500 tokens/s, 0:30 left" in render_sign(state)
+    assert "2.00 kB/s, 1,800 tokens/s, 0:30 left" in render_sign(state)
     assert "tokens" not in render_line(state, 40)
     # A worker that ended: its shard is begun anew.
     tally.take(Progress("a", 0, 0, 0))

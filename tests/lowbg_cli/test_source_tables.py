@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from examples.make_sample import ai_documents, human_documents
+from tests.lowbg_cli.shards import HUMAN
 from typer.testing import Result
 
 from lowbg.config import RunConfig
@@ -146,10 +147,12 @@ def test_options_for_sources_need_a_table(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_table_in_a_store_is_refused_as_such(run: Run, shards: Path, tmp_path: Path) -> None:
-    result = run("filter", shards, "-o", tmp_path / "out", "--sources", "s3://lake/t.parquet")
+def test_a_table_that_a_url_leads_to_is_refused_as_such(
+    run: Run, shards: Path, tmp_path: Path
+) -> None:
+    result = run("filter", shards, "-o", tmp_path / "out", "--sources", "https://lake/t.parquet")
     assert result.exit_code == 2
-    assert "s3://lake/t.parquet is a URL" in result.stderr
+    assert "https://lake/t.parquet is a URL" in result.stderr
 
 
 def documents(out: Path, route: str) -> list[str]:
@@ -290,3 +293,30 @@ def test_rows_of_score_are_as_the_documents(
     assert "score again, keeping that field" in result.stderr
     result = run("score", shards, "-o", tmp_path / "o", "--keep-field", "words")
     assert result.exit_code != 0
+
+
+def test_tables_of_parts_add_up_and_none_may_be_missing(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for i in range(3):
+        rows = [
+            {"text": text, "url": f"https://site-{i}.example/{n}"}
+            for n, text in enumerate(HUMAN[i * 3 : i * 3 + 3])
+        ]
+        (source / f"{i}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("sources", source, "-o", tmp_path / "whole.parquet", "-q").exit_code == 0
+    table = tmp_path / "t.parquet"
+    parts = [tmp_path / f"t-{i:05}-of-00004.parquet" for i in range(4)]
+    for i, part in enumerate(parts):
+        split = ("--shard-index", i, "--shard-count", 4)
+        result = run("sources", source, "-o", table, "-q", *split)
+        assert result.exit_code == 0, result.stderr
+        assert part.is_file()
+    assert not table.exists()
+    lacking = run("sources", *parts[:2], parts[3], "-o", table, "-q")
+    assert lacking.exit_code == 2
+    assert "t-00002-of-00004: missing" in lacking.stderr
+    assert run("sources", *parts, "-o", table, "-q").exit_code == 0
+    assert table.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    refused = run("sources", tmp_path / "whole.parquet", "-o", table, "--overwrite", *split)
+    assert "--shard-index: of data alone" in refused.stderr

@@ -277,3 +277,33 @@ def test_a_killed_run_is_gone_on_with(
     copy = _local(out.url, tmp_path / "copy")
     assert _data(copy) == expected
     assert run("verify", copy).exit_code == 0
+
+
+def test_a_table_of_sources_there(dump: str, run: Run, tmp_path: Path) -> None:
+    """It is written whole, fetched once a machine, and decides as a local one does."""
+    rows = [
+        json.dumps({"text": text, "url": f"https://{'farm' if text == AI else 'home'}.example/{i}"})
+        for i, text in enumerate([*HUMAN, *[AI] * 12])
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(f"{row}\n" for row in rows))
+    table, url = tmp_path / "t.parquet", f"{dump}/t.parquet"
+    assert run("sources", tmp_path / "in.jsonl", "-o", table, "-q").exit_code == 0
+    told = run("sources", tmp_path / "in.jsonl", "-o", url)
+    assert told.exit_code == 0, told.stderr
+    assert f"{url}: 2 sources" in told.stderr
+    assert _local(dump, tmp_path / "copy").joinpath("t.parquet").read_bytes() == table.read_bytes()
+    assert "already exists" in run("sources", tmp_path / "in.jsonl", "-o", url).stderr
+    outputs = []
+    for name, given in (("by-file", table), ("by-url", url), ("again", url)):
+        out = tmp_path / name
+        command = ("filter", tmp_path / "in.jsonl", "-o", out, "--sources", given, "--annotate")
+        result = run(*command, "-q")
+        assert result.exit_code == 0, result.stderr
+        outputs.append(_data(out))
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert b"source farm.example" in outputs[0]["ai/in.jsonl"]
+    kept = [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
+    assert [path.suffix for path in kept] == [".parquet"]
+    lacking = run("filter", tmp_path / "in.jsonl", "-o", tmp_path / "x", "--sources", f"{url}x")
+    assert lacking.exit_code == 2
+    assert "no such object" in lacking.stderr

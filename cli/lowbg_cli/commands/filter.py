@@ -122,6 +122,7 @@ def _into_directory(
         changed=directory.changed or Changed.REFUSE,
         split=part.split,
         published=part.published,
+        share=hands.share(),
         reserve=directory.reserve,
     )
     return run_in_directory(

@@ -68,7 +68,10 @@ def score_command(
             )
         ),
     ],
-    workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
+    workers: Annotated[
+        WorkerOptions,
+        Only(("workers", "executor", "ray_address", "ray_cpus", "ray_gpus", "ray_memory")),
+    ],
     directory: Annotated[DirectoryOptions, Only(without=("incremental", "changed", "reserve"))],
     exit_rules: Annotated[ExitRules, Only(("quiet", "strict"))],
     given: Given,
@@ -127,6 +130,7 @@ def _into_directory(
         left_out=found.left_out,
         split=part.split,
         published=part.published,
+        share=hands.share(),
         format=row_format,
     )
     return run_in_directory(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,6 +16,7 @@ from lowbg.amounts import bytes_text, counted
 from lowbg.config import Extras, RunConfig, SourceListForm, Sources, SourceVerdict
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, Written, setting
+from lowbg.storage.objects import is_object_url
 from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     ConfigOptions,
@@ -27,7 +30,8 @@ from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Changes, Given, Only, command, refuse
 from lowbg_cli.outcome import none_readable, tell_dates, tell_problems
 from lowbg_cli.progress import progress_line
-from lowbg_cli.writing import refuse_existing
+from lowbg_cli.splitting import SplitOptions
+from lowbg_cli.writing import refuse_existing, stored_at
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Header
@@ -126,7 +130,7 @@ def sources_command(
     inputs: SourcesInputs,
     output: Annotated[
         Path,
-        Setting("The table (Parquet).", flags="--output -o", unit="FILE", written=Written.FILE),
+        Setting("The table (Parquet).", flags="--output -o", unit="FILE", written=Written.STORE),
     ],
     source_field: Annotated[
         str | None,
@@ -140,6 +144,7 @@ def sources_command(
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     listed: ListOptions,
+    split: SplitOptions,
     pages: PageOptions,
     overwrite: Annotated[bool, Setting("Replace a file that is there.", flags="--overwrite")] = (
         False
@@ -158,6 +163,7 @@ def sources_command(
       lowbg sources crawl/ -o sources.parquet
       lowbg sources crawl/ -o sources.parquet --lm MODEL --pages 3
       lowbg sources monday.parquet tuesday.parquet -o week.parquet
+      lowbg sources crawl/ -o part.parquet --shard-index 0 --shard-count 8
     """
     if source_field is not None:
         refuse(given.among("--source-by"), "--source-field says it already")
@@ -165,18 +171,33 @@ def sources_command(
         flags = {**options.changes.flags, "sources.by": "--source-field"}
         options = replace(options, changes=Changes(changes, flags))
     tables, others = _tables(inputs.given)
+    from lowbg.runs.splitting import refuse_missing
+
+    refuse_missing(tables)
     rows, others = _row_folders(others)
     config = _as_in(tables, options, options.resolve())
     if output.suffix != ".parquet":
         raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
-    refuse_existing(output, overwrite=overwrite)
+    part = split.resolve()
+    if part is not None:
+        if tables or rows:
+            raise ConfigError(
+                "--shard-index: of data alone; tables and scores are added up by one run"
+            )
+        refuse(given.among("--list", "--list-as", "--list-verdict"), "not with --shard-index")
+        output = part.file(output)
+    place = stored_at(output, overwrite=overwrite) if is_object_url(output) else None
+    if place is not None:
+        refuse(given.among("--list"), "only with -o FILE; make the list from the table")
+    else:
+        refuse_existing(output, overwrite=overwrite)
     if listed.path is None:
         refuse(given.among("--list-as", "--list-verdict"), "only with --list")
     elif not listed.path.parent.is_dir():
         raise ConfigError(f"{listed.path}: its directory doesn't exist")
     elif config.policy.sources.by.startswith("field:"):
         raise ConfigError("--list: lists are of hosts and domains, not of a field's values")
-    if not output.parent.is_dir():
+    if place is None and not output.parent.is_dir():
         raise ConfigError(f"{output}: its directory doesn't exist")
 
     refuse_own = [str(table) for table in tables if table.resolve() == output.resolve()]
@@ -184,6 +205,8 @@ def sources_command(
         raise ConfigError(f"{output} is both input and -o; name another file")
     found = find_shards(replace(inputs, given=others), None, quiet=quiet) if others else None
     shards = found.shards if found is not None else ()
+    if part is not None:
+        shards = tuple(shards[i] for i in part.note(shards).places)
     stdin = standard_input(shards)
     count, executor = workers.resolve(shards)
     ready_workers(count, executor, shards, "lowbg.jobs.sources.sources")
@@ -193,6 +216,8 @@ def sources_command(
     wanted = _pages(config, pages, shards, given)
     if wanted is not None and not quiet:
         logging.getLogger("lowbg").setLevel(logging.INFO)
+    if place is not None:
+        output = Path(tempfile.mkdtemp(prefix="lowbg-")) / output.name
     job = SourcesJob(
         shards=shards,
         output=output,
@@ -205,15 +230,24 @@ def sources_command(
         stdin=stdin,
         left_out=found.left_out if found is not None else (),
     )
-    with progress_line(shards, quiet=quiet) as observer:
-        outcome = find_sources(job, observer)
+    try:
+        with progress_line(shards, quiet=quiet) as observer:
+            outcome = find_sources(job, observer)
+        if place is not None:
+            place.send(output)
+    except BaseException:
+        if place is not None:
+            shutil.rmtree(output.parent)
+        raise
     if listed.path is not None:
         _list(listed, output, quiet=quiet)
     for again, first in outcome.repeated:
         terminal.warning(f"{again}: the same table as {first}; it counts once")
     tell_problems(outcome.shards, None, quiet=quiet, strict=False)
     if not quiet:
-        _tell(outcome, output, config)
+        _tell(outcome, output, config, output if place is None else place.url)
+    if place is not None:
+        shutil.rmtree(output.parent)
     whole = (found is None or found.whole) and all(each.complete for each in outcome.shards)
     if not whole or none_readable(outcome.shards):
         return ExitCode.INCOMPLETE
@@ -288,12 +322,12 @@ def _as_in(tables: Sequence[Path], options: ConfigOptions, config: RunConfig) ->
     return replace(config, policy=policy)
 
 
-def _tell(outcome: SourcesOutcome, output: Path, config: RunConfig) -> None:
-    """What the table holds, on stderr."""
+def _tell(outcome: SourcesOutcome, output: Path, config: RunConfig, shown: Path | str) -> None:
+    """What the table holds, on stderr; `shown` is what people call it."""
     header = outcome.header
     size = bytes_text(output.stat().st_size, three_digits=True)
     terminal.say(
-        f"{output}: {counted(header.sources, 'source')}, {counted(header.documents, 'document')}, "
+        f"{shown}: {counted(header.sources, 'source')}, {counted(header.documents, 'document')}, "
         f"{size}: {', '.join(f'{n:,} {name}' for name, n in header.verdicts.items())}"
     )
     if header.without_source:

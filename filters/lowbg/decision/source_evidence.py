@@ -21,6 +21,7 @@ from lowbg.config import SourceVerdict
 from lowbg.decision.calibration import unsquash
 from lowbg.errors import ConfigError, FormatError, cause
 from lowbg.storage.files import refuse_url
+from lowbg.storage.objects import local_copy, object_url
 from lowbg.text import languages
 
 SCHEMA: Final = "lowbg.sources/1"
@@ -82,6 +83,17 @@ def read_header(path: Path) -> Header | None:
             "with `lowbg sources`"
         )
     return msgspec.convert(plain, Header)
+
+
+def local_table(path: Path) -> Path:
+    """Where a table can be read that may lie in an object store. Raises `ConfigError`."""
+    try:
+        return local_copy(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{object_url(path)}: the table of sources can't be read ({cause(error)})",
+            key="sources.table",
+        ) from error
 
 
 def required_header(path: Path) -> Header:

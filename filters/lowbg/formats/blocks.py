@@ -367,20 +367,29 @@ class BlockWriter(Writer):
     `root` is the output directory that `path` lies in; `compression` is a codec. The file appears
     under its name at `commit`; until then it is at `part`, if given, and goes on from the state
     that this has. Raises `OutputError` where the system refuses, and `FormatError` when a part
-    isn't what its state says.
+    isn't what its state says. `hashed` false: its digest says nothing.
     """
 
     open_end = False
     """Whether the last record lacks its end, which a next one would need."""
 
-    def __init__(self, path: Path, root: Path, compression: str, part: Part | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        compression: str,
+        part: Part | None = None,
+        *,
+        hashed: bool = True,
+    ) -> None:
         self._root = root
         self._part = part
         state = part.state if part is not None else None
         self.records = state.records if state is not None else 0
         self.open_end = state is not None and state.open_line
         kept = state.stored if state is not None else 0
-        self._file = AtomicFile(path, part.path if part is not None else None, kept)
+        place = part.path if part is not None else None
+        self._file = AtomicFile(path, place, kept, hashed=hashed)
         try:
             if state is None:
                 self._out = open_output(self._file, compression, resumable=part is not None)

@@ -204,9 +204,9 @@ class Engine:
                 "no score; take rule 'calibrated'",
                 key="sources.table",
             )
-        from lowbg.decision.source_evidence import required_header
+        from lowbg.decision.source_evidence import local_table, required_header
 
-        path = Path(sources.table)
+        path = local_table(Path(sources.table))
         header = required_header(path)
         if header.by != self._source_by.spelled:
             raise ConfigError(

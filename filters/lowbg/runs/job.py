@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from lowbg.config import Changed, Durability, ExecutorName, Existing, RunConfig
 from lowbg.report import Report
 from lowbg.report.results import ShardResult
+from lowbg.runs.executors.ray import Share
 from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import Workers
 from lowbg.runs.shards import PIECE_BYTES
@@ -29,7 +30,8 @@ class Job:
     others than when they were processed. `split` says which part of all inputs the shards are,
     where other runs do the rest. `published` is the URL in an object store at which the outputs
     come to lie; `output` is then where the run works (`publishing.scratch_of`). `piece_bytes` are
-    stored bytes of a shard that a worker does by itself where others would wait for it.
+    stored bytes of a shard that a worker does by itself where others would wait for it. `share` is
+    what a task on a Ray cluster takes of its node.
     """
 
     shards: tuple[Shard, ...]
@@ -46,6 +48,7 @@ class Job:
     split: SplitNote | None = None
     published: str | None = None
     piece_bytes: int = PIECE_BYTES
+    share: Share = field(default_factory=Share)
 
     @property
     def all_there(self) -> bool:
@@ -55,7 +58,7 @@ class Job:
     @property
     def crew(self) -> Workers:
         """Who does it."""
-        return Workers(self.workers, self.executor, self.retries)
+        return Workers(self.workers, self.executor, self.retries, self.share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 from lowbg.config import ExecutorName
@@ -13,6 +13,7 @@ from lowbg.report.results import Problem, ShardResult
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine
 from lowbg.runs.executors.base import Executor, Finished
+from lowbg.runs.executors.ray import RayExecutor, Share, slots
 from lowbg.runs.executors.serial import SerialExecutor
 from lowbg.runs.inputs import Shard
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
@@ -50,19 +51,19 @@ class BundleTask(Task[Result], Protocol[Result]):
 class Workers:
     """Who does the work: `count` processes, where there is more than one shard.
 
-    A shard that fails is tried `retries` times more.
+    A shard that fails is tried `retries` times more. On a Ray cluster each takes its `share` of a
+    node.
     """
 
     count: int = 1
     executor: ExecutorName = ExecutorName.PROCESSES
     retries: int = 0
+    share: Share = field(default_factory=Share)
 
     def cores(self) -> int:
         """How many shards are done at a time."""
         if self.executor is ExecutorName.RAY:
-            from lowbg.runs.executors.ray import cluster_cores
-
-            return cluster_cores()
+            return slots(self.share)
         return 1 if self.executor is ExecutorName.SERIAL else self.count
 
     def settled(self, shards: Sequence[Shard]) -> Workers:
@@ -130,9 +131,7 @@ def _executor(workers: Workers) -> Executor:
     if workers.executor is ExecutorName.SERIAL:
         return SerialExecutor()
     if workers.executor is ExecutorName.RAY:
-        from lowbg.runs.executors.ray import RayExecutor
-
-        return RayExecutor()
+        return RayExecutor(workers.share)
     from lowbg.runs.executors.processes import ProcessExecutor
 
     return ProcessExecutor(workers.count)

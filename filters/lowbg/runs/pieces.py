@@ -125,7 +125,7 @@ class JoiningRun(ShardRun):
     def __init__(self, pieces: Sequence[Piece], task: ShardTask, journal: Journal) -> None:
         super().__init__(journal.shard, task, None, journal)
         self._came: SimpleQueue[tuple[int, ShardResult] | None] = SimpleQueue()
-        self._count = len(pieces)
+        self._pieces = pieces
         self._first: ShardResult | None = None
         self._own = [0.0, 0.0]
 
@@ -147,7 +147,7 @@ class JoiningRun(ShardRun):
         assert isinstance(form, SplitFormat)
         started = time.thread_time()
         held: dict[int, ShardResult] = {}
-        for number in range(self._count):
+        for number in range(len(self._pieces)):
             while number not in held:
                 came = self._came.get()
                 if came is None:
@@ -156,13 +156,13 @@ class JoiningRun(ShardRun):
                 held[came[0]] = came[1]
             result = held.pop(number)
             outputs.append_logs(form, result.outputs)
-            self._add(result)
+            self._add(number, result)
         self._own[1] += time.thread_time() - started
         self.reading.refuse_changed()
         if self.reading.broken is not None:
             raise self.reading.broken
 
-    def _add(self, result: ShardResult) -> None:
+    def _add(self, number: int, result: ShardResult) -> None:
         tally = self._tally
         quarantined = result.statistics.documents()["quarantined"]
         tally.records += result.records
@@ -172,7 +172,9 @@ class JoiningRun(ShardRun):
         tally.lenient += result.lenient
         tally.blank += result.blank
         tally.lm_seconds += result.lm_seconds
-        tally.consumed = max(tally.consumed, result.read_bytes)
+        # Lines are read a little beyond a piece's end.
+        read = tally.consumed + result.read_bytes - self._pieces[number].begin
+        tally.consumed = min(read, self._shard.size)
         for problem in result.problems:
             tally.add_problem(problem.kind, problem.message, problem.count)
         self._statistics.follow(result.statistics)

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +33,7 @@ from lowbg.runs.job import Job
 from lowbg.runs.mapping import BundleTask
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.shards import Piece, Shard
-from lowbg.storage.files import naming, size_of_file
+from lowbg.storage.files import naming, own_folder, size_of_file
 from lowbg.storage.objects import ObjectStore, StoreError
 from lowbg.storage.store_locks import LOCK, store_lock
 
@@ -86,19 +84,7 @@ def scratch_of(url: str, folder: Path | None = None) -> Path:
     `folder` is where such directories lie; null: below the system's folder of temporary files, in
     one that is made for this user alone. Raises `ConfigError` where that is another's.
     """
-    return (folder or _own_folder()) / hashlib.sha256(url.encode()).hexdigest()[:16]
-
-
-def _own_folder() -> Path:
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"lowbg-{user}"
-    with naming(folder):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != user:
-            raise ConfigError(
-                f"{folder}: belongs to somebody else; name a folder of your own with `scratch`"
-            )
-    return folder
+    return (folder or own_folder()) / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 @contextmanager

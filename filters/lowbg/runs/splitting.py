@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,23 @@ from lowbg.storage.typed import Closed, Count
 
 PARTS: Final = "part-*-of-*"
 """What the directories of such runs are called."""
+
+
+_FILE = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.\w+")
+
+
+def refuse_missing(files: Sequence[Path]) -> None:
+    """Raises `ConfigError` where of files that are called as parts one isn't there."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for path in files:
+        if named := _FILE.fullmatch(str(path)):
+            found.setdefault((named[1], int(named[3])), set()).add(int(named[2]))
+    for (name, count), there in found.items():
+        if missing := sorted({*range(count)} - there):
+            raise ConfigError(
+                f"{name}-{missing[0]:05}-of-{count:05}: missing, so that the parts aren't all "
+                f"({len(there):,} of {count:,}); make it, then add them up"
+            )
 
 
 class SplitNote(Closed, frozen=True):
@@ -50,6 +68,11 @@ class Split:
     def folder(self, output: Path) -> Path:
         """Where this part's run writes: parts that are given one output don't meet."""
         return output / f"part-{self.index:05}-of-{self.count:05}"
+
+    def file(self, output: Path) -> Path:
+        """What this part's run writes where its output is one file."""
+        ending = f"-{self.index:05}-of-{self.count:05}{output.suffix}"
+        return output.with_name(output.stem + ending)
 
     def places(self, shards: Sequence[Shard]) -> list[int]:
         """Which of the shards are this part's, in their order: about as many bytes as any other's.

@@ -361,6 +361,12 @@ class OutputStream:
             self._emit(self._pending)
             self._pending = bytearray()
 
+    def pass_by(self, size: int) -> None:
+        """Notes bytes that were written to the sink of plain content by another way."""
+        self._content += size
+        self.stored += size
+        self._end_frame()
+
     def state(self) -> StreamState:
         """What `resume_output` needs to go on from here, once the sink's bytes are safe."""
         return StreamState(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import mmap
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -155,12 +158,16 @@ class AtomicFile:
     Bytes go to `.NAME.PID.tmp` beside it; `commit` syncs and renames. Its directory is made if it
     is missing. With `part` they go there instead, and `abort` leaves them, for a later run to
     append to the first `kept` of them. A link is followed; a pipe or device is written to as it is;
-    a file that is replaced leaves its permissions to this one.
+    a file that is replaced leaves its permissions to this one. `hashed` false: its digest says
+    nothing.
     Every method raises `OutputError` where the system refuses; a URL is a `ConfigError`.
     """
 
-    def __init__(self, path: Path, part: Path | None = None, kept: int = 0) -> None:
+    def __init__(
+        self, path: Path, part: Path | None = None, kept: int = 0, *, hashed: bool = True
+    ) -> None:
         refuse_url(path)
+        self._hashed = hashed
         self.path = path
         self.bytes = 0
         self._digest = hashlib.sha256()
@@ -185,7 +192,8 @@ class AtomicFile:
         with naming(self._temporary):
             self._file.truncate(size)
             while data := self._file.read(_READ_BYTES):
-                self._digest.update(data)
+                if self._hashed:
+                    self._digest.update(data)
                 self.bytes += len(data)
 
     @property
@@ -196,13 +204,29 @@ class AtomicFile:
     def write(self, data: bytes | memoryview) -> int:
         """Appends `data`; returns its size in bytes."""
         view = memoryview(data).cast("B")
-        self._digest.update(view)
+        if self._hashed:
+            self._digest.update(view)
         with naming(self.path):
             rest = view
             while rest:  # A raw file may take less than it is given.
                 rest = rest[self._file.write(rest) :]
         self.bytes += len(view)
         return len(view)
+
+    def append_file(self, path: Path) -> int:
+        """Appends all of another file, copied by the system; returns its size in bytes."""
+        with naming(path), path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if not size:
+                return 0
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                self._digest.update(whole)
+            with naming(self.path):
+                done = 0
+                while done < size and (n := _copied(file, self._file, size - done)):
+                    done += n
+        self.bytes += done
+        return done
 
     def sync(self) -> None:
         """Makes what was written durable, where it lies in a file."""
@@ -248,6 +272,22 @@ class AtomicFile:
         """What was written, with its path relative to `root`."""
         relative = self.path.relative_to(root).as_posix()
         return WrittenFile(relative, records, self.bytes, self.sha256)
+
+
+def _copied(source: IO[Any], target: IO[Any], size: int) -> int:
+    """Copies at most `size` of the next bytes; returns how many."""
+    try:
+        return os.copy_file_range(source.fileno(), target.fileno(), size)
+    except OSError as error:  # Not between these file systems.
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    except AttributeError:  # Not on this system.
+        pass
+    data = source.read(min(size, _READ_BYTES))
+    rest = memoryview(data)
+    while rest:
+        rest = rest[target.write(rest) :]
+    return len(data)
 
 
 def identity(file: str | os.PathLike[str] | int) -> tuple[int, int] | str:
@@ -304,6 +344,22 @@ def _temporary_name(name: str) -> str:
     room = 255 - 1 - len(suffix)
     short = os.fsdecode(os.fsencode(name)[:room]) if len(os.fsencode(name)) > room else name
     return f".{short}{suffix}"
+
+
+def own_folder() -> Path:
+    """A folder below the system's one of temporary files that is made for this user alone.
+
+    Raises `ConfigError` where it is another's.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"lowbg-{user}"
+    with naming(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != user:
+            raise ConfigError(
+                f"{folder}: belongs to somebody else; name a folder of your own with `scratch`"
+            )
+    return folder
 
 
 def write_whole(path: Path, data: bytes) -> None:

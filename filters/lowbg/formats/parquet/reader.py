@@ -95,6 +95,8 @@ class ParquetReader(RowReader, SplitReader):
         self._damaged: list[int] = []
         self._skip = 0
         self._stop: int | None = None
+        # Of a piece: stored bytes, about, and rows before it.
+        self._begin = 0, 0
 
     def _notes(self) -> tuple[str, ...]:
         written = logical.with_geometries(self.schema, dict(self.layout.geometries))
@@ -113,12 +115,14 @@ class ParquetReader(RowReader, SplitReader):
 
     def position(self) -> Position:
         """Where the reader stands after the batch that it yielded last."""
-        return Position(self.records, damaged=tuple(self._damaged))
+        return Position(self.records, damaged=tuple(self._damaged), frame=self._begin)
 
     def start_at(self, position: Position) -> None:
         """Makes the first batch the one that followed `position`; call it before iterating."""
         self._skip = position.record
         self._damaged = list(position.damaged)
+        self._begin = position.frame
+        self._consumed = position.frame[0]
 
     def stop_at(self, position: Position) -> None:
         """Makes the row group in front of `position` the last one; call it before iterating."""
@@ -153,7 +157,7 @@ class ParquetReader(RowReader, SplitReader):
             if self._skip and metadata.num_rows <= self._skip:
                 self._skip -= metadata.num_rows
                 self.records += metadata.num_rows
-                if group not in self._damaged:
+                if group not in self._damaged and behind > self._begin[1]:
                     self._consumed += _stored_bytes(metadata)
                 continue
             yield from self._group(group, metadata)
@@ -211,20 +215,21 @@ class ParquetReader(RowReader, SplitReader):
 
 
 def group_starts(raw: BinaryIO, name: str, size: int) -> Iterator[Position]:
-    """The row groups that pieces after the first begin with, each at least `size` stored bytes
-    behind another. Raises `FormatError` where the file's index is missing or damaged."""
+    """The row groups that pieces after the first begin with, each about `size` stored bytes behind
+    another. Raises `FormatError` where the file's index is missing or damaged."""
     file = _open(raw, name)
     _check_rows(file, name)
-    stored = rows = last = 0
-    for group in range(file.num_row_groups):
+    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    # What each stores is said of its columns, whose metadata mustn't be looked at (`_is_sound`).
+    length = raw.seek(0, os.SEEK_END)
+    share = length / max(1, sum(group.total_byte_size for group in groups))
+    stored, rows, last = 0.0, 0, 0
+    for group in groups:
         if stored - last >= size and rows:
-            last = stored
-            yield Position(rows, frame=(stored, 0))
-        if not _is_sound(file, group, name):
-            raise FormatError(f"{name}: row group {group} cannot be decoded")
-        metadata = file.metadata.row_group(group)
-        stored += _stored_bytes(metadata)
-        rows += metadata.num_rows
+            last = int(stored)
+            yield Position(rows, frame=(last, rows))
+        stored += group.total_byte_size * share
+        rows += group.num_rows
 
 
 def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
