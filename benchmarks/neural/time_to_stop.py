@@ -1,12 +1,12 @@
 """How long a run with a causal LM takes to stop after a signal: `… time_to_stop MODEL`.
 
-`python -m benchmarks.neural.time_to_stop MODEL [--documents 300]` makes documents of mixed lengths
-and runs `lowbg filter` on them: as one shard and as many small ones, which are judged together,
-with the model's probe and without (`--lm-probe none`: the whole text). When a run has taken a
-second of the processor more than one of a single document took in all, so that the LM reads, it
-gets the signal: SIGTERM with one shard, SIGINT with many. Prints JSON: seconds from the signal to
-the end, by the clock and of the processor, exit code, what the run said, and the load of the
-machine. Linux only.
+`python -m benchmarks.neural.time_to_stop MODEL [--documents 300] [--probe-only]` makes documents of
+mixed lengths and runs `lowbg filter` on them: as one shard and as many small ones, which are judged
+together, with the model's probe and without (`--lm-probe none`: the whole text). When a run has
+taken a second of the processor more than one of a single document took in all, so that the LM
+reads, it gets the signal: SIGTERM with one shard, SIGINT with many. Prints JSON: seconds from the
+signal to the end, by the clock and of the processor, exit code, what the run said, and the load of
+the machine. Linux only.
 """
 
 from __future__ import annotations
@@ -82,14 +82,20 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.neural.time_to_stop")
     parser.add_argument("model")
     parser.add_argument("--documents", type=int, default=300)
+    parser.add_argument("--probe-only", action="store_true")
     options = parser.parse_args(argv)
+    # What runs in a shell's background ignores it, and so would what is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     texts = make_texts(options.documents, seed=1)
     found = []
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         shards = {n: write(folder / f"{n}", texts, n) for n in (1, 30)}
         single = write(folder / "single", texts[:1], 1)
-        for name, own in (("probe", []), ("whole text", ["--lm-probe", "none"])):
+        ways: list[tuple[str, list[str]]] = [("probe", [])]
+        if not options.probe_only:
+            ways.append(("whole text", ["--lm-probe", "none"]))
+        for name, own in ways:
             lm = ["--lm", options.model, *own]
             at_work = 1.0 + least(single, folder / f"{name}-single", lm)
             for n, inputs in shards.items():

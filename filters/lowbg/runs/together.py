@@ -92,6 +92,8 @@ def _judge(held: Sequence[tuple[ShardReading, Batch]], judge: Judge) -> None:
     try:
         text = pa.concat_arrays([batch.text for batch in batches])
         judged = judge.judge(text, Metadata.joined([batch.metadata for batch in batches]))
+    except StoppedError:
+        raise
     except Exception:  # It is met again by the shard that it is of.
         for reading, _ in held:
             reading.read_again()

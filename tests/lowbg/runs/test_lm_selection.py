@@ -18,6 +18,7 @@ from lowbg.runs import lm_selection
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
 from lowbg.runs.lm_selection import Candidates, learn_selection
+from lowbg.runs.mapping import ALONE
 
 
 def candidates(scored: int, short: int, rest: int = 0) -> Candidates:
@@ -132,6 +133,15 @@ def test_it_is_learnt_from_all_shards_in_any_order_and_batches(
     assert learnt(shards, replace(own, batch_bytes=2000)) == first
     assert learnt(shards[:1], own) != first
     assert learnt(shards, config("100%")) == EVERYTHING
+
+
+def test_what_the_lm_can_say_nothing_of_is_no_candidate(lm: Seen, shards: list[Shard]) -> None:
+    own = config("10%")
+    found = lm_selection._candidates(shards, own, Engine(own.policy, own.extras), ALONE)
+    assert (found.of, found.documents) == (1200, 1200)
+    assert len(found.margin) == 1200 - 30  # Those without a word.
+    assert 0 < np.isnan(found.margin).sum() < 400
+    assert (found.tokens > 0).all()
 
 
 def test_without_a_budget_there_is_none(shards: list[Shard]) -> None:

@@ -68,3 +68,44 @@ def test_the_batch_is_undone(
     assert calls[stop_at - 1] in read
     written = (tmp_path / "out" / "human" / "a.jsonl").read_text()
     assert written == shard.read_text()
+
+
+def test_small_shards_that_are_judged_together_are_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are not judged one by one before the run ends."""
+    calls = stand_in(monkeypatch)
+    source = tmp_path / "in"
+    source.mkdir()
+    for k in range(40):
+        row = {"id": str(k), "text": f"{k} {WORDS * 8}"}
+        (source / f"{k:02}.jsonl").write_text(json.dumps(row) + "\n")
+    config = RunConfig(extras=Extras(LmSettings("stand-in")))
+
+    def job(existing: Existing) -> FilterJob:
+        return FilterJob(
+            tuple(discover([str(source)])), tmp_path / "out", config,
+            executor=ExecutorName.SERIAL, existing=existing,
+        )  # fmt: skip
+
+    score, asked = StandIn.score, []
+
+    def stopping(self: StandIn, documents: Documents) -> Any:
+        asked.append(len(documents))
+        STOP.ask(signal.SIGINT)
+        STOP.check()
+        return score(self, documents)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StandIn, "score", stopping)
+        try:
+            with pytest.raises(StoppedError):
+                filter_shards(job(Existing.REFUSE))
+        finally:
+            STOP.reset()
+    assert len(asked) == 1
+    assert asked[0] > 1
+    outcome = filter_shards(job(Existing.RESUME))
+    assert outcome.complete
+    assert sum(map(len, calls)) == 40
+    assert len(list((tmp_path / "out" / "human").iterdir())) == 40

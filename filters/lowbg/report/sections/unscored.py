@@ -29,8 +29,8 @@ _PLAIN = {
 class UnscoredRow(Open, frozen=True, omit_defaults=True):
     """How many documents were not scored for a reason, and their share of all such documents.
 
-    Of the reason `language`, `languages` has them by language, the most frequent first: "und" was
-    not recognised, the others have no tables.
+    Of the reason `language`, `languages` has them by language: "und" was not recognised, the others
+    have no tables.
     """
 
     reason: str
