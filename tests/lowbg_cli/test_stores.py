@@ -19,6 +19,11 @@ from tests.pages import recipe_commands
 from tests.s3_server import BUCKET, S3, no_fault, s3_server
 from typer.testing import Result
 
+from lowbg.config import RunConfig
+from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.runs.inputs import discover
+from lowbg.runs.progress import Observer, Progress
+from lowbg.runs.publishing import scratch_of
 from lowbg.storage import objects
 from lowbg.storage.objects import ObjectStore
 
@@ -307,3 +312,24 @@ def test_a_table_of_sources_there(dump: str, run: Run, tmp_path: Path) -> None:
     lacking = run("filter", tmp_path / "in.jsonl", "-o", tmp_path / "x", "--sources", f"{url}x")
     assert lacking.exit_code == 2
     assert "no such object" in lacking.stderr
+
+
+def test_a_shard_in_pieces_is_sent_when_it_is_put_together(dump: str, tmp_path: Path) -> None:
+    shard = tmp_path / "large.jsonl"
+    shard.write_bytes(numbered(1_500))
+    out = f"{dump}/out"
+    job = FilterJob(
+        tuple(discover([str(shard)])), scratch_of(out), RunConfig(), workers=2,
+        piece_bytes=shard.stat().st_size // 4, published=out,
+    )  # fmt: skip
+    seen: list[Progress] = []
+    outcome = filter_shards(job, Observer(seen.append))
+    assert outcome.complete
+    read = {progress.shard for progress in seen if progress.consumed}
+    assert len(read) > 1
+    assert "large.jsonl" not in read
+    store = ObjectStore(out)
+    found = [store.read(f"{route}/large.jsonl") or b"" for route in ("human", "ai")]
+    assert sorted(b"".join(found).splitlines()) == sorted(shard.read_bytes().splitlines())
+    assert not [name for name in store.list() if "/parts/" in name]
+    assert not [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
