@@ -8,6 +8,7 @@ makes the buffers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -102,11 +103,12 @@ def strings_of(values: Sequence[str | bytes | None], kind: pa.DataType) -> pa.Ar
     own = [b"" if value is None else value.encode() if isinstance(value, str) else value
            for value in values]  # fmt: skip
     small = kind in (pa.string(), pa.binary())
-    offsets = np.zeros(len(own) + 1, np.int64)
-    np.cumsum([len(value) for value in own], out=offsets[1:])
+    offsets = np.fromiter(accumulate(map(len, own), initial=0), np.int64, len(own) + 1)
     if small and offsets[-1] > np.iinfo(np.int32).max:
         raise OverflowError(f"{offsets[-1]:,} bytes in a column of {kind}")
     places = pa.py_buffer(offsets.astype(np.int32) if small else offsets)
-    known = np.array([value is not None for value in values], np.bool_)
-    valid = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    valid = None
+    if None in values:
+        known = np.array([value is not None for value in values], np.bool_)
+        valid = pa.py_buffer(np.packbits(known, bitorder="little"))
     return pa.Array.from_buffers(kind, len(own), [valid, places, pa.py_buffer(b"".join(own))])
