@@ -302,7 +302,7 @@ def check(out: Path, expected: dict[str, bytes], where: str) -> int:
     findings = [finding for finding in verify(out) if finding.kind != "incomplete"]
     if findings:
         raise SystemExit(f"{where}: {findings}")
-    left = list((out / ".lowbg" / "parts").iterdir())
+    left = list((out / ".lowbg" / "parts").glob("*"))
     if left:
         raise SystemExit(f"{where}: parts are left: {left}")
     return int(json.loads((out / "manifest.json").read_bytes())["totals"]["records"])
