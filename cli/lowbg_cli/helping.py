@@ -23,6 +23,15 @@ class PlainCommand(TyperCommand):
     What has none comes first. rich alone costs twice the time that `--help` may take.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """What is wrong with an option is said of this command, not of the program."""
+        try:
+            return list(super().parse_args(ctx, args))
+        except Exception as error:
+            if getattr(error, "ctx", ctx) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The whole page, no wider than the terminal."""
         _fit_terminal(formatter)

@@ -98,8 +98,15 @@ def _share(text: str) -> Fraction:
     return Fraction(match["number"]) / int(match["of"] or "1") / (100 if match["percent"] else 1)
 
 
+def _refuse_empty(text: str | Path) -> None:
+    """A shell's variable that isn't set must not stand for the current directory."""
+    if text == "":
+        raise refused("it is empty; the current directory is .")
+
+
 def parse_output(text: str | Path) -> Path:
     """Where something is written: a local path, or "-"."""
+    _refuse_empty(text)
     try:
         refuse_url(text)
     except ConfigError as error:
@@ -109,6 +116,7 @@ def parse_output(text: str | Path) -> Path:
 
 def parse_place(text: str | Path) -> Path:
     """Where an output goes: a local path, "-", or the URL of an object store."""
+    _refuse_empty(text)
     scheme, found, rest = str(text).partition(":")
     if found and scheme.lower() in SCHEMES and not rest.strip("/"):
         raise refused(f"{text} names no bucket; say {scheme}://BUCKET/PATH")

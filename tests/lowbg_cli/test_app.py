@@ -210,6 +210,9 @@ def test_wrong_usage_ends_with_2(args: list[str], run: Run) -> None:
     [
         (["filter"], ("missing argument", "INPUT", "lowbg filter --help")),
         (["drift", "check", "x"], ("missing option", "--baseline", "lowbg drift check --help")),
+        (["filter", "x", "-o"], ("requires an argument", "see lowbg filter --help")),
+        (["filter", "x", "--quiet=1"], ("--quiet", "see lowbg filter --help")),
+        (["mix", "--output"], ("requires an argument", "see lowbg mix --help")),
         (["filtr"], ("no such command", "filtr")),
         (["--no"], ("no such option", "--no", "lowbg --help")),
         (["filter", "x", "--trust-before", "soon"], ("--trust-before", "'soon' is no day")),

@@ -14,6 +14,7 @@ from lowbg.settings import SHARE
 from lowbg_cli.option_tables import commands
 from lowbg_cli.values import (
     parse_date,
+    parse_output,
     parse_place,
     parse_rate,
     parse_share,
@@ -115,3 +116,12 @@ def test_shares_in_per_cent_do_what_the_others_do(
 def test_an_output_without_a_bucket_says_so(url: str) -> None:
     with pytest.raises(typer.BadParameter, match="names no bucket"):
         parse_place(url)
+
+
+@pytest.mark.parametrize("parse", [parse_output, parse_place])
+def test_an_output_without_a_name_is_not_the_current_directory(
+    parse: Callable[[str], Path],
+) -> None:
+    with pytest.raises(typer.BadParameter, match="it is empty"):
+        parse("")
+    assert parse(".") == Path()

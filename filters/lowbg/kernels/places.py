@@ -64,9 +64,12 @@ def write(sources: Path, name: str, data: bytes) -> None:
     for folder in _folders(sources):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
-                file.write(data)
-            Path(file.name).replace(folder / name)
+            # Not by tempfile, whose files nobody else reads: who installs lowbg, as in an image,
+            # compiles for whoever runs it.
+            file = folder / f"{os.urandom(8).hex()}.tmp"
+            with file.open("xb") as opened:
+                opened.write(data)
+            file.replace(folder / name)
         except OSError:
             continue
         return
@@ -76,7 +79,7 @@ def place(sources: Path, name: str) -> Path | None:
     """The folder that it is kept in, or would be; null where there is none."""
     folders = [*_folders(sources)]
     for folder in folders:
-        if (folder / name).exists():
+        if os.access(folder / name, os.R_OK):
             return folder
     for folder in folders:
         try:

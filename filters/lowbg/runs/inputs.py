@@ -92,11 +92,13 @@ def survey(
     names get the input directory's name in front. What a shell's <(…) stands for is named by its
     place among such inputs: pipe-1, pipe-2.
 
-    Raises `ConfigError` when an input is missing or cannot be listed, when there are no shards,
+    Raises `ConfigError` when an input is missing, has no name or cannot be listed, without shards,
     when names still collide, and when an input is the output directory or lies inside it. An
     output directory inside an input is left out, and said to be. With `may_be_empty`
     a directory without shards, and a glob in a directory that there is, stand for nothing.
     """
+    if "" in inputs:
+        raise ConfigError("an input without a name; the current directory is .")
     root = None if output is None else _real(output)
     found = [_expand(given, root, may_be_empty=may_be_empty) for given in inputs]
     for each in found:

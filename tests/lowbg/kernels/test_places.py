@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,29 @@ def test_what_is_damaged_is_computed_again(tmp_path: Path, damage: bytes | None)
     assert kept(tmp_path, "a", made)[0] == [1, 2, 3]
     assert made.times == 2
     assert file.read_bytes() == whole
+
+
+def test_what_is_kept_is_for_all_who_may_read_the_folder(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        places.write(tmp_path, NAME, b"x")
+    finally:
+        os.umask(before)
+    (file,) = (tmp_path / "__pycache__").iterdir()
+    assert (file.name, file.stat().st_mode & 0o777) == (NAME, 0o644)
+
+
+def test_a_place_that_may_not_be_looked_into_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_into = Path.stat
+
+    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if "home" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return looked_into(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(Path, "stat", stat)
+    assert places.place(tmp_path, NAME) == tmp_path / "__pycache__"

@@ -445,3 +445,13 @@ def test_a_second_link_to_a_file_is_told(tmp_path: Path) -> None:
     assert {each.kind for each in found.left_out} == {LeftOutKind.SAME_FILE}
     assert told[f"{tmp_path}/a/z.jsonl"] == f"the same as {tmp_path}/a/x.jsonl, which is read"
     assert set(told) == {f"{tmp_path}/{name}" for name in ("a/y.jsonl", "a/z.jsonl", "latest/")}
+
+
+def test_an_input_without_a_name_is_not_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    monkeypatch.chdir(tmp_path)
+    assert [shard.name for shard in discover(["."])] == ["a.jsonl"]
+    with pytest.raises(ConfigError, match="without a name"):
+        discover([""])
