@@ -75,6 +75,26 @@ def line(name: str, margin: Floats, kinds: NDArray[np.str_], *, own: bool = True
     )
 
 
+def _said(margin: Floats) -> Floats:
+    return np.where(np.isnan(margin), -np.inf, margin)
+
+
+def one_percent(margin: Floats, kinds: NDArray[np.str_], rate: float = 0.01) -> float:
+    """The threshold that calls this share of the human kinds AI on average."""
+    value = _said(margin)
+    human = [value[kinds == kind] for kind in np.unique(kinds) if kind.startswith("human/")]
+    return threshold_at(human, rate)
+
+
+def both(
+    name: str, tables: Floats, joined: Floats, chosen: NDArray[np.bool_], cuts: Sequence[float]
+) -> str:
+    """A row: the share above each threshold of the documents that are `chosen`."""
+    sides = zip((tables, joined), cuts, strict=True)
+    found = [float(np.mean(_said(margin)[chosen] > cut)) for margin, cut in sides]
+    return f"| {name} ({int(chosen.sum())}) | {found[0]:.1%} | {found[1]:.1%} |"
+
+
 def main(argv: Sequence[str]) -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.neural.development_sets")
@@ -85,9 +105,9 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     probe = shipped_probes()[0] if options.probe is None else open_probe(options.probe)
     rows = draw(options.data, ["dev"], 40)
-    reading = Reading((12, 15, 18), probe.of.tokens)
+    reading = Reading((probe.of.layer,), probe.of.tokens)
     states = read_states(rows, locate(options.model, "MODEL"), reading, options.cache)
-    log_odds = probe.log_odds(states[:, reading.layers.index(probe.of.layer)])
+    log_odds = probe.log_odds(states[:, 0])
     kinds = np.array([("ai/" if row.is_ai else "human/") + row.dataset for row in rows])
     tables, joined, alone = judged(rows, probe, log_odds)
     short = np.isnan(tables)
@@ -105,6 +125,28 @@ def main(argv: Sequence[str]) -> int:
         ("probe", alone, False),
     ):
         print(line(name, margin, kinds, own=own))
+    cuts = [one_percent(margin, kinds) for margin in (tables, joined)]
+    print("\nBy kind of AI text, at 1 % of the human kinds on average:\n")
+    print("| kind | tables | tables and probe |\n|---|---|---|")
+    for kind in names[np.char.startswith(names, "ai/")]:
+        print(both(kind.removeprefix("ai/"), tables, joined, kinds == kind, cuts))
+    print("\nGroups:\n\n| group | tables | tables and probe |\n|---|---|---|")
+    is_ai = np.array([row.is_ai for row in rows])
+    words = np.array([len(row.text.split()) for row in rows])
+    toefl = np.array([not row.is_ai and row.domain == "essay-nonnative" for row in rows])
+    print(both("human essays of the TOEFL, thresholds as they are", tables, joined, toefl, [0, 0]))
+    brief = (words >= 25) & (words < 75)
+    at_two = [one_percent(m[brief], kinds[brief], 0.02) for m in (tables, joined)]
+    name = "AI text of 25 to 74 words, at 2 % of human text of that length"
+    print(both(name, tables, joined, brief & is_ai, at_two))
+    base = draw(options.data, ["dev"], 100, of_base=True)
+    base = [row for row in base if row.domain in ("news", "story") and row.dataset == "fastdetect"]
+    found = read_states(base, locate(options.model, "MODEL"), reading, options.cache)
+    of_base = judged(base, probe, probe.log_odds(found[:, 0]))
+    people = ~np.array([row.is_ai for row in base])
+    at_five = [np.quantile(_said(m[people]), 0.95, method="higher") for m in of_base[:2]]
+    name = "news and stories by base models, at 5 % of human text beside them"
+    print(both(name, *of_base[:2], ~people, at_five))
     large = ~short
     print("\nThose that the tables judge:\n")
     for name, margin, own in (("tables", tables, True), ("tables and probe", joined, True)):

@@ -80,15 +80,18 @@ def save_from_package(folder: Path) -> None:
     tokens.from_pretrained(package, gguf_file=file).save_pretrained(folder)
 
 
-def draw(data: Path, splits: Sequence[str], most: int) -> list[Row]:
-    """At most `most` rows of every split, dataset and label, by hash; the first ones first."""
+def draw(data: Path, splits: Sequence[str], most: int, *, of_base: bool = False) -> list[Row]:
+    """At most `most` rows of every split, dataset and label, by hash; the first ones first.
+
+    Text by base models is left out; with `of_base` all other AI text is.
+    """
     groups: dict[tuple[str, str, bool], list[Row]] = {}
     for split in splits:
         for path in list_files([data / "labelled" / split]):
             for row in read_rows(path):
                 wanted = row.language == "en" and in_language(row, "en") and not row.attack
                 base = row.is_ai and any(name in row.generator.lower() for name in BASE_MODELS)
-                if wanted and not base and len(row.text) >= MIN_CHARACTERS:
+                if wanted and base == (of_base and row.is_ai) and len(row.text) >= MIN_CHARACTERS:
                     groups.setdefault((split, row.dataset, row.is_ai), []).append(row)
     drawn = [
         (rank, row)
