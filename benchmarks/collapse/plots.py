@@ -67,6 +67,8 @@ def _by_generation(path: Path, result: Result, figure: str, title: str, logarith
     regimes = result["regimes"]
     panels = {k: [n for n in own if n in regimes] for k, own in PANELS.items()}
     panels = {k: own for k, own in panels.items() if len(own) > 1}
+    if not panels:  # A regime or two by themselves are compared with nothing.
+        return
     drawn, axes = plt.subplots(
         1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, squeeze=False
     )
