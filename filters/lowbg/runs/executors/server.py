@@ -53,6 +53,9 @@ _MOVED = (ImportError, AttributeError, TypeError)
 """What comes of reaching into multiprocessing's insides where they have moved. Then every worker is
 started afresh, and loads what it needs: slower, and the same."""
 
+_PAUSES = (0.0, 0.02, 0.1, 0.5)
+"""Seconds before each look for a server that is ready."""
+
 _started = False
 
 
@@ -104,9 +107,11 @@ def ready() -> BaseContext:
     Another is started where it was killed, or can't be reached. Raises `LowbgError` where it is
     killed each time that it gets ready.
     """
-    if _started and not _is_ready() and _started and not _is_ready() and _started:
-        raise LowbgError("the process from which workers are started was killed")
-    return context()
+    for pause in _PAUSES:
+        time.sleep(pause)  # One that was just killed may still seem to be there.
+        if not _started or _is_ready() or not _started:
+            return context()
+    raise LowbgError("the process from which workers are started was killed")
 
 
 @contextlib.contextmanager
