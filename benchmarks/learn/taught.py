@@ -122,7 +122,7 @@ def ways(
             changed: dict[str, Any] = {}
             if documents:
                 changed = {"teacher": LmSettings(model), "teacher_documents": documents}
-            learned = learn(replace(config, **changed), judge=judge if documents else None)
+            learned = learn(replace(config, **changed), teacher=judge if documents else None)
             unseen = None
             if not learned.refused:
                 unseen = shipped(dumps.unseen, Policy(tables=str(folder / "out")))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.config import LmSettings
-from lowbg.scorers.lm.reading import Judge, judge_of
+from lowbg.scorers.lm.reading import LogOddsReader, reader_of
 
 PORTION = 25
 """Documents whose verdicts are kept at a time."""
@@ -25,7 +25,7 @@ class KeptVerdicts:
     def __init__(self, model: str, file: Path) -> None:
         self._settings = LmSettings(model)
         self._file = file
-        self._judge: Judge | None = None
+        self._judge: LogOddsReader | None = None
         self._known: dict[str, float] = {}
         if file.exists():
             for line in file.read_text(encoding="utf-8").splitlines():
@@ -48,7 +48,7 @@ class KeptVerdicts:
         for at in range(0, len(missing), PORTION):
             own = missing[at : at + PORTION]
             if self._judge is None:
-                self._judge = judge_of(self._settings, "en")
+                self._judge = reader_of(self._settings, "en")
             found = self._judge([texts[i] for i in own])
             with self._file.open("a", encoding="utf-8") as out:
                 for i, value in zip(own, found.tolist(), strict=True):

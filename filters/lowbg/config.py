@@ -243,8 +243,7 @@ class LmSettings:
     with `requests` at a time, each of at most `timeout` seconds. `probe` is a file that `lowbg
     train --probe` made for the model, or a directory of them, one a language: then the model is run
     up to the probe's layer, on a document's beginning alone. Null: the one that comes with lowbg
-    for the model, if there is one; `none`: none. `band`: only documents whose `ai_score` lies in
-    it, and those too short for the tables; null: all. `context` lowers the tokens read at once.
+    for the model, if there is one; `none`: none. `context` lowers the tokens read at once.
     `batch_tokens`, null for the device's default, never changes a figure beyond rounding.
     """
 

@@ -132,7 +132,7 @@ def test_the_library_judges_texts_alike(
     run: Run, model: Path, probe: Path, labelled: Path, tmp_path: Path
 ) -> None:
     from lowbg.errors import ConfigError
-    from lowbg.scorers.lm.reading import judge_of
+    from lowbg.scorers.lm.reading import reader_of
 
     settings = LmSettings(str(model), probe=str(probe))
     texts = [row["text"] for row in rows(labelled)[:9]]
@@ -140,10 +140,10 @@ def test_the_library_judges_texts_alike(
     shard.write_text("".join(json.dumps({"text": t, "language": "en"}) + "\n" for t in texts))
     found = score(run, shard, tmp_path / "out", "--lm", model, "--lm-probe", probe)
     column = [row["lm_probe_log_odds"] for row in found]
-    assert judge_of(settings, "en")(texts) == pytest.approx(column, rel=1e-5)
+    assert reader_of(settings, "en")(texts) == pytest.approx(column, rel=1e-5)
     for other in (LmSettings(str(model)), settings):
         with pytest.raises(ConfigError, match=r"no probe of .* serves 'de'"):
-            judge_of(other, "de")
+            reader_of(other, "de")
 
 
 def test_what_cannot_be_used_is_refused_and_nothing_is_made(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import bytes_text, counted
@@ -31,7 +31,7 @@ from lowbg_cli.groups import Changes, Given, Only, command, refuse
 from lowbg_cli.outcome import none_readable, tell_dates, tell_problems
 from lowbg_cli.progress import progress_line
 from lowbg_cli.splitting import SplitOptions
-from lowbg_cli.writing import refuse_existing, stored_at
+from lowbg_cli.writing import StoredAt, refuse_existing, stored_at
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Header
@@ -176,8 +176,6 @@ def sources_command(
     refuse_missing(tables)
     rows, others = _row_folders(others)
     config = _as_in(tables, options, options.resolve())
-    if output.suffix != ".parquet":
-        raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
     part = split.resolve()
     if part is not None:
         if tables or rows:
@@ -186,23 +184,13 @@ def sources_command(
             )
         refuse(given.among("--list", "--list-as", "--list-verdict"), "not with --shard-index")
         output = part.file(output)
+    _check_output(output, tables)
+    _check_list(listed, config, given)
     place = stored_at(output, overwrite=overwrite) if is_object_url(output) else None
     if place is not None:
         refuse(given.among("--list"), "only with -o FILE; make the list from the table")
     else:
         refuse_existing(output, overwrite=overwrite)
-    if listed.path is None:
-        refuse(given.among("--list-as", "--list-verdict"), "only with --list")
-    elif not listed.path.parent.is_dir():
-        raise ConfigError(f"{listed.path}: its directory doesn't exist")
-    elif config.policy.sources.by.startswith("field:"):
-        raise ConfigError("--list: lists are of hosts and domains, not of a field's values")
-    if place is None and not output.parent.is_dir():
-        raise ConfigError(f"{output}: its directory doesn't exist")
-
-    refuse_own = [str(table) for table in tables if table.resolve() == output.resolve()]
-    if refuse_own:
-        raise ConfigError(f"{output} is both input and -o; name another file")
     found = find_shards(replace(inputs, given=others), None, quiet=quiet) if others else None
     shards = found.shards if found is not None else ()
     if part is not None:
@@ -216,8 +204,6 @@ def sources_command(
     wanted = _pages(config, pages, shards, given)
     if wanted is not None and not quiet:
         logging.getLogger("lowbg").setLevel(logging.INFO)
-    if place is not None:
-        output = Path(tempfile.mkdtemp(prefix="lowbg-")) / output.name
     job = SourcesJob(
         shards=shards,
         output=output,
@@ -230,28 +216,52 @@ def sources_command(
         stdin=stdin,
         left_out=found.left_out if found is not None else (),
     )
-    try:
+    with _local(output, place) as local:
         with progress_line(shards, quiet=quiet) as observer:
-            outcome = find_sources(job, observer)
+            outcome = find_sources(replace(job, output=local), observer)
         if place is not None:
-            place.send(output)
-    except BaseException:
-        if place is not None:
-            shutil.rmtree(output.parent)
-        raise
-    if listed.path is not None:
-        _list(listed, output, quiet=quiet)
-    for again, first in outcome.repeated:
-        terminal.warning(f"{again}: the same table as {first}; it counts once")
-    tell_problems(outcome.shards, None, quiet=quiet, strict=False)
-    if not quiet:
-        _tell(outcome, output, config, output if place is None else place.url)
-    if place is not None:
-        shutil.rmtree(output.parent)
+            place.send(local)
+        if listed.path is not None:
+            _list(listed, local, quiet=quiet)
+        for again, first in outcome.repeated:
+            terminal.warning(f"{again}: the same table as {first}; it counts once")
+        tell_problems(outcome.shards, None, quiet=quiet, strict=False)
+        if not quiet:
+            _tell(outcome, local, config, output if place is None else place.url)
     whole = (found is None or found.whole) and all(each.complete for each in outcome.shards)
     if not whole or none_readable(outcome.shards):
         return ExitCode.INCOMPLETE
     return ExitCode.FINISHED
+
+
+def _check_output(output: Path, tables: Sequence[Path]) -> None:
+    """Raises `ConfigError` where the table can't be written under this name."""
+    if output.suffix != ".parquet":
+        raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
+    if not is_object_url(output) and not output.parent.is_dir():
+        raise ConfigError(f"{output}: its directory doesn't exist")
+    if any(table.resolve() == output.resolve() for table in tables):
+        raise ConfigError(f"{output} is both input and -o; name another file")
+
+
+def _check_list(listed: ListOptions, config: RunConfig, given: Given) -> None:
+    """Raises `ConfigError` where no list can be made so."""
+    if listed.path is None:
+        refuse(given.among("--list-as", "--list-verdict"), "only with --list")
+    elif not listed.path.parent.is_dir():
+        raise ConfigError(f"{listed.path}: its directory doesn't exist")
+    elif config.policy.sources.by.startswith("field:"):
+        raise ConfigError("--list: lists are of hosts and domains, not of a field's values")
+
+
+@contextmanager
+def _local(output: Path, place: StoredAt | None) -> Iterator[Path]:
+    """Where the table is written: as it is named, or, for a store, in a folder that goes again."""
+    if place is None:
+        yield output
+        return
+    with TemporaryDirectory(prefix="lowbg-") as folder:
+        yield Path(folder) / output.name
 
 
 def _pages(

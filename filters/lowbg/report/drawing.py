@@ -14,8 +14,6 @@ from lowbg.report.examples import Example
 from lowbg.report.sections.base import Density, Histogram, Shares
 
 _HEAT: Final = (0.0, 0.01, 0.05, 0.15, 0.35)
-_TOPS: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 0.75, 1.0)
-"""Where an axis of shares may end."""
 _SHADES: Final = (0.25, 0.75, 1.4)
 """Nats a word from which on a sentence is shaded, and more."""
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,12 +86,11 @@ class Judged:
 class Judge(Protocol):
     """What says of documents what they are; an `Engine` is the usual one."""
 
-    def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
-        """Everything that is known of a batch of documents, in their order; from any thread."""
-        ...
+    def judge_batches(self, batches: Sequence[Batch]) -> Sequence[Judged]:
+        """Everything that is known of the documents of each batch, in order; from any thread.
 
-    def judge_batch(self, batch: Batch) -> Judged:
-        """The same of a batch of records, which may be known by their places."""
+        Batches of small shards come together: to judge one takes time, whatever is in it.
+        """
         ...
 
 
@@ -275,9 +275,14 @@ class Engine:
         silent = self.cascade.why_silent(self.policy, self.models)
         return None if silent is None else f"the LM changed no verdict: {silent}"
 
-    def judge_batch(self, batch: Batch) -> Judged:
-        """The same of a batch of records."""
-        return self.judge(batch.text, batch.metadata)
+    def judge_batches(self, batches: Sequence[Batch]) -> Sequence[Judged]:
+        """The same of each batch of records, scored as one."""
+        if len(batches) == 1:
+            return [self.judge(batches[0].text, batches[0].metadata)]
+        text = pa.concat_arrays([batch.text for batch in batches])
+        judged = self.judge(text, Metadata.joined([batch.metadata for batch in batches]))
+        ends = np.cumsum([0, *map(len, batches)]).tolist()
+        return [judged.part(start, stop) for start, stop in pairwise(ends)]
 
     def judge_scored(
         self,

@@ -60,7 +60,7 @@ def judged_in_order(
 def _judge(engine: Judge | None, batch: Batch) -> Judged | None:
     if engine is None or not len(batch):
         return None
-    return engine.judge_batch(batch)
+    return engine.judge_batches([batch])[0]
 
 
 _Ahead: TypeAlias = tuple[Batch, "Future[Judged | None]", Position]

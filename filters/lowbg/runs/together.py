@@ -12,10 +12,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-import pyarrow as pa
-
 from lowbg.errors import ConfigError, OutputError, StoppedError
-from lowbg.records import Batch, Metadata
+from lowbg.records import Batch
 from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.engine import Judge
@@ -90,8 +88,7 @@ def _judge(held: Sequence[tuple[ShardReading, Batch]], judge: Judge) -> None:
     batches = [batch for _, batch in held]
     started, cpu_started = time.perf_counter(), time.process_time()
     try:
-        text = pa.concat_arrays([batch.text for batch in batches])
-        judged = judge.judge(text, Metadata.joined([batch.metadata for batch in batches]))
+        judged = judge.judge_batches(batches)
     except StoppedError:
         raise
     except Exception:  # It is met again by the shard that it is of.
@@ -99,12 +96,10 @@ def _judge(held: Sequence[tuple[ShardReading, Batch]], judge: Judge) -> None:
             reading.read_again()
         return
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    start = 0
-    for reading, batch in held:
-        stop = start + len(batch)
-        share = len(batch) / len(text)
-        reading.add_judged(judged.part(start, stop), seconds * share, cpu_seconds * share)
-        start = stop
+    documents = sum(map(len, batches))
+    for (reading, batch), own in zip(held, judged, strict=True):
+        share = len(batch) / documents
+        reading.add_judged(own, seconds * share, cpu_seconds * share)
 
 
 def run_small_shards(

@@ -74,7 +74,7 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
 }
 """What a key's value is; where nothing is said, a whole number."""
 
-Judge = Callable[[Any], tuple[float, float]]
+Detect = Callable[[Any], tuple[float, float]]
 """z and posterior of one document's token ids (int64 tensor, 1 × tokens); NaN where there are too
 few, and where there is no Bayesian detector."""
 
@@ -141,7 +141,7 @@ class Watermark(Scorer):
     def __init__(self, settings: WatermarkSettings | None) -> None:
         self._path = settings.keys if settings is not None else None
         self._tokenizer: Any = None
-        self._judge: Judge | None = None
+        self._judge: Detect | None = None
 
     @property
     def models(self) -> Mapping[str, str]:
@@ -278,7 +278,7 @@ def given_to(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in own}
 
 
-def _kgw(transformers: Any, config: Any, keys: Mapping[str, Any]) -> Judge:
+def _kgw(transformers: Any, config: Any, keys: Mapping[str, Any]) -> Detect:
     settings = transformers.WatermarkingConfig(**keys)
     settings.validate()
     detector = transformers.WatermarkDetector(
@@ -318,7 +318,7 @@ def g_values_of(transformers: Any, values: Mapping[str, Any]) -> Callable[[Any],
     return g_values
 
 
-def _synthid(transformers: Any, values: Mapping[str, Any]) -> Judge:
+def _synthid(transformers: Any, values: Mapping[str, Any]) -> Detect:
     g_values = g_values_of(transformers, values)
     bayesian = None
     if "detector" in values:

@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -62,8 +62,8 @@ class Uneven:
         self.running = self.most = 0
         self._lock = threading.Lock()
 
-    def judge_batch(self, batch: Batch) -> Any:
-        return self.judge(batch.text, batch.metadata)
+    def judge_batches(self, batches: Sequence[Batch]) -> Any:
+        return [self.judge(batch.text, batch.metadata) for batch in batches]
 
     def judge(self, text: pa.LargeStringArray, metadata: Metadata) -> Any:
         number = int(text[0].as_py())

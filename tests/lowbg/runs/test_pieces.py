@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lowbg.config import Compression, ExecutorName, Existing, RunConfig
+from lowbg.config import Compression, ExecutorName, Existing, Policy, RunConfig
 from lowbg.errors import CutStreamError
 from lowbg.formats import piece_starts
 from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.policy import AUTO, Sources
 from lowbg.report.examples import Examples
 from lowbg.report.results import ShardResult
 from lowbg.runs import mapping, pieces
@@ -285,3 +286,18 @@ def test_a_shard_in_pieces_is_one_shard_of_the_progress(tmp_path: Path) -> None:
     assert sum(progress.consumed for progress in last.values()) == len(content())
     with open_input(tmp_path / "out" / "human" / "a.jsonl") as stream:
         assert stream.read(1)
+
+
+@pytest.mark.slow
+def test_two_passes_over_sources_are_the_same_in_pieces(tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_bytes(content())
+    policy = Policy(sources=Sources(table=AUTO))
+    config = RunConfig(policy=policy, batch_bytes=20_000)
+    one = in_one_pass(source, tmp_path / "one", config=config)
+    two, read = in_pieces(source, tmp_path / "two", config=config)
+    assert len({name for name in read if name != "a.jsonl"}) > 1
+    same(one.shards[0], two.shards[0])
+    assert one.shards[0].complete
+    assert one.report.totals.ai.documents > 0
+    assert files(tmp_path / "two") == files(tmp_path / "one")

@@ -27,7 +27,7 @@ from lowbg.jobs.learn.gather import NEW, PARTS, Dumps, gather
 from lowbg.jobs.learn.grown import Base, base_of, grown_table
 from lowbg.jobs.learn.measure import LIKELY, Figures, calibrate, figures, standardised
 from lowbg.jobs.learn.sorting import change_of_human_text, sort_by_dumps, sort_by_teacher
-from lowbg.jobs.learn.teacher import Judge, TwoWays, Verdicts, ask, compare, judge_of, told_of
+from lowbg.jobs.learn.teacher import Teacher, TwoWays, Verdicts, ask, compare, teacher_of, told_of
 from lowbg.jobs.train import style
 from lowbg.jobs.train.config import TrainConfig
 from lowbg.jobs.train.fit import held_perplexity
@@ -68,15 +68,17 @@ class Learned:
     ways: TwoWays | None = None
 
 
-def learn(config: LearnConfig, observer: Observer = NOBODY, judge: Judge | None = None) -> Learned:
+def learn(
+    config: LearnConfig, observer: Observer = NOBODY, teacher: Teacher | None = None
+) -> Learned:
     """Writes the tables that `config` describes, unless what was measured speaks against them.
 
-    `judge` teaches, else the model that `config.teacher` names, if it names one. Equal input gives
-    equal bytes. Raises as `gather`, `judge_of` and `ask` do, and `ConfigError` where without a
-    teacher old and new text have too few sources in common.
+    `teacher` teaches, else the model that `config.teacher` names, if it names one. Equal input
+    gives equal bytes. Raises as `gather`, `teacher_of` and `ask` do, and `ConfigError` where
+    without a teacher old and new text have too few sources in common.
     """
-    if judge is None and config.teacher is not None:
-        judge = judge_of(config.teacher, config.language)
+    if teacher is None and config.teacher is not None:
+        teacher = teacher_of(config.teacher, config.language)
     dumps = gather(config, observer)
     log.info(
         "%s: %s",
@@ -85,10 +87,10 @@ def learn(config: LearnConfig, observer: Observer = NOBODY, judge: Judge | None 
     )
     style_log_odds, style_metadata = _style(dumps, config)
     taught = embedded = None
-    if judge is not None:
+    if teacher is not None:
         if config.language in embedded_names():
             _, embedded = judged_by_embedded(dumps, config.language, config.target_fpr)
-        taught = ask(dumps, judge, config.teacher_documents, config.seed, embedded)
+        taught = ask(dumps, teacher, config.teacher_documents, config.seed, embedded)
     ngrams = Ngrams(dumps, config)
     ways = None
     if taught is None:

@@ -42,7 +42,7 @@ _PORTION = 64
 _TOLD_EVERY = 30.0
 
 
-class Judge(Protocol):
+class Teacher(Protocol):
     """Log-odds, AI against human (nats), of texts; NaN where it says nothing."""
 
     @property
@@ -55,7 +55,7 @@ class Judge(Protocol):
         ...
 
 
-def judge_of(settings: LmSettings, language: str) -> Judge:
+def teacher_of(settings: LmSettings, language: str) -> Teacher:
     """The probe of the model that the settings name.
 
     Raises `ConfigError` where none serves the language, before anything is loaded.
@@ -63,8 +63,8 @@ def judge_of(settings: LmSettings, language: str) -> Judge:
     shipped: Any = extras.load("lowbg.scorers.lm.shipped", extra="lm", wanted_by=_OPTION)
     shipped.serving(settings, language)
     reading: Any = extras.load("lowbg.scorers.lm.reading", extra="lm", wanted_by=_OPTION)
-    judge: Judge = reading.judge_of(settings, language)
-    return judge
+    found: Teacher = reading.reader_of(settings, language)
+    return found
 
 
 _OPTION = "`extras.lm.model`"
@@ -127,7 +127,7 @@ def _in_turns(source: NDArray[np.str_], documents: NDArray[np.int64]) -> NDArray
 
 
 def ask(
-    dumps: Dumps, judge: Judge, documents: int, seed: int, embedded: Floats | None = None
+    dumps: Dumps, teacher: Teacher, documents: int, seed: int, embedded: Floats | None = None
 ) -> Verdicts:
     """What the teacher says of a sample of so many documents; `embedded` is z of each by other
     tables, NaN without.
@@ -135,15 +135,15 @@ def ask(
     Raises `ConfigError` where it read too few documents that are known to be human.
     """
     chosen = sample(dumps, documents)
-    started, before = time.monotonic(), judge.tokens
+    started, before = time.monotonic(), teacher.tokens
     log_odds = np.full(len(dumps.rows), np.nan)
     told = started
     for at in range(0, len(chosen), _PORTION):
         own = chosen[at : at + _PORTION]
-        log_odds[own] = judge([dumps.rows[i].text for i in own.tolist()])
+        log_odds[own] = teacher([dumps.rows[i].text for i in own.tolist()])
         if (now := time.monotonic()) - told > _TOLD_EVERY:
             told = now
-            speed = (judge.tokens - before) / (now - started)
+            speed = (teacher.tokens - before) / (now - started)
             log.info(
                 "the teacher has read %d of %d documents, %.0f tokens a second",
                 *(at + len(own), len(chosen), speed),
@@ -173,7 +173,7 @@ def ask(
         probability=probability,
         share=share,
         human_called=Interval(float(called.mean()), low, high),
-        tokens=judge.tokens - before,
+        tokens=teacher.tokens - before,
         seconds=seconds,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from lowbg.errors import InputError
 from lowbg.formats.base import Reader
 from lowbg.jobs.mix.inputs import HUMAN, Role
 from lowbg.jobs.mix.measure import folder, rows_of
-from lowbg.records import Batch, KnownOrigin, Metadata, Payload, Position
+from lowbg.records import Batch, KnownOrigin, Payload, Position
 from lowbg.runs.checkpoints import key_of
 from lowbg.runs.engine import Judged
 from lowbg.runs.inputs import Shard
@@ -124,13 +124,12 @@ class RoleJudge:
     def __init__(self, verdict: int) -> None:
         self._verdict = verdict
 
-    def judge_batch(self, batch: Batch) -> Judged:
-        """The same of a batch of records."""
-        return self.judge(batch.text, batch.metadata)
-
-    def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
+    def judge_batches(self, batches: Sequence[Batch]) -> Sequence[Judged]:
         """Every document with the verdict of its role, without features or words."""
-        n = len(text)
+        return [self._judged(batch) for batch in batches]
+
+    def _judged(self, batch: Batch) -> Judged:
+        n = len(batch)
         starts = np.zeros(n + 1, np.int64)
         tokens = Tokens(
             np.empty(0, np.uint8), starts, np.empty(0, np.uint64), np.empty(0, np.uint32), starts,
@@ -138,9 +137,9 @@ class RoleJudge:
         )  # fmt: skip
         nobody, unknown = np.zeros(n, np.bool_), np.full(n, -1, np.int32)
         return Judged(
-            Documents(text, tokens, np.full(n, -1, np.int8), languages.CODES),
+            Documents(batch.text, tokens, np.full(n, -1, np.int8), languages.CODES),
             {},
-            read_dates(pa.nulls(n, pa.string()) if metadata is None else metadata.date),
+            read_dates(batch.metadata.date),
             KnownOrigin(nobody, nobody, unknown, ()),
             Verdicts(
                 score=pa.nulls(n, pa.float32()),

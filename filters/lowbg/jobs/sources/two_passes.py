@@ -28,7 +28,7 @@ from lowbg.errors import CheckpointError, InputError, OutputError, cause
 from lowbg.jobs.sources.runs import merged_runs
 from lowbg.jobs.sources.sources import CountedShard, Counter, header_of, reading
 from lowbg.jobs.sources.table import write_table
-from lowbg.records import Batch, Metadata
+from lowbg.records import Batch
 from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import FOLDER, key_of
 from lowbg.runs.engine import Engine, Judged
@@ -258,12 +258,11 @@ class KeptJudge:
     engine: Engine
     scores: KeptScores
 
-    def judge(self, text: pa.LargeStringArray, metadata: Metadata | None = None) -> Judged:
-        """Not by text: what was scored is known by the records' positions."""
-        raise NotImplementedError
+    def judge_batches(self, batches: Sequence[Batch]) -> Sequence[Judged]:
+        """Everything that is known of batches of the shard; by the records' positions."""
+        return [self._judged(batch) for batch in batches]
 
-    def judge_batch(self, batch: Batch) -> Judged:
-        """Everything that is known of a batch."""
+    def _judged(self, batch: Batch) -> Judged:
         rows = self.scores.rows(batch.records)
         columns = {name: rows.column(name).combine_chunks() for name in rows.column_names}
         documents = _documents(batch.text, columns)

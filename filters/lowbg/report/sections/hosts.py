@@ -29,7 +29,6 @@ KEPT = 50
 _ON_PAGE = 20
 _IN_TERMINAL = 3
 _DOCUMENTS = tuple(range(0, len(VERDICTS) * len(MEASURES), len(MEASURES)))
-_AI_DOCUMENTS = (len(MEASURES),)
 
 
 class Hosts(Open, frozen=True):

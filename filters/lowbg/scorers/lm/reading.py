@@ -26,7 +26,7 @@ class ProbeRead:
     tokens: NDArray[np.int64]
 
 
-class Judge:
+class LogOddsReader:
     """Reads texts of one language: their log-odds by a probe. `tokens` counts what it read."""
 
     def __init__(self, reader: ProbeReader, probe: Probe) -> None:
@@ -40,14 +40,15 @@ class Judge:
         return read.log_odds
 
 
-def judge_of(settings: LmSettings, language: str) -> Judge:
+def reader_of(settings: LmSettings, language: str) -> LogOddsReader:
     """What reads texts of a language, by the probe that the settings name, or the one that comes
     with lowbg for the model.
 
     Raises `ConfigError` where neither serves the language; as `ProbeReader`, and as `locate`.
     """
     probe = serving(settings, language)
-    return Judge(ProbeReader(locate(settings.model, "`extras.lm.model`"), [probe], settings), probe)
+    reader = ProbeReader(locate(settings.model, "`extras.lm.model`"), [probe], settings)
+    return LogOddsReader(reader, probe)
 
 
 class ProbeReader:

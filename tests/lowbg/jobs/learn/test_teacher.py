@@ -54,7 +54,7 @@ def taught_config(folder: Path, output: Path, new: str = "new") -> LearnConfig:
 @pytest.fixture(scope="module")
 def taught(dumps: Path, tmp_path_factory: pytest.TempPathFactory) -> Learned:
     config = taught_config(dumps, tmp_path_factory.mktemp("tables"))
-    return learn(config, judge=StandIn())
+    return learn(config, teacher=StandIn())
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,8 @@ def test_tables_are_taught_where_the_dumps_alone_say_nothing(
 ) -> None:
     with pytest.raises(ConfigError, match=r"only 0 old documents are of a source that both"):
         learn(config_of(elsewhere, tmp_path))
-    found = learn(taught_config(elsewhere, tmp_path), judge=StandIn())
-    again = learn(taught_config(elsewhere, tmp_path / "again"), judge=StandIn())
+    found = learn(taught_config(elsewhere, tmp_path), teacher=StandIn())
+    again = learn(taught_config(elsewhere, tmp_path / "again"), teacher=StandIn())
     assert found.refused == []
     assert found.ways is None
     ai, new = is_ai(found), found.dumps.part == NEW
@@ -113,7 +113,7 @@ def test_tables_are_taught_where_the_dumps_alone_say_nothing(
 
 @pytest.mark.slow
 def test_nothing_is_taught_where_there_is_no_ai_text(dumps: Path, tmp_path: Path) -> None:
-    found = learn(taught_config(dumps, tmp_path / "out", "human"), judge=StandIn())
+    found = learn(taught_config(dumps, tmp_path / "out", "human"), teacher=StandIn())
     assert any(reason.startswith("no AI text shows") for reason in found.refused)
     assert not (tmp_path / "out").exists()
 
@@ -137,7 +137,7 @@ def test_a_rate_that_does_not_hold_is_refused(
     path = tmp_path / "between.jsonl"
     path.write_text("\n".join(lines) + "\n")
     config = dataclasses.replace(taught_config(dumps, tmp_path / "out"), holdout=(path,))
-    found = learn(config, judge=StandIn())
+    found = learn(config, teacher=StandIn())
     assert any(reason.startswith(why) for reason in found.refused)
     assert not (tmp_path / "out").exists()
 

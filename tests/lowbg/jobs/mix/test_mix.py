@@ -411,8 +411,8 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def scorer_versions(self) -> dict[str, int]:
             return {}
 
-        def judge_batch(self, batch: Any) -> Any:
-            return self.judge(batch.text, batch.metadata)
+        def judge_batches(self, batches: Any) -> Any:
+            return [self.judge(batch.text, batch.metadata) for batch in batches]
 
         def judge(self, text: Any, metadata: Any) -> Any:
             values = np.array([scores[t] for t in text.to_pylist()], np.float32)

