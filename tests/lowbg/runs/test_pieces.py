@@ -20,6 +20,7 @@ from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.policy import AUTO, Sources
 from lowbg.report.examples import Examples
 from lowbg.report.results import ShardResult
+from lowbg.report.sections.totals import SECTION as TOTALS
 from lowbg.runs import mapping, pieces
 from lowbg.runs.inputs import Shard, discover
 from lowbg.runs.job import Outcome
@@ -299,5 +300,5 @@ def test_two_passes_over_sources_are_the_same_in_pieces(tmp_path: Path) -> None:
     assert len({name for name in read if name != "a.jsonl"}) > 1
     same(one.shards[0], two.shards[0])
     assert one.shards[0].complete
-    assert one.report.totals.ai.documents > 0
+    assert one.report[TOTALS].ai.documents > 0
     assert files(tmp_path / "two") == files(tmp_path / "one")
