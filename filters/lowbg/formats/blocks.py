@@ -367,7 +367,7 @@ class BlockWriter(Writer):
     `root` is the output directory that `path` lies in; `compression` is a codec. The file appears
     under its name at `commit`; until then it is at `part`, if given, and goes on from the state
     that this has. Raises `OutputError` where the system refuses, and `FormatError` when a part
-    isn't what its state says. `hashed` false: its digest says nothing.
+    isn't what its state says. `is_log`: nobody but its run reads it.
     """
 
     open_end = False
@@ -380,7 +380,7 @@ class BlockWriter(Writer):
         compression: str,
         part: Part | None = None,
         *,
-        hashed: bool = True,
+        is_log: bool = False,
     ) -> None:
         self._root = root
         self._part = part
@@ -389,7 +389,7 @@ class BlockWriter(Writer):
         self.open_end = state is not None and state.open_line
         kept = state.stored if state is not None else 0
         place = part.path if part is not None else None
-        self._file = AtomicFile(path, place, kept, hashed=hashed)
+        self._file = AtomicFile(path, place, kept, is_log=is_log)
         try:
             if state is None:
                 self._out = open_output(self._file, compression, resumable=part is not None)

@@ -58,7 +58,7 @@ class JsonlFormat(SplitFormat, TableFormat):
         """Plain lines."""
         from lowbg.formats.jsonl.writer import JsonlWriter
 
-        return JsonlWriter(output.path, output.root, "none", output.part, hashed=False)
+        return JsonlWriter(output.path, output.root, "none", output.part, is_log=True)
 
     def join_log(self, writer: Writer, log: Path, records: int) -> None:
         """Appends the lines."""
