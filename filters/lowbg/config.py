@@ -444,7 +444,9 @@ class RunConfig:
     `batch_bytes` is how much is under way at a time, in bytes of decompressed input, in `threads`
     equal blocks; neither ever changes a result.
     `max_record_bytes` is the largest record that is read, `max_quarantine_bytes` what is kept in
-    quarantine of a shard's records that can't be. Without `force` a shard is given up of whose
+    quarantine of a shard's records that can't be. Of an input in several zstd frames or gzip
+    members outputs are so, too: one ends where one of the input begins that lies `frame_bytes`
+    stored bytes behind another such. Without `force` a shard is given up of whose
     first records none has a text. With `examples` the report holds how a few documents begin.
     """
 
@@ -484,6 +486,7 @@ class RunConfig:
         heading=Heading.OUTPUT,
     )
     threads: int = 1
+    frame_bytes: int = 8 << 20
     extras: Extras = field(default_factory=Extras)
 
     def __post_init__(self) -> None:

@@ -384,6 +384,7 @@ class BlockWriter(Writer):
     ) -> None:
         self._root = root
         self._part = part
+        self._is_log = is_log
         state = part.state if part is not None else None
         self.records = state.records if state is not None else 0
         self.open_end = state is not None and state.open_line
@@ -392,7 +393,9 @@ class BlockWriter(Writer):
         self._file = AtomicFile(path, place, kept, is_log=is_log)
         try:
             if state is None:
-                self._out = open_output(self._file, compression, resumable=part is not None)
+                self._out = open_output(
+                    self._file, compression, resumable=part is not None, part=is_log
+                )
             else:
                 self._reopen(compression, state)
         except BaseException:
@@ -408,7 +411,7 @@ class BlockWriter(Writer):
         stream = StreamState(
             state.content, state.stored, state.frame_content, state.frame_stored, tail
         )
-        self._out = resume_output(self._file, compression, stream, self._stored)
+        self._out = resume_output(self._file, compression, stream, self._stored, part=self._is_log)
 
     def _stored(self) -> BinaryIO:
         assert self._part is not None
@@ -424,6 +427,10 @@ class BlockWriter(Writer):
         for piece in runs(payload, keep):
             self._out.write(piece)
         self.records += int(np.count_nonzero(keep))
+
+    def end_frame(self) -> None:
+        """Ends the compressed frame, if there is anything in it."""
+        self._out.end_frame()
 
     def join(self) -> None:
         """Nothing: records of several shards are as those of one."""

@@ -33,7 +33,7 @@ from lowbg.kernels.line_counts import (
 )
 from lowbg.records import Position
 from lowbg.storage.compression import SNIFF_BYTES, sniff
-from lowbg.storage.decompression import STEP_BYTES, Source, contents, zstd_frames
+from lowbg.storage.decompression import READ_BYTES, STEP_BYTES, Source, contents, zstd_frames
 
 _TRIED: Final = 16
 """A gzip file without a second member in so many pieces has none, or none that is of use."""
@@ -90,8 +90,11 @@ class _Window:
         """Nothing: the file is another's."""
 
 
-def piece_starts(raw: BinaryIO, name: str, size: int, hinted: int) -> Iterator[Position]:
-    """Where pieces after the first begin, each at least `size` stored bytes behind another.
+def piece_starts(
+    raw: BinaryIO, name: str, size: int, hinted: int, frame_size: int
+) -> Iterator[Position]:
+    """Where pieces after the first begin, each at least `size` stored bytes behind another, or
+    `frame_size` where frames are compressed: there frames of the outputs begin, too.
 
     `raw` is a file; `hinted` records lie behind them whose fields were noted. Raises `InputError`
     where the input is damaged or can't be read.
@@ -99,10 +102,10 @@ def piece_starts(raw: BinaryIO, name: str, size: int, hinted: int) -> Iterator[P
     size = max(1, size)
     codec = sniff(_Window(raw, 0, None).read(SNIFF_BYTES), name)
     if codec == "gzip":
-        return _starts([*_gzip_stretches(raw, name, size)], hinted)
+        return _starts([*_gzip_stretches(raw, name, frame_size)], hinted)
     if codec not in ("none", "zstd"):
         return iter(())
-    begins = _plain_begins(raw, size) if codec == "none" else _frame_begins(raw, size)
+    begins = _plain_begins(raw, size) if codec == "none" else _frame_begins(raw, frame_size)
     if len(begins) < 2:
         return iter(())
     count = partial(_count_plain if codec == "none" else _count_zstd, raw, name)
@@ -166,17 +169,19 @@ def _count_zstd(raw: BinaryIO, name: str, begin: int, end: int | None) -> _Stret
 def _gzip_stretches(raw: BinaryIO, name: str, size: int) -> Iterator[_Stretch]:
     source = Source(cast(BinaryIO, _Window(raw, 0, None)), name)
     begin, counter = 0, _Counter()
-    member = 0
+    member = following = 0
 
     def note(stored: int) -> None:
-        nonlocal member
+        nonlocal member, following
         member = stored
+        if stored - following >= size:
+            following = stored
 
     for chunk in contents(source, "gzip", note):
-        if member - begin >= size:
+        if following != begin:
             yield _Stretch(begin, counter.counts)
-            begin, counter = member, _Counter()
-        if not member and source.offset >= _TRIED * size:
+            begin, counter = following, _Counter()
+        if not member and source.offset >= _TRIED * size + READ_BYTES:
             return
         counter.add(chunk)
     yield _Stretch(begin, counter.counts)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lowbg.config import FieldNames
 from lowbg.errors import CutStreamError
 from lowbg.formats.jsonl import pieces
+from lowbg.formats.jsonl.reader import JsonlReader
 from lowbg.records import Position
 from lowbg.storage.compression import compressed
 from lowbg.storage.decompression import zstd_frames
@@ -25,7 +28,7 @@ LINES = st.lists(
 
 def starts(path: Path, size: int) -> list[Position]:
     with path.open("rb", buffering=0) as raw:
-        return [*pieces.piece_starts(raw, "a", size, 0)]
+        return [*pieces.piece_starts(raw, "a", size, 0, size)]
 
 
 def check(found: Sequence[Position], data: bytes) -> None:
@@ -36,6 +39,7 @@ def check(found: Sequence[Position], data: bytes) -> None:
         assert position.record == sum(1 for line in before.split(b"\n") if line.strip())
 
 
+@settings(deadline=None)
 @given(LINES, st.integers(1, 200), st.sampled_from([b"", b"\n", b" \n"]))
 def test_what_lies_before_a_piece_is_counted(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], size: int, last: bytes
@@ -57,6 +61,33 @@ def test_what_lies_before_a_piece_is_counted(
         for position in found:
             stored, content = position.frame
             assert stored == sum(map(len, parts[: content // 37]))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 4_000), min_size=1, max_size=40),
+    st.integers(100, 2_000),
+    st.integers(1, 9_000),
+    st.sampled_from(["zstd", "gzip"]),
+)
+def test_a_reader_ends_frames_where_pieces_may_begin(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], size: int, block: int, codec: str
+) -> None:
+    data = b"".join(random.Random(n).randbytes(n).hex().encode() + b"\n" for n in sizes)
+    frames = [compressed(data[i : i + 1_000], codec) for i in range(0, len(data), 1_000)]
+    path = tmp_path_factory.getbasetemp() / "frames"
+    path.write_bytes(b"".join(frames))
+    ended, behind = [], 0
+    with JsonlReader(
+        str(path), FieldNames(), batch_bytes=block, max_record_bytes=6_000, name="a",
+        frame_bytes=size,
+    ) as reader:  # fmt: skip
+        for batch in reader:
+            behind = reader.position().offset
+            if batch.ends_frame:
+                ended.append(behind)
+    assert behind == len(data)
+    assert ended == [position.offset for position in starts(path, size)]
 
 
 def test_lines_longer_than_a_read_are_counted(tmp_path: Path) -> None:
