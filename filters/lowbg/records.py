@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, overload
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
@@ -261,7 +260,7 @@ class Metadata:
         """With what is `known` of all records, by field, where a record says nothing itself."""
 
         def of(name: str, column: pa.StringArray) -> pa.StringArray:
-            return pc.fill_null(column, known[name]) if name in known else column
+            return column.fill_null(known[name]) if name in known else column
 
         return Metadata(
             id=of(fields.id, self.id),

@@ -85,6 +85,10 @@ class _Mapped(Mapping[str, NDArray[Any]]):
             raise KeyError(name)
         return self._arrays[name]
 
+    def __contains__(self, name: object) -> bool:
+        # That of `Mapping` asks for the array itself.
+        return name in self._told[3]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._told[3])
 

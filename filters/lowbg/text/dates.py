@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.arrays import bools, encoded
@@ -148,6 +147,8 @@ def read_dates(written: pa.StringArray) -> Dates:
     states[good] = READ
     states[np.isin(days, _PLACEHOLDERS)] = PLACEHOLDER
     if not good.all():
+        import pyarrow.compute as pc
+
         blank = pc.or_kleene(pc.is_null(written), pc.match_substring_regex(written, r"^\s*$"))
         states[~good & ~bools(blank)] = NOT_UNDERSTOOD
     return Dates(days, states, written)
@@ -209,6 +210,8 @@ def _last_of_month(year: Days, month: Days) -> Days:
 
 def _odd_days(written: pa.StringArray) -> Days:
     """The days of other values, none of them null; `_NO_DAY` where there is none."""
+    import pyarrow.compute as pc
+
     days = np.full(len(written), _NO_DAY, np.int64)
     bare = pc.utf8_trim_whitespace(written)
     # Of an ISO date the day is left, and of a number its whole part.

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.arrays import bools, column_of, encoded, strings_of
@@ -45,6 +44,10 @@ def hosts(urls: pa.StringArray) -> Coded:
 
     What has no host (null, a relative path, plain text) is `NO_HOST`.
     """
+    if urls.null_count == len(urls):
+        return Coded(np.zeros(len(urls), np.int64), [NO_HOST] if len(urls) else [])
+    import pyarrow.compute as pc
+
     usual = bools(pc.or_(pc.starts_with(urls, "https://"), pc.starts_with(urls, "http://")))
     if usual.all():
         return _hosts_of(_netlocs(urls))
@@ -59,11 +62,15 @@ def hosts(urls: pa.StringArray) -> Coded:
 
 def _netlocs(urls: pa.StringArray) -> pa.StringArray:
     """What stands between "//" and the next slash."""
+    import pyarrow.compute as pc
+
     # A plain 2 makes Arrow look on disk for pandas, as `to_numpy` would.
     return pc.list_element(pc.split_pattern(urls, "/", max_splits=3), pa.scalar(2))
 
 
 def _hosts_of(netlocs: pa.StringArray) -> Coded:
+    import pyarrow.compute as pc
+
     codes, values = encoded(netlocs)
     odd = bools(pc.match_substring_regex(strings_of(values, pa.string()), _ODD_NETLOC), null=True)
     names = [without_www(value)[:_MAX_HOST] if value else NO_HOST for value in values]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
@@ -163,6 +162,8 @@ def _dates(
     for opening, name in ((ord("{"), OBJECT), (ord("["), LIST)):
         own = empty[data[begins[empty]] == opening]
         if len(own):
+            import pyarrow.compute as pc
+
             mask = np.zeros(len(begins), np.bool_)
             mask[own] = True
             dates = pc.if_else(pa.array(mask), name, dates)
