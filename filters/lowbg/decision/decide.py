@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.amounts import counted
@@ -368,8 +369,7 @@ def _floats(columns: Mapping[str, pa.Array], name: str, n: int) -> NDArray[np.fl
     return floats(column)
 
 
-@dataclass(frozen=True, slots=True)
-class _Explanation:
+class _Explanation(Struct, frozen=True):
     """The reasons of a batch, worked out a document at a time, when they are asked for."""
 
     decider: Decider

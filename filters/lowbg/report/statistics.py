@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
 from lowbg.arrays import distinct, encoded, filled, floats, is_known, list_lengths, to_numpy
@@ -574,8 +574,7 @@ def _add_present(table: CountTable, names: list[str], counts: NDArray[np.int64])
         table.add([names[i] for i in present.tolist()], counts[present])
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True):
     """Distinct (document, value) pairs: each pair's verdict and value."""
 
     parents: NDArray[np.int64]

@@ -11,12 +11,12 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.arrays import bools, encoded
@@ -97,8 +97,7 @@ _FORMS: Final = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dates:
+class Dates(Struct, frozen=True):
     """The dates of a batch's documents, one entry each.
 
     `days` counts from 1970-01-01: the last day that a date may stand for ("2022-11": the 30th;

@@ -7,10 +7,10 @@ document.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.arrays import bools, column_of, encoded, strings_of
@@ -31,8 +31,7 @@ _HOST = re.compile(r"(?:[^?#\\]*@)?+(\[[^\]?#\\]*\]|(?!\[)[^:?#\\\s]+)")
 _ODD_NETLOC = r"[^a-z0-9.\-_]|\.$|^(?:www\.)?$"
 
 
-@dataclass(frozen=True, slots=True)
-class Coded:
+class Coded(Struct, frozen=True):
     """A name for every document: `names[codes[i]]`; names are distinct."""
 
     codes: NDArray[np.int64]

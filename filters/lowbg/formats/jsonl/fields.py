@@ -7,10 +7,9 @@ column's values into its Arrow buffer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
@@ -79,8 +78,7 @@ def _values(data: Bytes, begins: Places, ends: Places) -> tuple[Places, pa.Buffe
     return offsets, pa.py_buffer(out).slice(0, int(offsets[-1]))
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True):
     """The lines of a block, and the records of those that are plain, in order.
 
     `ends` holds the place of each line's end in the block (without it), and `plain` which of them
