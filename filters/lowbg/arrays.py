@@ -1,9 +1,9 @@
 """Arrow columns as NumPy arrays and back, with nulls spelled out.
 
-`pa.Array.to_numpy` and `pa.array` import pandas where there is one, which takes a quarter of a
-second, and in older versions look for it on disk each time; a cast, a take or any function of Arrow
-imports `pyarrow.compute`, a tenth of a run's start. What is asked for every batch reads and makes
-the buffers.
+`pa.Array.to_numpy`, `pa.array` and `pa.scalar` import pandas where there is one, which takes a
+quarter of a second, and in older versions look for it on disk each time; a cast, a take or any
+function of Arrow imports `pyarrow.compute`, a tenth of a run's start. What is asked for every batch
+reads and makes the buffers.
 """
 
 from __future__ import annotations

@@ -42,11 +42,16 @@ UNASKED = ("torch", "fsspec", "asyncio", "http.client", "rich.console", "lowbg.j
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """A small JSONL shard."""
+    """A small JSONL shard, with all that lowbg reads of a record by default."""
     shard = tmp_path / "in" / "a.jsonl"
     shard.parent.mkdir()
-    text = "Words of a document, read once. " * 30
-    record = {"id": "1", "text": text, "language": "en", "date": "2021-06-30"}
+    record = {
+        "id": "1",
+        "text": "Words of a document, read once. " * 30,
+        "language": "en",
+        "url": "https://www.example.com/a",
+        "date": "2021-04-05",
+    }
     shard.write_text(json.dumps(record) + "\n")
     return shard
 
@@ -68,7 +73,7 @@ def test_lines_need_no_parquet_and_kept_kernels_no_compiler(
     modules(command, lines, "-o", tmp_path / "first", "-q")  # compiles, where nothing is kept
     found = modules(command, lines, "-o", tmp_path / "second", "-q")
     assert "lowbg.kernels.objects" in found
-    assert not found & {*COMPILING, *PARSING, *PARQUET, *UNASKED, *BESIDE, *SELDOM}
+    assert not found & {*COMPILING, *PARSING, *PARQUET, *UNASKED, *BESIDE}
 
 
 @pytest.mark.slow
@@ -76,8 +81,17 @@ def test_a_document_needs_no_page_and_no_report(lines: Path) -> None:
     modules("explain", lines, "--record", 0)  # compiles, where nothing is kept
     found = modules("explain", lines, "--record", 0)
     assert "lowbg.kernels.objects" in found
-    unneeded = {*COMPILING, *PARSING, *PARQUET, *BESIDE, *SELDOM, "jinja2", "lowbg.runs.run"}
-    assert not found & unneeded
+    assert not found & {*COMPILING, *PARSING, *PARQUET, *BESIDE, "jinja2", "lowbg.runs.run"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["filter", "score", "explain"])
+def test_plain_text_needs_no_functions_of_arrow(command: str, lines: Path, tmp_path: Path) -> None:
+    record = json.loads(lines.read_bytes())
+    del record["url"]
+    lines.write_text(json.dumps(record) + "\n")
+    asked = ["--record", 0] if command == "explain" else ["-o", tmp_path / "out", "-q"]
+    assert not modules(command, lines, *asked) & {*SELDOM}
 
 
 @pytest.mark.slow

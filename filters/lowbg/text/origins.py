@@ -13,7 +13,7 @@ import pyarrow as pa
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from lowbg.arrays import bools, column_of, encoded, strings_of
+from lowbg.arrays import bools, column_of, encoded, strings_of, to_numpy
 from lowbg.text.dates import FIRST_YEAR, Dates
 
 UNKNOWN_YEAR = "unknown"
@@ -63,8 +63,9 @@ def _netlocs(urls: pa.StringArray) -> pa.StringArray:
     """What stands between "//" and the next slash."""
     import pyarrow.compute as pc
 
-    # A plain 2 makes Arrow look on disk for pandas, as `to_numpy` would.
-    return pc.list_element(pc.split_pattern(urls, "/", max_splits=3), pa.scalar(2))
+    parts = pc.split_pattern(urls, "/", max_splits=3)
+    # Not by `list_element`: its index is a scalar, and to make one imports pandas.
+    return parts.values.take(column_of(to_numpy(parts.offsets)[:-1] + np.int32(2)))
 
 
 def _hosts_of(netlocs: pa.StringArray) -> Coded:
