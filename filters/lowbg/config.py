@@ -503,7 +503,7 @@ class RunConfig:
 
     @property
     def block_bytes(self) -> int:
-        """The size of the blocks read: with more than two threads smaller ones, so that memory stays.
+        """The size of the blocks read: of more than two threads smaller, so that memory stays.
 
         Not with two: each block costs something by itself, and halves take 12 % more CPU.
         """
