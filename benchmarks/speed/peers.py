@@ -24,6 +24,9 @@ import zstandard
 
 SKIPPED = 77
 
+BATCH = 64
+"""Documents that a detector gets at a time."""
+
 Work = Callable[[], None]
 Keep = Callable[[str], bool]
 
@@ -211,12 +214,39 @@ def compression(source: Path, target: Path, compress: Callable[[bytes], bytes]) 
     return line_filter(source, target, keep)
 
 
+def slop(source: Path, target: Path) -> Work:
+    """is-it-slop: TF-IDF and a classifier in ONNX; the class it gives, `BATCH` texts at a time."""
+    from is_it_slop import is_this_slop_batch
+
+    is_this_slop_batch(["Some text, to be read once, so that its model is loaded."] * 2)
+
+    def work() -> None:
+        outputs: list[Any] = [
+            zstandard.ZstdCompressor(level=3).stream_writer((target / f"{name}.zst").open("wb"))
+            for name in ("kept", "dropped")
+        ]
+        left = lines(source)
+        while batch := [*islice(left, BATCH)]:
+            for line, found in zip(
+                batch,
+                is_this_slop_batch([orjson.loads(line)["text"] for line in batch]),
+                strict=True,
+            ):
+                outputs[found.classification == "AI"].write(line)
+        for output in outputs:
+            output.close()
+
+    return work
+
+
 def work_of(name: str, source: Path, target: Path, model: Path) -> Work:
     """What `name` does, with everything loaded."""
     if name == "orjson loop":
         return line_filter(source, target, lambda text: True)
     if name.startswith("datatrove"):
         return datatrove(source, target, gopher="Gopher" in name)
+    if name == "is-it-slop":
+        return slop(source, target)
     if name == "KenLM, words":
         return kenlm_words(source, target, model)
     if name == "KenLM, SentencePiece":
