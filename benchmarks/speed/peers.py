@@ -8,9 +8,12 @@ and the reason on stderr. Runs in the environment of `requirements.txt`, without
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import lzma
 import os
+import shutil
+import subprocess
 import sys
 import unicodedata
 import zlib
@@ -214,8 +217,31 @@ def compression(source: Path, target: Path, compress: Callable[[bytes], bytes]) 
     return line_filter(source, target, keep)
 
 
-def slop(source: Path, target: Path) -> Work:
+NAMES_OF_C23 = """
+#include <stdlib.h>
+long __isoc23_strtol(const char *s, char **e, int b) { return strtol(s, e, b); }
+long long __isoc23_strtoll(const char *s, char **e, int b) { return strtoll(s, e, b); }
+unsigned long long __isoc23_strtoull(const char *s, char **e, int b) { return strtoull(s, e, b); }
+"""
+"""What is-it-slop 0.6 asks glibc for, which has it from 2.38 on; its wheel's tag says 2.28."""
+
+
+def load_names_of_c23(folder: Path) -> None:
+    """Gives them to what is imported later, where glibc has none and there is a C compiler."""
+    if hasattr(ctypes.CDLL(None), "__isoc23_strtoll"):
+        return
+    source, library = folder / "c23.c", folder / "c23.so"
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise ImportError("glibc before 2.38, and no C compiler to add the names that it lacks")
+    source.write_text(NAMES_OF_C23)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+
+
+def slop(source: Path, target: Path, folder: Path) -> Work:
     """is-it-slop: TF-IDF and a classifier in ONNX; the class it gives, `BATCH` texts at a time."""
+    load_names_of_c23(folder)
     from is_it_slop import is_this_slop_batch
 
     is_this_slop_batch(["Some text, to be read once, so that its model is loaded."] * 2)
@@ -246,7 +272,7 @@ def work_of(name: str, source: Path, target: Path, model: Path) -> Work:
     if name.startswith("datatrove"):
         return datatrove(source, target, gopher="Gopher" in name)
     if name == "is-it-slop":
-        return slop(source, target)
+        return slop(source, target, model)
     if name == "KenLM, words":
         return kenlm_words(source, target, model)
     if name == "KenLM, SentencePiece":
