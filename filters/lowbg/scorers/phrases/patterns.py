@@ -322,7 +322,7 @@ class Matcher:
         first = np.maximum(hits.start[doubtful] - VERIFY_REACH, tokens.text_starts[document])
         last = np.minimum(hits.end[doubtful] + VERIFY_REACH, tokens.text_starts[document + 1])
         good = np.ones(len(hits), np.bool_)
-        data = memoryview(tokens.data)
+        data = tokens.data.data
         for i, pattern, a, b in zip(
             *(column.tolist() for column in (doubtful, hits.pattern[doubtful], first, last)),
             strict=True,
