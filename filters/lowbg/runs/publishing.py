@@ -26,7 +26,7 @@ from lowbg.config import Existing
 from lowbg.errors import ConfigError, LowbgError, OutputError, ProblemKind
 from lowbg.report.results import Problem, ShardResult
 from lowbg.runs import checkpoints, manifest
-from lowbg.runs.checkpoints import FOLDER, RunRecord, key_of
+from lowbg.runs.checkpoints import FOLDER, AnyRecord, key_of
 from lowbg.runs.directory import GOES_ON, REPORTS, Layout
 from lowbg.runs.executors.base import Finished
 from lowbg.runs.job import Job
@@ -62,6 +62,12 @@ class Published(ABC):
     def sent(self, result: ShardResult) -> ShardResult:
         """The result of a shard that was put together here, with its outputs brought there."""
         return result
+
+    def note(self, folder: str) -> None:  # noqa: B027
+        """Called when there is more in a folder of notes (JSON) that a later run goes on by."""
+
+    def forget(self) -> None:  # noqa: B027
+        """Called when the outputs so far were removed: they are to be made anew."""
 
     def end(self) -> None:  # noqa: B027
         """Called when report and manifest are written: with these all is there."""
@@ -136,12 +142,11 @@ class InStore(Published):
             return None
         return manifest.MANIFEST.decode(data, f"{self._store.url}/{manifest.NAME}")
 
-    def _record(self) -> RunRecord | None:
+    def _record(self) -> AnyRecord | None:
         data = self._store.read(RECORD) if RECORD in self._sizes else None
         if data is None:
             return None
-        found = checkpoints.RECORD.decode(data, f"{self._store.url}/{RECORD}")
-        return found if isinstance(found, RunRecord) else None
+        return checkpoints.RECORD.decode(data, f"{self._store.url}/{RECORD}")
 
     def check(self, existing: Existing) -> None:
         """Raises `ConfigError` where it isn't this command's, or `existing` refuses a run there."""
@@ -170,9 +175,9 @@ class InStore(Published):
                 'Use `existing="overwrite"` to replace it, or choose another `output`.'
             )
 
-    def _is_own(self, name: str, record: RunRecord | None) -> bool:
+    def _is_own(self, name: str, record: AnyRecord | None) -> bool:
         listed = [] if self._before is None else self._before.files
-        targets = [] if record is None else record.targets or []
+        targets = getattr(record, "targets", None) or []
         return (
             PurePosixPath(name).parts[0] in self._layout.entries
             or name in targets
@@ -193,9 +198,10 @@ class InStore(Published):
             if not own.is_file() or own.read_bytes() != record:
                 # What is there is of another run, or isn't known to be of this one.
                 shutil.rmtree(self._root, ignore_errors=True)
-            (self._root / NOTES).mkdir(parents=True, exist_ok=True)
+            names = [name for name in self._sizes if _is_note(name)]
+            for folder in {NOTES, *(name.rpartition("/")[0] for name in names)}:
+                (self._root / folder).mkdir(parents=True, exist_ok=True)
             own.write_bytes(record)
-            names = [name for name in self._sizes if name.startswith(f"{NOTES}/")]
             wanted = [n for n in names if size_of_file(self._root / n) != self._sizes[n]]
             for name in (manifest.NAME, *REPORTS):
                 (self._root / name).unlink(missing_ok=True)
@@ -222,10 +228,24 @@ class InStore(Published):
         """Notes which run it is; from now on the output isn't whole."""
         self._store.upload(RECORD, self._root / RECORD)
         self._store.delete([manifest.NAME])
-        for path in sorted((self._root / NOTES).glob("*.json")):
-            name = f"{NOTES}/{path.name}"
-            if self._sizes.get(name) != path.stat().st_size:
+        self.note(NOTES)
+
+    def note(self, folder: str) -> None:
+        """Sends the notes in a folder that the store hasn't got."""
+        for path in sorted((self._root / folder).glob("*.json")):
+            name, size = f"{folder}/{path.name}", path.stat().st_size
+            if self._sizes.get(name) != size:
                 self._store.upload(name, path)
+                self._sizes[name] = size
+
+    def forget(self) -> None:
+        """Removes outputs, and what is noted of them."""
+        kept = (RECORD, LOCK, manifest.NAME)
+        listed = [name for name in self._store.list() if name not in kept]
+        gone = [n for n in listed if n.startswith(f"{NOTES}/") or not n.startswith(f"{FOLDER}/")]
+        self._store.delete(gone)
+        for name in gone:
+            self._sizes.pop(name, None)
 
     def task(self, task: BundleTask[ShardResult]) -> BundleTask[ShardResult]:
         """The task that sends a shard's outputs."""
@@ -242,10 +262,11 @@ class InStore(Published):
                 f"{self._store.url}: another run took the lock, since this one couldn't renew it; "
                 "nothing more was written"
             )
-        for name in REPORTS:
-            self._store.upload(name, self._root / name)
         whole = manifest.read(self._root)
         assert whole is not None
+        for name in REPORTS:
+            if any(file.path == name for file in whole.files):
+                self._store.upload(name, self._root / name)
         kept = {file.path for file in whole.files}
         before = [] if self._before is None else self._before.files
         self._store.delete(file.path for file in before if file.path not in kept)
@@ -259,6 +280,12 @@ class InStore(Published):
             return True
         others = (path for path in self._root.iterdir() if path.name not in kept)
         return any(each.is_file() for path in others for each in (path, *path.rglob("*")))
+
+
+def _is_note(name: str) -> bool:
+    """Whether an object is a small one by which a run is gone on with, beside its record."""
+    is_json = name.startswith(f"{FOLDER}/") and name.endswith(".json")
+    return is_json and name not in (RECORD, LOCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import configparser
 import datetime as dt
-import errno
-import hashlib
 import io
 import os
 import random
@@ -28,7 +26,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
 from lowbg.errors import ConfigError
-from lowbg.storage.files import own_folder
 
 T = TypeVar("T")
 
@@ -141,6 +138,19 @@ class ObjectStore:
 
         try:
             return self._retried(name, lambda: bytes(obstore.get(self._store, name).bytes()))
+        except FileNotFoundError:
+            return None
+
+    def read_version(self, name: str) -> tuple[bytes, str | None] | None:
+        """An object's bytes and which version of it they are; None where there is none."""
+        import obstore
+
+        def fetched() -> tuple[bytes, str | None]:
+            found = obstore.get(self._store, name)
+            return bytes(found.bytes()), found.meta["e_tag"]
+
+        try:
+            return self._retried(name, fetched)
         except FileNotFoundError:
             return None
 
@@ -320,46 +330,6 @@ def open_object(url: str) -> BinaryIO:
     """The object at a URL, for reading. Raises `OSError` where it can't be had."""
     root, _, name = url.rpartition("/")
     return ObjectStore(root).open(name)
-
-
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a small file, or of the object whose URL `path` was made of.
-
-    Raises `OSError` where it can't be read.
-    """
-    if not is_object_url(path):
-        return path.read_bytes()
-    root, _, name = object_url(path).rpartition("/")
-    data = ObjectStore(root).read(name)
-    if data is None:
-        raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
-    return data
-
-
-def local_copy(path: Path) -> Path:
-    """A local file with the bytes of the object whose URL `path` was made of; of others, itself.
-
-    It is fetched once a machine for each version of the object, and stays in the user's folder of
-    temporary files. Raises `OSError` where it can't be had.
-    """
-    if not is_object_url(path):
-        return path
-    url = object_url(path)
-    root, _, name = url.rpartition("/")
-    store = ObjectStore(root)
-    found = store.head(name)
-    if found is None:
-        raise FileNotFoundError(errno.ENOENT, "no such object", url)
-    version = f"{url}\0{found.version}\0{found.size}\0{found.modified}"
-    folder = own_folder() / "copies"
-    folder.mkdir(exist_ok=True)
-    copy = folder / f"{hashlib.sha256(version.encode()).hexdigest()[:32]}{Path(name).suffix}"
-    if not copy.is_file():
-        # Workers may fetch it at the same time; each replaces it by the same.
-        part = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
-        store.download(name, part)
-        part.replace(copy)
-    return copy
 
 
 def file_system(url: str) -> tuple[Any, str]:

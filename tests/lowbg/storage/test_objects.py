@@ -94,7 +94,7 @@ def test_an_object_that_changes_is_not_read_on(s3: S3) -> None:
             file.read(10)
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "cut", "refused", "slow"])
+@pytest.mark.parametrize("fault", ["500", "503", "cut", "refused", "lost", "slow"])
 def test_what_may_pass_is_tried_again(fault: Fault, s3: S3, tmp_path: Path) -> None:
     store = _store(f"faulty-{fault}")
     data = os.urandom(2 * objects.RANGE_BYTES + 5)
