@@ -178,8 +178,12 @@ def write_manifest(
 
 def write(root: Path, manifest: Manifest) -> None:
     """Writes a manifest atomically; its digest is added."""
-    whole = replace(manifest, content_sha256=_content_digest(manifest))
-    write_whole(root / NAME, MANIFEST.encode(whole))
+    write_whole(root / NAME, encoded(manifest))
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """A manifest's bytes; its digest is added."""
+    return MANIFEST.encode(replace(manifest, content_sha256=_content_digest(manifest)))
 
 
 def totals_of(inputs: Sequence[Input]) -> Totals:

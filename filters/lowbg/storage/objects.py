@@ -198,6 +198,22 @@ class ObjectStore:
                                       max_concurrency=1 + AHEAD)
         )  # fmt: skip
 
+    def copy(self, url: str, name: str) -> bool:
+        """Makes an object of another one in the same bucket, within the store; false where the
+        other is elsewhere, or the store doesn't: it may be too large for that."""
+        import obstore
+
+        bucket = _bucket(self.url)
+        if _bucket(url) != bucket:
+            return False
+        whole = ObjectStore(bucket)
+        source, target = (each.removeprefix(f"{bucket}/") for each in (url, f"{self.url}/{name}"))
+        try:
+            self._retried(name, lambda: obstore.copy(whole._store, source, target))
+        except StoreError:
+            return False
+        return True
+
     def download(self, name: str, path: Path) -> None:
         """Makes a local file of an object. Raises `FileNotFoundError` where there is none."""
         with self.open(name) as source, path.open("wb") as file:
@@ -338,6 +354,12 @@ def file_system(url: str) -> tuple[Any, str]:
     scheme, _, path = url.partition("://")
     settings = _settings(scheme)
     return fsspec.FsspecStore(_spoken(scheme), skip_instance_cache=True, **settings), path
+
+
+def _bucket(url: str) -> str:
+    """The URL of the bucket, or container, that holds what is at a URL."""
+    scheme, _, path = url.partition("://")
+    return f"{scheme}://{path.partition('/')[0]}"
 
 
 def _spoken(scheme: str) -> str:

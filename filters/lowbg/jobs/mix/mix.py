@@ -225,7 +225,7 @@ class _Mixing:
         measured = self._map(MeasureTask(job.config, self._mix, job.output), waiting)
         if any(measured.get(name, value) != value for name, value in noted.items()):
             self._forget()
-        self._place.note(FOLDER_OF_NOTES)
+        self._place.note(f"{FOLDER_OF_NOTES}/{key_of(name)}.json" for name in measured)
         return {**known, **measured}
 
     def _forget(self) -> None:
