@@ -1,8 +1,8 @@
 """Arrow columns as NumPy arrays and back, with nulls spelled out.
 
-`pa.Array.to_numpy` and `pa.array` import pandas where there is one, which takes a quarter of a
-second, and in older versions look for it on disk each time. What is asked for every batch reads and
-makes the buffers.
+`pa.Array.to_numpy`, `pa.array` and `pa.scalar` import pandas where there is one, which takes a
+quarter of a second, and in older versions look for it on disk each time. What is asked for every
+batch reads and makes the buffers.
 """
 
 from __future__ import annotations

@@ -39,12 +39,17 @@ UNASKED = ("torch", "fsspec", "asyncio", "http.client", "rich.console", "lowbg.j
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """A small JSONL shard."""
+    """A small JSONL shard, with all that lowbg reads of a record by default."""
     shard = tmp_path / "in" / "a.jsonl"
     shard.parent.mkdir()
-    shard.write_text(
-        json.dumps({"id": "1", "text": "Words of a document, read once. " * 30}) + "\n"
-    )
+    record = {
+        "id": "1",
+        "text": "Words of a document, read once. " * 30,
+        "language": "en",
+        "url": "https://www.example.com/a",
+        "date": "2021-04-05",
+    }
+    shard.write_text(json.dumps(record) + "\n")
     return shard
 
 

@@ -59,6 +59,7 @@ class Renderings:
         unit="FILE",
         heading=Heading.OUTPUT,
         written=Written.FILE,
+        stdout=True,
     )
     json: Path | None = setting(
         "Write JSON; - is standard output.",
@@ -66,6 +67,7 @@ class Renderings:
         unit="FILE",
         heading=Heading.OUTPUT,
         written=Written.FILE,
+        stdout=True,
     )
     github: bool | None = setting(
         "Annotations and step summary.",

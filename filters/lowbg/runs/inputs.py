@@ -98,7 +98,7 @@ def survey(
     a directory without shards, and a glob in a directory that there is, stand for nothing.
     """
     if "" in inputs:
-        raise ConfigError("an input without a name; the current directory is .")
+        raise ConfigError("an input without a name; . is the current directory")
     root = None if output is None else _real(output)
     found = [_expand(given, root, may_be_empty=may_be_empty) for given in inputs]
     for each in found:

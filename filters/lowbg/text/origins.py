@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lowbg.arrays import bools, column_of, encoded, strings_of
+from lowbg.arrays import bools, column_of, encoded, strings_of, to_numpy
 from lowbg.text.dates import FIRST_YEAR, Dates
 
 UNKNOWN_YEAR = "unknown"
@@ -59,8 +59,9 @@ def hosts(urls: pa.StringArray) -> Coded:
 
 def _netlocs(urls: pa.StringArray) -> pa.StringArray:
     """What stands between "//" and the next slash."""
-    # A plain 2 makes Arrow look on disk for pandas, as `to_numpy` would.
-    return pc.list_element(pc.split_pattern(urls, "/", max_splits=3), pa.scalar(2))
+    parts = pc.split_pattern(urls, "/", max_splits=3)
+    # Not by `list_element`: its index is a scalar, and to make one imports pandas.
+    return parts.values.take(column_of(to_numpy(parts.offsets)[:-1] + np.int32(2)))
 
 
 def _hosts_of(netlocs: pa.StringArray) -> Coded:
