@@ -121,7 +121,7 @@ def test_a_merge_that_stops_shows_no_manifest(parts: str, run: Run, s3: S3, tmp_
         s3.plan = lambda method, path, _: "503" if "whole/human/sub/c" in path else None
         failed = run("merge", f"{parts}/parts", "-o", f"{parts}/whole")
     s3.plan = no_fault
-    assert failed.exit_code != 0
+    assert failed.exit_code == 3
     assert f"{parts}/whole: cannot be written (" in failed.stderr
     assert "manifest.json" not in ObjectStore(f"{parts}/whole").list()
     assert run("verify", f"{parts}/whole").exit_code == 2

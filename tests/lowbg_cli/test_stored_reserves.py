@@ -115,8 +115,9 @@ def test_what_stops_an_append_leaves_it_as_it_was(
     assert f"{reserve}/{at}" in failed.stderr
     assert ObjectStore(reserve).read("manifest.json") == before
     assert run("verify", reserve).exit_code == 0
-    added = run(*_filter(lake, tmp_path / "p", reserve, "--resume"))
-    assert "3 documents added" in added.stderr
+    ObjectStore(lake).put("in/e.jsonl", _documents("e", 2, OLD))
+    added = run(*_filter(lake, tmp_path / "p", reserve, "--incremental"))
+    assert "5 documents added" in added.stderr
     assert run("verify", reserve).exit_code == 0
     names = {name.partition("/")[0] for name in ObjectStore(reserve).list()}
     assert names == {"packs", "names", "manifest.json"}

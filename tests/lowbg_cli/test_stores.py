@@ -100,7 +100,7 @@ def test_the_page_s_commands_run(
     store.put("generated/d.jsonl", lines(AI))
     monkeypatch.chdir(tmp_path)
     commands = recipe_commands(STORES)
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         result = run(*shlex.split(command)[1:])
         assert result.exit_code == 0, (command, result.output)
