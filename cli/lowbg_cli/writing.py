@@ -6,9 +6,10 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from msgspec import Struct
 
 from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.settings import Declared, Written
@@ -75,8 +76,7 @@ def refuse_existing(path: Path, *, overwrite: bool, choices: Sequence[str] = ())
         raise ConfigError(f"{address(path)} already exists. Use {said}, or choose another -o.")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAt:
+class StoredAt(Struct, frozen=True):
     """Where a file comes to lie in an object store, once it is whole."""
 
     url: str
