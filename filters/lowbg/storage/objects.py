@@ -21,6 +21,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
@@ -39,6 +40,7 @@ RANGE_BYTES: Final = 8 << 20
 AHEAD: Final = 2
 """Ranges that are asked for before the reader wants them."""
 
+_NO_BUCKET: Final = "NoSuchBucket"
 _KEPT: Final = 1 + AHEAD
 """Ranges of an object in memory at most, beside the one that is being read."""
 
@@ -193,10 +195,18 @@ class ObjectStore:
         """Makes an object of a local file; in parts where it is large, which show when complete."""
         import obstore
 
-        self._retried(
-            name, lambda: obstore.put(self._store, name, path, chunk_size=RANGE_BYTES,
-                                      max_concurrency=1 + AHEAD)
-        )  # fmt: skip
+        def sent() -> None:
+            try:
+                obstore.put(
+                    self._store, name, path, chunk_size=RANGE_BYTES, max_concurrency=1 + AHEAD
+                )
+            except FileNotFoundError as error:
+                if _NO_BUCKET in str(error):
+                    raise
+                # That it is whole was answered to nobody; asked again there is no such upload.
+                raise StoreError("an upload in parts got lost") from error
+
+        self._retried(name, sent)
 
     def copy(self, url: str, name: str) -> bool:
         """Makes an object of another one in the same bucket, within the store; false where the
@@ -232,8 +242,14 @@ class ObjectStore:
         import obstore
 
         listed = list(names)
-        if listed:
+        if not listed:
+            return
+        try:
             self._retried(listed[0], lambda: obstore.delete(self._store, listed))
+        except FileNotFoundError:  # Azure's, of one of them: others may be left.
+            for name in listed:
+                with suppress(FileNotFoundError):
+                    self._retried(name, lambda name=name: obstore.delete(self._store, name))  # type: ignore[misc]
 
     def _retried(self, name: str, call: Callable[[], T]) -> T:
         """What `call` returns; what may pass is tried again."""
@@ -250,7 +266,7 @@ class ObjectStore:
             try:
                 return call()
             except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error):
+                if _NO_BUCKET in str(error):
                     raise StoreError("there is no such bucket") from error
                 raise
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
