@@ -63,6 +63,16 @@ def compact(plain: Any) -> bytes:
     return json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
 
 
+def swift(plain: Any) -> bytes:
+    """In UTF-8 where it can be, in a fifth of the time; else as `compact`."""
+    import orjson
+
+    try:
+        return orjson.dumps(plain)
+    except TypeError:
+        return compact(plain)
+
+
 def line(plain: Any) -> bytes:
     """One line in UTF-8."""
     import orjson  # Not at the top: options are declared by types of this module.
