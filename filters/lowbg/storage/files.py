@@ -403,16 +403,6 @@ def own_folder() -> Path:
     return folder
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that appears only when it is whole and on the disk."""
-    file = AtomicFile(path)
-    try:
-        file.write(data)
-        file.commit()
-    finally:
-        file.abort()
-
-
 def size_of_file(path: Path) -> int | None:
     """The size of a file in bytes; null where there is none."""
     try:

@@ -400,7 +400,6 @@ def train_probe(config: ProbeConfig, observer: Observer = NOBODY) -> TrainedProb
     best = candidates[0]
     card = card_of(config, material, documents, rows, candidates)
     probe = make_probe(best, states[best.layer], documents, rows, of, card)
-    config.text.output.parent.mkdir(parents=True, exist_ok=True)
     digest = probe.save(config.text.output)
     saved = replace(probe, path=config.text.output, sha256=digest)
     return TrainedProbe(saved, material, documents, candidates)
