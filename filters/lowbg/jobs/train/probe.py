@@ -377,7 +377,7 @@ def human_text(held: Floats, documents: Documents) -> tuple[dict[str, Any], Floa
         "between": round(spread.between, 6),
         "within": round(spread.within, 6),
         "min_words": MIN_WORDS,
-        "thresholds": calibration.thresholds(collections),
+        "thresholds": calibration.document_thresholds(z, names),
         "collections": collections,
     }
     return told, z

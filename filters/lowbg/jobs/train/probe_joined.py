@@ -4,7 +4,9 @@ calibration of its own knows a threshold for both.
 Both scores have to be of fits that never saw a document's dataset. The probe's are
 (`probe.left_out`). Tables know the datasets that they were fitted on, and score those too low;
 their file holds what each human dataset got while it was left out, at the rates of `FPR_GRID`: a
-document takes the place that it has among its own in that.
+document takes the place that it has among its own in that. Forty documents are forty places of a
+dataset's, and which ones within a fortieth each differs by dataset: so the datasets together hold
+what lies beyond a fortieth, too.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from lowbg.jobs.train.regression import Floats
 from lowbg.jobs.train.style import alike
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine
+
+_GOLDEN = 0.6180339887498949
+"""Multiples of it lie evenly between whole numbers, however many there are."""
 
 MIN_DOCUMENTS = 100
 """Fewer human documents that both can judge say nothing of a rate."""
@@ -54,18 +59,11 @@ def joined_text(rows: Sequence[Row], by_probe: Floats, language: str) -> dict[st
     a, b, names = by_tables[judged], by_probe[judged], names[judged]
     correlation = _correlation(a, b, alike(names))
     joint = join(a, b, correlation)
-    collections = {
-        str(name): {
-            "documents": int((names == name).sum()),
-            "z": calibration.quantiles(joint[names == name]),
-        }
-        for name in np.unique(names)
-    }
     return {
         "tables": model.sha256,
         "documents": int(judged.sum()),
         "correlation": round(correlation, 4),
-        "thresholds": calibration.thresholds(collections),
+        "thresholds": calibration.document_thresholds(joint, names),
     }
 
 
@@ -88,13 +86,14 @@ def as_left_out(
     gets what its place among the dataset's own stands for there; others keep theirs.
     """
     result = z.copy()
-    for name in np.unique(names):
+    for k, name in enumerate(np.unique(names)):
         own = np.flatnonzero((names == name) & ~np.isnan(z))
         entry = collections.get(str(name))
         if entry is None or not len(own):
             continue
         place = np.empty(len(own))
-        place[np.argsort(-z[own], kind="stable")] = (np.arange(len(own)) + 0.5) / len(own)
+        within = (k + 1) * _GOLDEN % 1.0
+        place[np.argsort(-z[own], kind="stable")] = (np.arange(len(own)) + within) / len(own)
         stored = np.asarray(entry["z"], np.float64)
         high = np.interp(np.log(place), np.log(FPR_GRID), stored)
         # Below the median nothing is stored: as far below it as among the dataset's own.
