@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lowbg.config import Policy
 from lowbg.decision.calibration import FPR_GRID
-from lowbg.decision.lm import join
+from lowbg.decision.lm import heed, join
 from lowbg.jobs.train import calibration
 from lowbg.jobs.train.corpus import Row, as_text
 from lowbg.jobs.train.regression import Floats
@@ -35,11 +35,14 @@ MIN_DOCUMENTS = 100
 """Fewer human documents that both can judge say nothing of a rate."""
 
 
-def joined_text(rows: Sequence[Row], by_probe: Floats, language: str) -> dict[str, Any] | None:
+def joined_text(
+    rows: Sequence[Row], by_probe: Floats, language: str, by_surprise: Floats | None = None
+) -> dict[str, Any] | None:
     """How human text of `rows` spreads under tables and probe together; null without tables of the
     language, or with too few documents that they judge.
 
-    `by_probe` is the z of each row by a probe that never saw its dataset. Of the result,
+    `by_probe` is the z of each row by a probe that never saw its dataset, `by_surprise` that of its
+    evenness, which is heard too, where it is given. Of the result,
     `thresholds` are the joint z that each rate of `FPR_GRID` exceeds, `correlation` that of both
     parts, and `tables` the SHA-256 of the language's.
     """
@@ -59,6 +62,8 @@ def joined_text(rows: Sequence[Row], by_probe: Floats, language: str) -> dict[st
     a, b, names = by_tables[judged], by_probe[judged], names[judged]
     correlation = _correlation(a, b, alike(names))
     joint = join(a, b, correlation)
+    if by_surprise is not None:
+        joint = heed(joint, by_surprise[judged])
     return {
         "tables": model.sha256,
         "documents": int(judged.sum()),
