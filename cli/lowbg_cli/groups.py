@@ -11,9 +11,11 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from enum import StrEnum
 from typing import Annotated, Any, Final
+
+from msgspec import Struct
 
 from lowbg.errors import ConfigError, LowbgError
 from lowbg.settings import (
@@ -40,8 +42,7 @@ INPUT: Final = "INPUT"
 _OF = "changes of"
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """What the command line says of a configuration: new values by key, and their options."""
 
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -57,8 +58,7 @@ def changes_of(struct: type) -> Any:
     return dataclasses.field(default_factory=Changes, metadata={_OF: struct})
 
 
-@dataclass(frozen=True, slots=True)
-class Only:
+class Only(Struct, frozen=True):
     """In `Annotated[Group, Only(…)]`: the settings that a command takes, by key or path."""
 
     names: Sequence[str] = ()
@@ -69,8 +69,7 @@ class Only:
         return (not self.names or own.within(self.names)) and not own.within(self.without)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Option:
+class Option(Struct, frozen=True, eq=False):
     """An option (or argument) of a command.
 
     `parameter` is the function's, `group` its type, `path` what leads to the value in the group;
@@ -178,8 +177,7 @@ class Option:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """The options that the command line gave, in order of their declaration."""
 
     options: Sequence[Option] = ()
@@ -199,8 +197,7 @@ def refuse(flags: Sequence[str], why: str) -> None:
         raise ConfigError(f"{', '.join(flags)}: {why}")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """A command: what does it, and the options that it takes."""
 
     function: Callable[..., ExitCode]
@@ -282,8 +279,7 @@ class Command:
         return filled
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Commands under one name."""
 
     help: str

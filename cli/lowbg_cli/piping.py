@@ -76,8 +76,6 @@ class PipeOptions:
         for path in (self.ai_to, self.quarantine, self.report):
             if path is None:
                 continue
-            if str(path) == "-":
-                raise ConfigError("stdout carries the human lines; name a file instead of -")
             if path.is_dir():
                 raise ConfigError(f"{path} is a directory; name a file")
             key = identity(path)

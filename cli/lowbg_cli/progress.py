@@ -9,8 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
+
+from msgspec import Struct
 
 from lowbg.amounts import bytes_text, counted, duration_text, share_text
 from lowbg_cli import terminal
@@ -31,8 +32,7 @@ MINUTE = 60.0
 _BAR_WIDTHS = (24, 12)
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """What a line shows. `total` is null where the size of the input isn't known.
 
     `consumed` and `total` are stored bytes; `rate` is bytes a second, null at the beginning;

@@ -101,7 +101,7 @@ def _share(text: str) -> Fraction:
 def _refuse_empty(text: str | Path) -> None:
     """A shell's variable that isn't set must not stand for the current directory."""
     if text == "":
-        raise refused("it is empty; the current directory is .")
+        raise refused("it is empty; . is the current directory")
 
 
 def parse_output(text: str | Path) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from lowbg.config import RunConfig
 from lowbg.settings import Declared, declared, renamed
@@ -22,8 +23,7 @@ ACTIONS: Final[Mapping[str, str]] = {
 """What parameters of jobs are on the command lines that have them: they are no settings."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+class Wording(Struct, frozen=True):
     """Puts messages into the words of a command with these options.
 
     A setting that it has no option for is called by the option that other commands have.

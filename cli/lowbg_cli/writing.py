@@ -6,9 +6,10 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from msgspec import Struct
 
 from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.settings import Declared, Written
@@ -24,6 +25,7 @@ def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
 
     Files are told apart by device and inode, whatever leads to them. A terminal, a device and a
     pipe may be written to by an option beside stdout and stderr; of two options only a device.
+    Nor may an option be "-" whose result doesn't go to stdout.
     """
     said = [*said]
     reading = [own for own in said if own[0].setting.written is None]
@@ -31,6 +33,9 @@ def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
     written: dict[tuple[int, int] | str, str] = {}
     for own, value in said:
         how = own.setting.written
+        if how is not None and str(value) == "-" and not own.setting.stdout:
+            kind = "directory" if own.setting.unit == "DIR" else "file"
+            raise ConfigError(f"{own.flag} -: this can't go to stdout; name a {kind}")
         if how in (None, Written.FOLDER, Written.STORE) or str(value) == "-":
             continue
         _refuse_standard(own, value)
@@ -66,8 +71,7 @@ def refuse_existing(path: Path, *, overwrite: bool, choices: Sequence[str] = ())
         raise ConfigError(f"{path} already exists. Use {said}, or choose another -o.")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAt:
+class StoredAt(Struct, frozen=True):
     """Where a file comes to lie in an object store, once it is whole."""
 
     url: str

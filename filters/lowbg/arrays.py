@@ -1,8 +1,9 @@
 """Arrow columns as NumPy arrays and back, with nulls spelled out.
 
-`pa.Array.to_numpy` and `pa.array` import pandas where there is one, which takes a quarter of a
-second, and in older versions look for it on disk each time. What is asked for every batch reads and
-makes the buffers.
+`pa.Array.to_numpy`, `pa.array` and `pa.scalar` import pandas where there is one, which takes a
+quarter of a second, and in older versions look for it on disk each time; a cast, a take or any
+function of Arrow imports `pyarrow.compute`, a tenth of a run's start. What is asked for every batch
+reads and makes the buffers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 def to_numpy(column: pa.Array) -> NDArray[Any]:
     """The values of a column of numbers, not copied; booleans as uint8; anything for nulls."""
     if pa.types.is_boolean(column.type):
-        column = column.cast(pa.uint8())
+        return _bits(column, 1)
     if not len(column):
         return np.empty(0, column.type.to_pandas_dtype())
     values = np.frombuffer(column.buffers()[1], column.type.to_pandas_dtype())
@@ -28,7 +29,30 @@ def to_numpy(column: pa.Array) -> NDArray[Any]:
 
 def is_known(column: pa.Array) -> NDArray[np.bool_]:
     """Which rows of a column are not null."""
-    return to_numpy(column.is_valid()).view(np.bool_)
+    if not column.null_count:
+        return np.ones(len(column), np.bool_)
+    if pa.types.is_null(column.type):
+        return np.zeros(len(column), np.bool_)
+    return _bits(column, 0).view(np.bool_)
+
+
+def _bits(column: pa.Array, buffer: int) -> NDArray[np.uint8]:
+    """What a column's buffer of bits says of its rows, 0 or 1 each."""
+    if not len(column):
+        return np.empty(0, np.uint8)
+    first, skipped = divmod(column.offset, 8)
+    packed = np.frombuffer(column.buffers()[buffer], np.uint8)[first:]
+    return np.unpackbits(packed, count=skipped + len(column), bitorder="little")[skipped:]
+
+
+def list_lengths(column: pa.ListArray) -> NDArray[np.int64]:
+    """How many values each row's list has; 0 where there is no list."""
+    if not len(column):
+        return np.empty(0, np.int64)
+    wide = pa.types.is_large_list(column.type)
+    offsets = np.frombuffer(column.buffers()[1], np.int64 if wide else np.int32)
+    lengths = np.diff(offsets[column.offset : column.offset + len(column) + 1]).astype(np.int64)
+    return np.where(is_known(column), lengths, 0)
 
 
 def filled(column: pa.Array, null: float) -> NDArray[Any]:
@@ -41,18 +65,37 @@ def filled(column: pa.Array, null: float) -> NDArray[Any]:
 
 def floats(column: pa.Array) -> NDArray[np.float64]:
     """The values of a column of numbers, NaN for nulls."""
-    return np.asarray(filled(column.cast(pa.float64()), np.nan), np.float64)
+    values = to_numpy(column).astype(np.float64)
+    if column.null_count:
+        values[~is_known(column)] = np.nan
+    return values
 
 
 def bools(column: pa.BooleanArray, *, null: bool = False) -> NDArray[np.bool_]:
     """The values of a column of booleans, `null` for nulls."""
-    return filled(column.cast(pa.uint8()), null).view(np.bool_)
+    return filled(column, null).view(np.bool_)
 
 
 def encoded(column: pa.Array) -> tuple[NDArray[np.int64], list[str | None]]:
     """Codes of every row and the distinct values; a null is a value like any other."""
+    if _is_one_string(column):
+        return np.zeros(len(column), np.int64), column.slice(0, 1).to_pylist()
     found = column.dictionary_encode(null_encoding="encode")
     return to_numpy(found.indices).astype(np.int64), found.dictionary.to_pylist()
+
+
+def _is_one_string(column: pa.Array) -> bool:
+    """Whether all rows of a column hold the same string, as where a shard is of one language."""
+    if column.type not in (pa.string(), pa.large_string()) or column.null_count or not len(column):
+        return False
+    kind = np.int32 if column.type == pa.string() else np.int64
+    _, places, data = column.buffers()
+    offsets = np.frombuffer(places, kind)[column.offset : column.offset + len(column) + 1]
+    length = int(offsets[1] - offsets[0])
+    if (np.diff(offsets) != length).any():
+        return False
+    rows = np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]]
+    return not length or bool((rows[length:] == rows[:-length]).all())
 
 
 def float32_or_none(column: pa.FloatArray) -> list[np.float32 | None]:

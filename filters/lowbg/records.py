@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, overload
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
@@ -23,8 +23,7 @@ RejectReason: TypeAlias = ProblemKind
 """Why a record goes to quarantine: the kinds that are `of_records`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """A record that could not be read.
 
     `record` is its 0-based position in the shard; `line` is 1-based, null where a format has no
@@ -193,8 +192,7 @@ class Payload(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class BytesPayload:
+class BytesPayload(Struct, frozen=True):
     """Records as bytes: record i is `buffer[starts[i]:ends[i]]`; of a line, its end included.
 
     What lies in `buffer` outside of these is no part of any record. `documents` tells the batch's
@@ -221,8 +219,7 @@ class BytesPayload:
         return chosen
 
 
-@dataclass(frozen=True, slots=True)
-class RowPayload:
+class RowPayload(Struct, frozen=True):
     """Records as Arrow rows: row i of the batch is record i."""
 
     rows: pa.RecordBatch
@@ -261,7 +258,7 @@ class Metadata:
         """With what is `known` of all records, by field, where a record says nothing itself."""
 
         def of(name: str, column: pa.StringArray) -> pa.StringArray:
-            return pc.fill_null(column, known[name]) if name in known else column
+            return column.fill_null(known[name]) if name in known else column
 
         return Metadata(
             id=of(fields.id, self.id),
@@ -291,8 +288,7 @@ class Metadata:
         return cls(none, none, none, none, dict.fromkeys(others, none))
 
 
-@dataclass(frozen=True, slots=True)
-class KnownOrigin:
+class KnownOrigin(Struct, frozen=True):
     """What provenance says of a batch's documents.
 
     `trusted` and `denied` exclude each other. `rules` indexes `names`, −1 where nothing is known:

@@ -13,14 +13,14 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 LAST: Final = 1_000
 """The place in a row of a column that asks for none: after lowbg's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bins:
+class Bins(Struct, frozen=True):
     """The fixed bins in which a column's values are counted.
 
     `edges` rise; bin i holds edges[i] ≤ x < edges[i + 1], the last bin its upper edge too.

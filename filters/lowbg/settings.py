@@ -83,7 +83,7 @@ class Setting:
     without a dash it is an argument. `unit`: what stands for a value; `example`: one, for who
     spells it wrong. `least` and `most` are limits of a number, or of each number of a table;
     `shown`: its default in words; `hidden`: nobody but tests needs it. `written`: what becomes
-    of the path that it is; null: it is read, or no path.
+    of the path that it is; null: it is read, or no path. `stdout`: "-" is standard output.
     """
 
     help: str
@@ -97,6 +97,7 @@ class Setting:
     shown: str = ""
     hidden: bool = False
     written: Written | None = None
+    stdout: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ def setting(
     shown: str = "",
     hidden: bool = False,
     written: Written | None = None,
+    stdout: bool = False,
 ) -> Any:
     """A field of a dataclass with what it says of itself; see `Setting`."""
     own = Setting(
@@ -141,6 +143,7 @@ def setting(
         shown=shown,
         hidden=hidden,
         written=written,
+        stdout=stdout,
     )
     metadata = {_SETTING: own}
     if factory is not MISSING:

@@ -44,6 +44,32 @@ def test_values_and_their_codes() -> None:
     assert len(values) == 3
 
 
+def test_a_column_of_one_string_throughout() -> None:
+    column = pa.array(["", "en", "en", "en", "de"])
+    for kind in (pa.string(), pa.large_string()):
+        codes, values = arrays.encoded(column.cast(kind).slice(1, 3))
+        assert (codes.tolist(), values) == ([0, 0, 0], ["en"])
+        for few in (column.slice(0, 2), column.slice(3), pa.array(["en", None])):
+            codes, values = arrays.encoded(few.cast(kind))
+            assert [values[code] for code in codes] == few.to_pylist()
+            assert len(values) == 2
+    assert arrays.encoded(pa.array(["", ""]))[1] == [""]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_lengths_of_lists(wide: bool) -> None:
+    kind = (pa.large_list if wide else pa.list_)(pa.int8())
+    lists = pa.array([[1], [], None, [1, 2, 3], [4, 5]], kind)
+    assert arrays.list_lengths(lists).tolist() == [1, 0, 0, 3, 2]
+    assert arrays.list_lengths(lists.slice(2, 2)).tolist() == [0, 3]
+    assert arrays.list_lengths(pa.array([], kind)).tolist() == []
+
+
+def test_columns_of_nulls_and_of_no_numbers_are_known() -> None:
+    assert arrays.is_known(pa.nulls(2)).tolist() == [False, False]
+    assert arrays.is_known(pa.array(["x", None]).slice(1)).tolist() == [False]
+
+
 def test_single_precision_stays_for_json() -> None:
     assert arrays.float32_or_none(FLOATS) == [np.float32(0.1), None, np.float32(0.3)]
 

@@ -141,6 +141,7 @@ def test_a_record_s_number_as_it_is_written_elsewhere(run: Run, tmp_path: Path) 
     ("args", "code", "message"),
     [
         (["nowhere.txt"], 2, "nowhere.txt: no such file"),
+        ([""], 2, "the document's file has no name"),
         (["."], 2, ".: is a directory; give one file of it"),
         (["{shard}", "--id", "z"], 2, "no record with the identifier 'z'"),
         (["{shard}", "--record", "7"], 2, "no record number 7"),

@@ -31,6 +31,9 @@ PARSING = ("typer", "lowbg_cli.parser")
 BESIDE = ("pandas", "numpy.ma", "multiprocessing", "importlib.metadata")
 """What others import, where there is such, and a run of one process has no use for."""
 
+SELDOM = ("pyarrow.compute", "lowbg.scorers.phrases.quoting")
+"""What documents without a URL, an odd date or a near-certain phrase have no use for."""
+
 PARQUET = ("pyarrow.parquet", "pyarrow.dataset", "pyarrow.fs", "lowbg.formats.parquet.reader")
 
 UNASKED = ("torch", "fsspec", "asyncio", "http.client", "rich.console", "lowbg.jobs.reserve")
@@ -39,12 +42,17 @@ UNASKED = ("torch", "fsspec", "asyncio", "http.client", "rich.console", "lowbg.j
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """A small JSONL shard."""
+    """A small JSONL shard, with all that lowbg reads of a record by default."""
     shard = tmp_path / "in" / "a.jsonl"
     shard.parent.mkdir()
-    shard.write_text(
-        json.dumps({"id": "1", "text": "Words of a document, read once. " * 30}) + "\n"
-    )
+    record = {
+        "id": "1",
+        "text": "Words of a document, read once. " * 30,
+        "language": "en",
+        "url": "https://www.example.com/a",
+        "date": "2021-04-05",
+    }
+    shard.write_text(json.dumps(record) + "\n")
     return shard
 
 
@@ -70,9 +78,20 @@ def test_lines_need_no_parquet_and_kept_kernels_no_compiler(
 
 @pytest.mark.slow
 def test_a_document_needs_no_page_and_no_report(lines: Path) -> None:
+    modules("explain", lines, "--record", 0)  # compiles, where nothing is kept
     found = modules("explain", lines, "--record", 0)
     assert "lowbg.kernels.objects" in found
     assert not found & {*COMPILING, *PARSING, *PARQUET, *BESIDE, "jinja2", "lowbg.runs.run"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["filter", "score", "explain"])
+def test_plain_text_needs_no_functions_of_arrow(command: str, lines: Path, tmp_path: Path) -> None:
+    record = json.loads(lines.read_bytes())
+    del record["url"]
+    lines.write_text(json.dumps(record) + "\n")
+    asked = ["--record", 0] if command == "explain" else ["-o", tmp_path / "out", "-q"]
+    assert not modules(command, lines, *asked) & {*SELDOM}
 
 
 @pytest.mark.slow

@@ -21,11 +21,18 @@ READ = {"--policy", "--baseline", "--against", "--human", "--ai", "--models", "-
 """Options that hold a path and are read; the rest are written."""
 
 
-def _options() -> Iterator[Option]:
+def _commands() -> Iterator[tuple[list[str], Command]]:
+    """Every command, and the words that call it."""
     for name in COMMANDS:
         found = find_command(name)
-        commands = [found] if isinstance(found, Command) else found.commands.values()
-        yield from (option for command in commands for option in command.options)
+        if isinstance(found, Command):
+            yield [name], found
+        else:
+            yield from (([name, inner], each) for inner, each in found.commands.items())
+
+
+def _options() -> Iterator[Option]:
+    yield from (option for _, command in _commands() for option in command.options)
 
 
 def _paths() -> set[str]:
@@ -38,6 +45,29 @@ def test_every_path_is_declared_as_read_or_written() -> None:
     assert {"--output", "--ai-to", "--report", "--log-file", "--json", "--history"} <= written
     assert _paths() - written <= READ
     assert not written & READ
+
+
+def test_what_does_not_go_to_stdout_refuses_a_hyphen(
+    run: Run, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would write a file, or a directory, of that name."""
+    monkeypatch.chdir(shard.parent)
+    tried = 0
+    for words, command in _commands():
+        for option in command.options:
+            if option.setting.written is None or option.setting.stdout:
+                continue
+            given = ["in.jsonl"] * any(other.is_argument for other in command.options)
+            for other in command.options:
+                if other.required and not other.is_argument and other is not option:
+                    given += [other.flag, "out"]
+            result = run(*words, *given, option.flag, "-")
+            said = " ".join(result.stderr.split())
+            assert result.exit_code == 2, (words, option.flag, said)
+            assert f"{option.flag} -: this can't go to stdout" in said, (words, said)
+            tried += 1
+    assert tried > 20
+    assert [*Path().iterdir()] == [Path("in.jsonl")]
 
 
 @pytest.fixture

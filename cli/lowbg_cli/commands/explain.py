@@ -154,6 +154,8 @@ def _read(choice: Choice, config: RunConfig) -> tuple[str, Metadata | None]:
 
     if choice.file != STDIN and not Path(choice.file).exists():
         raise ConfigError(f"{choice.file}: no such file")
+    if not choice.file:
+        raise ConfigError("the document's file has no name")
     if Path(choice.file).is_dir():
         raise ConfigError(f"{choice.file}: is a directory; give one file of it")
     if choice.is_record:

@@ -58,6 +58,7 @@ class Renderings:
         unit="FILE",
         heading=Heading.OUTPUT,
         written=Written.FILE,
+        stdout=True,
     )
     json: Path | None = setting(
         "Write JSON; - is standard output.",
@@ -65,6 +66,7 @@ class Renderings:
         unit="FILE",
         heading=Heading.OUTPUT,
         written=Written.FILE,
+        stdout=True,
     )
     github: bool | None = setting(
         "Annotations and step summary.",

@@ -40,6 +40,7 @@ def score_command(
             flags="--output -o",
             unit="DIR",
             written=Written.STORE,
+            stdout=True,
         ),
     ],
     row_format: Annotated[

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.amounts import counted
-from lowbg.arrays import column_of, distinct, floats, is_known, strings_of
+from lowbg.arrays import column_of, distinct, floats, is_known, list_lengths, strings_of
 from lowbg.config import (
     Artifacts,
     FprBound,
@@ -280,7 +280,7 @@ class Decider:
         found = f.columns.get(ARTIFACTS)
         if found is None or self.policy.artifacts is not Artifacts.AI:
             return np.zeros(n, np.bool_)
-        return np.asarray(floats(pc.list_value_length(found)) > 0)
+        return np.asarray(list_lengths(found) > 0)
 
     def _joined(
         self, f: Features, own: NDArray[np.int64], z: NDArray[np.float64], code: str
@@ -374,8 +374,7 @@ def _floats(columns: Mapping[str, pa.Array], name: str, n: int) -> NDArray[np.fl
     return floats(column)
 
 
-@dataclass(frozen=True, slots=True)
-class _Explanation:
+class _Explanation(Struct, frozen=True):
     """The reasons of a batch, worked out a document at a time, when they are asked for."""
 
     decider: Decider

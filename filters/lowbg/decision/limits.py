@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import FprBound, Policy
@@ -84,8 +84,7 @@ def rate_text(rate: float) -> str:
     return f"{100 * rate:.2g} %"
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """A feature's limit; `rate` is the share of human text beyond it alone, null if unknown."""
 
     feature: str
@@ -110,8 +109,7 @@ class Limit:
         return f"{self.feature} {side} {self.value:g}{rate}"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What a document of one language has to keep to be human.
 
     `together` is the share of human text that doesn't, null where the policy states a limit.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias, runtime_checkable
+
+from msgspec import Struct
 
 from lowbg.errors import InputError
 
@@ -63,8 +64,7 @@ class Opened:
         self.raw.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """Where an output goes: the file `path` below the output directory `root`.
 
     `codec` is how it is compressed, where the format leaves that to others; with `annotate` its

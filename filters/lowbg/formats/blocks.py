@@ -10,12 +10,12 @@ import itertools
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import RunConfig
@@ -39,8 +39,7 @@ _OVERLAP: Final = 64
 """Bytes that are looked at again for a record's beginning: it may lie across two reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """A record that ends at `end`. Its `text` lies there in the block; null: it is no document,
     and every output gets it. `what` is the format's own, for `BlockReader.metadata`."""
 
@@ -49,23 +48,20 @@ class Whole:
     what: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Blank:
+class Blank(Struct, frozen=True):
     """Bytes up to `end` that are no record, such as an empty line: dropped, and counted."""
 
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Short:
+class Short(Struct, frozen=True):
     """A record that the block doesn't hold to its end; `size` is its size where it is known, or
     0."""
 
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """Bytes that are no record of the format, and why."""
 
     error: str

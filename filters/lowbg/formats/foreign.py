@@ -11,18 +11,17 @@ import io
 import json
 import re
 import shlex
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
+from msgspec import Struct
 
 HEAD_BYTES: Final = 64 << 10
 """How many first bytes, decompressed, are looked at: a record's first lines, a table's first
 rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(Struct, frozen=True):
     """A kind of file that is not read: `what` it is, and what to do.
 
     `filter` is a command that makes JSONL of it, from its standard input to its standard output;

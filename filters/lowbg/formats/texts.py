@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.records import RejectReason
@@ -52,4 +51,6 @@ def text_of(column: pa.Array | None) -> tuple[pa.LargeStringArray, Refusals]:
 
 def utf8_lengths(text: pa.LargeStringArray) -> NDArray[np.int64]:
     """The length of each text in bytes of UTF-8."""
+    import pyarrow.compute as pc
+
     return np.asarray(pc.binary_length(text), dtype=np.int64)

@@ -175,12 +175,11 @@ class RowFiles(ShardFiles):
 def document_columns(judged: Judged) -> dict[str, pa.Array]:
     """What is known of judged documents, a column each: features, language, words and verdict."""
     decisions = judged.decisions
-    codes = strings_of(judged.documents.language_codes, pa.string())
-    language = np.where(judged.documents.languages >= 0, judged.documents.languages, 0)
-    known = judged.documents.languages >= 0
+    codes = [*judged.documents.language_codes, None]  # the last is that of −1
+    languages = [codes[i] for i in judged.documents.languages.tolist()]
     return {
         **judged.columns,
-        schema.LANGUAGE.name: codes.take(column_of(language.astype(np.int64), null=~known)),
+        schema.LANGUAGE.name: strings_of(languages, pa.string()),
         schema.WORDS.name: column_of(judged.documents.tokens.words_per_document),
         schema.AI_SCORE.name: decisions.score,
         schema.VERDICT.name: strings_of([VERDICTS[v] for v in decisions.verdicts], pa.string()),
@@ -190,7 +189,10 @@ def document_columns(judged: Judged) -> dict[str, pa.Array]:
 
 def as_rows(columns: Mapping[str, pa.Array], wanted: pa.Schema) -> pa.RecordBatch:
     """The columns that a schema wants, in its order and types."""
-    arrays = [columns[name].cast(wanted.field(name).type) for name in wanted.names]
+    arrays = [
+        column if column.type == kind else column.cast(kind)
+        for column, kind in ((columns[name], wanted.field(name).type) for name in wanted.names)
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 

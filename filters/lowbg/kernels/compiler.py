@@ -101,7 +101,10 @@ class Kernel(Part):
             from lowbg.kernels import building
 
             return cast(Callable[..., Any], building.plain(self.py_func))
-        return objects.loaded(found)
+        try:
+            return objects.loaded(found)
+        except OSError:  # Of a machine that lets nobody load code: numba has other ways.
+            return None
 
     def compiled(self) -> Callable[..., Any]:
         """It, compiled now, and kept where there is a place for it."""

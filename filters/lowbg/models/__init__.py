@@ -11,12 +11,12 @@ import hashlib
 import json
 import mmap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.errors import ModelError
@@ -40,8 +40,7 @@ METADATA_KEY = "lowbg"
 """The one metadata entry of a model file, a JSON object: several would be written in any order."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ModelFile:
+class ModelFile(Struct, frozen=True, eq=False):
     """The arrays of a model file, what it says of itself, and its SHA-256 (hex).
 
     Equal only to itself, so that what is made of it can be kept by it.
@@ -84,6 +83,10 @@ class _Mapped(Mapping[str, NDArray[Any]]):
         if name not in self._told[3]:
             raise KeyError(name)
         return self._arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        # That of `Mapping` asks for the array itself.
+        return name in self._told[3]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._told[3])

@@ -17,7 +17,7 @@ _LANGUAGES = 8
 
 def compared(report: Report, earlier: Report) -> Table:
     """The figures of both. A change of a share is told where the two intervals don't overlap."""
-    columns = (Column("Figure"), Column("Earlier"), Column("Now"), Column("Change"))
+    columns = (Column("Metric"), Column("Earlier"), Column("Now"), Column("Change"))
     return Table(columns, [*_counts(report, earlier), *_shares(report, earlier)])
 
 

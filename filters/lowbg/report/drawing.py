@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import log, sqrt
 from typing import Final
+
+from msgspec import Struct
 
 from lowbg.amounts import count_text, share_text
 from lowbg.config import VERDICTS
@@ -63,8 +64,7 @@ def _tick(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-@dataclass(frozen=True, slots=True)
-class PointChart:
+class PointChart(Struct, frozen=True):
     """Points with intervals: (x, y, y of the low end, of the high end, name, title)."""
 
     width: int
@@ -104,8 +104,7 @@ def heat(value: float) -> int:
     return 0 if value <= 0 else bisect_right(_HEAT, value)
 
 
-@dataclass(frozen=True, slots=True)
-class Plane:
+class Plane(Struct, frozen=True):
     """One side of a density: cells by how many documents they have (1 to 5), as paths."""
 
     title: str

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.arrays import floats
@@ -66,8 +66,7 @@ class Example(Open, frozen=True, kw_only=True, omit_defaults=True):
     shades: list[Shade] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(Struct, frozen=True):
     """What examples are chosen from: a batch's documents, one entry each.
 
     `draws` are the numbers by which they are drawn, uniform in 0 … 1, of their places alone.

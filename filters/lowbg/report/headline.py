@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from lowbg.amounts import count_text, counted, share_text
 from lowbg.report.collect import Report
@@ -22,8 +23,7 @@ _MUCH_UNSCORED = 0.2
 _MUCH_LOST = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Struct, frozen=True):
     """A number, what it is of, and what there is to add."""
 
     value: str
@@ -31,8 +31,7 @@ class Figure:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
+class Headline(Struct, frozen=True):
     """What a reader sees first.
 
     `verdict` is a sentence; `gate` says what the policy's limit on the AI share makes of it;

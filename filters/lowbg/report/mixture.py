@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.report.statistics import SCORE_BINS
@@ -55,8 +56,7 @@ _STEPS = 25
 _GRID, _ROUNDS = 41, 3
 
 
-@dataclass(frozen=True, slots=True)
-class ShareFit:
+class ShareFit(Struct, frozen=True):
     """A share of AI text with its 95 % interval."""
 
     share: float
@@ -104,8 +104,7 @@ class _Peak(NamedTuple):
     log_slope: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class _Counts:
+class _Counts(Struct, frozen=True):
     """Trusted documents `h` and others `m` by bin, the bins' places, and the slope's spread."""
 
     h: Floats

@@ -9,10 +9,11 @@ import base64
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from lowbg.amounts import bytes_text, count_text, share_text
 from lowbg.report import drawing
@@ -40,8 +41,7 @@ def render_html(report: Report, earlier: Report | None = None) -> str:
     return render_page("report", report=report, sections=shown, top=headline(report))
 
 
-@dataclass(frozen=True, slots=True)
-class _Heading:
+class _Heading(Struct, frozen=True):
     """A part of a page that is no section of the report."""
 
     key: str

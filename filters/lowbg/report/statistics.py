@@ -14,11 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
-from lowbg.arrays import distinct, encoded, filled, floats, is_known, to_numpy
+from lowbg.arrays import distinct, encoded, filled, floats, is_known, list_lengths, to_numpy
 from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
 from lowbg.report.counting import CountTable
@@ -297,6 +296,8 @@ class Statistics:
         counts = np.bincount(dates.states, minlength=len(STATES))
         _add_present(self.dates, list(STATES), counts[:, None])
         if counts[NOT_UNDERSTOOD]:
+            import pyarrow.compute as pc
+
             odd = dates.written.filter(pa.array(dates.states == NOT_UNDERSTOOD))
             codes, values = encoded(pc.utf8_slice_codeunits(odd, 0, _DATE_CHARACTERS))
             names = [value or "" for value in values]
@@ -540,7 +541,7 @@ def _has_artifacts(batch: StatisticsBatch) -> NDArray[np.bool_]:
     found = batch.columns.get("artifacts")
     if found is None:
         return np.zeros(len(batch), np.bool_)
-    return np.asarray(floats(pc.list_value_length(found)) > 0)
+    return np.asarray(list_lengths(found) > 0)
 
 
 def _judged(batch: StatisticsBatch) -> NDArray[np.bool_]:
@@ -573,8 +574,7 @@ def _add_present(table: CountTable, names: list[str], counts: NDArray[np.int64])
         table.add([names[i] for i in present.tolist()], counts[present])
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True):
     """Distinct (document, value) pairs: each pair's verdict and value."""
 
     parents: NDArray[np.int64]
@@ -603,13 +603,14 @@ class _Found:
 
 def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found:
     """The distinct values of every document's list."""
-    flat = column.flatten()
-    if not len(flat):
+    lengths = list_lengths(column)
+    if not lengths.any():
         empty = np.empty(0, np.int64)
         return _Found(empty, empty, [], verdicts)
+    flat = column.flatten()
     if pa.types.is_dictionary(flat.type):
         flat = flat.dictionary_decode()
-    parents = to_numpy(pc.list_parent_indices(column)).astype(np.int64)
+    parents = np.repeat(np.arange(len(column)), lengths)
     if flat.null_count:
         parents = parents[is_known(flat)]
         flat = flat.drop_null()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.arrays import filled
@@ -31,8 +31,7 @@ ALL, UNCERTAIN, SHORT, LOW = range(4)
 MakeDocuments = Callable[[pa.LargeStringArray, NDArray[np.int8]], Documents]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What the slow scorers found in a batch.
 
     `columns` has an entry a document, null where the scorer didn't see it. `sent` says why one saw
@@ -48,8 +47,7 @@ class Look:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class LookedAgain:
+class LookedAgain(Struct, frozen=True):
     """What slow scorers added to a batch.
 
     `sent` and `drawn_from` as in `Look`, `tokens` those that they read of each document,

@@ -6,8 +6,10 @@ import glob
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
 
 from lowbg.amounts import counted
 from lowbg.errors import ConfigError
@@ -44,8 +46,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Discovery:
+class Discovery(Struct, frozen=True):
     """The shards to read, in order, and what lay among them and is not read."""
 
     shards: tuple[Shard, ...]
@@ -57,8 +58,7 @@ class Discovery:
         return all_there(self.left_out)
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """An input that is known file by file: local paths, with the names they go by among shards.
 
     `label` is put in front of the names where they collide with another input's.
@@ -98,7 +98,7 @@ def survey(
     a directory without shards, and a glob in a directory that there is, stand for nothing.
     """
     if "" in inputs:
-        raise ConfigError("an input without a name; the current directory is .")
+        raise ConfigError("an input without a name; . is the current directory")
     root = None if output is None else _real(output)
     found = [_expand(given, root, may_be_empty=may_be_empty) for given in inputs]
     for each in found:

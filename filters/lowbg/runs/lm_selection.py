@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import Rule, RunConfig
@@ -45,8 +46,7 @@ _SEED = 0
 _ROWS_A_BATCH = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(Struct, frozen=True):
     """A sample of what a budget may be spent on: `of` documents stand for `documents` in all.
 
     A document an entry, of those on which the LM could have a say: `margin` is how far its z lies
@@ -191,8 +191,7 @@ def _tokens(engine: Engine, words: NDArray[np.float64]) -> NDArray[np.float64]:
     return witness.expected_tokens(words) if isinstance(witness, LmScorer) else words
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
+class _Drawn(Struct, frozen=True):
     """A shard's own sample, a row a document, null where it has none; how many it has in all."""
 
     documents: int

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Protocol, Self, TypeVar, runtime_checkable
 
+from msgspec import Struct
+
 from lowbg.config import ExecutorName
 from lowbg.errors import LowbgError, ProblemKind
 from lowbg.report.results import Problem, ShardResult
@@ -159,8 +161,7 @@ def _ends(
         bundles = alone
 
 
-@dataclass(frozen=True, slots=True)
-class _Bundles(Generic[Result]):
+class _Bundles(Struct, Generic[Result], frozen=True):
     """A task as an executor runs it: with a bundle of shards at a time."""
 
     task: Task[Result]

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 from lowbg.report.results import ShardResult
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far a shard is: stored bytes read so far, records seen, and of them scored and AI ones.
 
     `earlier` of the bytes were read by a run that this one goes on from. `tokens` are what a causal

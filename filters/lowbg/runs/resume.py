@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 import lowbg
 from lowbg.config import NOT_OF_RESULTS, Changed, Existing, RunConfig, as_dict
@@ -119,8 +119,7 @@ def identity(config: RunConfig, engine: Engine, layout: Layout) -> RunRecord:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Reported:
+class _Reported(Struct, frozen=True):
     """What the last report says: its shards, its runs, and what it says may be data and left out.
 
     The runs are without what they left out and has been read since, or is no longer there.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
+
+import msgspec
+from msgspec import Struct
 
 from lowbg.records import Position
 from lowbg.storage.left_out import LeftOut
@@ -122,16 +125,15 @@ class InputState(Closed, frozen=True):
         return cls(info.st_size, info.st_mtime_ns)
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """What one input argument stands for: its shards, named relative to `label`'s directory.
 
     `root` is that directory as the paths of what is left out begin with it.
     """
 
     label: str
-    shards: list[Shard] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
+    shards: list[Shard] = msgspec.field(default_factory=list)
+    left_out: list[LeftOut] = msgspec.field(default_factory=list)
     root: str = ""
 
 

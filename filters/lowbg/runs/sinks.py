@@ -6,12 +6,12 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lowbg.amounts import counted
@@ -37,8 +37,7 @@ from lowbg.storage.files import (
 QUARANTINE: Final = "quarantine"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """What a shard's outputs are opened for: the shard's name, and what an earlier run left.
 
     `journal` is null where nothing of an unfinished shard is kept; `again`: the shard can be read

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from lowbg.errors import ConfigError, ScorerError
 from lowbg.plugins import entry_points
@@ -29,8 +31,7 @@ ENTRY_POINTS = "lowbg.scorers"
 """The entry-point group of third parties' scorers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Factory:
+class Factory(Struct, frozen=True):
     """Makes the scorer `name` by the function `attribute` of `module`, imported at the first call.
 
     Called with the opened models by language code, and the scorer's settings if there are any.

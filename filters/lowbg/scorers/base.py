@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.lm_budget import LmSelection
@@ -63,8 +64,7 @@ class Documents:
         return figures
 
 
-@dataclass(frozen=True, slots=True)
-class SecondLook:
+class SecondLook(Struct, frozen=True):
     """The cost of a scorer that is too slow for every document.
 
     Its time is told apart in the report, and so is what it read: `tokens` names the column (int64)

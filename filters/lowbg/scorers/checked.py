@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lowbg.arrays import filled
 from lowbg.errors import LowbgError, ScorerError
 from lowbg.schema import Column
 from lowbg.scorers.base import Documents, Scorer
@@ -88,6 +89,6 @@ def _fault(column: Column, values: pa.Array, n: int) -> str | None:
         return f"has {len(values):,} values for {n:,} documents"
     if values.null_count and column.null == "never":
         return "has nulls; its declaration says that it never has"
-    if pa.types.is_floating(column.type) and pc.all(pc.is_finite(values)).as_py() is False:
+    if pa.types.is_floating(column.type) and not np.isfinite(filled(values, 0.0)).all():
         return "has NaN or an infinity; what doesn't apply is null"
     return None

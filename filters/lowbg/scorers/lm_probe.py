@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import LmSettings
@@ -81,8 +81,7 @@ LM_PROBE_TOKENS = Column(
 OPTION = "`extras.lm.probe`"
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeParts:
+class ProbeParts(Struct, frozen=True):
     """How log-odds come about: `intercept` and the `nats` of every token come to them.
 
     `text` is what was read, without layout; a token ends at the character of it that is its entry

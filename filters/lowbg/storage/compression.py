@@ -13,10 +13,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
+from msgspec import Struct
 from zlib_ng import zlib_ng
 
 from lowbg.errors import ConfigError, CutStreamError, FormatError, InputError
@@ -289,8 +289,7 @@ def compressed(data: bytes | memoryview, codec: str) -> bytes:
     return compressor.compress(cast(bytes, data)) + compressor.flush()
 
 
-@dataclass(frozen=True, slots=True)
-class StreamState:
+class StreamState(Struct, frozen=True):
     """Where an output stands: bytes of content and stored bytes, and those in ended frames.
 
     `tail` is the latest content, of which a part may not be stored yet.

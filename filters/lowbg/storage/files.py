@@ -13,9 +13,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
+
+import msgspec
+from msgspec import Struct
 
 from lowbg.errors import ConfigError, OutputError
 from lowbg.storage.typed import Closed, Count
@@ -94,17 +97,16 @@ def refuse_url(path: str | os.PathLike[str], *, read: bool = False) -> None:
         )
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(Struct):
     """What is written, and durable only after `sync_together`: files, and then their names.
 
     `files` are open, each with what messages call it; `renames` wait until these are safe;
     `folders` are synced last.
     """
 
-    files: list[tuple[IO[Any], Path]] = field(default_factory=list)
-    renames: list[tuple[Path, Path]] = field(default_factory=list)
-    folders: set[Path] = field(default_factory=set)
+    files: list[tuple[IO[Any], Path]] = msgspec.field(default_factory=list)
+    renames: list[tuple[Path, Path]] = msgspec.field(default_factory=list)
+    folders: set[Path] = msgspec.field(default_factory=set)
 
     def abandon(self) -> None:
         """Closes the files, safe or not."""

@@ -23,9 +23,10 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
+
+from msgspec import Struct
 
 from lowbg.errors import ConfigError
 from lowbg.storage.files import own_folder
@@ -79,8 +80,7 @@ def object_url(text: str | os.PathLike[str]) -> str:
     return f"{found[1].lower()}://{given[found.end() :]}".rstrip("/")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """An object as a listing has it: its size in bytes, its version, and when it was written."""
 
     size: int

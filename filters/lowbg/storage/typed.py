@@ -14,11 +14,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar, get_args
 
 import msgspec
+from msgspec import Struct
 
 from lowbg import __version__
 from lowbg.errors import LowbgError, cause
@@ -91,8 +91,7 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class FileType(Generic[_Content]):
+class FileType(Struct, Generic[_Content], frozen=True):
     """One type of file: its `content`, what to call it, and how it is written.
 
     `name` is as in "not NAME"; `error` is raised for one that can't be used, and `advice` says what

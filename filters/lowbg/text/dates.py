@@ -11,13 +11,12 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.arrays import bools, encoded
@@ -98,8 +97,7 @@ _FORMS: Final = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dates:
+class Dates(Struct, frozen=True):
     """The dates of a batch's documents, one entry each.
 
     `days` counts from 1970-01-01: the last day that a date may stand for ("2022-11": the 30th;
@@ -148,6 +146,8 @@ def read_dates(written: pa.StringArray) -> Dates:
     states[good] = READ
     states[np.isin(days, _PLACEHOLDERS)] = PLACEHOLDER
     if not good.all():
+        import pyarrow.compute as pc
+
         blank = pc.or_kleene(pc.is_null(written), pc.match_substring_regex(written, r"^\s*$"))
         states[~good & ~bools(blank)] = NOT_UNDERSTOOD
     return Dates(days, states, written)
@@ -209,6 +209,8 @@ def _last_of_month(year: Days, month: Days) -> Days:
 
 def _odd_days(written: pa.StringArray) -> Days:
     """The days of other values, none of them null; `_NO_DAY` where there is none."""
+    import pyarrow.compute as pc
+
     days = np.full(len(written), _NO_DAY, np.int64)
     bare = pc.utf8_trim_whitespace(written)
     # Of an ISO date the day is left, and of a number its whole part.

@@ -7,14 +7,13 @@ document.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from lowbg.arrays import bools, column_of, encoded, strings_of
+from lowbg.arrays import bools, column_of, encoded, strings_of, to_numpy
 from lowbg.text.dates import FIRST_YEAR, Dates
 
 UNKNOWN_YEAR = "unknown"
@@ -32,8 +31,7 @@ _HOST = re.compile(r"(?:[^?#\\]*@)?+(\[[^\]?#\\]*\]|(?!\[)[^:?#\\\s]+)")
 _ODD_NETLOC = r"[^a-z0-9.\-_]|\.$|^(?:www\.)?$"
 
 
-@dataclass(frozen=True, slots=True)
-class Coded:
+class Coded(Struct, frozen=True):
     """A name for every document: `names[codes[i]]`; names are distinct."""
 
     codes: NDArray[np.int64]
@@ -45,6 +43,10 @@ def hosts(urls: pa.StringArray) -> Coded:
 
     What has no host (null, a relative path, plain text) is `NO_HOST`.
     """
+    if urls.null_count == len(urls):
+        return Coded(np.zeros(len(urls), np.int64), [NO_HOST] if len(urls) else [])
+    import pyarrow.compute as pc
+
     usual = bools(pc.or_(pc.starts_with(urls, "https://"), pc.starts_with(urls, "http://")))
     if usual.all():
         return _hosts_of(_netlocs(urls))
@@ -59,11 +61,16 @@ def hosts(urls: pa.StringArray) -> Coded:
 
 def _netlocs(urls: pa.StringArray) -> pa.StringArray:
     """What stands between "//" and the next slash."""
-    # A plain 2 makes Arrow look on disk for pandas, as `to_numpy` would.
-    return pc.list_element(pc.split_pattern(urls, "/", max_splits=3), pa.scalar(2))
+    import pyarrow.compute as pc
+
+    parts = pc.split_pattern(urls, "/", max_splits=3)
+    # Not by `list_element`: its index is a scalar, and to make one imports pandas.
+    return parts.values.take(column_of(to_numpy(parts.offsets)[:-1] + np.int32(2)))
 
 
 def _hosts_of(netlocs: pa.StringArray) -> Coded:
+    import pyarrow.compute as pc
+
     codes, values = encoded(netlocs)
     odd = bools(pc.match_substring_regex(strings_of(values, pa.string()), _ODD_NETLOC), null=True)
     names = [without_www(value)[:_MAX_HOST] if value else NO_HOST for value in values]

@@ -8,7 +8,6 @@ from typing import Final, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lowbg.arrays import encoded
@@ -93,6 +92,8 @@ def _named(column: pa.StringArray) -> Coded:
 
 def _with_paths(found: Coded, urls: pa.StringArray, segments: int) -> Coded:
     """Host and the first segments of the path, without a query."""
+    import pyarrow.compute as pc
+
     bare = pc.replace_substring_regex(urls, r"[?#].*$", "")
     parts = pc.split_pattern(bare, "/", max_splits=3 + segments)
     lengths = pc.list_value_length(parts)

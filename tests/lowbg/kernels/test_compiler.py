@@ -169,6 +169,18 @@ def test_places(small: Path, tmp_path: Path) -> None:
     assert run(small, **homeless)[:2] == (21, 1)
 
 
+@pytest.mark.slow
+def test_a_kept_kernel_that_a_machine_forbids_to_load(small: Path) -> None:
+    """Kept by another machine, or before that was forbidden."""
+    assert run(small, way="own")[:2] == (21, 0)
+    forbidden = """
+import lowbg.kernels.objects as objects
+def refuse(found): raise PermissionError(13, "no memory for compiled code")
+objects.loaded = refuse
+"""
+    assert run(small, forbidden, way="numba")[0] == 21
+
+
 def block(package: Path) -> None:
     """Nothing can be made any more where the package's compiled files are, not even by root."""
     for file in (package / "__pycache__").iterdir():

@@ -267,6 +267,17 @@ def test_an_embedded_file_is_checked_when_its_arrays_are_asked_for(embedded: Pat
     open_embedded.cache_clear()
 
 
+def test_what_an_embedded_file_holds_is_known_without_reading_it(embedded: Path) -> None:
+    whole = embedded.read_bytes()
+    embedded.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    arrays = open_embedded("it").arrays
+    assert "lm_slots" in arrays
+    assert "characters" not in arrays
+    with pytest.raises(ModelError, match="SHA-256"):
+        arrays["lm_slots"]
+    open_embedded.cache_clear()
+
+
 def test_an_embedded_file_that_is_cut_is_noticed_at_once(embedded: Path) -> None:
     embedded.write_bytes(embedded.read_bytes()[:-1])
     with pytest.raises(ModelError, match="not a whole safetensors file"):

@@ -7,8 +7,9 @@ messages, but doesn't tell how a batch is compressed.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 FILE_MARK: Final = b"ARROW1"
 FILE_HEADER_BYTES: Final = 8
@@ -24,8 +25,7 @@ _CODECS: Final = ("lz4", "zstd")
 _MOST_METADATA: Final = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class BatchHeader:
+class BatchHeader(Struct, frozen=True):
     """A record batch's number of rows, and the codec of its buffers ("none", "lz4", "zstd")."""
 
     rows: int
@@ -61,8 +61,7 @@ def batch_header(metadata: bytes) -> BatchHeader:
         raise ValueError("not the header of a record batch") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """A FlatBuffers table in `data` at `at`."""
 
     data: bytes

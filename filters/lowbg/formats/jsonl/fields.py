@@ -7,11 +7,9 @@ column's values into its Arrow buffer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
@@ -80,8 +78,7 @@ def _values(data: Bytes, begins: Places, ends: Places) -> tuple[Places, pa.Buffe
     return offsets, pa.py_buffer(out).slice(0, int(offsets[-1]))
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True):
     """The lines of a block, and the records of those that are plain, in order.
 
     `ends` holds the place of each line's end in the block (without it), and `plain` which of them
@@ -163,6 +160,8 @@ def _dates(
     for opening, name in ((ord("{"), OBJECT), (ord("["), LIST)):
         own = empty[data[begins[empty]] == opening]
         if len(own):
+            import pyarrow.compute as pc
+
             mask = np.zeros(len(begins), np.bool_)
             mask[own] = True
             dates = pc.if_else(pa.array(mask), name, dates)

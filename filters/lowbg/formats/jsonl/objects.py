@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 import pyarrow as pa
+from msgspec import Struct
 
 from lowbg.arrays import strings_of
 from lowbg.config import FieldNames
@@ -27,16 +28,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _MISSING = object()
 
 
-@dataclass(slots=True)
-class _Columns:
+class _Columns(Struct):
     """The columns of the batch in the making, one entry an accepted record."""
 
-    text: list[str] = field(default_factory=list)
-    id: list[Any] = field(default_factory=list)
-    language: list[Any] = field(default_factory=list)
-    date: list[Any] = field(default_factory=list)
-    url: list[Any] = field(default_factory=list)
-    others: dict[str, list[Any]] = field(default_factory=dict)
+    text: list[str] = msgspec.field(default_factory=list)
+    id: list[Any] = msgspec.field(default_factory=list)
+    language: list[Any] = msgspec.field(default_factory=list)
+    date: list[Any] = msgspec.field(default_factory=list)
+    url: list[Any] = msgspec.field(default_factory=list)
+    others: dict[str, list[Any]] = msgspec.field(default_factory=dict)
 
     def append(self, text: str, doc: dict[str, Any], fields: FieldNames) -> None:
         """Adds one record, slowly; dotted paths are followed."""
@@ -49,16 +49,14 @@ class _Columns:
             self.others[name].append(_look_up(doc, name))
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Why a line is no record; `reason` is null for a blank line, which is nothing at all."""
 
     reason: RejectReason | None
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Accepted:
+class _Accepted(Struct, frozen=True):
     """A record that only the second look accepts; `lenient` where strict JSON forbids it."""
 
     text: str
@@ -66,8 +64,7 @@ class _Accepted:
     lenient: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(Struct, frozen=True):
     """What became of some lines: the records, the refused by their place among the lines, in order.
 
     `lenient` is how many of the records strict JSON forbids.

@@ -12,12 +12,12 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 import orjson
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import FieldNames
@@ -44,8 +44,7 @@ HINT_RECORDS = 100
 """How many records are looked at for `seen_fields`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(Struct, frozen=True):
     """Consecutive lines: line i is `data[starts[i]:ends[i]]`, and stored up to `stops[i]`.
 
     `offset` is where `data` begins in the shard.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_type_hints
 
 import numpy as np
+from msgspec import Struct
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
@@ -29,8 +29,7 @@ Own = TypeVar("Own")
 """The type of a section's data."""
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
+class Material(Struct, frozen=True):
     """What sections are made of: the runs, their shards, and the sum of all that these counted.
 
     `bins` are those of the columns that have histograms.
@@ -45,24 +44,21 @@ class Material:
 ColumnKind = Literal["text", "code", "count", "bytes", "percent", "share"]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A table column: `share` ones are drawn with a bar, `percent` ones without."""
 
     title: str
     kind: ColumnKind = "text"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """Labelled values."""
 
     kind: ClassVar[str] = "facts"
     rows: Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Rows of raw values, one a column; null is shown as a dash.
 
     A share is a number, or (value, low, high) with its interval, or text that says why there is
@@ -76,16 +72,14 @@ class Table:
     more: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(Struct, frozen=True):
     """One bar of parts: (label, style, count)."""
 
     kind: ClassVar[str] = "stack"
     parts: Sequence[tuple[str, str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(Struct, frozen=True):
     """Counts by bin and verdict; `edges` has one entry more than each series.
 
     `marks` are values that are drawn as lines, with what they are.
@@ -101,8 +95,7 @@ class Histogram:
     marks: Sequence[tuple[float, str]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """A paragraph; `level` is "info", "warning" or "good"."""
 
     kind: ClassVar[str] = "note"
@@ -110,8 +103,7 @@ class Note:
     level: str = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """Text with its line breaks, folded away under `title`."""
 
     kind: ClassVar[str] = "code"
@@ -119,8 +111,7 @@ class Code:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
+class Documents(Struct, frozen=True):
     """Documents to be read, folded away under `title` unless `open`; `about` says what for."""
 
     kind: ClassVar[str] = "documents"
@@ -130,8 +121,7 @@ class Documents:
     open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Shares:
+class Shares(Struct, frozen=True):
     """Shares by name, drawn as points with their intervals, in order: (name, share, low, high, n).
 
     `limit` is drawn as a line; null: none.
@@ -143,8 +133,7 @@ class Shares:
     limit: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Struct, frozen=True):
     """Shares by row and column: `cells` has a (share, documents) each, null where there is none.
 
     `corner` names the rows.
@@ -157,8 +146,7 @@ class Grid:
     cells: Sequence[Sequence[tuple[float, int] | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Density:
+class Density(Struct, frozen=True):
     """How many documents lie where in a plane: (column, row, human, AI); row 0 is lowest.
 
     `across` and `up` are the axes: a title, and the edges of the bins, one more than there are.
@@ -177,8 +165,7 @@ Block = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A terminal line: a label and items, which are only broken between items."""
 
     label: str
@@ -186,8 +173,7 @@ class Line:
     style: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BarLine:
+class BarLine(Struct, frozen=True):
     """A terminal line with a count and a bar; `style` is a verdict."""
 
     label: str
@@ -201,8 +187,7 @@ def no_lines(_: Any) -> Sequence[Line | BarLine]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Section(Generic[Own]):
+class Section(Struct, Generic[Own], frozen=True):
     """One section. Sections are shown by `order`; `key` is its place in the JSON.
 
     `weak` says where the method is weak that its figures rest on: it stands beside them.

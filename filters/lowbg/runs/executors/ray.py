@@ -7,8 +7,9 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from lowbg.errors import ConfigError, LowbgError, StoppedError
 from lowbg.runs.executors.base import Finished, Result, Task, Worker
@@ -24,8 +25,7 @@ _TELL_S: Final = 0.5
 """Seconds between two reports of a task on how far it is, and between two looks at them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """What a task takes of its node: cores, GPUs (parts of one, too), and bytes of memory.
 
     Ray counts, and keeps to it when it hands out work; no task is held to it.

@@ -7,9 +7,8 @@ that are likelier, and E and V are mean and variance of ln p under p.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -23,8 +22,7 @@ MAX_LOG_PERPLEXITY = 80.0
 """ln of the largest perplexity that is told: beyond, float32 has no number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """The judged tokens of documents.
 
     `figures` (float32) has a row a judged token and a column a figure of `FIGURES`; document i
@@ -36,8 +34,7 @@ class Read:
     ends: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentFigures:
+class DocumentFigures(Struct, frozen=True):
     """One entry a document, NaN where there is none (`tokens` is 0 below two tokens).
 
     All are NaN where a token's surprisal is no number: the model's own numbers ran over.

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 MAGIC = b"GGUF"
@@ -32,8 +32,7 @@ _MOST = 1 << 24
 """More entries or bytes than any header has: the file is damaged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """A GGUF file's metadata, without arrays, and (name, shape, type, offset) of its tensors.
 
     Offsets are bytes from the start of the file.

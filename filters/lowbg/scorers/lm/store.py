@@ -13,12 +13,12 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from lowbg.config import is_served
@@ -53,8 +53,7 @@ _TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _MAX_HEADER = 100 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFolder:
+class ModelFolder(Struct, frozen=True):
     """A model's files on this machine.
 
     `label` names it in manifests and reports: the folder's name, or the Hub's name with the

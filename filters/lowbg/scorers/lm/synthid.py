@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -34,8 +34,7 @@ RIDGE = 0.01
 """On δ: without it a fit on few documents learns them by heart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bayesian:
+class Bayesian(Struct, frozen=True):
     """The detector's parameters: `beta` (layers), `delta` (layers × layers, of which what lies
     below the diagonal counts), and the `prior` probability of a watermark.
     """

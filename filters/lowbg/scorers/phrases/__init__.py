@@ -274,6 +274,9 @@ def _nullable(values: NDArray[Any]) -> pa.Array:
 
 def _distinct(hits: Hits, n: int, label_of: NDArray[np.int64], labels: pa.StringArray) -> pa.Array:
     """Each document's distinct labels (list<string>), in the order of their first hit."""
+    if not len(hits):
+        nothing = column_of(np.zeros(n + 1, np.int32))
+        return pa.ListArray.from_arrays(nothing, labels.slice(0, 0))
     key = hits.document * len(label_of) + label_of[hits.pattern]
     _, first, _ = distinct(key)
     first.sort()  # hits lie in text order

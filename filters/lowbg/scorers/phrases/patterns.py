@@ -33,7 +33,6 @@ from lowbg.kernels.phrases import MAX_WORDS, Tables, choose, find, find_urls
 from lowbg.kernels.words import word_ends
 from lowbg.scorers.base import Documents
 from lowbg.scorers.phrases.matching import compile_variants
-from lowbg.scorers.phrases.quoting import stated
 from lowbg.storage.files import file_digest
 from lowbg.text.characters import FOLDINGS, folding_of, folding_tables, foldings_digest
 from lowbg.text.tokens import Tokens, tokenize
@@ -263,6 +262,9 @@ class Matcher:
         doubtful = np.flatnonzero(self.near_certain[hits.pattern])
         if not len(doubtful):
             return hits
+        # Seldom; its regular expressions take as long to compile as a batch to be looked through.
+        from lowbg.scorers.phrases.quoting import stated
+
         pattern = hits.pattern.copy()
         for document in np.unique(hits.document[doubtful]).tolist():
             own = doubtful[hits.document[doubtful] == document]
