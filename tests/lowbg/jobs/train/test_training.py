@@ -366,8 +366,8 @@ def test_thresholds_of_documents_are_of_the_documents_themselves() -> None:
     large = np.append(z, np.full(4_000, -9.0))
     of_large = np.append(names, np.full(4_000, "kind 0"))
     at = calibration.document_thresholds(large, of_large)[FPR_GRID.index(0.01)]
-    shares = [np.mean(large[of_large == name] >= at) for name in np.unique(of_large)]
-    assert 0.006 <= np.mean(shares) <= 0.01
+    each = [np.mean(large[of_large == name] >= at) for name in np.unique(of_large)]
+    assert 0.006 <= np.mean(each) <= 0.01
     few = np.isin(names, ["kind 0", "kind 1", "kind 2"])
     at = calibration.document_thresholds(z[few], names[few])[FPR_GRID.index(0.05)]
     assert np.mean(z[few] >= at) <= 0.05 * 3 * 0.8 / 10
