@@ -55,10 +55,10 @@ class _Prose:
         return piece.decode("utf-8").strip()
 
 
-def read_prose(folder: Path) -> list[_Prose]:
-    """The prose of every JSONL file below `folder`, one after the other."""
+def read_prose(sources: Sequence[Path]) -> list[_Prose]:
+    """The prose of every JSONL file that there is, or that lies below, one after the other."""
     found = []
-    for shard in discover([str(folder)]):
+    for shard in discover([*map(str, sources)]):
         if not shard.name.endswith(".parquet"):
             with open_input(shard.path) as stream:
                 texts = (
@@ -70,7 +70,7 @@ def read_prose(folder: Path) -> list[_Prose]:
             if len(joined) > LONGEST:
                 found.append(_Prose(shard.name, joined.encode()))
     if not found:
-        raise SystemExit(f"{folder}: no JSONL file with at least {LONGEST} bytes of `text`")
+        raise SystemExit(f"{sources[0]}: no JSONL file with at least {LONGEST} bytes of `text`")
     return found
 
 
@@ -110,7 +110,12 @@ def _record(number: int, text: str, source: str, rng: np.random.Generator) -> di
 
 
 def make(
-    prose: Path, out: Path, megabytes: float, shards: int, formats: Sequence[str], seed: int = 1
+    prose: Sequence[Path],
+    out: Path,
+    megabytes: float,
+    shards: int,
+    formats: Sequence[str],
+    seed: int = 1,
 ) -> int:
     """Writes the corpus below `out`, a folder a format; returns its content in bytes."""
     rng = np.random.default_rng(seed)
@@ -127,8 +132,8 @@ def make(
             (out / name).mkdir(parents=True, exist_ok=True)
             _write(out / name / f"part-{shard:05d}.{name}", lines)
     manifest = {
-        "prose": prose.name, "content_bytes": total, "shards": shards, "seed": seed,
-        "formats": list(formats),
+        "prose": " ".join(path.name for path in prose), "content_bytes": total,
+        "shards": shards, "seed": seed, "formats": list(formats),
     }  # fmt: skip
     (out / "corpus.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return total
@@ -159,7 +164,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(argv)
-    size = make(given.prose, given.out, given.mb, given.shards, given.formats, given.seed)
+    size = make([given.prose], given.out, given.mb, given.shards, given.formats, given.seed)
     print(f"{size} bytes of content in {given.out}")
     return 0
 

@@ -55,7 +55,7 @@ FORMATS = ("jsonl", "jsonl.zst", "parquet")
 
 
 def _documents(prose: Path) -> Iterator[dict[str, Any]]:
-    yield from corpus.documents(corpus.read_prose(prose), np.random.default_rng(0))
+    yield from corpus.documents(corpus.read_prose([prose]), np.random.default_rng(0))
 
 
 def make(path: Path, documents: Iterator[dict[str, Any]], size: int) -> None:

@@ -8,9 +8,12 @@ and the reason on stderr. Runs in the environment of `requirements.txt`, without
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import lzma
 import os
+import shutil
+import subprocess
 import sys
 import unicodedata
 import zlib
@@ -23,6 +26,9 @@ import orjson
 import zstandard
 
 SKIPPED = 77
+
+BATCH = 64
+"""Documents that a detector gets at a time."""
 
 Work = Callable[[], None]
 Keep = Callable[[str], bool]
@@ -211,12 +217,62 @@ def compression(source: Path, target: Path, compress: Callable[[bytes], bytes]) 
     return line_filter(source, target, keep)
 
 
+NAMES_OF_C23 = """
+#include <stdlib.h>
+long __isoc23_strtol(const char *s, char **e, int b) { return strtol(s, e, b); }
+long long __isoc23_strtoll(const char *s, char **e, int b) { return strtoll(s, e, b); }
+unsigned long long __isoc23_strtoull(const char *s, char **e, int b) { return strtoull(s, e, b); }
+"""
+"""What is-it-slop 0.6 asks glibc for, which has it from 2.38 on; its wheel's tag says 2.28."""
+
+
+def load_names_of_c23(folder: Path) -> None:
+    """Gives them to what is imported later, where glibc has none and there is a C compiler."""
+    if hasattr(ctypes.CDLL(None), "__isoc23_strtoll"):
+        return
+    source, library = folder / "c23.c", folder / "c23.so"
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise ImportError("glibc before 2.38, and no C compiler to add the names that it lacks")
+    source.write_text(NAMES_OF_C23)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+
+
+def slop(source: Path, target: Path, folder: Path) -> Work:
+    """is-it-slop: TF-IDF and a classifier in ONNX; the class it gives, `BATCH` texts at a time."""
+    load_names_of_c23(folder)
+    from is_it_slop import is_this_slop_batch
+
+    is_this_slop_batch(["Some text, to be read once, so that its model is loaded."] * 2)
+
+    def work() -> None:
+        outputs: list[Any] = [
+            zstandard.ZstdCompressor(level=3).stream_writer((target / f"{name}.zst").open("wb"))
+            for name in ("kept", "dropped")
+        ]
+        left = lines(source)
+        while batch := [*islice(left, BATCH)]:
+            for line, found in zip(
+                batch,
+                is_this_slop_batch([orjson.loads(line)["text"] for line in batch]),
+                strict=True,
+            ):
+                outputs[found.classification == "AI"].write(line)
+        for output in outputs:
+            output.close()
+
+    return work
+
+
 def work_of(name: str, source: Path, target: Path, model: Path) -> Work:
     """What `name` does, with everything loaded."""
     if name == "orjson loop":
         return line_filter(source, target, lambda text: True)
     if name.startswith("datatrove"):
         return datatrove(source, target, gopher="Gopher" in name)
+    if name == "is-it-slop":
+        return slop(source, target, model)
     if name == "KenLM, words":
         return kenlm_words(source, target, model)
     if name == "KenLM, SentencePiece":

@@ -23,7 +23,7 @@ def as_markdown(result: Result) -> str:
         f"largest in brackets. Load average before and after: {before}, {after}"
         f"{' (**not a quiet machine**)' if before > 0.5 else ''}.\n",
         "## Contenders\n",
-        _table(
+        table(
             ("", "MB/s of CPU", "MB/s of wall", "peak memory, MB"),
             [
                 (name, _spread(costs["mb_per_cpu_s"]), _wall(name, costs),
@@ -33,7 +33,7 @@ def as_markdown(result: Result) -> str:
         ),
         *(f"Skipped: {name}: {why}\n" for name, why in result["skipped"].items()),
         "## Ratios, round by round\n",
-        _table(
+        table(
             ("", "measured", "budget", ""),
             [
                 (r["name"], _spread(r, 2), *_judged(r)) for r in result["ratios"]
@@ -49,17 +49,17 @@ def _whole(result: Result) -> list[str]:
     """What a run that isn't limited to some contenders has beside them."""
     return [
         "## Start-up, seconds of wall\n",
-        _table(
+        table(
             ("", "measured"),
             [(name, _spread(s, 2)) for name, s in result["start_up_s"].items()],
         ),
         "## CPU by stage\n",
-        _table(
+        table(
             ("stage", "ms of CPU per MB"),
             [(stage, f"{ms:.2f}") for stage, ms in result["stages_ms_per_mb"].items()],
         ),
         "## Scale: one stream, 1 thread, start-up included\n",
-        _table(
+        table(
             ("content, MB", "ms of CPU per MB", "peak memory, MB"),
             [
                 (f"{row['content_mb']:.0f}", f"{row['cpu_ms_per_mb']:.1f}", f"{row['peak_mb']:.0f}")
@@ -92,7 +92,7 @@ def _plan(result: Result) -> str:
         ("network or disk a node, each way", f"{network:.0f} MB/s"),
         ("memory a node", f"{memory:.0f} GB"),
     ]  # fmt: skip
-    return _table(("", "on paper"), rows)
+    return table(("", "on paper"), rows)
 
 
 def _judged(ratio: dict[str, Any]) -> tuple[str, str]:
@@ -105,7 +105,7 @@ def _judged(ratio: dict[str, Any]) -> tuple[str, str]:
 
 def _wall(name: str, costs: dict[str, dict[str, float]]) -> str:
     # A peer's wall time holds its imports, which dwarf its slice of the corpus.
-    own = name.startswith(("datatrove", "KenLM", "zlib", "lzma"))
+    own = name.startswith(("datatrove", "is-it-slop", "KenLM", "zlib", "lzma"))
     return "–" if own else _spread(costs["mb_per_s"])
 
 
@@ -117,7 +117,8 @@ def _spread(values: dict[str, float], digits: int | None = None) -> str:
     return f"{number(values['median'])} ({number(values['min'])}–{number(values['max'])})"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are of numbers."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in escaped)

@@ -36,6 +36,7 @@ LOWBG = [sys.executable, "-m", "lowbg_cli"]
 PEERS = {
     "datatrove, trivial filter": 8.0,
     "datatrove, GopherQualityFilter": 2.0,
+    "is-it-slop": 4.0,
     "KenLM, words": 8.0,
     "KenLM, SentencePiece": 3.0,
     "zlib ratio": 12.0,
@@ -217,6 +218,8 @@ RATIOS: tuple[tuple[str, str, str, str, float | None], ...] = (
      "lowbg, jsonl.zst", "orjson loop", "mb_per_cpu_s", 0.45),
     ("CPU : datatrove, GopherQualityFilter",
      "lowbg, jsonl.zst", "datatrove, GopherQualityFilter", "mb_per_cpu_s", 60.0),
+    ("CPU : is-it-slop",
+     "lowbg, jsonl.zst", "is-it-slop", "mb_per_cpu_s", None),
     ("CPU : KenLM, words", "lowbg, jsonl.zst", "KenLM, words", "mb_per_cpu_s", 20.0),
     ("CPU : KenLM, SentencePiece (as CCNet)",
      "lowbg, jsonl.zst", "KenLM, SentencePiece", "mb_per_cpu_s", 20.0),
@@ -246,7 +249,7 @@ def main(argv: list[str]) -> int:
     if not (given.corpus / "corpus.json").exists():
         if given.prose is None:
             raise SystemExit(f"{given.corpus} holds no corpus; make one with --prose DIR")
-        corpus.make(given.prose, given.corpus, given.mb, 8, corpus.FORMATS)
+        corpus.make([given.prose], given.corpus, given.mb, 8, corpus.FORMATS)
     bench = Bench(given)
     before = measuring.load()
     # Compiles the kernels and brings the corpus into the page cache, for all alike.
