@@ -272,7 +272,7 @@ class LmSettings:
         heading=Heading.SECOND_LOOK,
     )
     surprise: bool = setting(
-        "With a probe: read how surprised the LM is, too; finds base models, takes thrice the time.",
+        "With a probe: read the LM's surprise, too; finds base models, takes thrice the time.",
         False,
         flags="--lm-surprise",
         heading=Heading.SECOND_LOOK,
