@@ -16,9 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.request import Request, urlopen
 
-Fault = Literal["500", "503", "cut", "slow", "refused"]
+Fault = Literal["500", "503", "cut", "slow", "refused", "lost"]
 """500, 503: answered so. cut: the connection breaks in the middle of the body. slow: the answer
-comes late. refused: the connection breaks before any answer."""
+comes late. refused: the connection breaks before anything is done. lost: it is done, but the
+connection breaks before any answer."""
 
 Plan = Callable[[str, str, int], Fault | None]
 """What goes wrong with a request: its method, its path, and how many such there were before."""
@@ -137,6 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "slow":
             time.sleep(SLOW_S)
         status, headers, data = self._ask(body)
+        if fault == "lost":
+            self._break()
+            return
         self._answer(status, headers, data, cut=fault == "cut")
 
     def _body(self) -> bytes:

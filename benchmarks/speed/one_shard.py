@@ -1,15 +1,16 @@
 """One large shard on one worker and on two: `python benchmarks/speed/one_shard.py --prose DIR`.
 
-The shard is made of the same documents as the corpus, as plain JSONL, as zstd in frames, or as
-Parquet in row groups. Two workers read it in pieces, and a thread of the process that started them
-puts these together. On a machine that others use wall time says nothing, so one process does each
-of it in turns and notes its CPU time, least of the rounds: the shard in one pass; looking for where
-pieces begin; all pieces, one after the other; putting them together. What two free cores would take
-is worked out from that, start-up apart, as
+The shard is made of the same documents as the corpus, as plain JSONL, as zstd in frames, as gzip in
+members, or as Parquet in row groups. Two workers read it in pieces, and a thread of the process
+that started them puts these together. On a machine that others use wall time says nothing, so one
+process does each of it in turns and notes its CPU time, least of the rounds: the shard in one pass;
+looking for where pieces begin; all pieces, one after the other; putting them together. What two
+free cores would take is worked out from that, start-up apart, as
 
-    looking + (all pieces + putting together) / 2 + putting the last one together
+    looking / threads + (all pieces + putting together) / 2 + putting the last one together
 
-Outputs are compared byte for byte. A shard that is smaller than 1 GB has smaller pieces.
+where two threads look, but for gzip, and Parquet's footer. Outputs are compared byte for byte. A
+shard that is smaller than 1 GB has smaller pieces, so that there are as many.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ FRAME_BYTES = 4 << 20
 PIECES = 15
 """Of a shard, about: as many as 1 GB has."""
 
-FORMATS = ("jsonl", "jsonl.zst", "parquet")
+FORMATS = ("jsonl", "jsonl.zst", "jsonl.gz", "parquet")
+
+CODECS = {".zst": "zstd", ".gz": "gzip"}
 
 
 def _documents(prose: Path) -> Iterator[dict[str, Any]]:
@@ -64,14 +67,15 @@ def make(path: Path, documents: Iterator[dict[str, Any]], size: int) -> None:
         _make_parquet(path, documents, size)
         return
     held = bytearray()
+    codec = CODECS.get(path.suffix, "none")
     with path.open("wb") as file:
         while file.tell() < size:
             held += orjson.dumps(next(documents)) + b"\n"
             if len(held) >= FRAME_BYTES:
                 # Frames end within lines, as they do where nobody looks at lines.
                 frame, held = bytes(held[:FRAME_BYTES]), held[FRAME_BYTES:]
-                file.write(compressed(frame, "zstd" if path.suffix == ".zst" else "none"))
-        file.write(compressed(bytes(held), "zstd" if path.suffix == ".zst" else "none"))
+                file.write(compressed(frame, codec))
+        file.write(compressed(bytes(held), codec))
 
 
 def _make_parquet(path: Path, documents: Iterator[dict[str, Any]], size: int) -> None:
@@ -109,14 +113,16 @@ def measure(shard: Path, work: Path, rounds: int) -> dict[str, Any]:
         least[name] = min(spent, least.get(name, spent))
         return result
 
-    one = FilterTask(RunConfig(), work / "one", Durability()).start()
+    # As many as there would be of a shard of 1 GB.
+    config = RunConfig(frame_bytes=size // 8)
+    one = FilterTask(config, work / "one", Durability()).start()
     two = replace(one, output=work / "two")
     for _ in range(rounds):
         for task in (one, two):
             shutil.rmtree(task.output, ignore_errors=True)
             task.output.mkdir()
         timed("one pass", lambda: one(found, None))
-        planned = timed("looking", lambda: pieces_of([found], RunConfig(), crew, size))
+        planned = timed("looking", lambda: pieces_of([found], config, crew, size))
         pieces = planned[found.name]
 
         def read(pieces: list[Piece] = pieces) -> list[tuple[Piece, ShardResult]]:
@@ -131,8 +137,10 @@ def measure(shard: Path, work: Path, rounds: int) -> dict[str, Any]:
             return joining.end()
 
         equal &= timed("joining", join) is not None and digests(one.output) == digests(two.output)
-    free = least["looking"] + (least["pieces"] + least["joining"]) / 2
-    free += least["joining"] / len(pieces)
+    free = least["looking"] / (2 if shard.suffix in (".jsonl", ".zst") else 1)
+    free += (least["pieces"] + least["joining"]) / 2
+    # The last piece is the smallest.
+    free += least["joining"] * pieces[-1].size / found.size
     return {
         "bytes": found.size,
         "pieces": len(pieces),

@@ -12,6 +12,7 @@ from lowbg.config import Changed, Durability, Existing
 from lowbg.errors import ConfigError, LockedError
 from lowbg.settings import Heading, Written, setting
 from lowbg.storage.objects import is_object_url, object_url
+from lowbg.storage.whole_files import address
 from lowbg_cli import terminal
 from lowbg_cli.configure import command_line
 from lowbg_cli.exits import ExitCode, if_interrupted
@@ -63,7 +64,7 @@ class DirectoryOptions:
         "Keep documents that are human by provenance there too, each text once.",
         None,
         unit="DIR",
-        written=Written.FOLDER,
+        written=Written.STORE,
         heading=Heading.OUTPUT,
     )
     scratch: Path | None = setting(
@@ -171,7 +172,7 @@ def run_in_directory(
                 terminal.say(_added(outcome, output))
             elif outcome.resumed and not quiet:
                 terminal.say(f"{counted(outcome.resumed, 'shard')} had been finished")
-            if outcome.reserved is not None and not quiet:
+            if outcome.reserved is not None and directory.reserve is not None and not quiet:
                 terminal.say(_reserved(directory.reserve, outcome.reserved))
             code = exit_code(outcome, strict=exit_rules.strict)
             if outcome.shards or not directory.incremental:
@@ -193,9 +194,9 @@ def _added(outcome: Outcome, output: str) -> str:
     return f"{counted(len(outcome.shards), 'new shard')}; {earlier}"
 
 
-def _reserved(reserve: Path | None, reserved: Reserved) -> str:
+def _reserved(reserve: Path, reserved: Reserved) -> str:
     removed = f", {reserved.removed:,} had been removed from it" if reserved.removed else ""
     return (
-        f"{reserve}: {counted(reserved.added, 'document')} added, {reserved.known:,} were "
+        f"{address(reserve)}: {counted(reserved.added, 'document')} added, {reserved.known:,} were "
         f"there{removed}"
     )

@@ -35,7 +35,7 @@ class PipeOptions:
         "Records that cannot be read go here.",
         None,
         unit="FILE",
-        written=Written.FILE,
+        written=Written.LOCAL,
         heading=Heading.PIPE,
         shown="<AI file>.quarantine.jsonl, or counted alone beside a pipe or device",
     )

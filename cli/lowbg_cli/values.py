@@ -137,13 +137,16 @@ def parser_of(own: Declared) -> Callable[[str], Any] | None:
     """What reads one value; null where the parser of the command line knows the type."""
     if own.setting.unit == SIZE:
         return parse_size
-    if own.setting.written is Written.STORE:
+    if own.setting.written in _TO_STORES:
         return parse_place
     if own.setting.written is not None:
         return parse_output
     if own.setting.unit == SHARE and own.kind is float:
         return parse_rate
     return {dt.date: parse_date, Fraction: parse_share, int: parse_whole}.get(own.kind)
+
+
+_TO_STORES: Final = (Written.FILE, Written.UPDATED, Written.KEPT, Written.STORE)
 
 
 def parsed_kind(own: Declared) -> Any:

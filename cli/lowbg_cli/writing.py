@@ -14,7 +14,8 @@ from msgspec import Struct
 from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.settings import Declared, Written
 from lowbg.storage.files import identity, is_special
-from lowbg.storage.objects import ObjectStore, object_url
+from lowbg.storage.objects import ObjectStore, is_object_url, object_url
+from lowbg.storage.whole_files import address, is_there
 
 if TYPE_CHECKING:
     from lowbg.runs.inputs import Shard
@@ -39,7 +40,7 @@ def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
         if how in (None, Written.FOLDER, Written.STORE) or str(value) == "-":
             continue
         _refuse_standard(own, value)
-        key = identity(value)
+        key = _identity(value)
         if key in taken and how is not Written.UPDATED:
             raise ConfigError(f"{own.flag} {value}: {taken[key]} is read; name another file")
         if key in written and not _is_device(value):
@@ -66,9 +67,13 @@ def refuse_existing(path: Path, *, overwrite: bool, choices: Sequence[str] = ())
     """
     if path.is_dir():
         raise ConfigError(f"{path} is a directory; -o takes a file")
-    if path.exists() and not is_special(path) and not overwrite:
+    try:
+        there = is_there(path) if is_object_url(path) else path.exists() and not is_special(path)
+    except OSError as error:
+        raise ConfigError(f"{address(path)}: cannot be used as -o ({cause(error)})") from error
+    if there and not overwrite:
         said = ", ".join([*choices, "--overwrite to replace it"])
-        raise ConfigError(f"{path} already exists. Use {said}, or choose another -o.")
+        raise ConfigError(f"{address(path)} already exists. Use {said}, or choose another -o.")
 
 
 class StoredAt(Struct, frozen=True):
@@ -85,22 +90,11 @@ class StoredAt(Struct, frozen=True):
             raise OutputError(f"{self.url}: cannot be written ({cause(error)})") from error
 
 
-def stored_at(path: Path, *, overwrite: bool) -> StoredAt:
-    """The same as `refuse_existing` for -o of a URL, and where that is."""
-    url = object_url(path)
-    root, _, name = url.rpartition("/")
-    try:
-        there = ObjectStore(root).head(name) is not None
-    except OSError as error:
-        raise ConfigError(f"{url}: cannot be used as -o ({cause(error)})") from error
-    if there and not overwrite:
-        raise ConfigError(f"{url} already exists. Use --overwrite to replace it, or another -o.")
-    return StoredAt(url)
-
-
 def _read(own: Declared, value: Any) -> Iterator[tuple[tuple[int, int] | str, str]]:
     """The files that an option or argument names, to be read."""
     for each in value if isinstance(value, (list, tuple)) else (value,):
+        if is_object_url(str(each)):
+            yield object_url(str(each)), object_url(str(each))
         if str(each) == "-" and (stdin := _of_file(sys.stdin)) is not None:
             yield stdin, "stdin"
         elif isinstance(each, Path) or not own.flag.startswith("-"):
@@ -114,13 +108,18 @@ def _refuse_standard(own: Declared, path: Path) -> None:
     for stream, name, sign in ((sys.stdout, "stdout", ">"), (sys.stderr, "stderr", "2>")):
         if _of_file(stream) != identity(path) or stream is shared:
             continue
-        if own.setting.written is not Written.APPENDED:
+        if own.setting.written not in (Written.APPENDED, Written.KEPT):
             raise ConfigError(f"{own.flag} {path}: {name} goes there, too; name another file")
         if not _appends(stream):
             raise ConfigError(
                 f"{own.flag} {path}: {name} goes there, too, and would overwrite it; "
                 f"send it there with {sign}>"
             )
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """What tells a file or an object from any other."""
+    return object_url(path) if is_object_url(path) else identity(path)
 
 
 def _of_file(stream: TextIO | None) -> tuple[int, int] | str | None:

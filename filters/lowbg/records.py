@@ -318,7 +318,8 @@ class Batch:
     length of the text where records have none of their own). `consumed` is how many bytes of the
     stored (compressed) input had been read when the batch was made, for progress. `lenient`
     counts records that strict JSON forbids but Python's json reads (NaN, lone surrogates).
-    `blank` counts blank lines, which are not records.
+    `blank` counts blank lines, which are not records. `ends_frame`: compressed outputs end a frame
+    behind it.
     """
 
     records: NDArray[np.int64]
@@ -330,6 +331,7 @@ class Batch:
     consumed: int
     lenient: int = 0
     blank: int = 0
+    ends_frame: bool = False
 
     def __len__(self) -> int:
         return len(self.records)

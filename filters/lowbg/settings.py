@@ -61,11 +61,16 @@ class Written(StrEnum):
     """What becomes of the path that a setting holds."""
 
     FILE = "file"
-    """A file is written there, or put in the place of the one that is there."""
+    """A file is written there, or put in the place of the one that is there; or an object, where it
+    is the URL of an object store."""
+    LOCAL = "local"
+    """The same, on a local disk alone."""
     APPENDED = "appended"
     """Lines are added to a file."""
+    KEPT = "kept"
+    """Lines are added to a file, or to an object where it is the URL of an object store."""
     UPDATED = "updated"
-    """A file is written, which may be one that was read."""
+    """A file or object is written, which may be one that was read."""
     BESIDE_STDOUT = "beside stdout"
     """A file, or what stdout is: then the lines of both share one stream."""
     FOLDER = "folder"

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lowbg_cli.shards import AI, HUMAN, lines, numbered
+from tests.s3_server import BUCKET, S3, no_fault, s3_server
 from typer.testing import CliRunner, Result
 
+from lowbg.storage import objects
+from lowbg.storage.objects import ObjectStore
 from lowbg_cli.app import app
 
 
@@ -31,3 +37,35 @@ def start() -> Callable[..., subprocess.Popen[bytes]]:
         return subprocess.Popen(command, **{"stdout": pipe, "stderr": pipe, **options})
 
     return popen
+
+
+@pytest.fixture(scope="session")
+def s3_process() -> Iterator[S3]:
+    pytest.importorskip("moto.server")
+    pytest.importorskip("obstore")
+    with s3_server() as found:
+        yield found
+
+
+@pytest.fixture
+def s3(s3_process: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3]:
+    for name, value in s3_process.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(objects, "FIRST_WAIT_S", 0.01)
+    s3_process.plan = no_fault
+    yield s3_process
+    s3_process.plan = no_fault
+
+
+@pytest.fixture
+def dump(s3: S3, request: pytest.FixtureRequest) -> str:
+    """The URL of a dump of three shards, in a place of the test's own."""
+    url = f"s3://{BUCKET}/{re.sub('[^a-z]', '-', request.node.name.lower())}"
+    store = ObjectStore(url)
+    store.put("in/a.jsonl", lines(*HUMAN) + b"{broken\n")
+    store.put("in/sub/b.jsonl", lines(AI, *HUMAN[:3]))
+    store.put("in/sub/c.jsonl", numbered(400))
+    return url

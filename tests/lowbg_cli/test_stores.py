@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.lowbg_cli.shards import AI, HUMAN, lines, numbered
+from tests.lowbg_cli.stored import data_of, fetched
 from tests.pages import recipe_commands
-from tests.s3_server import BUCKET, S3, no_fault, s3_server
+from tests.s3_server import BUCKET, S3, no_fault
 from typer.testing import Result
 
 from lowbg.config import RunConfig
@@ -34,69 +34,19 @@ STORES = Path(__file__).parents[2] / "docs" / "stores.md"
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    pytest.importorskip("moto.server")
-    pytest.importorskip("obstore")
-    with s3_server() as found:
-        yield found
-
-
-@pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3]:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(objects, "FIRST_WAIT_S", 0.01)
-    server.plan = no_fault
-    yield server
-    server.plan = no_fault
-
-
-@pytest.fixture
-def dump(s3: S3, request: pytest.FixtureRequest) -> str:
-    """The URL of a dump of three shards, in a place of the test's own."""
-    url = f"s3://{BUCKET}/{re.sub('[^a-z]', '-', request.node.name.lower())}"
-    store = ObjectStore(url)
-    store.put("in/a.jsonl", lines(*HUMAN) + b"{broken\n")
-    store.put("in/sub/b.jsonl", lines(AI, *HUMAN[:3]))
-    store.put("in/sub/c.jsonl", numbered(400))
-    return url
-
-
-def _local(url: str, folder: Path) -> Path:
-    """A copy of all objects below a URL."""
-    store = ObjectStore(url)
-    for name in store.list():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        store.download(name, folder / name)
-    return folder
-
-
-def _data(folder: Path) -> dict[str, bytes]:
-    """Every file of data, with its bytes."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and ".lowbg" not in path.parts and path.parent != folder
-    }
-
-
 def _expected(run: Run, dump: str, tmp_path: Path) -> dict[str, bytes]:
     """What a run from and to local files writes."""
-    _local(f"{dump}/in", tmp_path / "in")
+    fetched(f"{dump}/in", tmp_path / "in")
     assert run("filter", tmp_path / "in", "-o", tmp_path / "out", "-q").exit_code == 0
-    return _data(tmp_path / "out")
+    return data_of(tmp_path / "out")
 
 
 def test_a_run_from_a_store_to_a_store(dump: str, run: Run, tmp_path: Path) -> None:
     out = f"{dump}/out"
     result = run("filter", f"{dump}/in", "-o", out)
     assert result.exit_code == 0, result.stderr
-    copy = _local(out, tmp_path / "copy")
-    assert _data(copy) == _expected(run, dump, tmp_path)
+    copy = fetched(out, tmp_path / "copy")
+    assert data_of(copy) == _expected(run, dump, tmp_path)
     assert run("verify", copy).exit_code == 0
     assert run("verify", out).stderr == f"lowbg: {out}: as the manifest says\n"
     shown = run("report", out, "--format", "json").stdout
@@ -147,9 +97,10 @@ def test_the_page_s_commands_run(
     for name in ("a.jsonl", "sub/b.jsonl", "sub/c.jsonl"):
         store.put(f"dump/{name}", ObjectStore(f"{dump}/in").read(name) or b"")
     store.put("policy.toml", b"[decision]\ntarget_fpr = 0.02\n")
+    store.put("generated/d.jsonl", lines(AI))
     monkeypatch.chdir(tmp_path)
     commands = recipe_commands(STORES)
-    assert len(commands) == 4
+    assert len(commands) == 6
     for command in commands:
         result = run(*shlex.split(command)[1:])
         assert result.exit_code == 0, (command, result.output)
@@ -163,8 +114,8 @@ def test_what_is_new_is_added(dump: str, run: Run, tmp_path: Path) -> None:
     added = run("filter", f"{dump}/in", "-o", out, "--incremental")
     assert added.exit_code == 0, added.stderr
     assert "1 new shard; 3 shards processed before" in added.stderr
-    copy = _local(out, tmp_path / "copy")
-    assert _data(copy) == _expected(run, dump, tmp_path)
+    copy = fetched(out, tmp_path / "copy")
+    assert data_of(copy) == _expected(run, dump, tmp_path)
     assert run("verify", copy).exit_code == 0
     assert "nothing new" in run("filter", f"{dump}/in", "-o", out, "--incremental").stderr
 
@@ -176,9 +127,9 @@ def test_scores_and_parts_go_there(dump: str, run: Run, tmp_path: Path) -> None:
             "--shard-index", index, "--shard-count", 2,
         )  # fmt: skip
         assert result.exit_code == 0, result.stderr
-    _local(f"{dump}/out", tmp_path / "parts")
+    fetched(f"{dump}/out", tmp_path / "parts")
     assert run("merge", tmp_path / "parts", "-o", tmp_path / "whole", "-q").exit_code == 0
-    _local(f"{dump}/in", tmp_path / "in")
+    fetched(f"{dump}/in", tmp_path / "in")
     assert run("score", tmp_path / "in", "-o", tmp_path / "one", "-q").exit_code == 0
     for name in ("a.jsonl", "sub/b.jsonl", "sub/c.jsonl"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
@@ -227,8 +178,8 @@ def test_faults_on_the_way_change_nothing(dump: str, s3: S3, run: Run, tmp_path:
     s3.plan = no_fault
     assert result.exit_code == 0, result.stderr
     assert len(s3.faults) == 4
-    copy = _local(f"{dump}/out", tmp_path / "copy")
-    assert _data(copy) == expected
+    copy = fetched(f"{dump}/out", tmp_path / "copy")
+    assert data_of(copy) == expected
     assert run("verify", copy).exit_code == 0
 
 
@@ -246,8 +197,8 @@ def test_what_could_not_be_sent_is_sent_by_the_next_run(
     resumed = run("filter", f"{dump}/in", "-o", f"{dump}/out", "--resume")
     assert resumed.exit_code == 0, resumed.stderr
     assert "3 shards had been finished" in resumed.stderr
-    copy = _local(f"{dump}/out", tmp_path / "copy")
-    assert _data(copy) == _expected(run, dump, tmp_path)
+    copy = fetched(f"{dump}/out", tmp_path / "copy")
+    assert data_of(copy) == _expected(run, dump, tmp_path)
     assert run("verify", copy).exit_code == 0
 
 
@@ -279,8 +230,8 @@ def test_a_killed_run_is_gone_on_with(
         scratch = ("--scratch", tmp_path / "other")
     resumed = run(*args, *scratch, "--resume")
     assert resumed.exit_code == 0, resumed.stderr
-    copy = _local(out.url, tmp_path / "copy")
-    assert _data(copy) == expected
+    copy = fetched(out.url, tmp_path / "copy")
+    assert data_of(copy) == expected
     assert run("verify", copy).exit_code == 0
 
 
@@ -296,7 +247,7 @@ def test_a_table_of_sources_there(dump: str, run: Run, tmp_path: Path) -> None:
     told = run("sources", tmp_path / "in.jsonl", "-o", url)
     assert told.exit_code == 0, told.stderr
     assert f"{url}: 2 sources" in told.stderr
-    assert _local(dump, tmp_path / "copy").joinpath("t.parquet").read_bytes() == table.read_bytes()
+    assert fetched(dump, tmp_path / "copy").joinpath("t.parquet").read_bytes() == table.read_bytes()
     assert "already exists" in run("sources", tmp_path / "in.jsonl", "-o", url).stderr
     outputs = []
     for name, given in (("by-file", table), ("by-url", url), ("again", url)):
@@ -304,7 +255,7 @@ def test_a_table_of_sources_there(dump: str, run: Run, tmp_path: Path) -> None:
         command = ("filter", tmp_path / "in.jsonl", "-o", out, "--sources", given, "--annotate")
         result = run(*command, "-q")
         assert result.exit_code == 0, result.stderr
-        outputs.append(_data(out))
+        outputs.append(data_of(out))
     assert outputs[0] == outputs[1] == outputs[2]
     assert b"source farm.example" in outputs[0]["ai/in.jsonl"]
     kept = [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]

@@ -77,30 +77,48 @@ def shard(tmp_path: Path) -> Path:
     return path
 
 
+LOCAL = [
+    ("filter", "-o", "out", "--log-file"),
+    ("filter", "--ai-to"),
+    ("filter", "--discard-ai", "--quarantine-to"),
+]
+"""What is written bit by bit."""
+
+STORED = [
+    ("filter", "-o", "out", "--reserve"),
+    ("filter", "--discard-ai", "--report"),
+    ("eval", "--json"),
+    ("gate", "--junit"),
+    ("calibrate", "--human-before", "2022-01-01", "-o"),
+    ("drift", "baseline", "-o"),
+]
+"""What may go to an object store."""
+
+
 @pytest.mark.parametrize(
-    "command",
+    ("command", "url", "why"),
     [
-        ("filter", "-o", "out", "--reserve"),
-        ("filter", "-o", "out", "--log-file"),
-        ("filter", "--ai-to"),
-        ("filter", "--discard-ai", "--quarantine-to"),
-        ("filter", "--discard-ai", "--report"),
-        ("eval", "--json"),
-        ("gate", "--junit"),
-        ("calibrate", "--human-before", "2022-01-01", "-o"),
-        ("drift", "baseline", "-o"),
+        *(
+            (command, url, "is a URL, and this is written to local paths alone")
+            for command in LOCAL
+            for url in ("s3://bucket/out", "GS://bucket/x.jsonl", "file:///tmp/x")
+        ),
+        *((command, "file:///tmp/x", "is the URL of no store to which") for command in STORED),
+        *((command, "s3://", "names no bucket") for command in STORED),
     ],
 )
-@pytest.mark.parametrize("url", ["s3://bucket/out", "GS://bucket/x.jsonl", "file:///tmp/x"])
 def test_urls_are_refused(
-    command: tuple[str, ...], url: str, run: Run, shard: Path, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...],
+    url: str,
+    why: str,
+    run: Run,
+    shard: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(shard.parent)
     result = run(*command, url, shard)
     assert result.exit_code == 2
-    assert f"{url} is a URL, and this is written to local paths alone" in " ".join(
-        result.stderr.split()
-    )
+    assert f"{url} {why}" in " ".join(result.stderr.split())
     assert [*Path().iterdir()] == [Path("in.jsonl")]
 
 

@@ -13,7 +13,9 @@ import lowbg
 from lowbg.amounts import counted
 from lowbg.errors import ConfigError
 from lowbg.settings import ABOVE_ZERO, SHARE, Written, setting
-from lowbg.storage.files import identity, is_special
+from lowbg.storage.files import identity
+from lowbg.storage.objects import is_object_url
+from lowbg.storage.whole_files import address, is_there, read_bytes, write_whole
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -91,9 +93,9 @@ class CalibrateOptions:
             return options
         if options.file is not None and identity(options.file) != identity(self.output):
             raise ConfigError(
-                f"--policy: --update starts from {self.output}, the policy that it updates"
+                f"--policy: --update starts from {address(self.output)}, the policy that it updates"
             )
-        there = self.output.exists() and not is_special(self.output)
+        there = is_there(self.output)
         return replace(options, file=self.output if there else None)
 
 
@@ -155,9 +157,9 @@ def calibrate_command(
         _tell_lm(joint, quiet=quiet)
     if not quiet:
         terminal.show(_table(result, by))
-        start = "the shipped policy" if options.file is None else str(options.file)
+        start = "the shipped policy" if options.file is None else address(options.file)
         terminal.show(terminal.printable(f"before: {start} at {base.target_fpr:g}") + "\n")
-        terminal.say(f"{how.output}: thresholds for {counted(_found(result), 'language')}")
+        terminal.say(f"{address(how.output)}: thresholds for {counted(_found(result), 'language')}")
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
 
@@ -220,7 +222,7 @@ def _by_labels(
         for own, line in zip(found, lines, strict=True):
             change = "" if own.new is None else f", threshold {own.old:.4f} → {own.new:.4f}"
             terminal.say(f"{line}{change}")
-        terminal.say(f"{how.output}: thresholds for {counted(len(new), 'language')}")
+        terminal.say(f"{address(how.output)}: thresholds for {counted(len(new), 'language')}")
     return ExitCode.FINISHED
 
 
@@ -257,8 +259,6 @@ def _trusting(policy: Policy, by: KnownBy, date_field: str) -> Policy:
 
 def _write(path: Path, policy: Policy, notes: Notes, there: Policy | None) -> None:
     """Writes a file of the policy, or into the file that held `there` what is new in it."""
-    from lowbg.storage.files import write_whole
-
     policy = _placed(policy, path)
     if there is None:
         from lowbg.decision.policy_text import policy_text
@@ -267,18 +267,20 @@ def _write(path: Path, policy: Policy, notes: Notes, there: Policy | None) -> No
     else:
         from lowbg.decision.policy_update import updated_text
 
-        text = path.read_bytes().decode("utf-8")
+        text = read_bytes(path).decode("utf-8")
         try:
             text = updated_text(text, _placed(there, path), policy, notes)
         except ConfigError as error:
-            raise ConfigError(str(error), file=str(path)) from error
+            raise ConfigError(str(error), file=address(path)) from error
     write_whole(path, text.encode("utf-8"))
 
 
 def _placed(policy: Policy, path: Path) -> Policy:
     """As it is written: a policy file names its tables as seen from its own place."""
-    if policy.tables is None or Path(policy.tables).is_absolute():
+    if policy.tables is None or Path(policy.tables).is_absolute() or is_object_url(policy.tables):
         return policy
+    if is_object_url(path):
+        return replace(policy, tables=str(Path(policy.tables).absolute()))
     return replace(policy, tables=os.path.relpath(policy.tables, path.parent))
 
 

@@ -13,6 +13,7 @@ from lowbg.amounts import counted
 from lowbg.config import RunConfig
 from lowbg.jobs.drift.settings import Limits, Size
 from lowbg.settings import Heading, Setting, Written, setting
+from lowbg.storage.whole_files import address
 from lowbg_cli import terminal
 from lowbg_cli.configure import (
     ConfigOptions,
@@ -68,7 +69,7 @@ class Places:
         None,
         unit="FILE",
         heading=Heading.OUTPUT,
-        written=Written.APPENDED,
+        written=Written.KEPT,
     )
     json: Path | None = setting(
         "Write the check as JSON.", None, unit="FILE", heading=Heading.OUTPUT, written=Written.FILE
@@ -95,8 +96,8 @@ class Places:
         """Every file that was asked for."""
         from lowbg.jobs.drift.history import append
         from lowbg.jobs.drift.trend import render_trend
-        from lowbg.storage.files import write_whole
         from lowbg.storage.typed import indented, to_plain
+        from lowbg.storage.whole_files import write_whole
 
         if self.json is not None:
             write_whole(self.json, indented(to_plain(check)))
@@ -144,7 +145,7 @@ def baseline_command(
     write_baseline(output, profile, conditions_of(engine), inputs.given)
     if not quiet:
         terminal.say(
-            f"{output}: {size.documents:,} of {counted(profile.seen, 'document')}, "
+            f"{address(output)}: {size.documents:,} of {counted(profile.seen, 'document')}, "
             f"{size.words:,} words"
         )
     return ExitCode.FINISHED if drawn.complete else ExitCode.INCOMPLETE
@@ -183,7 +184,7 @@ def check_command(
     from lowbg.runs.engine import Engine
 
     # Before hours of reading, not after them.
-    require_alike(before, conditions_of(Engine(config.policy)), str(baseline))
+    require_alike(before, conditions_of(Engine(config.policy)), address(baseline))
     size = before.profile.size
     drawn, engine = _draw(inputs, size, config, workers, quiet=quiet)
     measured = measure(drawn, size, engine, before.profile)
@@ -199,7 +200,7 @@ def check_command(
         changes=tuple(changes),
     )
     facts = [
-        ("baseline", f"{baseline}, made {before.made} of {', '.join(before.inputs)}"),
+        ("baseline", f"{address(baseline)}, made {before.made} of {', '.join(before.inputs)}"),
         ("checked", f"{', '.join(inputs.given)}: {drawn.seen:,} documents"),
         ("sample", f"{size.documents:,} documents, {size.words:,} words, seed {size.seed}"),
         ("lowbg", before.conditions.version),

@@ -151,6 +151,6 @@ def _facts(
 
 
 def _write(path: Path, text: str) -> None:
-    from lowbg.storage.files import write_whole
+    from lowbg.storage.whole_files import write_whole
 
     write_whole(path, text.encode("utf-8", "backslashreplace"))

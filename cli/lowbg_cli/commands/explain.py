@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from lowbg.amounts import bytes_text
 from lowbg.config import RunConfig
-from lowbg.errors import ConfigError, InputError
+from lowbg.errors import ConfigError, InputError, cause
 from lowbg.settings import Setting, Written, setting
+from lowbg.storage.objects import is_object_url
+from lowbg.storage.whole_files import is_there, write_whole
 from lowbg_cli import terminal
 from lowbg_cli.configure import AsJson, ConfigOptions
 from lowbg_cli.exits import ExitCode
@@ -51,9 +53,9 @@ class Choice:
         """The choice with the record's number apart, where FILE ends in one and is no file."""
         path, _, number = self.file.rpartition(":")
         digits = number.replace(",", "")
-        if not path or not digits.isascii() or not digits.isdecimal() or Path(self.file).exists():
+        if not path or not digits.isascii() or not digits.isdecimal() or _exists(self.file):
             return self
-        if not Path(path).exists():
+        if not _exists(path):
             return self
         if self.record is not None or self.id is not None:
             raise ConfigError(f"{self.file} chooses a record; leave out --record and --id")
@@ -74,7 +76,7 @@ class Choice:
 
         if self.record is not None or self.id is not None:
             return True
-        if self.file == STDIN or not Path(self.file).is_file():
+        if self.file == STDIN or not is_there(Path(self.file)):
             return False  # What can be read only once isn't looked into first.
         return is_shard(self.file)
 
@@ -136,14 +138,22 @@ def explain_command(
     return ExitCode.FINISHED
 
 
+def _exists(file: str) -> bool:
+    """Whether there is such a file, folder or object."""
+    try:
+        return is_there(Path(file)) or Path(file).exists()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({cause(error)})") from error
+
+
 def _write_page(explanation: Explanation, choice: Choice, page: Path, report: Path | None) -> None:
     from lowbg.jobs.explain_page import percentiles, render_explanation
     from lowbg.report import read_json
-    from lowbg.storage.files import write_whole
 
     among = None
     if report is not None:
-        path = report / "report.json" if report.is_dir() else report
+        is_output = report.suffix != ".json" if is_object_url(report) else report.is_dir()
+        path = report / "report.json" if is_output else report
         among = percentiles(explanation, read_json(path))
     write_whole(page, render_explanation(explanation, choice.name, among).encode("utf-8"))
 
@@ -152,7 +162,7 @@ def _read(choice: Choice, config: RunConfig) -> tuple[str, Metadata | None]:
     """The document's text, and what its record says of itself; null where it isn't in one."""
     from lowbg.formats import open_text
 
-    if choice.file != STDIN and not Path(choice.file).exists():
+    if choice.file != STDIN and not _exists(choice.file):
         raise ConfigError(f"{choice.file}: no such file")
     if not choice.file:
         raise ConfigError("the document's file has no name")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 from lowbg.config import GateGroup, Policy, RunConfig
 from lowbg.errors import ConfigError, OutputError
 from lowbg.settings import Heading, Written, setting
+from lowbg.storage.whole_files import check_folder
 from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     STDIN,
@@ -84,9 +85,9 @@ class Renderings:
         for path in files:
             if path == STDOUT:
                 standard_output()
-            elif path.is_dir() or not path.parent.is_dir():
-                what = "is a directory" if path.is_dir() else "its directory doesn't exist"
-                raise ConfigError(f"{path}: {what}; name a file")
+            elif path.is_dir():
+                raise ConfigError(f"{path}: is a directory; name a file")
+            check_folder(path)
 
     def write(self, result: GateResult, policy: Policy) -> None:
         """Writes every rendering that was asked for, and the table where stdout is free."""
@@ -286,7 +287,7 @@ def _print(text: str) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    from lowbg.storage.files import write_whole
+    from lowbg.storage.whole_files import write_whole
 
     if path == STDOUT:
         standard_output().write(data)

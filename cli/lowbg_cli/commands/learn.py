@@ -14,7 +14,7 @@ from lowbg.amounts import bytes_text, counted
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError
 from lowbg.settings import ABOVE_ZERO, SHARE, Written, setting
-from lowbg.storage.files import write_whole
+from lowbg.storage.whole_files import address, size_of, write_whole
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Exclude, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -51,7 +51,7 @@ class LearnOptions:
         "Where CODE.safetensors is written, for --tables.",
         flags="--output -o",
         unit="DIR",
-        written=Written.FOLDER,
+        written=Written.STORE,
     )
     unlabelled: tuple[str, ...] = setting(
         "New text, human and AI: files, directories, globs.",
@@ -261,8 +261,8 @@ def _tell(learned: Learned, beside: Beside | None, target: float) -> None:
     )
     terminal.say(f"AI text in the new text: {_share(figures.share)}")
     if not learned.refused:
-        size = bytes_text(learned.path.stat().st_size, three_digits=True)
-        terminal.say(f"{learned.path}: {size}")
+        size = bytes_text(size_of(learned.path), three_digits=True)
+        terminal.say(f"{address(learned.path)}: {size}")
     if beside is not None:
         neither, learned_only, embedded_only, both = beside.new
         terminal.say(
@@ -314,7 +314,7 @@ def _as_json(learned: Learned, beside: Beside | None) -> dict[str, Any]:
 
     dumps = learned.dumps
     result: dict[str, Any] = {
-        "tables": None if learned.refused else str(learned.path),
+        "tables": None if learned.refused else address(learned.path),
         "refused": learned.refused,
         "documents": {"old": dumps.count(0), "held_out": dumps.count(1), "new": dumps.count(2)},
         "left_out": dict(dumps.dropped),

@@ -9,6 +9,7 @@ from typing import Annotated
 from lowbg.amounts import counted
 from lowbg.config import Existing
 from lowbg.settings import Setting, Written
+from lowbg.storage.whole_files import address
 from lowbg_cli import terminal
 from lowbg_cli.configure import Quiet, command_line
 from lowbg_cli.exits import ExitCode, if_interrupted
@@ -29,7 +30,7 @@ def merge_command(
             "Where the whole is put together.",
             flags="--output -o",
             unit="DIR",
-            written=Written.FOLDER,
+            written=Written.STORE,
         ),
     ],
     overwrite: Annotated[
@@ -49,7 +50,8 @@ def merge_command(
     """
     from lowbg.jobs.merge import merge_outputs
 
-    with if_interrupted(f"{output} isn't whole; the same command and --overwrite starts again."):
+    shown = address(output)
+    with if_interrupted(f"{shown} isn't whole; the same command and --overwrite starts again."):
         merged = merge_outputs(
             directories,
             output,
@@ -59,7 +61,7 @@ def merge_command(
     if not quiet:
         terminal.show(summary(merged.report, sys.stderr))
         of = counted(merged.parts, "output")
-        terminal.say(f"{output}: {counted(merged.files, 'file')} of {of}")
+        terminal.say(f"{shown}: {counted(merged.files, 'file')} of {of}")
     if merged.complete:
         return ExitCode.FINISHED
     terminal.error("some input was not processed whole; lowbg verify names it")

@@ -42,7 +42,7 @@ class MixOptions:
         "Human text: files, directories, globs, a run's output, a reserve.", unit="INPUT"
     )
     output: Path = setting(
-        "Where the mix is written.", flags="--output -o", unit="DIR", written=Written.FOLDER
+        "Where the mix is written.", flags="--output -o", unit="DIR", written=Written.STORE
     )
     synthetic: tuple[str, ...] = setting("Synthetic text, likewise.", (), unit="INPUT")
     weights: bool = setting(
@@ -66,7 +66,8 @@ def mix_command(
     options: Annotated[ConfigOptions, Only(CONFIG)],
     workers: Annotated[WorkerOptions, Only(("workers", "executor", "ray_address"))],
     directory: Annotated[
-        DirectoryOptions, Only(("resume", "overwrite", "durability.seconds", "durability.bytes"))
+        DirectoryOptions,
+        Only(("resume", "overwrite", "durability.seconds", "durability.bytes", "scratch")),
     ],
     quiet: Quiet = False,
     given: Given,
@@ -92,9 +93,10 @@ def mix_command(
     found = find(own.human, own.synthetic, own.output, left_out.exclude)
     tell_left_out(found, quiet=quiet)
     count, by = workers.resolve(found.shards)
+    part = directory.part(found.shards, own.output)
     job = MixJob(
         found.shards,
-        own.output,
+        part.output,
         config,
         count,
         by,
@@ -102,15 +104,16 @@ def mix_command(
         durability=directory.durability,
         command=command_line(),
         left_out=found.left_out,
+        published=part.published,
         mix=mix,
     )
     read = found.shards * 2
     if mix.select is MixSelect.NOVEL:
         read += tuple(shard for shard in found.shards if role_of(shard) == SYNTHETIC) * 2
-    hint = f"Go on with the same command and --resume; --overwrite starts {own.output} again."
+    hint = f"Go on with the same command and --resume; --overwrite starts {part.shown} again."
     with if_interrupted(hint), progress_line(read, quiet=quiet) as observer:
         outcome = mix_shards(job, observer)
-    told = _tell(outcome, mix, own.output, quiet=quiet)
+    told = _tell(outcome, mix, part.shown, quiet=quiet)
     return told if found.whole else ExitCode.INCOMPLETE
 
 
@@ -129,7 +132,7 @@ def _check(mix: Mix, given: Given) -> None:
     refuse(given.among("--compression"), "no effect with --weights, which copies nothing")
 
 
-def _tell(outcome: MixOutcome, mix: Mix, output: Path, *, quiet: bool) -> ExitCode:
+def _tell(outcome: MixOutcome, mix: Mix, output: str, *, quiet: bool) -> ExitCode:
     """What the mix is made of, on stderr; the exit code."""
     for problem in outcome.problems:
         terminal.error(problem)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from lowbg.errors import ConfigError
 from lowbg.settings import Setting, Written
 from lowbg.storage.objects import is_object_url
+from lowbg.storage.whole_files import address
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import command
 from lowbg_cli.outcome import summary
@@ -94,12 +95,14 @@ def _read(directories: Sequence[Path], output: Path | None) -> list[Report]:
     paths = [path / "report.json" if _is_output(path) else path for path in directories]
     for path in paths:
         if is_object_url(path):
+            if output is not None and address(output) == address(path):
+                raise ConfigError(f"{address(output)} is one of the reports to read")
             continue
         if not path.is_file():
             raise ConfigError(f"{path}: no such file; give the output directory of a finished run")
         if output is not None and os.path.realpath(output) == os.path.realpath(path):
             raise ConfigError(f"{output} is one of the reports to read; name another file")
-    return without_repeats((str(path), read_json(path)) for path in paths)
+    return without_repeats((address(path), read_json(path)) for path in paths)
 
 
 def _is_output(path: Path) -> bool:
@@ -146,7 +149,7 @@ def _rendered(
 
 
 def _write(data: bytes | str, output: Path | None) -> None:
-    from lowbg.storage.files import write_whole
+    from lowbg.storage.whole_files import write_whole
 
     if output is not None:
         write_whole(output, data if isinstance(data, bytes) else data.encode("utf-8"))

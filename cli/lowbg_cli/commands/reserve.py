@@ -7,6 +7,7 @@ from typing import Annotated
 
 from lowbg.amounts import counted
 from lowbg.settings import Setting
+from lowbg.storage.whole_files import address
 from lowbg_cli import terminal
 from lowbg_cli.configure import Quiet
 from lowbg_cli.exits import ExitCode
@@ -34,7 +35,7 @@ def remove_command(
 
     removed = remove(directory, names)
     if not quiet:
-        terminal.say(f"{directory}: {counted(removed, 'document')} removed")
+        terminal.say(f"{address(directory)}: {counted(removed, 'document')} removed")
     return ExitCode.FINISHED
 
 

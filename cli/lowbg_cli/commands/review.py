@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from lowbg.amounts import counted, share_text
 from lowbg.errors import ConfigError
 from lowbg.settings import Setting, Written
+from lowbg.storage.whole_files import address
 from lowbg_cli import terminal
 from lowbg_cli.configure import AsJson, ConfigOptions, Quiet
 from lowbg_cli.exits import ExitCode
@@ -35,7 +36,7 @@ def review_command(
         Setting(
             "Where the labels are kept; goes on with those that are there.",
             unit="FILE",
-            written=Written.UPDATED,
+            written=Written.KEPT,
             shown="DIR.labels.jsonl",
         ),
     ] = None,
@@ -75,13 +76,13 @@ def review_command(
         config = options.resolve()
         file = open_labels(directory, place, config, documents)
 
-        def ready(address: str) -> None:
-            terminal.say(f"review {directory} at {address} (Ctrl-C closes it)")
+        def ready(at: str) -> None:
+            terminal.say(f"review {address(directory)} at {at} (Ctrl-C closes it)")
 
         serve(directory, file, config, port=port, ready=ready)
         if not quiet:
             many = counted(len(file.standing()), "label")
-            terminal.say(f"{many} in {place}; the same command goes on")
+            terminal.say(f"{many} in {address(place)}; the same command goes on")
     kept = LabelsFile.open(place)
     if figures:
         check_output(directory, kept.design)

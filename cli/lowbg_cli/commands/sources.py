@@ -17,6 +17,7 @@ from lowbg.config import Extras, RunConfig, SourceListForm, Sources, SourceVerdi
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, Written, setting
 from lowbg.storage.objects import is_object_url
+from lowbg.storage.whole_files import address, check_folder
 from lowbg_cli import loading, terminal
 from lowbg_cli.configure import (
     ConfigOptions,
@@ -31,7 +32,7 @@ from lowbg_cli.groups import Changes, Given, Only, command, refuse
 from lowbg_cli.outcome import none_readable, tell_dates, tell_problems
 from lowbg_cli.progress import progress_line
 from lowbg_cli.splitting import SplitOptions
-from lowbg_cli.writing import StoredAt, refuse_existing, stored_at
+from lowbg_cli.writing import StoredAt, refuse_existing
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Header
@@ -186,11 +187,8 @@ def sources_command(
         output = part.file(output)
     _check_output(output, tables)
     _check_list(listed, config, given)
-    place = stored_at(output, overwrite=overwrite) if is_object_url(output) else None
-    if place is not None:
-        refuse(given.among("--list"), "only with -o FILE; make the list from the table")
-    else:
-        refuse_existing(output, overwrite=overwrite)
+    refuse_existing(output, overwrite=overwrite)
+    place = StoredAt(address(output)) if is_object_url(output) else None
     found = find_shards(replace(inputs, given=others), None, quiet=quiet) if others else None
     shards = found.shards if found is not None else ()
     if part is not None:
@@ -224,7 +222,9 @@ def sources_command(
         if listed.path is not None:
             _list(listed, local, quiet=quiet)
         for again, first in outcome.repeated:
-            terminal.warning(f"{again}: the same table as {first}; it counts once")
+            terminal.warning(
+                f"{address(again)}: the same table as {address(first)}; it counts once"
+            )
         tell_problems(outcome.shards, None, quiet=quiet, strict=False)
         if not quiet:
             _tell(outcome, local, config, output if place is None else place.url)
@@ -238,19 +238,18 @@ def _check_output(output: Path, tables: Sequence[Path]) -> None:
     """Raises `ConfigError` where the table can't be written under this name."""
     if output.suffix != ".parquet":
         raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
-    if not is_object_url(output) and not output.parent.is_dir():
-        raise ConfigError(f"{output}: its directory doesn't exist")
+    check_folder(output)
     if any(table.resolve() == output.resolve() for table in tables):
-        raise ConfigError(f"{output} is both input and -o; name another file")
+        raise ConfigError(f"{address(output)} is both input and -o; name another file")
 
 
 def _check_list(listed: ListOptions, config: RunConfig, given: Given) -> None:
     """Raises `ConfigError` where no list can be made so."""
     if listed.path is None:
         refuse(given.among("--list-as", "--list-verdict"), "only with --list")
-    elif not listed.path.parent.is_dir():
-        raise ConfigError(f"{listed.path}: its directory doesn't exist")
-    elif config.policy.sources.by.startswith("field:"):
+        return
+    check_folder(listed.path)
+    if config.policy.sources.by.startswith("field:"):
         raise ConfigError("--list: lists are of hosts and domains, not of a field's values")
 
 
@@ -290,19 +289,31 @@ def _list(listed: ListOptions, table: Path, *, quiet: bool) -> None:
     verdict = SourceVerdict(listed.verdict.value)
     found = write_list(table, listed.path, listed.form, verdict, dt.date.today())
     if not quiet:
-        terminal.say(f"{listed.path}: {counted(found.sources, 'source')} of {found.of:,}")
+        terminal.say(f"{address(listed.path)}: {counted(found.sources, 'source')} of {found.of:,}")
 
 
 def _tables(given: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """The inputs that are tables of sources, and the others."""
     from lowbg.decision.source_evidence import read_header
 
+    named = [name for each in given for name in _matches(each)]
     tables = [
         name
-        for name in given
-        if name.endswith(".parquet") and Path(name).is_file() and read_header(Path(name))
+        for name in named
+        if name.endswith(".parquet")
+        and (is_object_url(name) or Path(name).is_file())
+        and read_header(Path(name))
     ]
-    return tuple(map(Path, tables)), tuple(name for name in given if name not in tables)
+    return tuple(map(Path, tables)), tuple(name for name in named if name not in tables)
+
+
+def _matches(given: str) -> list[str]:
+    """The input; of a glob in a store, which no shell expands, the tables that it matches."""
+    if not is_object_url(given) or not given.endswith(".parquet") or "*" not in given:
+        return [given]
+    from lowbg.runs.inputs import discover
+
+    return [shard.path for shard in discover([given])]
 
 
 def _row_folders(given: Sequence[str]) -> tuple[tuple[RowFolder, ...], tuple[str, ...]]:
@@ -312,7 +323,8 @@ def _row_folders(given: Sequence[str]) -> tuple[tuple[RowFolder, ...], tuple[str
     found = {
         name: folder
         for name in given
-        if "://" not in name and (folder := row_folder(Path(name))) is not None
+        if ("://" not in name or is_object_url(name))
+        and (folder := row_folder(Path(name))) is not None
     }
     return tuple(found.values()), tuple(name for name in given if name not in found)
 

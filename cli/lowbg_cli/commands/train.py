@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from lowbg.amounts import bytes_text, counted
 from lowbg.errors import ConfigError
 from lowbg.settings import Written, setting
+from lowbg.storage.whole_files import address, size_of
 from lowbg_cli import terminal
 from lowbg_cli.configure import ConfigOptions, Exclude, Inputs, Quiet, find_shards, standard_input
 from lowbg_cli.exits import ExitCode
@@ -148,7 +149,7 @@ def _make_probe(
         card = trained.probe.card
         kinds, best = card["kinds"], trained.candidates[0]
         terminal.say(
-            f"{own.output}: a probe of {trained.probe.of.label}, layer {best.layer}, of "
+            f"{address(own.output)}: a probe of {trained.probe.of.label}, layer {best.layer}, of "
             f"{counted(card['documents'], 'document')} of {kinds['human']} human and "
             f"{counted(kinds['ai'], 'AI kind')}. Of AI kinds left out of the fit it finds "
             f"{100 * best.found.recall[0]:.0f} % where it calls 1 % of left-out human kinds AI "
@@ -164,9 +165,9 @@ def _tell(trained: Trained, *, quiet: bool) -> None:
     if quiet:
         return
     ai = sum(row.is_ai for row in material.rows)
-    size = bytes_text(trained.path.stat().st_size, three_digits=True)
+    size = bytes_text(size_of(trained.path), three_digits=True)
     terminal.say(
-        f"{trained.path}: {size}, of {len(material.rows) - ai:,} human and "
+        f"{address(trained.path)}: {size}, of {len(material.rows) - ai:,} human and "
         f"{counted(ai, 'AI document')}. At the threshold for 1 %, of text left out of the fit "
         f"{100 * trained.called_ai('human'):.1f} % of human and {100 * trained.called_ai('ai'):.1f}"
         " % of AI documents are called AI"

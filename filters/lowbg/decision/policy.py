@@ -33,7 +33,8 @@ from lowbg.settings import (
     setting_of,
     with_changes,
 )
-from lowbg.storage.objects import read_bytes
+from lowbg.storage.objects import is_object_url
+from lowbg.storage.whole_files import address, read_bytes
 from lowbg.text import languages
 from lowbg.text.sources import SourceBy
 
@@ -73,8 +74,10 @@ def load_policy(path: Path) -> Policy:
     try:
         text = read_bytes(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the policy cannot be read ({cause(error)})", file=str(path)) from error
-    return parse_policy(text, str(path), path.parent)
+        raise ConfigError(
+            f"the policy cannot be read ({cause(error)})", file=address(path)
+        ) from error
+    return parse_policy(text, address(path), path.parent)
 
 
 def parse_policy(
@@ -106,7 +109,7 @@ def _read_keys(
         if own is not None:
             changes[key] = _Reader(own.setting, key).read(value, own.kind, key)
             if key == TABLES or (key == SOURCE_TABLE and changes[key] != AUTO):
-                changes[key] = str(folder / changes[key])
+                changes[key] = address(_beside(folder, changes[key]))
             if key == SOURCE_BY:
                 SourceBy.parse(changes[key])
             if key in SOURCES:
@@ -250,6 +253,11 @@ def _texts(value: Any) -> tuple[str, ...]:
     return texts
 
 
+def _beside(folder: Path, name: str) -> Path:
+    """A file as one in the folder names it: relative to it, or a URL of its own."""
+    return Path(name) if is_object_url(name) else folder / name
+
+
 def read_sources(patterns: Sequence[str], folder: Path) -> tuple[str, ...]:
     """The patterns, with `@FILE` replaced by those in the file: one a line, `#` for comments.
 
@@ -262,16 +270,16 @@ def read_sources(patterns: Sequence[str], folder: Path) -> tuple[str, ...]:
         if not pattern.startswith("@"):
             read.append(pattern)
             continue
-        path = folder / pattern[1:]
+        path = _beside(folder, pattern[1:])
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_bytes(path).decode("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"{path}: the list of sources cannot be read ({cause(error)})"
+                f"{address(path)}: the list of sources cannot be read ({cause(error)})"
             ) from error
         for number, line in enumerate(lines, 1):
             if bare := line.partition("#")[0].strip():
-                places.setdefault(bare, f"{path}:{number}: ")
+                places.setdefault(bare, f"{address(path)}:{number}: ")
                 read.append(bare)
     try:
         SourcePatterns(read)

@@ -19,9 +19,10 @@ from lowbg.amounts import counted, share_text
 from lowbg.arrays import filled, floats, is_known, to_numpy
 from lowbg.config import SourceVerdict
 from lowbg.decision.calibration import unsquash
-from lowbg.errors import ConfigError, FormatError, cause
+from lowbg.errors import ConfigError, FormatError, InputError, cause
+from lowbg.storage.compression import open_binary
 from lowbg.storage.files import refuse_url
-from lowbg.storage.objects import local_copy, object_url
+from lowbg.storage.whole_files import address, local_copy
 from lowbg.text import languages
 
 SCHEMA: Final = "lowbg.sources/1"
@@ -67,11 +68,11 @@ def read_header(path: Path) -> Header | None:
     Raises `FormatError` for a table of another version.
     """
     try:
-        with path.open("rb") as file:
+        with open_binary(address(path)) as file:
             if file.read(4) != b"PAR1":
                 return None
-        metadata = pq.read_metadata(path).metadata or {}
-    except (OSError, pa.ArrowException):
+            metadata = pq.read_metadata(file).metadata or {}
+    except (OSError, InputError, pa.ArrowException):
         return None
     written = metadata.get(KEY)
     if written is None:
@@ -79,8 +80,8 @@ def read_header(path: Path) -> Header | None:
     plain = json.loads(written)
     if plain.get("schema") != SCHEMA:
         raise FormatError(
-            f"{path}: a table of sources of another version ({plain.get('schema')}); make it again "
-            "with `lowbg sources`"
+            f"{address(path)}: a table of sources of another version ({plain.get('schema')}); make "
+            "it again with `lowbg sources`"
         )
     return msgspec.convert(plain, Header)
 
@@ -91,7 +92,7 @@ def local_table(path: Path) -> Path:
         return local_copy(path)
     except OSError as error:
         raise ConfigError(
-            f"{object_url(path)}: the table of sources can't be read ({cause(error)})",
+            f"{address(path)}: the table of sources can't be read ({cause(error)})",
             key="sources.table",
         ) from error
 
@@ -237,11 +238,12 @@ class SourceEvidence:
 def table_digest(path: Path) -> str:
     """SHA-256 (hex) of a table's bytes."""
     try:
-        with path.open("rb") as file:
+        with local_copy(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError(
-            f"{path}: the table of sources can't be read ({cause(error)})", key="sources.table"
+            f"{address(path)}: the table of sources can't be read ({cause(error)})",
+            key="sources.table",
         ) from error
 
 

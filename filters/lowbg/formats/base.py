@@ -233,6 +233,10 @@ class Writer(Protocol):
         """
         ...
 
+    def end_frame(self) -> None:
+        """Ends the compressed frame, where that is the form; another batch begins the next."""
+        return
+
     def join(self) -> None:
         """Says that a shard ends here and another may follow in the same output."""
         ...

@@ -363,7 +363,7 @@ class BlockWriter(Writer):
     `root` is the output directory that `path` lies in; `compression` is a codec. The file appears
     under its name at `commit`; until then it is at `part`, if given, and goes on from the state
     that this has. Raises `OutputError` where the system refuses, and `FormatError` when a part
-    isn't what its state says. `hashed` false: its digest says nothing.
+    isn't what its state says. `is_log`: nobody but its run reads it.
     """
 
     open_end = False
@@ -376,19 +376,22 @@ class BlockWriter(Writer):
         compression: str,
         part: Part | None = None,
         *,
-        hashed: bool = True,
+        is_log: bool = False,
     ) -> None:
         self._root = root
         self._part = part
+        self._is_log = is_log
         state = part.state if part is not None else None
         self.records = state.records if state is not None else 0
         self.open_end = state is not None and state.open_line
         kept = state.stored if state is not None else 0
         place = part.path if part is not None else None
-        self._file = AtomicFile(path, place, kept, hashed=hashed)
+        self._file = AtomicFile(path, place, kept, is_log=is_log)
         try:
             if state is None:
-                self._out = open_output(self._file, compression, resumable=part is not None)
+                self._out = open_output(
+                    self._file, compression, resumable=part is not None, part=is_log
+                )
             else:
                 self._reopen(compression, state)
         except BaseException:
@@ -404,7 +407,7 @@ class BlockWriter(Writer):
         stream = StreamState(
             state.content, state.stored, state.frame_content, state.frame_stored, tail
         )
-        self._out = resume_output(self._file, compression, stream, self._stored)
+        self._out = resume_output(self._file, compression, stream, self._stored, part=self._is_log)
 
     def _stored(self) -> BinaryIO:
         assert self._part is not None
@@ -420,6 +423,10 @@ class BlockWriter(Writer):
         for piece in runs(payload, keep):
             self._out.write(piece)
         self.records += int(np.count_nonzero(keep))
+
+    def end_frame(self) -> None:
+        """Ends the compressed frame, if there is anything in it."""
+        self._out.end_frame()
 
     def join(self) -> None:
         """Nothing: records of several shards are as those of one."""

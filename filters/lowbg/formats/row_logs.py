@@ -15,7 +15,7 @@ from lowbg.errors import FormatError
 from lowbg.formats.base import Annotations, Writer
 from lowbg.records import Payload, RowPayload
 from lowbg.schema import AI_SCORE, REASONS, VERDICT
-from lowbg.storage.files import Part, PartState, WrittenFile, naming
+from lowbg.storage.files import Adler32, Part, PartState, WrittenFile, end_file, naming
 
 ANNOTATION_COLUMN = "lowbg"
 
@@ -49,21 +49,26 @@ class RowLog:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise FormatError(f"{self.path}: cannot be read back ({error})") from error
 
-    def append(self, rows: pa.RecordBatch) -> None:
-        """Adds rows; they are safe after `sync`."""
+    def append(self, rows: pa.RecordBatch) -> memoryview:
+        """Adds rows; they are safe after `sync`. Returns what was written."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema, options=self._options) as stream:
             stream.write_batch(rows)
-        rest = memoryview(sink.getvalue())
+        rest = written = memoryview(sink.getvalue())
         self.bytes += len(rest)
         with naming(self.path):
             while rest:
                 rest = rest[self._file.write(rest) :]
+        return written
 
     def sync(self) -> None:
         """Makes what was added durable."""
         with naming(self.path):
             os.fsync(self._file.fileno())
+
+    def end(self) -> None:
+        """Makes it durable, and closes it."""
+        end_file(self._file, self.path)
 
     def close(self) -> None:
         """Closes the file; safe to call twice."""
@@ -80,7 +85,9 @@ class RowLogWriter(Writer):
         self._root = root
         with naming(part.folder):
             part.folder.mkdir(parents=True, exist_ok=True)
-        self._log = RowLog(part.path, part.state.rows if part.state is not None else 0)
+        kept = part.state.rows if part.state is not None else 0
+        self._log = RowLog(part.path, kept)
+        self._digest = Adler32.of(part.path) if kept else Adler32()
 
     def write(
         self, payload: Payload, keep: NDArray[np.bool_], annotations: Annotations = None
@@ -88,7 +95,7 @@ class RowLogWriter(Writer):
         """Appends the rows of `payload` where `keep` is true, in order."""
         rows = kept_rows(payload, keep, annotations, self._annotated)
         if len(rows):
-            self._log.append(rows)
+            self._digest.update(self._log.append(rows))
             self.records += len(rows)
 
     def join(self) -> None:
@@ -100,16 +107,16 @@ class RowLogWriter(Writer):
         return PartState(records=self.records, rows=self._log.bytes)
 
     def finish(self) -> WrittenFile:
-        """Syncs the log; it is read under the name that it has."""
-        self._log.sync()
+        """Ends the log; it is read under the name that it has."""
         path = self._log.path.relative_to(self._root).as_posix()
-        return WrittenFile(path, self.records, self._log.bytes, "")
+        self._log.end()
+        return WrittenFile(path, self.records, self._log.bytes, self._digest.hexdigest())
 
     def publish(self) -> None:
         """Nothing: a log gets no other name."""
 
     def commit(self) -> WrittenFile:
-        """Syncs the log."""
+        """Ends the log."""
         return self.finish()
 
     def abort(self) -> None:

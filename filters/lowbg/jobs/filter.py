@@ -31,7 +31,9 @@ from lowbg.runs.shard import run_shard
 from lowbg.runs.sinks import Place, RoutedFiles, StreamOutputs
 from lowbg.runs.together import finished
 from lowbg.storage.files import replace_file
+from lowbg.storage.objects import is_object_url
 from lowbg.storage.typed import FileType
+from lowbg.storage.whole_files import address, is_there
 
 if TYPE_CHECKING:
     from lowbg.jobs.reserve import Reserved
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 LAYOUT: Final = Layout("filter", ("human", "ai", "unscored", *COMMON_ENTRIES), grows=True)
 """What `filter` makes in an output directory."""
 
+RESERVED_NOTE: Final = f"{FOLDER}/reserved.json"
 RESERVED: Final[FileType[dict[str, tuple[str, str]]]] = FileType(
     dict[str, tuple[str, str]], "a note on a reserve", CheckpointError, "All is looked at again"
 )
@@ -63,11 +66,6 @@ def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
     asked to stop. A shard that fails doesn't stop the others: it is in the outcome.
     """
     if job.reserve is not None:
-        if job.published is not None:
-            raise ConfigError(
-                f"{job.reserve}: a reserve takes documents from a local output, and this one is "
-                f"{job.published}"
-            )
         _check_reserve(job.reserve, job)
     two_passes = job.config.policy.sources.table == AUTO
     if two_passes:
@@ -86,6 +84,7 @@ def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
             forget(job.output)
         if job.reserve is not None:
             outcome = replace(outcome, reserved=_append_to_reserve(job.reserve, job))
+            run.place.note([RESERVED_NOTE])
     return outcome
 
 
@@ -175,15 +174,23 @@ def _check_reserve(reserve: Path, job: FilterJob) -> None:
     from lowbg.jobs.reserve import check
 
     check(reserve, job.config)
-    ours, theirs = (Path(os.path.realpath(path)) for path in (reserve, job.output))
+    output = Path(job.published or job.output)
+    ours, theirs = _real(reserve), _real(output)
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
-        raise ConfigError(f"{reserve}: the reserve and the output {job.output} can't be the same")
+        raise ConfigError(
+            f"{address(reserve)}: the reserve and the output {address(output)} can't be the same"
+        )
     for shard in job.shards:
-        if "://" not in shard.path and Path(os.path.realpath(shard.path)).is_relative_to(ours):
+        if _real(Path(shard.path)).is_relative_to(ours):
             raise ConfigError(
                 f"{shard.path}: lies inside the reserve; what is in it would come back as input. "
                 "Keep the reserve apart from the inputs"
             )
+
+
+def _real(path: Path) -> Path:
+    """What tells a directory, or a place in a store, from any other."""
+    return path if is_object_url(path) else Path(os.path.realpath(path))
 
 
 def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
@@ -194,22 +201,23 @@ def _append_to_reserve(reserve: Path, job: FilterJob) -> Reserved:
     """
     from lowbg.jobs.reserve import append
 
-    note = job.output / FOLDER / "reserved.json"
+    note = job.output / RESERVED_NOTE
     noted: dict[str, tuple[str, str]] = {}
-    if (reserve / manifest.NAME).is_file():  # Where it was removed, it lacks what is noted.
+    if is_there(reserve / manifest.NAME):  # Where it was removed, it lacks what is noted.
         with suppress(CheckpointError):
             noted = RESERVED.read(note)
-    place = os.path.realpath(reserve)
+    place = str(_real(reserve))
+    output = Path(job.published or job.output)
     content = manifest.read(job.output)
     listed = content.files if content is not None else []
     human = {file.path: (place, file.sha256) for file in listed if file.kind == Route.HUMAN}
     new = {path: digest for path, digest in human.items() if noted.get(path) != digest}
     try:
-        reserved = append(reserve, [(job.output / path, path) for path in new], job.config)
+        reserved = append(reserve, [(output / path, path) for path in new], job.config)
     except LockedError as error:
         # Of this run's own directory it would say that nothing was done.
         raise OutputError(
-            f"{reserve}: another run is adding to it. {job.output} is finished, and "
+            f"{address(reserve)}: another run is adding to it. {address(output)} is finished, and "
             '`existing="resume"` adds what it has to the reserve.'
         ) from error
     replace_file(note, RESERVED.encode({**noted, **new}))

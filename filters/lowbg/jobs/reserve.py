@@ -1,9 +1,10 @@
 """The reserve: documents that are human by provenance, kept for good.
 
-A directory of packs (`packs/`), of the names of what is in each (`names/`), and of a manifest that
-lists both; what it doesn't list isn't there. A document's name is the SHA-256 of its text in UTF-8:
-the same text is kept once, whatever else its records say, as the record that came first, in its
-stored form. Packs are called by the SHA-256 of their bytes and are never written to again.
+A directory, or a place in an object store, of packs (`packs/`), of the names of what is in each
+(`names/`), and of a manifest that lists both; what it doesn't list isn't there. A document's name
+is the SHA-256 of its text in UTF-8: the same text is kept once, whatever else its records say, as
+the record that came first, in its stored form. Packs are called by the SHA-256 of their
+bytes and are never written to again.
 
 A pack comes first, then its names, then the manifest, each at once or not at all: an append that is
 killed leaves the reserve as it was, and files that the next append removes. Nothing else is removed
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 import lowbg
 from lowbg.config import FieldNames, RunConfig
 from lowbg.decision.provenance import ProvenanceJudge
-from lowbg.errors import ConfigError, InputError
+from lowbg.errors import ConfigError, InputError, cause
 from lowbg.formats import CODEC_ENDINGS
 from lowbg.formats.base import Output, Reader, Writer
 from lowbg.records import Batch
@@ -36,8 +37,10 @@ from lowbg.runs import manifest
 from lowbg.runs.inputs import Shard
 from lowbg.runs.manifest import Input, ListedFile, Manifest, ReserveNote, listed, totals_of
 from lowbg.runs.reading import ShardReading, Source
-from lowbg.storage.files import WrittenFile, file_digest, naming, replace_file, sync_directory
-from lowbg.storage.locks import run_lock
+from lowbg.storage.files import WrittenFile, file_digest, naming
+from lowbg.storage.folders import UNFINISHED, Folder, held_folder
+from lowbg.storage.objects import ObjectStore, is_object_url
+from lowbg.storage.whole_files import address, is_there
 from lowbg.text.dates import read_dates
 
 PACK_DOCUMENTS: Final = 250_000
@@ -45,7 +48,6 @@ PACK_DOCUMENTS: Final = 250_000
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 _NAME_BYTES = 32
-_UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,24 @@ def _check_directory(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is a file; a reserve is a directory")
     content = manifest.read(root)
+    shown = address(root)
     if content is not None and content.reserve is UNSET:
-        raise ConfigError(f"{root}: holds a run of lowbg, not a reserve; choose another")
-    if content is None and root.is_dir():
+        raise ConfigError(f"{shown}: holds a run of lowbg, not a reserve; choose another")
+    if content is None:
         # What a first append that was killed leaves.
         ours = (".lowbg", "packs", "names")
-        if rest := sorted(e.name for e in root.iterdir() if not _is_ours(e.name, ours)):
-            raise ConfigError(f"{root}: holds {rest[0]} and is no reserve; choose an empty one")
+        if rest := sorted(name for name in _top(root) if not _is_ours(name, ours)):
+            raise ConfigError(f"{shown}: holds {rest[0]} and is no reserve; choose an empty one")
+
+
+def _top(root: Path) -> set[str]:
+    """The names at the top of what may become a reserve."""
+    if not is_object_url(root):
+        return {entry.name for entry in root.iterdir()} if root.is_dir() else set()
+    try:
+        return {name.partition("/")[0] for name in ObjectStore(address(root)).list()}
+    except OSError as error:
+        raise ConfigError(f"{address(root)}: cannot be listed ({cause(error)})") from error
 
 
 def _is_ours(name: str, folders: Sequence[str]) -> bool:
@@ -100,7 +113,7 @@ def _is_ours(name: str, folders: Sequence[str]) -> bool:
 def _check_field(root: Path, field: str, config: RunConfig) -> None:
     if field != config.fields.text:
         raise ConfigError(
-            f"{root}: its texts are in the field {field!r}, those of this run in "
+            f"{address(root)}: its texts are in the field {field!r}, those of this run in "
             f"{config.fields.text!r}; choose another reserve"
         )
 
@@ -114,7 +127,8 @@ def names_of(batch: Batch) -> NDArray[np.uint8]:
 def append(root: Path, files: Iterable[tuple[Path, str]], config: RunConfig) -> Reserved:
     """Adds the documents of `files` that are human by provenance and aren't there yet.
 
-    `files` are paths with the names that messages call them; each is a whole output of a run.
+    `files` are paths, or made of URLs, with the names that messages call them; each is a whole
+    output of a run.
     Raises `ConfigError` for a directory that is no reserve, `LockedError` when another run appends
     to it, `InputError` where a file can't be read and `OutputError` where a pack can't be written;
     packs that were whole by then are in the reserve.
@@ -149,12 +163,14 @@ def remove(root: Path, names: Sequence[str]) -> int:
     for name in sorted(wanted):
         if not _NAME.fullmatch(name):
             raise ConfigError(f"{name!r} is no name; a document's name is the SHA-256 of its text")
-    if not (root / manifest.NAME).is_file():
-        raise ConfigError(f"{root}: no reserve there")
+    if manifest.read(root) is None:
+        raise ConfigError(f"{address(root)}: no reserve there")
     with _opened(root) as store:
         rows = _rows(wanted)
         if missing := [row.tobytes().hex() for row in rows[~store.holds(rows)]]:
-            raise ConfigError(f"{root}: holds no document {missing[0]}; nothing was removed")
+            raise ConfigError(
+                f"{address(root)}: holds no document {missing[0]}; nothing was removed"
+            )
         store.removed |= wanted
         config = RunConfig(FieldNames(text=store.text_field))
         old = [pack for pack in store.packs if pack.holds(rows).any()]
@@ -197,8 +213,9 @@ def _heads(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
 class _Store:
     """An opened reserve."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, folder: Folder) -> None:
+        self.root = folder.path
+        self.folder = folder
         self.packs: list[_Pack] = []
         self.removed: set[str] = set()
         self.text_field = FieldNames().text
@@ -212,13 +229,14 @@ class _Store:
         self.text_field = content.reserve.text_field
         files = {file.path: file for file in content.files}
         for entry in content.inputs:
-            path = self.root / str(entry.names)
             try:
                 file, names = files[str(entry.path)], files[str(entry.names)]
+                path = self.folder.local(names.path)
                 rows = np.memmap(path, np.uint8, "r").reshape(-1, _NAME_BYTES)
             except (OSError, KeyError, ValueError) as error:
+                where, root = (address(each) for each in (self.root / str(entry.names), self.root))
                 raise ConfigError(
-                    f"{path}: the reserve is damaged ({error}); lowbg verify {self.root} says more"
+                    f"{where}: the reserve is damaged ({error}); lowbg verify {root} says more"
                 ) from error
             self.packs.append(_Pack(file, names, entry, rows))
 
@@ -233,27 +251,22 @@ class _Store:
         """Puts a manifest of the packs in place."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         inputs = [pack.entry for pack in self.packs]
-        manifest.write(
-            self.root,
-            Manifest(
-                version=lowbg.__version__,
-                written=now,
-                reserve=ReserveNote(removed=sorted(self.removed), text_field=self.text_field),
-                totals=totals_of(inputs),
-                inputs=inputs,
-                files=[file for pack in self.packs for file in (pack.file, pack.names)],
-            ),
+        content = Manifest(
+            version=lowbg.__version__,
+            written=now,
+            reserve=ReserveNote(removed=sorted(self.removed), text_field=self.text_field),
+            totals=totals_of(inputs),
+            inputs=inputs,
+            files=[file for pack in self.packs for file in (pack.file, pack.names)],
         )
+        self.folder.put(manifest.NAME, manifest.encoded(content))
 
     def sweep(self) -> None:
         """Removes what the manifest doesn't list: of appends that were killed, or removed."""
         listed = {file.path for pack in self.packs for file in (pack.file, pack.names)}
-        for folder in ("packs", "names"):
-            for path in (self.root / folder).glob("*"):
-                if path.relative_to(self.root).as_posix() not in listed:
-                    with naming(path):
-                        path.unlink(missing_ok=True)
-        for path in (self.root / ".lowbg").glob(f"*{_UNFINISHED}*"):
+        names = (n for n in self.folder.names() if n.startswith(("packs/", "names/")))
+        self.folder.remove(name for name in names if name not in listed)
+        for path in self.folder.work.glob(f"*{UNFINISHED}*"):
             with naming(path):
                 path.unlink(missing_ok=True)
 
@@ -262,14 +275,11 @@ class _Store:
         with naming(unfinished):
             digest = file_digest(unfinished)
             size = unfinished.stat().st_size
-            ending = unfinished.name.removeprefix(_UNFINISHED)
-            path = self.root / "packs" / f"{digest}{ending}"
-            unfinished.replace(path)
-            sync_directory(path.parent)
+        pack = f"packs/{digest}{unfinished.name.removeprefix(UNFINISHED)}"
+        self.folder.adopt(unfinished, pack)
         data = b"".join(sorted(names))
-        index_path = self.root / "names" / f"{digest}.sha256"
-        replace_file(index_path, data)
-        pack, of_names = (p.relative_to(self.root).as_posix() for p in (path, index_path))
+        of_names = f"names/{digest}.sha256"
+        self.folder.put(of_names, data)
         entry = Input(
             shard=pack,
             source=source,
@@ -294,17 +304,13 @@ class _Store:
 
 @contextmanager
 def _opened(root: Path) -> Iterator[_Store]:
-    """The reserve, under its lock, with its folders; made where there is none."""
+    """The reserve, under its lock; made where there is none."""
     _check_directory(root)
-    with run_lock(root):
-        with naming(root):
-            for folder in ("packs", "names"):
-                (root / folder).mkdir(exist_ok=True)
-        for path in root.glob(f".{manifest.NAME}.*.tmp"):
-            path.unlink(missing_ok=True)
-        store = _Store(root)
+    with held_folder(root) as folder:
+        folder.remove([name for name in folder.names() if _is_ours(name, ())])
+        store = _Store(folder)
         store.sweep()
-        if not (root / manifest.NAME).exists():
+        if not is_there(root / manifest.NAME):
             store.write()
         yield store
 
@@ -349,7 +355,7 @@ class _Adding:
                 keep[i] = True
         if keep.any():
             if self._writer is None:
-                self._writer = _writer(self._store.root, reader)
+                self._writer = _writer(self._store.folder, reader)
                 self._kind, self._first = reader.kind, self._source
             self._writer.write(batch.payload, keep)
             self.added += int(keep.sum())
@@ -360,8 +366,7 @@ class _Adding:
             return
         written = self._writer.commit()
         self._writer = None
-        path = self._store.root / written.path
-        self._store.adopt(path, list(self._names), self._first)
+        self._store.adopt(self._store.folder.work / written.path, list(self._names), self._first)
         self._store.write()
         self._names = {}
 
@@ -371,42 +376,43 @@ class _Adding:
             self._writer.abort()
 
 
-def _writer(root: Path, reader: Reader) -> Writer:
+def _writer(folder: Folder, reader: Reader) -> Writer:
     """The writer of a pack in the making, for what `reader` reads."""
     form = reader.format
-    name = f"{_UNFINISHED}{form.endings[0]}{CODEC_ENDINGS.get(form.pack_codec, '')}"
-    return form.open_writer(reader, Output(root / ".lowbg" / name, root, form.pack_codec))
+    name = f"{UNFINISHED}{form.endings[0]}{CODEC_ENDINGS.get(form.pack_codec, '')}"
+    return form.open_writer(reader, Output(folder.work / name, folder.work, form.pack_codec))
 
 
 def _without(store: _Store, pack: _Pack, config: RunConfig) -> None:
     """Adds a pack of what is left of `pack` without the removed documents, if anything is."""
     path = store.root / pack.file.path
+    shown = address(path)
     writer: Writer | None = None
     names: list[bytes] = []
     try:
-        with _reading(path, str(path), config) as reading:
+        with _reading(path, shown, config) as reading:
             for batch in (step.batch for step in reading):
                 if batch.rejected:
-                    raise InputError(f"{path}: {batch.rejected[0].message} Nothing was removed.")
+                    raise InputError(f"{shown}: {batch.rejected[0].message} Nothing was removed.")
                 rows = [row.tobytes() for row in names_of(batch)]
                 keep = np.array([row.hex() not in store.removed for row in rows], np.bool_)
-                writer = writer or _writer(store.root, reading.opened)
+                writer = writer or _writer(store.folder, reading.opened)
                 writer.write(batch.payload, keep)
                 names += [row for row, kept in zip(rows, keep.tolist(), strict=True) if kept]
         if reading.broken is not None:
             raise reading.broken
         if len(names) + int(pack.holds(_rows(store.removed)).sum()) != len(pack.rows):
-            raise InputError(f"{path}: isn't what its names say. Nothing was removed.")
+            raise InputError(f"{shown}: isn't what its names say. Nothing was removed.")
         if names and writer is not None:
             written = writer.commit()
-            store.adopt(store.root / written.path, names, pack.entry.source)
+            store.adopt(store.folder.work / written.path, names, pack.entry.source)
     finally:
         if writer is not None:
             writer.abort()
 
 
 def _reading(path: Path, name: str, config: RunConfig) -> ShardReading:
-    return ShardReading(Source(Shard(str(path), name, 0), config))
+    return ShardReading(Source(Shard(address(path), name, 0), config))
 
 
 def _rows(names: Iterable[str]) -> NDArray[np.uint8]:

@@ -19,7 +19,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from lowbg.errors import ModelError
+from lowbg.errors import ModelError, cause
+from lowbg.storage.objects import ObjectStore, is_object_url, object_url
+from lowbg.storage.whole_files import address, local_copy, write_whole
 
 MAX_BYTES = 64 << 20
 """A model file above this size is refused: the embedded ones are under 5 MiB."""
@@ -210,16 +212,13 @@ def open_embedded(name: str) -> ModelFile:
 
 
 def open_folder(folder: Path) -> dict[str, ModelFile]:
-    """The model files of the user's own in `folder`, by the language that each says it is of.
+    """The model files of the user's own in a directory, or at a URL, by the language each is of.
 
     Raises `ModelError` where there are none, for a file that can't judge documents (without word
     model, weights or thresholds; of another format), and for two of one language.
     """
-    if not folder.is_dir():
-        what = "a file; name its directory" if folder.exists() else "no such directory"
-        raise ModelError(f"{folder}: {what}. Tables lie in a directory, a file a language")
     found: dict[str, ModelFile] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in _own_files(folder):
         model = open_model(path)
         code = model.metadata.get("language")
         made = model.metadata.get("format")
@@ -240,8 +239,25 @@ def open_folder(folder: Path) -> dict[str, ModelFile]:
             )
         found[code] = model
     if not found:
-        raise ModelError(f"{folder}: no tables in it; lowbg train writes .safetensors files")
+        raise ModelError(
+            f"{address(folder)}: no tables in it; lowbg train writes .safetensors files"
+        )
     return found
+
+
+def _own_files(folder: Path) -> list[Path]:
+    """The model files in a directory; of one in an object store, copies."""
+    if is_object_url(folder):
+        try:
+            listed = ObjectStore(object_url(folder)).list()
+            names = sorted(n for n in listed if n.endswith(".safetensors") and "/" not in n)
+            return [local_copy(folder / name) for name in names]
+        except OSError as error:
+            raise ModelError(f"{address(folder)}: cannot be read ({cause(error)})") from error
+    if not folder.is_dir():
+        what = "a file; name its directory" if folder.exists() else "no such directory"
+        raise ModelError(f"{folder}: {what}. Tables lie in a directory, a file a language")
+    return sorted(folder.glob("*.safetensors"))
 
 
 def load_arrays(name: str) -> Mapping[str, NDArray[Any]]:
@@ -256,5 +272,5 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mappin
     ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
     blob = save(ordered, {METADATA_KEY: text})
-    path.write_bytes(blob)
+    write_whole(path, blob)
     return hashlib.sha256(blob).hexdigest()

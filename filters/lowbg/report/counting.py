@@ -108,7 +108,8 @@ class CountTable:
 
     def to_dict(self) -> dict[str, list[int]]:
         """Plain JSON values: the counts by name, names sorted."""
-        return {name: self._counts[self._slots[name]].tolist() for name in sorted(self._slots)}
+        rows = self.counts.tolist()
+        return {name: rows[self._slots[name]] for name in sorted(self._slots)}
 
     def update(self, values: dict[str, list[int]]) -> None:
         """Adds what `to_dict` returned. Raises `ValueError` where it is of another width."""

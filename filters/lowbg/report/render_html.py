@@ -22,7 +22,7 @@ from lowbg.report.compare import compared
 from lowbg.report.headline import headline
 from lowbg.report.sections import sections
 from lowbg.report.sections.base import Block, Section, visible
-from lowbg.storage.files import write_whole
+from lowbg.storage.whole_files import write_whole
 
 if TYPE_CHECKING:
     import jinja2

@@ -10,8 +10,7 @@ import orjson
 
 from lowbg.errors import InputError, cause
 from lowbg.report.collect import SCHEMA, Report, decode, report_file, report_type
-from lowbg.storage.files import write_whole
-from lowbg.storage.objects import read_bytes
+from lowbg.storage.whole_files import address, read_bytes, write_whole
 
 
 def render_json(report: Report) -> bytes:
@@ -32,8 +31,8 @@ def read_json(path: Path) -> Report:
     try:
         data = read_bytes(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({cause(error)})") from error
-    return decode(data, str(path))
+        raise InputError(f"{address(path)}: cannot be read ({cause(error)})") from error
+    return decode(data, address(path))
 
 
 def json_schema() -> bytes:

@@ -41,7 +41,7 @@ from lowbg.storage.files import (
     size_of_file,
     sync_directory,
 )
-from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType
+from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType, swift
 
 FOLDER: Final = ".lowbg"
 PARTS: Final = "parts"
@@ -122,7 +122,7 @@ class _PieceNote(Closed, frozen=True, tag="lowbg.piece/1", tag_field=SCHEMA_KEY)
 
 
 _PIECE: Final[FileType[_PieceNote]] = FileType(
-    _PieceNote, "the result of a piece of a shard", CheckpointError, "It is read again"
+    _PieceNote, "the result of a piece of a shard", CheckpointError, "It is read again", swift
 )
 
 

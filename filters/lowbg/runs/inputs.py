@@ -59,13 +59,13 @@ class Discovery(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """An input that is known file by file: local paths, with the names they go by among shards.
+    """An input that is known file by file: addresses, the names they go by among shards, sizes.
 
     `label` is put in front of the names where they collide with another input's.
     """
 
     label: str
-    files: tuple[tuple[Path, str], ...]
+    files: tuple[tuple[str, str, int], ...]
 
 
 def discover(inputs: Sequence[str], *, output: Path | None = None) -> list[Shard]:
@@ -138,7 +138,9 @@ def _exclude(found: Found, patterns: Sequence[str]) -> None:
 
 def _expand(given: str | Listed, output: Path | None, *, may_be_empty: bool) -> Found:
     if isinstance(given, Listed):
-        return Found(given.label, [_shard(path, name, _size(path)) for path, name in given.files])
+        return Found(
+            given.label, [Shard(a, safe_name(name), size) for a, name, size in given.files]
+        )
     if given == STDIN:
         return Found(STDIN_NAME, [Shard(STDIN, STDIN_NAME, 0)])
     if "://" in given:

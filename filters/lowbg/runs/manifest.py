@@ -21,9 +21,10 @@ from lowbg.errors import ConfigError, LowbgError, OutputError, cause
 from lowbg.formats import count_records
 from lowbg.report.results import RunInfo, ShardResult
 from lowbg.storage.compression import open_input
-from lowbg.storage.files import WrittenFile, file_digest, write_whole
+from lowbg.storage.files import WrittenFile, file_digest
 from lowbg.storage.left_out import LeftOut, all_there
 from lowbg.storage.typed import SCHEMA_KEY, Closed, Count, FileType, to_plain
+from lowbg.storage.whole_files import address, sizes, write_whole
 
 NAME: Final = "manifest.json"
 EXEMPT: Final = (".lowbg", NAME)
@@ -177,8 +178,12 @@ def write_manifest(
 
 def write(root: Path, manifest: Manifest) -> None:
     """Writes a manifest atomically; its digest is added."""
-    whole = replace(manifest, content_sha256=_content_digest(manifest))
-    write_whole(root / NAME, MANIFEST.encode(whole))
+    write_whole(root / NAME, encoded(manifest))
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """A manifest's bytes; its digest is added."""
+    return MANIFEST.encode(replace(manifest, content_sha256=_content_digest(manifest)))
 
 
 def totals_of(inputs: Sequence[Input]) -> Totals:
@@ -284,30 +289,42 @@ def _is_unfinished(content: Manifest, path: str) -> bool:
 
 
 def read(root: Path) -> Manifest | None:
-    """The manifest of `root`; null without one. Raises `ConfigError` where it can't be used."""
-    if not (root / NAME).exists():
-        return None
-    content, findings = _load(root)
-    if content is None or findings:
-        raise ConfigError(findings[0].message)
+    """The manifest of `root`, a directory or a URL; null without one.
+
+    Raises `ConfigError` where it can't be used.
+    """
+    content = MANIFEST.read_if_there(root / NAME)
+    if content is not None and content.content_sha256 != _content_digest(content):
+        raise ConfigError(_changed(root / NAME))
     return content
 
 
-def listed_of_kind(root: Path, kinds: Sequence[str]) -> list[Path]:
-    """The files of `kinds` that the manifest of `root` lists, in its order.
+def listed_of_kind(root: Path, kinds: Sequence[str]) -> dict[str, int]:
+    """The files of `kinds` that the manifest of `root` lists, in its order, with their sizes.
 
     Raises `ConfigError` where the manifest can't be used, or one of the files is gone.
     """
     content = read(root)
-    paths = [
-        root / file.path
+    names = [
+        file.path
         for file in (content.files if content is not None else ())
         if file.kind in kinds and inside(root, file.path)
     ]
-    for path in paths:
-        if not path.is_file():
-            raise ConfigError(f"{path}: listed in {root / NAME}, but missing")
-    return paths
+    found = check_there(root, names)
+    return {name: found[name] for name in names}
+
+
+def check_there(root: Path, names: Sequence[str]) -> dict[str, int]:
+    """The stored sizes of listed files of `root`. Raises `ConfigError` where one is gone."""
+    try:
+        found = sizes(root, names)
+    except OSError as error:
+        raise ConfigError(f"{address(root)}: cannot be listed ({cause(error)})") from error
+    for name in names:
+        if name not in found:
+            path, by = address(root / name), address(root / NAME)
+            raise ConfigError(f"{path}: listed in {by}, but missing")
+    return found
 
 
 def _load(root: Path) -> tuple[Manifest | None, list[Finding]]:
@@ -318,10 +335,12 @@ def _load(root: Path) -> tuple[Manifest | None, list[Finding]]:
     except ConfigError as error:
         return None, [Finding("manifest", NAME, str(error))]
     if content.content_sha256 != _content_digest(content):
-        return content, [
-            Finding("manifest", NAME, f"{path}: was changed after the run; don't trust its figures")
-        ]
+        return content, [Finding("manifest", NAME, _changed(path))]
     return content, []
+
+
+def _changed(path: Path) -> str:
+    return f"{address(path)}: was changed after the run; don't trust its figures"
 
 
 def inside(root: Path, path: str) -> bool:

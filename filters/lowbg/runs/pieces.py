@@ -21,6 +21,7 @@ from lowbg.config import RunConfig
 from lowbg.errors import InputError, LowbgError, StoppedError
 from lowbg.formats import piece_starts
 from lowbg.formats.base import SplitFormat
+from lowbg.records import Position
 from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.engine import Engine
@@ -30,12 +31,18 @@ from lowbg.runs.progress import Observer, OnProgress, Progress
 from lowbg.runs.shard import ShardRun, ShardTask, check_conservation, check_outputs, run_shard
 from lowbg.runs.shards import Piece
 from lowbg.runs.sinks import Outputs, ShardFiles
-from lowbg.storage.files import WrittenFile, deferring, size_of_file
+from lowbg.storage.files import WrittenFile, is_as_noted, unsynced
 
 _log = logging.getLogger(__name__)
 
 _SHARES: Final = 4
 """A shard is split that is larger than such a part of what each worker has to do."""
+
+_STEPS: Final = 4
+"""Pieces that each core has still to do, at least, when one is handed out, but for the last."""
+
+_FINER: Final = 8
+"""The smallest pieces have such a part of the largest ones."""
 
 
 def pieces_of(
@@ -43,25 +50,27 @@ def pieces_of(
 ) -> dict[str, list[Piece]]:
     """The pieces of those shards that would keep a run waiting, by their names.
 
-    Each has at least `size` stored bytes. JSONL is read once for that, and in a store it is not.
+    Each has about `size` stored bytes, the last ones less. JSONL is read once for that, and in a
+    store it is not.
     """
     cores = workers.cores()
     total = sum(shard.size for shard in shards)
     found = {}
     for shard in shards if cores > 1 else ():
         if shard.size >= 2 * size and shard.size * cores * _SHARES > total and shard.resumable:
-            pieces = _split(shard, config, size)
+            pieces = _split(shard, config, size, cores)
             if len(pieces) > 1:
                 found[shard.name] = pieces
     return found
 
 
-def _split(shard: Shard, config: RunConfig, size: int) -> list[Piece]:
+def _split(shard: Shard, config: RunConfig, size: int, cores: int) -> list[Piece]:
     try:
-        starts = piece_starts(shard.path, config, shard.name, size)
+        starts = piece_starts(shard.path, config, shard.name, max(1, size // _FINER))
     except (LowbgError, OSError) as error:  # It is met again by who reads it.
         _log.debug("%s: isn't split (%s)", shard.name, error)
         return []
+    starts = _spread(starts, shard.size, size, cores)
     begins = [0, *(start.frame[0] for start in starts), shard.size]
     return [
         Piece(
@@ -76,14 +85,28 @@ def _split(shard: Shard, config: RunConfig, size: int) -> list[Piece]:
     ]
 
 
+def _spread(starts: Sequence[Position], total: int, size: int, cores: int) -> list[Position]:
+    """Those of the places where a piece may begin at which one does.
+
+    A piece is a quarter of what each core has still to do, and no larger than `size`: so all cores
+    end at about the same time, and little is left to be put together then.
+    """
+    chosen = []
+    end = min(size, total // (_STEPS * cores))
+    for start in starts:
+        at = start.frame[0]
+        if at >= end:
+            chosen.append(start)
+            end = at + min(size, (total - at) // (_STEPS * cores))
+    return chosen
+
+
 def run_piece(
     piece: Piece, task: ShardTask, on_progress: OnProgress | None, journal: Journal
 ) -> ShardResult:
     """Reads a piece of a shard; `outputs` of the result are its logs. Otherwise as `run_shard`."""
     done = journal.whole_piece()
-    if done is not None and all(
-        size_of_file(journal.root / log.path) == log.bytes for log in done.outputs
-    ):
+    if done is not None and all(is_as_noted(journal.root / log.path, log) for log in done.outputs):
         if on_progress is not None:
             on_progress(Progress(piece.label, piece.size, done.records, 0, earlier=piece.size))
         return done
@@ -103,19 +126,18 @@ class PieceRun(ShardRun):
             *(stop.record, stop.line, stop.offset),
         ):
             raise InputError(f"{piece.label}: ends elsewhere than where the next one begins")
-        with deferring(self.pending):
+        # Their digests tell, should the machine go down before the system has stored them.
+        with unsynced():
             files = outputs.end_shard()
-        check_outputs(piece.name, self._tally, files.values())
-        # Not shortened: that is a matter of the whole shard.
-        result = msgspec.structs.replace(
-            self.reading.result([*files.values()]), statistics=self._statistics
-        )
-        yield
-        if result.complete:
-            with deferring(self.pending):
+            check_outputs(piece.name, self._tally, files.values())
+            # Not shortened: that is a matter of the whole shard.
+            result = msgspec.structs.replace(
+                self.reading.result([*files.values()]), statistics=self._statistics
+            )
+            if result.complete:
                 journal.note_piece(result)
-            self._kept = True
-            yield
+                self._kept = True
+        yield
         return result
 
 

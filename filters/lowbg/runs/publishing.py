@@ -13,7 +13,7 @@ import hashlib
 import logging
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from lowbg.config import Existing
 from lowbg.errors import ConfigError, LowbgError, OutputError, ProblemKind
 from lowbg.report.results import Problem, ShardResult
 from lowbg.runs import checkpoints, manifest
-from lowbg.runs.checkpoints import FOLDER, RunRecord, key_of
+from lowbg.runs.checkpoints import FOLDER, AnyRecord, key_of
 from lowbg.runs.directory import GOES_ON, REPORTS, Layout
 from lowbg.runs.executors.base import Finished
 from lowbg.runs.job import Job
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 RECORD: Final = f"{FOLDER}/run.json"
 NOTES: Final = f"{FOLDER}/shards"
-_AT_ONCE: Final = 16
+AT_ONCE: Final = 16
 """Requests for small objects that are under way together."""
 
 
@@ -62,6 +62,12 @@ class Published(ABC):
     def sent(self, result: ShardResult) -> ShardResult:
         """The result of a shard that was put together here, with its outputs brought there."""
         return result
+
+    def note(self, paths: Iterable[str]) -> None:  # noqa: B027
+        """Called when notes (JSON) are new below the directory, by which a later run goes on."""
+
+    def forget(self) -> None:  # noqa: B027
+        """Called when the outputs so far were removed: they are to be made anew."""
 
     def end(self) -> None:  # noqa: B027
         """Called when report and manifest are written: with these all is there."""
@@ -97,7 +103,13 @@ def published(job: Job, layout: Layout) -> Iterator[Published]:
     if job.published is None:
         yield InPlace(job.output)
         return
-    url, root, existing = job.published, job.output, job.existing
+    with published_at(job.published, job.output, job.existing, layout) as place:
+        yield place
+
+
+@contextmanager
+def published_at(url: str, root: Path, existing: Existing, layout: Layout) -> Iterator[InStore]:
+    """The outputs at a URL, locked; `root` is the scratch. Raises as `published` does."""
     store = ObjectStore(url)
     with ExitStack() as locked:
         try:
@@ -122,7 +134,7 @@ class InStore(Published):
         self, store: ObjectStore, root: Path, layout: Layout, still_held: Callable[[], bool]
     ) -> None:
         self.ended = False
-        self._store = store
+        self.store = store
         self._root = root
         self._layout = layout
         self._still_held = still_held
@@ -131,21 +143,20 @@ class InStore(Published):
         self._before = self._manifest()
 
     def _manifest(self) -> manifest.Manifest | None:
-        data = self._store.read(manifest.NAME) if manifest.NAME in self._sizes else None
+        data = self.store.read(manifest.NAME) if manifest.NAME in self._sizes else None
         if data is None:
             return None
-        return manifest.MANIFEST.decode(data, f"{self._store.url}/{manifest.NAME}")
+        return manifest.MANIFEST.decode(data, f"{self.store.url}/{manifest.NAME}")
 
-    def _record(self) -> RunRecord | None:
-        data = self._store.read(RECORD) if RECORD in self._sizes else None
+    def _record(self) -> AnyRecord | None:
+        data = self.store.read(RECORD) if RECORD in self._sizes else None
         if data is None:
             return None
-        found = checkpoints.RECORD.decode(data, f"{self._store.url}/{RECORD}")
-        return found if isinstance(found, RunRecord) else None
+        return checkpoints.RECORD.decode(data, f"{self.store.url}/{RECORD}")
 
     def check(self, existing: Existing) -> None:
         """Raises `ConfigError` where it isn't this command's, or `existing` refuses a run there."""
-        url, record = self._store.url, self._record()
+        url, record = self.store.url, self._record()
         if record is not None and record.command != self._layout.command:
             raise ConfigError(
                 f"{url} holds a run of lowbg {record.command}. Choose another `output`."
@@ -170,9 +181,9 @@ class InStore(Published):
                 'Use `existing="overwrite"` to replace it, or choose another `output`.'
             )
 
-    def _is_own(self, name: str, record: RunRecord | None) -> bool:
+    def _is_own(self, name: str, record: AnyRecord | None) -> bool:
         listed = [] if self._before is None else self._before.files
-        targets = [] if record is None else record.targets or []
+        targets = getattr(record, "targets", None) or []
         return (
             PurePosixPath(name).parts[0] in self._layout.entries
             or name in targets
@@ -182,37 +193,38 @@ class InStore(Published):
     def fetch(self, existing: Existing) -> None:
         """Makes the scratch what it would be had the run that is there been made in it."""
         if existing not in GOES_ON or not self._sizes:
-            self._store.delete(self._sizes)
+            self.store.delete(self._sizes)
             self._sizes, self._before = {}, None
             shutil.rmtree(self._root, ignore_errors=True)
             return
-        record = self._store.read(RECORD)
+        record = self.store.read(RECORD)
         assert record is not None  # `check` has seen to it.
         with naming(self._root):
             own = self._root / RECORD
             if not own.is_file() or own.read_bytes() != record:
                 # What is there is of another run, or isn't known to be of this one.
                 shutil.rmtree(self._root, ignore_errors=True)
-            (self._root / NOTES).mkdir(parents=True, exist_ok=True)
+            names = [name for name in self._sizes if _is_note(name)]
+            for folder in {NOTES, *(name.rpartition("/")[0] for name in names)}:
+                (self._root / folder).mkdir(parents=True, exist_ok=True)
             own.write_bytes(record)
-            names = [name for name in self._sizes if name.startswith(f"{NOTES}/")]
             wanted = [n for n in names if size_of_file(self._root / n) != self._sizes[n]]
             for name in (manifest.NAME, *REPORTS):
                 (self._root / name).unlink(missing_ok=True)
                 wanted += [name] if name in self._sizes else []
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(self._download, wanted))
             if self._has_work():  # With what is sent now, the output is another than it says.
                 (self._root / manifest.NAME).unlink(missing_ok=True)
 
     def _download(self, name: str) -> None:
-        self._store.download(name, self._root / name)
+        self.store.download(name, self._root / name)
 
     def size_of(self, path: str) -> int | None:
         """The size of an object; a file that wasn't sent yet is sent now."""
         local = checkpoints.local_size(self._root, path)
         if local is not None and self._sizes.get(path) != local:
-            self._store.upload(path, self._root / path)
+            self.store.upload(path, self._root / path)
             self._sizes[path] = local
         if local is not None:
             (self._root / path).unlink()
@@ -220,36 +232,53 @@ class InStore(Published):
 
     def begin(self) -> None:
         """Notes which run it is; from now on the output isn't whole."""
-        self._store.upload(RECORD, self._root / RECORD)
-        self._store.delete([manifest.NAME])
-        for path in sorted((self._root / NOTES).glob("*.json")):
-            name = f"{NOTES}/{path.name}"
-            if self._sizes.get(name) != path.stat().st_size:
-                self._store.upload(name, path)
+        self.store.upload(RECORD, self._root / RECORD)
+        self.store.delete([manifest.NAME])
+        notes = (f"{NOTES}/{path.name}" for path in sorted((self._root / NOTES).glob("*.json")))
+        self.note(n for n in notes if self._sizes.get(n) != size_of_file(self._root / n))
+
+    def note(self, paths: Iterable[str]) -> None:
+        """Sends notes."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda name: self.store.upload(name, self._root / name), paths))
+
+    def note_all(self) -> None:
+        """Sends what is noted of all shards."""
+        self.note([f"{NOTES}/{path.name}" for path in sorted((self._root / NOTES).glob("*.json"))])
+
+    def forget(self) -> None:
+        """Removes outputs, and what is noted of them."""
+        kept = (RECORD, LOCK, manifest.NAME)
+        listed = [name for name in self.store.list() if name not in kept]
+        gone = [n for n in listed if n.startswith(f"{NOTES}/") or not n.startswith(f"{FOLDER}/")]
+        self.store.delete(gone)
+        for name in gone:
+            self._sizes.pop(name, None)
 
     def task(self, task: BundleTask[ShardResult]) -> BundleTask[ShardResult]:
         """The task that sends a shard's outputs."""
-        return SendingTask(task, self._root, self._store)
+        return SendingTask(task, self._root, self.store)
 
     def sent(self, result: ShardResult) -> ShardResult:
         """The result of a shard, once its outputs are in the store."""
-        return sent(result, self._root, self._store)
+        return sent(result, self._root, self.store)
 
     def end(self) -> None:
         """Sends reports and manifest; removes what isn't a part of the output any more."""
         if not self._still_held():
             raise OutputError(
-                f"{self._store.url}: another run took the lock, since this one couldn't renew it; "
+                f"{self.store.url}: another run took the lock, since this one couldn't renew it; "
                 "nothing more was written"
             )
-        for name in REPORTS:
-            self._store.upload(name, self._root / name)
         whole = manifest.read(self._root)
         assert whole is not None
+        for name in REPORTS:
+            if any(file.path == name for file in whole.files):
+                self.store.upload(name, self._root / name)
         kept = {file.path for file in whole.files}
         before = [] if self._before is None else self._before.files
-        self._store.delete(file.path for file in before if file.path not in kept)
-        self._store.upload(manifest.NAME, self._root / manifest.NAME)
+        self.store.delete(file.path for file in before if file.path not in kept)
+        self.store.upload(manifest.NAME, self._root / manifest.NAME)
         self.ended = not self._has_work()
 
     def _has_work(self) -> bool:
@@ -259,6 +288,12 @@ class InStore(Published):
             return True
         others = (path for path in self._root.iterdir() if path.name not in kept)
         return any(each.is_file() for path in others for each in (path, *path.rglob("*")))
+
+
+def _is_note(name: str) -> bool:
+    """Whether an object is a small one by which a run is gone on with, beside its record."""
+    is_json = name.startswith(f"{FOLDER}/") and name.endswith(".json")
+    return is_json and name not in (RECORD, LOCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ class DirectoryRun:
     ) -> None:
         self.engine = engine
         self._last = last
-        self._place = place
+        self.place = place
         self._job = job
         self._directory = directory
         self._earlier = earlier
@@ -175,10 +175,10 @@ class DirectoryRun:
             task = replace(task, config=config)
         together = {each.shard.name for each in joining}
         for ended in map_pieces(
-            *(self._place.task(task), self.waiting, joining, job.crew, self._observer, self.engine)
+            *(self.place.task(task), self.waiting, joining, job.crew, self._observer, self.engine)
         ):
             if ended.shard.name in together and ended.result is not None:
-                yield replace(ended, result=self._place.sent(ended.result))
+                yield replace(ended, result=self.place.sent(ended.result))
             else:
                 yield ended
 
@@ -217,7 +217,7 @@ class DirectoryRun:
         try:
             if not earlier.nothing_new:  # A run that did nothing isn't noted.
                 self._directory.commit(info, whole, report, earlier=self._last)
-                self._place.end()
+                self.place.end()
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
             raise OutputError("; ".join([str(error), *_failures(shards)])) from error

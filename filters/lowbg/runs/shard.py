@@ -237,6 +237,8 @@ class ShardRun:
             self._tally.routed += outputs.write(batch, judged)
         else:
             outputs.pass_on(batch.payload)
+        if batch.ends_frame:
+            outputs.end_frames()
 
     def _candidates(self, batch: Batch, judged: Judged) -> Candidates:
         """What the report's examples are chosen from."""

@@ -29,7 +29,7 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """What Hive calls the directory of records whose value is null."""
 
 PIECE_BYTES: Final = 64 << 20
-"""Stored bytes of a piece of a shard, at least: some seconds of work."""
+"""Stored bytes of a piece of a shard, at most: some seconds of work."""
 
 MAGIC = frozenset("*?[")
 """What makes a path a glob."""

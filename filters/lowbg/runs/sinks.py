@@ -68,6 +68,9 @@ class Outputs(ABC):
     def pass_on(self, payload: Payload) -> None:  # noqa: B027
         """Appends what a batch without documents holds for every output in the input's format."""
 
+    def end_frames(self) -> None:  # noqa: B027
+        """Ends a compressed frame of every output in the input's format."""
+
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:  # noqa: B027
         """Appends records that could not be read."""
 
@@ -208,6 +211,11 @@ class RoutedFiles(ShardFiles):
             taken += int(keep.sum())
         return taken
 
+    def end_frames(self) -> None:
+        """Ends a frame of every file."""
+        for writer in self.writers.values():
+            writer.end_frame()
+
     def pass_on(self, payload: Payload) -> None:
         """Appends what is no document to every file."""
         for writer in self.writers.values():
@@ -237,7 +245,8 @@ def open_log(root: Path, reader: Reader, config: RunConfig, part: Part | None) -
     """The writer of the log of a piece's output, at `part`."""
     assert part is not None
     assert isinstance(reader.format, SplitFormat)
-    output = Output(part.path, root, annotate=config.annotate, part=part)
+    codec = codec_of(config.compression, reader.compression)
+    output = Output(part.path, root, codec, config.annotate, part)
     return reader.format.open_log(reader, output)
 
 

@@ -43,7 +43,7 @@ def expand_url(url: str) -> Found:
 
 
 def _list_url(url: str, system: Any, root: str) -> Found:
-    if system.isfile(root):
+    if "/" in root and system.isfile(root):  # obstore takes a bucket for a file.
         folder, _, name = root.rpartition("/")
         size = int(system.info(root).get("size") or 0)
         return Found(folder.rpartition("/")[2], [Shard(url, safe_name(name), size)])

@@ -36,6 +36,9 @@ CODECS: tuple[Codec, ...] = ("none", "gzip", "zstd", "bz2", "xz")
 SNIFF_BYTES = 512
 WRITE_CHUNK = 1 << 20
 
+FRAMED: tuple[Codec, ...] = ("gzip", "zstd")
+"""Codecs whose frames can be told apart, so that each may be read by itself."""
+
 FRAME_BYTES: dict[Codec, int] = {
     "none": WRITE_CHUNK,
     "gzip": 16 << 30,
@@ -46,7 +49,7 @@ FRAME_BYTES: dict[Codec, int] = {
 """Content after which a frame of an output ends: so much at most is compressed again when an
 interrupted run goes on. Many readers of zstd and gzip stop at the end of the first frame, and lose
 the rest in silence; so a frame is longer than nearly all shards, though two minutes of resuming
-are the price at its end."""
+are the price at its end. Where the input has several, an output has, too."""
 
 TAIL_CHUNKS = 8
 """How many latest chunks are kept: more than a compressor holds back."""
@@ -103,10 +106,16 @@ class InputStream:
         head = self._source.take(SNIFF_BYTES)
         self._source.give_back(head)
         self.codec: Codec = sniff(head, name)
-        self._chunks = contents(self._source, self.codec)
+        self.on_frame: Callable[[int], None] | None = None
+        """Told the stored offset of a zstd frame or gzip member before its content is returned."""
+        self._chunks = contents(self._source, self.codec, self._begin_frame)
         self._fault: InputError | None = None
         self._held = b""
         self._at = 0
+
+    def _begin_frame(self, stored: int) -> None:
+        if self.on_frame is not None:
+            self.on_frame(stored)
 
     @property
     def consumed(self) -> int:
@@ -119,7 +128,7 @@ class InputStream:
         Raises `InputError` where it can't.
         """
         self._source.seek(stored)
-        self._chunks = contents(self._source, self.codec)
+        self._chunks = contents(self._source, self.codec, self._begin_frame)
         self._fault, self._held, self._at = None, b"", 0
 
     def read_chunk(self, limit: int = STEP_BYTES) -> bytes:
@@ -168,8 +177,12 @@ class InputStream:
             head = self.read(n)
         except InputError:
             return b""
-        self._held, self._at = head + self._held[self._at :], 0
+        self.give_back(head)
         return head
+
+    def give_back(self, data: bytes) -> None:
+        """Puts content that was returned in front again."""
+        self._held, self._at = data + self._held[self._at :], 0
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fills `buffer` as `read` would; returns how many bytes were written."""
@@ -308,10 +321,13 @@ class OutputStream:
     The compressor always gets chunks of exactly 1 MiB (the last one shorter), and a frame (gzip
     member, bz2 or xz stream) ends after `FRAME_BYTES` of content, so that equal content gives
     equal bytes however it was written. `finish` must be called; the file object stays open. With
-    `resumable` the latest content is kept in memory, for `state`.
+    `resumable` the latest content is kept in memory, for `state`. Without content there is a frame
+    with none, but in a `part` of another stream.
     """
 
-    def __init__(self, sink: _Sink, codec: Codec, *, resumable: bool = False) -> None:
+    def __init__(
+        self, sink: _Sink, codec: Codec, *, resumable: bool = False, part: bool = False
+    ) -> None:
         self.codec = codec
         self.stored = 0
         """Bytes handed to the sink."""
@@ -320,6 +336,7 @@ class OutputStream:
         self._pending = bytearray()
         self._finished = False
         self._resumable = resumable
+        self._part = part
         # Content handed to the compressor, and what of it and of `stored` lies in ended frames.
         self._content = 0
         self._frame_content = 0
@@ -347,6 +364,10 @@ class OutputStream:
         if self._finished:
             return
         self._finished = True
+        if self._part and self.codec != "none":
+            self.end_frame()
+            self._compressor = None
+            return
         self._emit(self._pending)
         self._pending = bytearray()
         if self._compressor is not None:
@@ -361,9 +382,24 @@ class OutputStream:
             self._pending = bytearray()
 
     def pass_by(self, size: int) -> None:
-        """Notes bytes that were written to the sink of plain content by another way."""
-        self._content += size
-        self.stored += size
+        """Notes bytes that were written to the sink by another way: whole frames."""
+        assert not self._pending
+        if size:
+            self._content += size
+            self.stored += size
+            self._compressor = None
+            self._end_frame()
+
+    def end_frame(self) -> None:
+        """Ends the frame, if there is any content in it; what follows begins another."""
+        if self.codec == "none" or self._content + len(self._pending) == self._frame_content:
+            return
+        if self._pending:
+            self._emit(self._pending)
+            self._pending = bytearray()
+        if self._compressor is not None:
+            self._put(self._compressor.flush())
+            self._compressor = None
         self._end_frame()
 
     def state(self) -> StreamState:
@@ -407,7 +443,12 @@ class OutputStream:
 
 
 def resume_output(
-    sink: _Sink, codec: str, state: StreamState, stored: Callable[[], BinaryIO]
+    sink: _Sink,
+    codec: str,
+    state: StreamState,
+    stored: Callable[[], BinaryIO],
+    *,
+    part: bool = False,
 ) -> OutputStream:
     """The writer whose `state` was taken, made anew; `sink` appends behind `state.stored` bytes.
 
@@ -417,7 +458,7 @@ def resume_output(
     they are not what they were.
     """
     replay = _Replay(sink, stored(), state.stored - state.frame_stored)
-    out = OutputStream(replay, _codec(codec), resumable=True)
+    out = OutputStream(replay, _codec(codec), resumable=True, part=part)
     out._content = out._frame_content = state.frame_content
     if out._content:
         out._compressor = None  # No empty frame, should nothing follow.
@@ -481,12 +522,14 @@ class _Replay:
         self._stored.close()
 
 
-def open_output(sink: _Sink, codec: str, *, resumable: bool = False) -> OutputStream:
-    """A compressing writer that appends to `sink` (a binary file object).
+def open_output(
+    sink: _Sink, codec: str, *, resumable: bool = False, part: bool = False
+) -> OutputStream:
+    """A compressing writer that appends to `sink` (a binary file object): `OutputStream`.
 
     Raises `ConfigError` when `codec` is none of `CODECS`.
     """
-    return OutputStream(sink, _codec(codec), resumable=resumable)
+    return OutputStream(sink, _codec(codec), resumable=resumable, part=part)
 
 
 def _codec(name: str) -> Codec:

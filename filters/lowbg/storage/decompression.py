@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import mmap
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
@@ -296,10 +297,7 @@ class _ZstdFrames:
         """The frame header with its magic, and whether a checksum ends the frame."""
         descriptor = self._exactly(1)
         flags = descriptor[0]
-        single_segment = flags >> 5 & 1
-        dictionary_bytes = (0, 1, 2, 4)[flags & 3]
-        size_bytes = (single_segment, 2, 4, 8)[flags >> 6]
-        window_bytes = 1 - single_segment
+        window_bytes, dictionary_bytes, size_bytes = _header_sizes(flags)
         rest = self._exactly(window_bytes + dictionary_bytes + size_bytes)
         if any(dictionary := rest[window_bytes : window_bytes + dictionary_bytes]):
             number = int.from_bytes(dictionary, "little")
@@ -324,6 +322,37 @@ class _ZstdFrames:
     def _skip(self, n: int) -> None:
         while n:
             n -= len(self._exactly(min(n, READ_BYTES)))
+
+
+def _header_sizes(flags: int) -> tuple[int, int, int]:
+    """How long a zstd frame's window, dictionary and content size are, as its descriptor says."""
+    single_segment = flags >> 5 & 1
+    return 1 - single_segment, (0, 1, 2, 4)[flags & 3], (single_segment, 2, 4, 8)[flags >> 6]
+
+
+def zstd_frames(stored: bytes | mmap.mmap) -> Iterator[int]:
+    """Where zstd frames begin, by their blocks' sizes: nothing is decompressed, or checked.
+
+    It ends where no frame follows, and within a frame that is cut.
+    """
+    at = 0
+    while True:
+        head = stored[at : at + 8]
+        if len(head) == 8 and is_skippable(head):
+            at += 8 + int.from_bytes(head[4:], "little")
+            continue
+        if head[:4] != ZSTD_MAGIC or len(head) < 5:
+            return
+        yield at
+        flags, last = head[4], 0
+        at += 5 + sum(_header_sizes(flags))
+        while not last:
+            block = int.from_bytes(stored[at : at + 3], "little")
+            if at + 3 > len(stored):
+                return
+            last = block & 1
+            at += 3 + (1 if block & 6 == 2 else block >> 3)
+        at += 4 if flags & 4 else 0
 
 
 def _could_start_frame(magic: bytes) -> bool:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import configparser
 import datetime as dt
-import errno
-import hashlib
 import io
 import os
 import random
@@ -23,13 +21,13 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
 from msgspec import Struct
 
 from lowbg.errors import ConfigError
-from lowbg.storage.files import own_folder
 
 T = TypeVar("T")
 
@@ -42,6 +40,7 @@ RANGE_BYTES: Final = 8 << 20
 AHEAD: Final = 2
 """Ranges that are asked for before the reader wants them."""
 
+_NO_BUCKET: Final = "NoSuchBucket"
 _KEPT: Final = 1 + AHEAD
 """Ranges of an object in memory at most, beside the one that is being read."""
 
@@ -144,6 +143,19 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
+    def read_version(self, name: str) -> tuple[bytes, str | None] | None:
+        """An object's bytes and which version of it they are; None where there is none."""
+        import obstore
+
+        def fetched() -> tuple[bytes, str | None]:
+            found = obstore.get(self._store, name)
+            return bytes(found.bytes()), found.meta["e_tag"]
+
+        try:
+            return self._retried(name, fetched)
+        except FileNotFoundError:
+            return None
+
     def read_range(self, name: str, start: int, stop: int, version: str | None) -> bytes:
         """The bytes from `start` to before `stop` of an object, if it still is this version."""
         import obstore
@@ -183,10 +195,34 @@ class ObjectStore:
         """Makes an object of a local file; in parts where it is large, which show when complete."""
         import obstore
 
-        self._retried(
-            name, lambda: obstore.put(self._store, name, path, chunk_size=RANGE_BYTES,
-                                      max_concurrency=1 + AHEAD)
-        )  # fmt: skip
+        def sent() -> None:
+            try:
+                obstore.put(
+                    self._store, name, path, chunk_size=RANGE_BYTES, max_concurrency=1 + AHEAD
+                )
+            except FileNotFoundError as error:
+                if _NO_BUCKET in str(error):
+                    raise
+                # That it is whole was answered to nobody; asked again there is no such upload.
+                raise StoreError("an upload in parts got lost") from error
+
+        self._retried(name, sent)
+
+    def copy(self, url: str, name: str) -> bool:
+        """Makes an object of another one in the same bucket, within the store; false where the
+        other is elsewhere, or the store doesn't: it may be too large for that."""
+        import obstore
+
+        bucket = _bucket(self.url)
+        if _bucket(url) != bucket:
+            return False
+        whole = ObjectStore(bucket)
+        source, target = (each.removeprefix(f"{bucket}/") for each in (url, f"{self.url}/{name}"))
+        try:
+            self._retried(name, lambda: obstore.copy(whole._store, source, target))
+        except StoreError:
+            return False
+        return True
 
     def download(self, name: str, path: Path) -> None:
         """Makes a local file of an object. Raises `FileNotFoundError` where there is none."""
@@ -206,8 +242,14 @@ class ObjectStore:
         import obstore
 
         listed = list(names)
-        if listed:
+        if not listed:
+            return
+        try:
             self._retried(listed[0], lambda: obstore.delete(self._store, listed))
+        except FileNotFoundError:  # Azure's, of one of them: others may be left.
+            for name in listed:
+                with suppress(FileNotFoundError):
+                    self._retried(name, lambda name=name: obstore.delete(self._store, name))  # type: ignore[misc]
 
     def _retried(self, name: str, call: Callable[[], T]) -> T:
         """What `call` returns; what may pass is tried again."""
@@ -224,7 +266,7 @@ class ObjectStore:
             try:
                 return call()
             except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error):
+                if _NO_BUCKET in str(error):
                     raise StoreError("there is no such bucket") from error
                 raise
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
@@ -322,52 +364,18 @@ def open_object(url: str) -> BinaryIO:
     return ObjectStore(root).open(name)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a small file, or of the object whose URL `path` was made of.
-
-    Raises `OSError` where it can't be read.
-    """
-    if not is_object_url(path):
-        return path.read_bytes()
-    root, _, name = object_url(path).rpartition("/")
-    data = ObjectStore(root).read(name)
-    if data is None:
-        raise FileNotFoundError(errno.ENOENT, "no such object", str(path))
-    return data
-
-
-def local_copy(path: Path) -> Path:
-    """A local file with the bytes of the object whose URL `path` was made of; of others, itself.
-
-    It is fetched once a machine for each version of the object, and stays in the user's folder of
-    temporary files. Raises `OSError` where it can't be had.
-    """
-    if not is_object_url(path):
-        return path
-    url = object_url(path)
-    root, _, name = url.rpartition("/")
-    store = ObjectStore(root)
-    found = store.head(name)
-    if found is None:
-        raise FileNotFoundError(errno.ENOENT, "no such object", url)
-    version = f"{url}\0{found.version}\0{found.size}\0{found.modified}"
-    folder = own_folder() / "copies"
-    folder.mkdir(exist_ok=True)
-    copy = folder / f"{hashlib.sha256(version.encode()).hexdigest()[:32]}{Path(name).suffix}"
-    if not copy.is_file():
-        # Workers may fetch it at the same time; each replaces it by the same.
-        part = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
-        store.download(name, part)
-        part.replace(copy)
-    return copy
-
-
 def file_system(url: str) -> tuple[Any, str]:
     """What lists a URL's store in fsspec's way, and the URL's path there."""
     fsspec = _import("obstore.fsspec")
     scheme, _, path = url.partition("://")
     settings = _settings(scheme)
     return fsspec.FsspecStore(_spoken(scheme), skip_instance_cache=True, **settings), path
+
+
+def _bucket(url: str) -> str:
+    """The URL of the bucket, or container, that holds what is at a URL."""
+    scheme, _, path = url.partition("://")
+    return f"{scheme}://{path.partition('/')[0]}"
 
 
 def _spoken(scheme: str) -> str:

@@ -63,6 +63,16 @@ def compact(plain: Any) -> bytes:
     return json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
 
 
+def swift(plain: Any) -> bytes:
+    """In UTF-8 where it can be, in a fifth of the time; else as `compact`."""
+    import orjson
+
+    try:
+        return orjson.dumps(plain)
+    except TypeError:
+        return compact(plain)
+
+
 def line(plain: Any) -> bytes:
     """One line in UTF-8."""
     import orjson  # Not at the top: options are declared by types of this module.
@@ -111,16 +121,24 @@ class FileType(Struct, Generic[_Content], frozen=True):
         return self.written(to_plain(content))
 
     def read(self, path: Path) -> _Content:
-        """What a file holds. Raises `error` where it can't be read, or used."""
+        """What a file or object holds. Raises `error` where it can't be read, or used."""
+        from lowbg.storage.whole_files import address, read_bytes  # It is of files of other types.
+
+        where = address(path)
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as error:
-            raise self.error(f"{path}: cannot be read ({cause(error)}). {self.advice}") from error
-        return self.decode(data, str(path))
+            raise self.error(f"{where}: cannot be read ({cause(error)}). {self.advice}") from error
+        return self.decode(data, where)
 
     def read_if_there(self, path: Path) -> _Content | None:
-        """What a file holds; None where there is none. Raises as `read` does."""
-        return self.read(path) if path.exists() else None
+        """What a file or object holds; None where there is none. Raises as `read` does."""
+        try:
+            return self.read(path)
+        except self.error as error:
+            if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+                return None
+            raise
 
     def decode(self, data: bytes, where: str) -> _Content:
         """What bytes hold that messages call `where`. Raises `error` where they can't be used."""

@@ -76,7 +76,7 @@ def by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def run_example(name: str, *arguments: object, **environment: str) -> None:
     """Runs an example as a user would."""
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
-    )
+    # Spark's workers are Pythons of their own, else the first on the path.
+    own = {**os.environ, "PYSPARK_PYTHON": sys.executable, **environment}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
     assert ended.returncode == 0, ended.stderr[-4_000:]

@@ -6,6 +6,7 @@ Their verdicts, scores and reasons are those of `lowbg filter`, document by docu
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,67 @@ def test_ray(dump: Path, expected: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("ray.data")
     run_example("ray_map_batches.py", dump / "dump.parquet", tmp_path / "out")
     assert by_id(rows_of(tmp_path / "out")) == expected
+
+
+def test_dask(dump: Path, expected: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("dask.dataframe")
+    run_example("dask_map_partitions.py", dump / "dump.parquet", tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) > 1
+    assert by_id(rows_of(tmp_path / "out")) == _human(expected)
+
+
+def test_dask_s_bags_and_other_names(expected: dict[str, Any]) -> None:
+    bag = pytest.importorskip("dask.bag")
+    pytest.importorskip("dask.dataframe")
+    import dask.dataframe as dd
+    import pandas as pd
+
+    from lowbg.adapters.dask import annotated, annotated_bag
+    from lowbg.errors import ConfigError
+
+    rows = documents()
+    given = bag.from_sequence(rows, npartitions=3)
+    found = annotated_bag(given).compute(scheduler="sync")
+    assert by_id(found) == expected
+    assert [{k: v for k, v in row.items() if k != "lowbg"} for row in found] == rows
+    renamed = dd.from_pandas(pd.DataFrame(rows).rename(columns={"text": "body"}), npartitions=2)
+    by_body = annotated(renamed, Annotate(fields=FieldNames(text="body")))
+    assert by_body.dtypes["lowbg"] == by_body.compute(scheduler="sync").dtypes["lowbg"]
+    assert by_id(by_body.compute(scheduler="sync").to_dict("records")) == expected
+    with pytest.raises(ConfigError, match="no column 'text'"):
+        annotated(renamed)
+
+
+def test_spark_s_expression(dump: Path, expected: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("pyspark")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    run_example("spark_udf.py", dump / "dump.parquet", tmp_path / "out")
+    assert by_id(rows_of(tmp_path / "out")) == _human(expected)
+
+
+# pyspark warns of new pandas, which nothing here uses.
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_spark_s_expression_a_row_at_a_time(
+    dump: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where pyspark has no function of Arrow's columns yet."""
+    sql = pytest.importorskip("pyspark.sql")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    from lowbg.adapters import spark as adapter
+    from lowbg.errors import ConfigError
+
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    session = sql.SparkSession.builder.master("local[1]").getOrCreate()
+    with monkeypatch.context() as patched:
+        patched.delattr("pyspark.sql.functions.arrow_udf", raising=False)
+        column = adapter.annotation("text", "language", "date", "url")
+    rows = session.read.parquet(str(dump / "dump.parquet")).withColumn("lowbg", column).collect()
+    assert by_id({**row.asDict(), "lowbg": row.lowbg.asDict()} for row in rows) == expected
+    with pytest.raises(ConfigError, match="no column 'text'"):
+        adapter.annotation("body")
+    session.stop()
 
 
 def test_spark(dump: Path, expected: dict[str, Any], tmp_path: Path) -> None:

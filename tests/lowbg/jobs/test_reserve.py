@@ -119,7 +119,7 @@ def test_a_text_is_there_once_at_any_size_of_packs(
 
 KILLED = """
 import os, pathlib, signal, sys, datetime as dt
-import lowbg.jobs.reserve as reserve, lowbg.runs.manifest as manifest
+import lowbg.jobs.reserve as reserve, lowbg.storage.folders as folders
 from lowbg.config import Policy, RunConfig
 turn = int(os.environ["TURN"])
 def step(original):
@@ -130,9 +130,8 @@ def step(original):
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*args, **kwargs)
     return stepping
-reserve.replace_file = step(reserve.replace_file)
-reserve.sync_directory = step(reserve.sync_directory)
-manifest.write = step(manifest.write)
+folders.sync_directory = step(folders.sync_directory)
+folders.write_whole = step(folders.write_whole)
 reserve.PACK_DOCUMENTS = 2
 root = pathlib.Path(sys.argv[1])
 config = RunConfig(policy=Policy(trust_before=dt.date(2022, 11, 30)))
@@ -159,7 +158,7 @@ def test_a_killed_append_leaves_a_valid_reserve(tmp_path: Path) -> None:
     while killed(kills % 5 + 2, root, *files):
         kills += 1
         assert verify(root) == []
-        texts = held(root) if list((root / "packs").iterdir()) and verify(root) == [] else []
+        texts = held(root) if list((root / "packs").glob("*")) and verify(root) == [] else []
         assert len(texts) == len(set(texts)) >= before
         before = len(texts)
         assert kills < 40

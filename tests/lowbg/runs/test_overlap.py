@@ -139,7 +139,8 @@ def test_reading_stays_a_bounded_way_ahead_and_ends_with_the_caller() -> None:
 
 def test_threads_share_the_bytes_of_a_batch() -> None:
     assert RunConfig(batch_bytes=3_000).block_bytes == 3_000
-    assert RunConfig(batch_bytes=3_000, threads=4).block_bytes == 750
+    assert RunConfig(batch_bytes=3_000, threads=2).block_bytes == 3_000
+    assert RunConfig(batch_bytes=3_000, threads=4).block_bytes == 1_500
     assert RunConfig(batch_bytes=1, threads=4).block_bytes == 1
 
 

@@ -93,3 +93,48 @@ def test_other_bytes_than_were_stored_are_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(FormatError):
         resumed(path, "gzip", state, b"")
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_frames_end_where_they_are_told_to(codec: str, tmp_path: Path) -> None:
+    """An empty one isn't made; what was ended before an interruption stays so."""
+    data = content(40_000)
+    whole = io.BytesIO()
+    out = open_output(whole, codec)
+    path = tmp_path / "part"
+    states = []
+    with path.open("wb") as sink:
+        part = open_output(sink, codec, resumable=True)
+        for each in (out, part):
+            each.end_frame()
+            for i in range(0, 40_000, 10_000):
+                each.write(data[i : i + 10_000])
+                states.append((part.state(), i + 10_000))
+                each.end_frame()
+                each.end_frame()
+                states.append((part.state(), i + 10_000))
+            each.finish()
+    stored = whole.getvalue()
+    frames = [compression.compressed(data[i : i + 10_000], codec) for i in range(0, 40_000, 10_000)]
+    assert stored == path.read_bytes() == b"".join(frames)
+    for state, done in states[8:]:
+        path.write_bytes(stored)
+        again = io.BytesIO(stored[: state.stored])
+        again.seek(0, io.SEEK_END)
+
+        def behind(at: int = state.frame_stored) -> BinaryIO:
+            return io.BytesIO(stored[at:])
+
+        out = resume_output(again, codec, state, behind)
+        for i in range(done, 40_000, 10_000):
+            out.end_frame()
+            out.write(data[i : i + 10_000])
+        out.finish()
+        assert again.getvalue() == stored
+
+
+def test_a_part_without_content_is_empty() -> None:
+    for part, empty in ((True, True), (False, False)):
+        sink = io.BytesIO()
+        open_output(sink, "zstd", part=part).finish()
+        assert (sink.getvalue() == b"") is empty

@@ -94,7 +94,7 @@ def test_an_object_that_changes_is_not_read_on(s3: S3) -> None:
             file.read(10)
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "cut", "refused", "slow"])
+@pytest.mark.parametrize("fault", ["500", "503", "cut", "refused", "lost", "slow"])
 def test_what_may_pass_is_tried_again(fault: Fault, s3: S3, tmp_path: Path) -> None:
     store = _store(f"faulty-{fault}")
     data = os.urandom(2 * objects.RANGE_BYTES + 5)
@@ -107,6 +107,21 @@ def test_what_may_pass_is_tried_again(fault: Fault, s3: S3, tmp_path: Path) -> N
     with store.open("big") as file:
         assert file.read() == data
     assert s3.faults[fault] > 1
+
+
+@pytest.mark.parametrize("fault", ["lost", "cut"])
+def test_an_upload_whose_last_answer_is_lost_is_made_again(
+    fault: Fault, s3: S3, tmp_path: Path
+) -> None:
+    """Asked again the store knows no such upload: it is complete already."""
+    data = os.urandom(2 * objects.RANGE_BYTES)
+    (tmp_path / "data").write_bytes(data)
+    s3.plan = lambda method, path, before: (
+        fault if method == "POST" and "uploadId" in path and not s3.faults else None
+    )
+    _store("answered").upload("big", tmp_path / "data")
+    assert s3.faults == {fault: 1}
+    assert _store("answered").read("big") == data
 
 
 def test_what_does_not_pass_is_said(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,26 +39,30 @@ class JsonlFormat(SplitFormat, TableFormat):
             batch_bytes=config.block_bytes,
             max_record_bytes=config.max_record_bytes,
             name=source.name,
+            frame_bytes=config.frame_bytes,
         )
 
     def open_writer(self, reader: Reader, output: Output) -> Writer:
         """Lines are alike in every file."""
         from lowbg.formats.jsonl.writer import JsonlWriter
 
-        return JsonlWriter(output.path, output.root, output.codec, output.part)
+        writer = JsonlWriter(output.path, output.root, output.codec, output.part)
+        writer.has_framed_logs = _log_codec(reader, output.codec) != "none"
+        return writer
 
     def pieces(self, source: Opened, config: RunConfig, size: int) -> list[Position]:
         """At line ends: of plain files, and of those with several zstd frames or gzip members."""
         from lowbg.formats.jsonl.pieces import piece_starts
         from lowbg.formats.jsonl.reader import HINT_RECORDS
 
-        return list(piece_starts(source.raw, source.name, size, HINT_RECORDS))
+        return list(piece_starts(source.raw, source.name, size, HINT_RECORDS, config.frame_bytes))
 
     def open_log(self, reader: Reader, output: Output) -> Writer:
-        """Plain lines."""
+        """Lines: in frames, where the output has one that ends with the piece, or plain."""
         from lowbg.formats.jsonl.writer import JsonlWriter
 
-        return JsonlWriter(output.path, output.root, "none", output.part, hashed=False)
+        codec = _log_codec(reader, output.codec)
+        return JsonlWriter(output.path, output.root, codec, output.part, is_log=True)
 
     def join_log(self, writer: Writer, log: Path, records: int) -> None:
         """Appends the lines."""
@@ -99,6 +103,16 @@ class JsonlFormat(SplitFormat, TableFormat):
         from lowbg.formats.jsonl.rows import json_values, lines
 
         return lines(json_values(rows))
+
+
+def _log_codec(reader: Reader, codec: str) -> str:
+    """How the log of a piece of what `reader` reads is stored, for an output with this codec.
+
+    What can be read in pieces by its frames has outputs in frames.
+    """
+    from lowbg.storage.compression import FRAMED
+
+    return codec if reader.compression in FRAMED else "none"
 
 
 FORMAT: TableFormat = JsonlFormat()

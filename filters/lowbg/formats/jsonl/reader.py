@@ -12,6 +12,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -86,7 +87,9 @@ class JsonlReader(SplitReader):
 
     `source` is a path, an fsspec URL, a binary stream or an opened `InputStream`; `name` is what
     messages call the shard. `batch_bytes` (decompressed) never changes a result. A line above
-    `max_record_bytes` (without its line end) is rejected and never held in memory.
+    `max_record_bytes` (without its line end) is rejected and never held in memory. Where a zstd
+    frame or gzip member begins `frame_bytes` stored bytes or more behind another such, a batch ends
+    with the line that reaches into it, for outputs to end a frame as well.
     `seen_fields` gathers the paths that lead to strings in the first 100 records, to explain a
     wrong field option. Iterating raises `CutStreamError` or `InputError` after the last batch
     before the fault, and `FormatError` when the content is not lines of text. The line that a cut
@@ -104,6 +107,7 @@ class JsonlReader(SplitReader):
         batch_bytes: int,
         max_record_bytes: int,
         name: str,
+        frame_bytes: int = 0,
     ) -> None:
         self.name = name
         self.seen_fields: Counter[str] = Counter()
@@ -122,6 +126,13 @@ class JsonlReader(SplitReader):
         self._hinted = 0
         self._frame = 0, 0
         self._left: int | None = None
+        self._frame_bytes = frame_bytes
+        # Where the input's frame begins with which one of the outputs began, and whether the next
+        # line end is to end that: it then comes last in what `_read` returned.
+        self._frame_begin = 0
+        self._is_frame_due = self._ends_frame = False
+        if frame_bytes:
+            self._stream.on_frame = self._note_frame
         self._carry = b""
         # Lines too large to hold are rejected while the block after them is being filled.
         self._too_large: list[Rejections] = []
@@ -145,6 +156,7 @@ class JsonlReader(SplitReader):
         self.seen_fields.update(position.fields)
         self._frame = position.frame
         if self._frame != (0, 0):
+            self._frame_begin = self._frame[0]
             self._stream.seek_frame(self._frame[0])
 
     def stop_at(self, position: Position) -> None:
@@ -159,6 +171,11 @@ class JsonlReader(SplitReader):
             if not part:
                 raise CheckpointError(f"{self.name}: ends {missing} bytes before its checkpoint")
             missing -= len(part)
+            self._is_frame_due = self._is_frame_due and b"\n" not in part
+
+    def _note_frame(self, stored: int) -> None:
+        if stored - self._frame_begin >= self._frame_bytes:
+            self._frame_begin, self._is_frame_due = stored, True
 
     def __iter__(self) -> Iterator[Batch]:
         if self._frame == (0, 0):
@@ -170,7 +187,9 @@ class JsonlReader(SplitReader):
             parts = _parts(data)
             for i, part in enumerate(parts, 1):
                 batch = self._batch(part, final and i == len(parts))
-                if len(batch) or batch.rejected or batch.blank:
+                if self._ends_frame and i == len(parts):
+                    batch = replace(batch, ends_frame=True)
+                if len(batch) or batch.rejected or batch.blank or batch.ends_frame:
                     yield batch
         if self._fault is not None:
             raise self._fault
@@ -179,7 +198,7 @@ class JsonlReader(SplitReader):
         """The next block and `PADDING`, and true if it is the last; it starts at a line."""
         parts = [self._carry]
         size = len(self._carry)
-        has_line_end = final = False
+        has_line_end = final = self._ends_frame = False
         while size < self._batch_bytes or not has_line_end:
             if size > self._max_record_bytes and not has_line_end:
                 rest = self._skip_line(parts)
@@ -187,6 +206,8 @@ class JsonlReader(SplitReader):
                     final = True
                     break
                 parts, size, has_line_end = [rest], len(rest), b"\n" in rest
+                if self._ends_frame:
+                    break
                 continue
             part = self._read()
             if not part:
@@ -195,6 +216,8 @@ class JsonlReader(SplitReader):
             parts.append(part)
             size += len(part)
             has_line_end = has_line_end or b"\n" in part
+            if self._ends_frame:
+                break
         return b"".join([*parts, PADDING]), final
 
     def _read(self) -> bytes:
@@ -202,13 +225,24 @@ class JsonlReader(SplitReader):
         most = min(self._batch_bytes, STEP_BYTES)
         try:
             if self._left is None:
-                return self._stream.read_chunk(most)
+                return self._up_to_frame(self._stream.read_chunk(most))
             part = self._stream.read_chunk(min(most, self._left)) if self._left else b""
+            part = self._up_to_frame(part)
             self._left -= len(part)
             return part
         except InputError as fault:
             self._fault = fault
             return b""
+
+    def _up_to_frame(self, part: bytes) -> bytes:
+        """What was read, up to the line end that a frame is due at."""
+        end = part.find(b"\n") + 1 if self._is_frame_due else 0
+        if not end:
+            return part
+        self._is_frame_due, self._ends_frame = False, True
+        if end < len(part):
+            self._stream.give_back(part[end:])
+        return part[:end]
 
     @property
     def _is_cut(self) -> bool:

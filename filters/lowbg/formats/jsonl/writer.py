@@ -69,8 +69,15 @@ class JsonlWriter(_LineWriter, BlockWriter):
     It is written as `BlockWriter` says.
     """
 
+    has_framed_logs = False
+    """Whether the logs of a shard's pieces are in frames, as this file is."""
+
     def append_log(self, log: Path, records: int) -> None:
-        """Appends a file of so many plain lines."""
+        """Appends a file of so many lines: plain ones, or frames where `has_framed_logs`."""
+        if self.has_framed_logs:
+            self._out.pass_by(self._file.append_file(log))
+            self.records += records
+            return
         with naming(log), log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1))

@@ -17,8 +17,8 @@ from lowbg.jobs.drift.measure import REPLICATES
 from lowbg.jobs.drift.profile import Distribution, Figure, Profile
 from lowbg.jobs.drift.settings import Size
 from lowbg.runs.engine import Engine, policy_digest
-from lowbg.storage.files import write_whole
 from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType, indented
+from lowbg.storage.whole_files import address, read_bytes, write_whole
 
 
 class Conditions(Closed, frozen=True):
@@ -145,10 +145,10 @@ def write_baseline(
 def read_baseline(path: Path) -> Baseline:
     """A stored baseline. Raises `ConfigError` where there is none, or something else."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. {BASELINE.advice}") from error
-    stored = BASELINE.decode(data, str(path))
+        raise ConfigError(f"{address(path)}: {error.strerror}. {BASELINE.advice}") from error
+    stored = BASELINE.decode(data, address(path))
     profile = Profile(
         size=stored.sample,
         seen=stored.documents_seen,

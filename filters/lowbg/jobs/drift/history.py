@@ -12,8 +12,9 @@ import msgspec
 
 from lowbg.errors import ConfigError, OutputError
 from lowbg.jobs.drift.check import Change
-from lowbg.storage.files import refuse_url
+from lowbg.storage.objects import is_object_url
 from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType, line
+from lowbg.storage.whole_files import add_to_object, address, read_bytes
 
 
 class Check(Closed, frozen=True, kw_only=True, tag="lowbg-drift-check/1", tag_field=SCHEMA_KEY):
@@ -56,9 +57,11 @@ CHECK: Final[FileType[Check]] = FileType(
 def append(path: Path, check: Check) -> None:
     """Adds a check to the history, which is made if there is none; in one write.
 
-    Raises `OutputError` where the system refuses, `ConfigError` for a URL.
+    Raises `OutputError` where the system refuses.
     """
-    refuse_url(path)
+    if is_object_url(path):
+        add_to_object(path, CHECK.encode(check))
+        return
     try:
         with path.open("ab") as file:
             file.write(CHECK.encode(check))
@@ -72,12 +75,12 @@ def read_history(path: Path) -> list[Check]:
     Raises `ConfigError` for a line that is none, with its number.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_bytes(path).splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    return [CHECK.decode(data, f"{path}:{number}") for number, data in enumerate(lines, 1)]
+        raise ConfigError(f"{address(path)}: cannot be read ({error.strerror})") from error
+    return [CHECK.decode(data, f"{address(path)}:{number}") for number, data in enumerate(lines, 1)]
 
 
 def label_of(made: dt.datetime, earlier: Sequence[Check]) -> str:

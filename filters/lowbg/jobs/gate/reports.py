@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,10 @@ from lowbg.report.sections.shards import SECTION as SHARDS
 from lowbg.report.statistics import Statistics
 from lowbg.runs import manifest
 from lowbg.runs.engine import language_tables
-from lowbg.storage.files import file_digest
+from lowbg.runs.publishing import RECORD
+from lowbg.runs.shards import MAGIC
+from lowbg.storage.objects import is_object_url
+from lowbg.storage.whole_files import address, is_there, read_bytes
 from lowbg.text import languages
 
 REPORT: Final = "report.json"
@@ -35,7 +39,10 @@ def report_paths(inputs: Sequence[str]) -> tuple[Path, ...] | None:
     Raises `ConfigError` for a mixture of both, and for the directory of a run that didn't finish
     or whose report isn't the one that it wrote.
     """
-    found = [None if "://" in given else _report_path(Path(given)) for given in inputs]
+    found = [
+        _report_path(Path(given)) if "://" not in given or is_object_url(given) else None
+        for given in inputs
+    ]
     reports = tuple(path for path in found if path is not None)
     if not reports:
         return None
@@ -49,31 +56,31 @@ def report_paths(inputs: Sequence[str]) -> tuple[Path, ...] | None:
 
 def _report_path(path: Path) -> Path | None:
     try:
+        is_report = path.suffix.lower() == ".json"
+        if is_object_url(path) and not is_report:
+            return _checked(path) if not MAGIC & set(str(path)) and _is_output(path) else None
         if path.is_dir():
             return _checked(path) if _is_output(path) else None
-        if path.suffix.lower() != ".json" or not path.is_file():
+        if not is_report or not is_there(path):
             return None
-        with path.open("rb") as file:
-            if file.read(2) != _SNIFFED:
-                return None
+        if read_bytes(path)[:2] != _SNIFFED:
+            return None
         # A copy may lie anywhere; where it was written, it must still be what was written.
         return _checked(path.parent) if path.name == REPORT and _is_output(path.parent) else path
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ConfigError(f"{address(path)}: cannot be read ({error.strerror})") from error
 
 
 def _is_output(directory: Path) -> bool:
     """Whether a run wrote there; other people's data sets have a manifest.json, too."""
     if (directory / ".lowbg").is_dir():
         return True
-    path = directory / manifest.NAME
-    if not path.is_file():
-        return False
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(directory / manifest.NAME))
         return str(content["schema"]).startswith(_SCHEMAS)
-    except (KeyError, TypeError):
-        return False
+    except (FileNotFoundError, KeyError, TypeError):
+        # What a run in a store is beginning has a record before it has anything else.
+        return is_object_url(directory) and is_there(directory / RECORD)
     except ValueError:
         return True  # It may be a damaged one of ours.
 
@@ -83,19 +90,20 @@ def _checked(directory: Path) -> Path:
     content = manifest.read(directory)
     if content is None:
         raise ConfigError(
-            f"{directory}: the run there didn't finish (no {manifest.NAME}); "
+            f"{address(directory)}: the run there didn't finish (no {manifest.NAME}); "
             'finish it with `existing="resume"`, or judge the data itself'
         )
     written = {file.path: file.sha256 for file in content.files}.get(REPORT)
     if written is None:
         raise ConfigError(
-            f"{directory}: what made it writes no report; judge its data, such as "
-            f"{directory / 'human'}"
+            f"{address(directory)}: what made it writes no report; judge its data, such as "
+            f"{address(directory / 'human')}"
         )
     path = directory / REPORT
-    if not path.is_file() or file_digest(path) != written:
+    if not is_there(path) or hashlib.sha256(read_bytes(path)).hexdigest() != written:
         raise ConfigError(
-            f"{path}: not the report that the run wrote; `lowbg verify {directory}` says more"
+            f"{address(path)}: not the report that the run wrote; `lowbg verify "
+            f"{address(directory)}` says more"
         )
     return path
 
@@ -110,7 +118,7 @@ def report_evidence(paths: Sequence[Path], policy: Policy, subject: str) -> Evid
     for path, report in zip(paths, reports, strict=True):
         _check_decision(path, report, policy)
     # A run that is counted twice would make the interval too narrow.
-    reports = without_repeats(zip(map(str, paths), reports, strict=True))
+    reports = without_repeats(zip(map(address, paths), reports, strict=True))
     report = reports[0] if len(reports) == 1 else merge_reports(reports)
     _check_counts(report, policy.gate)
     shards, runs = report[SHARDS], report[RUNS]
@@ -165,8 +173,8 @@ def _check_decision(path: Path, report: Report, policy: Policy) -> None:
             ]
         if changed:
             raise ConfigError(
-                f"{path}: made under another decision than the policy's ({'; '.join(changed)}). "
-                "Run it again with this policy, or judge the data itself"
+                f"{address(path)}: made under another decision than the policy's "
+                f"({'; '.join(changed)}). Run it again with this policy, or judge the data itself"
             )
 
 

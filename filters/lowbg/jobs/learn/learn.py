@@ -145,7 +145,6 @@ def learn(
                 **({} if taught is None else {"teacher": told_of(taught, ways, dumps)}),
             },
         }
-        config.output.mkdir(parents=True, exist_ok=True)
         arrays: Mapping[str, NDArray[Any]] = {"lm_slots": lm.slots, "odds_slots": odds.table}
         save_arrays(path, arrays, metadata)
     z = standardised(result, factors, held)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
-from lowbg.errors import ConfigError
+from lowbg.errors import ConfigError, cause
 from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.inputs import Discovery, Listed, Shard, survey
 from lowbg.runs.manifest import NAME as MANIFEST
 from lowbg.runs.manifest import listed_of_kind
+from lowbg.storage.objects import ObjectStore, is_object_url, object_url
+from lowbg.storage.whole_files import address, is_there
 
 Role = Literal["human", "synthetic"]
 
@@ -68,7 +70,12 @@ def _local(given: str) -> str:
 def _surveyed(inputs: Sequence[str], role: Role, output: Path, exclude: Sequence[str]) -> Discovery:
     """What the inputs stand for in their role."""
     paths = list(dict.fromkeys(path for given in inputs for path in _matches(given)))
-    roots = [Path(path) for path in paths if _is_output(Path(path))]
+    below = {path: outputs_below(path) for path in paths if is_object_url(path)}
+    roots = [
+        Path(path)
+        for path in paths
+        if (object_url(path) in below[path] if path in below else _is_output(Path(path)))
+    ]
     labels = dict(zip(map(str, roots), _labels(roots), strict=True))
     asked = [
         Listed(labels[str(Path(path))], _files_of(Path(path), role))
@@ -82,8 +89,9 @@ def _surveyed(inputs: Sequence[str], role: Role, output: Path, exclude: Sequence
         may_be_empty=all(isinstance(each, Listed) for each in asked),
         exclude=exclude,
     )
-    listed = {str(file) for each in asked if isinstance(each, Listed) for file, _ in each.files}
-    _check_halves([s for s in found.shards if s.path not in listed], inputs, role)
+    listed = {file for each in asked if isinstance(each, Listed) for file, _, _ in each.files}
+    stored = {root for each in below.values() for root in each}
+    _check_halves([s for s in found.shards if s.path not in listed], inputs, role, stored)
     return found
 
 
@@ -105,15 +113,34 @@ def _is_output(root: Path) -> bool:
         return False
 
 
-def _files_of(root: Path, role: Role) -> tuple[tuple[Path, str], ...]:
+def outputs_below(url: str) -> frozenset[str]:
+    """The outputs of lowbg at and below a URL of a store, or what a glob there begins with.
+
+    Raises `ConfigError` where it can't be listed.
+    """
+    base = url[: min((url.index(c) for c in _MAGIC if c in url), default=len(url))]
+    base = object_url(base if base == url else base.rpartition("/")[0])
+    store = ObjectStore(base)
+    try:
+        names = list(store.list())
+        roots = {name.rpartition(f"{FOLDER}/")[0] for name in names if f"/{FOLDER}/" in f"/{name}"}
+        for name in names:
+            if f"/{name}".endswith(f"/{MANIFEST}") and _SCHEMA in (store.read(name) or b""):
+                roots.add(name.removesuffix(MANIFEST))
+    except OSError as error:
+        raise ConfigError(f"{base}: cannot be listed ({cause(error)})") from error
+    return frozenset(f"{base}/{root}".rstrip("/") for root in roots)
+
+
+def _files_of(root: Path, role: Role) -> tuple[tuple[str, str, int], ...]:
     """The files of an output that a role stands for, by the shards they came from."""
-    if not (root / MANIFEST).is_file():
+    if not is_there(root / MANIFEST):
         raise ConfigError(
-            f"{root}: its run isn't finished, and there are both human and AI files in it. Finish "
-            'it with `existing="resume"`, or name the files'
+            f"{address(root)}: its run isn't finished, and there are both human and AI files in "
+            'it. Finish it with `existing="resume"`, or name the files'
         )
     files = listed_of_kind(root, KINDS[role])
-    return tuple((path, Path(*path.relative_to(root).parts[1:]).as_posix()) for path in files)
+    return tuple((address(root / n), n.partition("/")[2], size) for n, size in files.items())
 
 
 def _labels(roots: Sequence[Path]) -> list[str]:
@@ -127,20 +154,28 @@ def _labels(roots: Sequence[Path]) -> list[str]:
     return labels
 
 
-def _check_halves(shards: Sequence[Shard], inputs: Sequence[str], role: Role) -> None:
-    """Raises `ConfigError` for a shard in an output of lowbg that no input names a part of."""
+def _check_halves(
+    shards: Sequence[Shard], inputs: Sequence[str], role: Role, stored: Set[str]
+) -> None:
+    """Raises `ConfigError` for a shard in an output of lowbg that no input names a part of.
+
+    `stored` are the outputs in stores.
+    """
     outputs: dict[Path, bool] = {}
     for shard in shards:
-        if "://" in shard.path:
+        in_store = is_object_url(shard.path)
+        if "://" in shard.path and not in_store:
             continue
         for folder in Path(shard.path).parents:
             if folder not in outputs:
                 named = any(_names_part(given, folder) for given in inputs)
-                outputs[folder] = not named and _is_output(folder)
+                is_output = address(folder) in stored if in_store else _is_output(folder)
+                outputs[folder] = not named and is_output
             if outputs[folder]:
+                where = address(folder)
                 raise ConfigError(
-                    f"{folder}: an output of lowbg, of which `{role}` would take all files, human "
-                    f"and AI. Give it as an input of its own: `{role}={folder}`"
+                    f"{where}: an output of lowbg, of which `{role}` would take all files, human "
+                    f"and AI. Give it as an input of its own: `{role}={where}`"
                 )
 
 

@@ -30,7 +30,7 @@ from lowbg.runs.overlap import Step
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.stopping import STOP
-from lowbg.storage.files import naming, replace_file
+from lowbg.storage.files import naming, replace_file, size_of_file
 from lowbg.storage.locks import share_of_worker
 from lowbg.storage.typed import Closed, FileType
 from lowbg.text.characters import folding_of
@@ -72,9 +72,13 @@ MEASURED: Final[FileType[Measured]] = FileType(
 )
 
 
+FOLDER_OF_NOTES: Final = f"{FOLDER}/mix"
+"""Where a mix keeps what it measured, in its output."""
+
+
 def folder(output: Path) -> Path:
-    """Where a mix keeps what it measured."""
-    return output / FOLDER / "mix"
+    """The same, as a path."""
+    return output / FOLDER_OF_NOTES
 
 
 def rows_of(output: Path, name: str) -> NDArray[Any]:
@@ -85,17 +89,22 @@ def rows_of(output: Path, name: str) -> NDArray[Any]:
     return np.memmap(path, ROW, "r")
 
 
-def load(output: Path, shard: Shard, select: MixSelect) -> Measured | None:
-    """What an earlier run measured of the shard, if it is still what it was and all still there."""
-    path = folder(output) / f"{key_of(shard.name)}.json"
+def load(output: Path, shard: Shard) -> Measured | None:
+    """What an earlier run measured of the shard, if it is still what it was."""
     try:
-        found = MEASURED.read(path)
-        whole = path.with_suffix(".rows").stat().st_size == found.documents * ROW.itemsize
-    except (OSError, CheckpointError):
+        found = MEASURED.read(folder(output) / f"{key_of(shard.name)}.json")
+    except CheckpointError:
         return None
-    if select is MixSelect.NOVEL:  # A mix that is finished keeps no bigrams.
-        whole = whole and path.with_suffix(".grams.npz").is_file()
-    return found if whole and found.is_of(shard) else None
+    return found if found.is_of(shard) else None
+
+
+def is_kept(output: Path, measured: Measured, select: MixSelect) -> bool:
+    """Whether all that was kept of a measured shard beside the note is still there."""
+    path = folder(output) / key_of(measured.shard)
+    if size_of_file(path.with_suffix(".rows")) != measured.documents * ROW.itemsize:
+        return False
+    # A mix that is finished keeps no bigrams.
+    return select is not MixSelect.NOVEL or path.with_suffix(".grams.npz").is_file()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lowbg
-from lowbg.config import as_dict
-from lowbg.errors import ConservationError, InputError, LowbgError, OutputError
+from lowbg.config import ExecutorName, as_dict
+from lowbg.errors import ConfigError, ConservationError, InputError, LowbgError, OutputError
 from lowbg.formats.naming import output_name
 from lowbg.jobs.mix import ngrams, weights
 from lowbg.jobs.mix.copying import CopyTask
 from lowbg.jobs.mix.counts import Counts, count, units_of
 from lowbg.jobs.mix.inputs import HUMAN, SYNTHETIC, Role, role_of
-from lowbg.jobs.mix.measure import Measured, MeasureTask, folder, load, rows_of
+from lowbg.jobs.mix.measure import (
+    FOLDER_OF_NOTES,
+    Measured,
+    MeasureTask,
+    folder,
+    is_kept,
+    load,
+    rows_of,
+)
 from lowbg.jobs.mix.novelty import CoverageTask, NoveltyTask, ranks_of, taken_bigrams
 from lowbg.jobs.mix.selection import floor_holds
 from lowbg.jobs.mix.settings import Mix, MixSelect
@@ -33,6 +41,7 @@ from lowbg.runs.inputs import InputState, Shard
 from lowbg.runs.job import Job
 from lowbg.runs.mapping import ALONE, Ended, Task, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer
+from lowbg.runs.publishing import Published, published
 from lowbg.runs.resume import differences, refuse_changes
 from lowbg.runs.run import RunClock
 from lowbg.runs.sinks import QUARANTINE
@@ -97,19 +106,28 @@ class MixOutcome:
 def mix_shards(job: MixJob, observer: Observer = NOBODY) -> MixOutcome:
     """Builds the mix and returns what it came to; files and manifest are on disk then.
 
-    Raises `ConfigError` when the output directory holds something that `job.existing` doesn't
-    allow for, `LockedError` when another run is at work there, `StoppedError` when it was asked to
-    stop, and `OutputError` when a human shard could not be copied: then nothing synthetic is taken
-    beside it, and there is no manifest.
+    Raises `ConfigError` when the output holds something that `job.existing` doesn't allow for, and
+    for one in a store on a Ray cluster, `LockedError` when another run is at work there,
+    `StoppedError` when it was asked to stop, and `OutputError` when a human shard could not be
+    copied: then nothing synthetic is taken beside it, and there is no manifest.
     """
     by_weights = job.mix.weights is not None
     check_names(
         job.shards,
         weights.output_path if by_weights else lambda n: output_name(n, job.config.compression),
     )
-    with OutputDirectory(job.output, LAYOUT).held(job.existing) as directory:
+    if job.published is not None and job.executor is ExecutorName.RAY:
+        raise ConfigError(
+            f"{job.published}: what a mix measures lies on one node until it is sent; mix on one "
+            "machine, or into a directory that all nodes share"
+        )
+    with (
+        published(job, LAYOUT) as place,
+        OutputDirectory(job.output, LAYOUT).held(job.existing) as directory,
+    ):
         _prepare(directory, job)
-        return _Mixing(directory, job, observer).run()
+        place.begin()
+        return _Mixing(directory, job, observer, place).run()
 
 
 def _prepare(directory: OutputDirectory, job: MixJob) -> None:
@@ -137,8 +155,11 @@ def _prepare(directory: OutputDirectory, job: MixJob) -> None:
 class _Mixing:
     """One run of `mix_shards`, after its output was prepared."""
 
-    def __init__(self, directory: OutputDirectory, job: MixJob, observer: Observer) -> None:
+    def __init__(
+        self, directory: OutputDirectory, job: MixJob, observer: Observer, place: Published
+    ) -> None:
         self._directory = directory
+        self._place = place
         self._job = job
         self._mix = job.mix
         self._observer = observer
@@ -197,13 +218,14 @@ class _Mixing:
         job = self._job
         if self._mix.weights is not None:
             Engine(job.config.policy).prepare()
-        found = {shard.name: load(job.output, shard, self._mix.select) for shard in job.shards}
-        known = {name: value for name, value in found.items() if value is not None}
+        noted = {s.name: found for s in job.shards if (found := load(job.output, s)) is not None}
+        known = {n: m for n, m in noted.items() if is_kept(job.output, m, self._mix.select)}
         # What an input could not be read for may be over: it is tried again.
         waiting = [s for s in job.shards if s.name not in known or known[s.name].problem]
         measured = self._map(MeasureTask(job.config, self._mix, job.output), waiting)
-        if any(measured.get(name, value) != value for name, value in known.items()):
+        if any(measured.get(name, value) != value for name, value in noted.items()):
             self._forget()
+        self._place.note(f"{FOLDER_OF_NOTES}/{key_of(name)}.json" for name in measured)
         return {**known, **measured}
 
     def _forget(self) -> None:
@@ -217,25 +239,28 @@ class _Mixing:
         for name in (HUMAN, SYNTHETIC, QUARANTINE):
             with naming(output / name), suppress(FileNotFoundError):
                 shutil.rmtree(output / name)
+        self._place.forget()
 
     def _write(self, counts: Mapping[str, NDArray[np.uint8]]) -> tuple[dict[str, ShardResult], int]:
         """Every shard's output: human ones first, since what is beside them depends on them."""
         job = self._job
         if self._mix.weights is not None:
             return {
-                shard.name: weights.write_rows(
-                    job.output, shard, rows_of(job.output, shard.name), counts[shard.name],
-                    self._mix.weights, human=role_of(shard) == HUMAN,
+                shard.name: self._place.sent(
+                    weights.write_rows(
+                        job.output, shard, rows_of(job.output, shard.name), counts[shard.name],
+                        self._mix.weights, human=role_of(shard) == HUMAN,
+                    )
                 )
                 for shard in job.shards
             }, 0  # fmt: skip
-        noted = checkpoints.load_results(job.output)
+        noted = checkpoints.load_results(job.output, self._place.size_of)
         finished = {name: result for name, (result, _) in noted.items()}
         results = dict(finished)
         for role in (HUMAN, SYNTHETIC):
             waiting = [shard for shard in self._of(role) if shard.name not in finished]
             task = CopyTask(job.config, job.output, job.durability, role=role)
-            for ended in self._ends(task, waiting):
+            for ended in self._ends(self._place.task(task), waiting):
                 result = ended.result or failed_shard(ended.shard, ended.error)
                 results[result.shard] = result
             for shard in self._of(role):
@@ -311,6 +336,7 @@ class _Mixing:
             notes=notes_of(results.values()) if self._mix.weights is None else (),
         )
         self._write_manifest(outcome, rows, results)
+        self._place.end()
         for path in folder(self._job.output).glob("*.np[yz]"):
             path.unlink()
         return outcome

@@ -30,6 +30,7 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.overlap import Step
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.runs.sampling import document_keys, named
+from lowbg.storage.whole_files import address
 from lowbg.text.origins import hosts
 
 NEAR: Final = 0.5
@@ -58,7 +59,9 @@ def output_files(root: Path) -> tuple[manifest.Manifest, list[manifest.ListedFil
     content = manifest.read(root)
     files = [] if content is None else [f for f in content.files if f.kind in ("human", "ai")]
     if content is None or not files:
-        raise ConfigError(f"{root}: no finished output of filter, whose documents can be shown")
+        raise ConfigError(
+            f"{address(root)}: no finished output of filter, whose documents can be shown"
+        )
     return content, files
 
 
@@ -67,8 +70,8 @@ def check_output(root: Path, design: Design) -> None:
     content, _ = output_files(root)
     if str(content.content_sha256) != design.content:
         raise ConfigError(
-            f"{root} is another output than the one that these labels are of; name another file "
-            "for its labels: `labels`"
+            f"{address(root)} is another output than the one that these labels are of; name "
+            "another file for its labels: `labels`"
         )
 
 
@@ -80,7 +83,9 @@ def draw(root: Path, config: RunConfig, engine: Engine, size: int, seed: int = 0
     content, files = output_files(root)
     run = read_json(root / "report.json")[RUNS][-1]
     if run.policy_sha256 != policy_digest(config.policy):
-        raise ConfigError(f"{root} was made by another policy; give the one that it was made by")
+        raise ConfigError(
+            f"{address(root)} was made by another policy; give the one that it was made by"
+        )
     pool = POOL * size
     kept: list[list[_Item]] = [[] for _ in NAMES]
     totals = np.zeros(len(NAMES), np.int64)
@@ -101,7 +106,9 @@ def draw(root: Path, config: RunConfig, engine: Engine, size: int, seed: int = 0
                 item = (-key, file.path, -int(records[i]), places[i], drawn)
                 (heapq.heappush if len(heap) < pool else heapq.heapreplace)(heap, item)
     if not totals.any():
-        raise ConfigError(f"{root}: none of its documents has a score; there is nothing to review")
+        raise ConfigError(
+            f"{address(root)}: none of its documents has a score; there is nothing to review"
+        )
     documents = []
     for heap, wanted in zip(kept, allocated(totals, size), strict=True):
         documents += spread(heap, wanted, seed)
@@ -189,7 +196,7 @@ def _judged(
 
 def _steps(root: Path, path: str, config: RunConfig, engine: Engine | None) -> Iterator[Step]:
     """The batches of a file of the output. Raises `InputError` where it can't be read whole."""
-    shard = Shard(str(root / path), path, 0)
+    shard = Shard(address(root / path), path, 0)
     with ShardReading(Source(shard, config), engine) as reading:
         yield from reading
     if reading.broken is not None:
@@ -214,5 +221,5 @@ def texts_of(root: Path, design: Design, config: RunConfig) -> Mapping[int, str]
             if all(place in found for place in places.values()):
                 break
     if len(found) < len(design.documents):
-        raise ConfigError(f"{root}: lacks documents that were drawn; was it changed?")
+        raise ConfigError(f"{address(root)}: lacks documents that were drawn; was it changed?")
     return found

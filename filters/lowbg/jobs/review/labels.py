@@ -14,7 +14,9 @@ from typing import Final, Literal
 import msgspec
 
 from lowbg.errors import ConfigError, OutputError, cause
+from lowbg.storage.objects import is_object_url
 from lowbg.storage.typed import SCHEMA_KEY, Closed, Count, FileType, line, to_plain
+from lowbg.storage.whole_files import add_to_object, address, read_bytes, store_of
 
 _log = logging.getLogger(__name__)
 
@@ -91,12 +93,16 @@ class LabelsFile:
         """A new file. Raises `OutputError` where there is one."""
         data = DESIGN.encode(design)
         try:
+            if is_object_url(path):
+                store, name = store_of(path)
+                store.create(name, data)
+                return cls(path, design, [], len(data))
             with path.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({cause(error)})") from error
+            raise OutputError(f"{address(path)}: cannot be written ({cause(error)})") from error
         return cls(path, design, [], len(data))
 
     @classmethod
@@ -106,28 +112,33 @@ class LabelsFile:
         Raises `ConfigError` for anything else, with its line.
         """
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({cause(error)})") from error
+            raise ConfigError(f"{address(path)}: cannot be read ({cause(error)})") from error
+        where = address(path)
         head, *rest = data.split(b"\n")
-        design = DESIGN.decode(head, str(path))
+        design = DESIGN.decode(head, where)
         tail = rest.pop() if rest else b""
         if tail:
-            _log.warning("%s: its last line was cut off, and is left out", path)
+            _log.warning("%s: its last line was cut off, and is left out", where)
         labels = []
         for number, each in enumerate(rest, 2):
             try:
                 label = msgspec.json.decode(each, type=LabelLine)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{path}:{number}: no label ({error})") from error
+                raise ConfigError(f"{where}:{number}: no label ({error})") from error
             if label.document >= len(design.documents):
-                raise ConfigError(f"{path}:{number}: document {label.document} was not drawn")
+                raise ConfigError(f"{where}:{number}: document {label.document} was not drawn")
             labels.append(label)
         return cls(path, design, labels, len(data) - len(tail))
 
     def add(self, label: LabelLine) -> None:
         """Appends a label, durably. Raises `OutputError`."""
         data = line(to_plain(label))
+        if is_object_url(self.path):
+            add_to_object(self.path, data)
+            self.labels.append(label)
+            return
         try:
             with self.path.open("r+b") as file:
                 file.truncate(self._size)  # A line that was cut off would swallow this one.

@@ -18,6 +18,7 @@ from lowbg.jobs.review.drawing import draw, output_files, texts_of
 from lowbg.jobs.review.labels import LabelsFile
 from lowbg.jobs.review.queue import Review
 from lowbg.runs.engine import Engine
+from lowbg.storage.whole_files import is_there
 
 
 def open_labels(root: Path, path: Path, config: RunConfig, size: int) -> LabelsFile:
@@ -25,7 +26,7 @@ def open_labels(root: Path, path: Path, config: RunConfig, size: int) -> LabelsF
 
     Raises `ConfigError` where `root` is no output of filter, or was made by another policy.
     """
-    if path.exists():
+    if is_there(path):
         return LabelsFile.open(path)
     output_files(root)
     engine = Engine(config.policy).setup()

@@ -15,7 +15,7 @@ from lowbg.amounts import counted, share_text
 from lowbg.config import SourceListForm, SourceVerdict
 from lowbg.decision.source_evidence import Header, required_header
 from lowbg.errors import ConfigError, FormatError, cause
-from lowbg.storage.files import write_whole
+from lowbg.storage.whole_files import write_whole
 
 _COLUMNS: Final = (
     *("source", "scored", "ai_share", "ai_share_low", "ai_share_high", "verdict", "decided_by"),

@@ -15,11 +15,14 @@ import pyarrow.parquet as pq
 
 from lowbg.arrays import encoded, filled, is_known
 from lowbg.config import FieldNames, Verdict
-from lowbg.errors import ConfigError, FormatError, OutputError, cause
+from lowbg.errors import ConfigError, FormatError, InputError, OutputError, cause
 from lowbg.jobs.sources.cells import Cells, ScoredRows, cells_from
 from lowbg.records import Metadata
 from lowbg.runs import manifest
 from lowbg.runs.checkpoints import FOLDER, RECORD
+from lowbg.storage.compression import open_binary
+from lowbg.storage.objects import is_object_url
+from lowbg.storage.whole_files import address
 from lowbg.text import languages
 from lowbg.text.dates import read_dates
 from lowbg.text.sources import SourceBy
@@ -39,11 +42,11 @@ class RowFolder:
 
 
 def row_folder(path: Path) -> RowFolder | None:
-    """The directory as one of rows; null where it is none.
+    """The directory, or what is at a URL, as one of rows; null where it is none.
 
     Raises `ConfigError` where its manifest can't be used.
     """
-    if not path.is_dir():
+    if not path.is_dir() and not is_object_url(path):
         return None
     try:
         record = RECORD.read(path / FOLDER / "run.json")
@@ -74,20 +77,21 @@ def row_cells(
         for rows in _read(file, wanted):
             if source not in rows.schema.names:
                 raise ConfigError(
-                    f"{file}: its rows have no {source!r}, which says what their source is; score "
-                    "again, keeping that field"
+                    f"{address(file)}: its rows have no {source!r}, which says what their source "
+                    "is; score again, keeping that field"
                 )
             yield len(rows), _cells(rows, fields, by, before)
 
 
 def _read(file: Path, wanted: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    where = address(file)
     try:
         if file.suffix == ".parquet":
-            with pq.ParquetFile(file) as table:
+            with open_binary(where) as stored, pq.ParquetFile(stored) as table:
                 there = [name for name in wanted if name in table.schema_arrow.names]
                 yield from table.iter_batches(_ROWS, columns=there)
             return
-        with file.open("rb") as lines:
+        with io.BufferedReader(open_binary(where), _BLOCK) as lines:  # type: ignore[type-var]
             there = []
             while block := lines.readlines(_BLOCK):
                 if not there:
@@ -99,8 +103,8 @@ def _read(file: Path, wanted: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBa
                 )
                 read = pa.json.read_json(io.BytesIO(b"".join(block)), parse_options=options)
                 yield from read.combine_chunks().to_batches()
-    except (OSError, pa.ArrowException) as error:
-        raise FormatError(f"{file}: its rows can't be read ({cause(error)})") from error
+    except (OSError, InputError, pa.ArrowException) as error:
+        raise FormatError(f"{where}: its rows can't be read ({cause(error)})") from error
 
 
 def _cells(rows: pa.RecordBatch, fields: FieldNames, by: SourceBy, before: object) -> Cells:

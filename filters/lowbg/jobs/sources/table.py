@@ -33,6 +33,7 @@ from lowbg.jobs.sources.cells import (
     Pages,
     combined,
 )
+from lowbg.storage.whole_files import address, local_copy
 from lowbg.text import languages
 
 ROWS_A_GROUP: Final = 16_384
@@ -147,12 +148,13 @@ def check_alike(headers: Mapping[Path, Header], wanted: Header) -> None:
 def read_cells(path: Path) -> Iterator[Cells]:
     """The cells of a table, sorted by source, some rows at a time."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(local_copy(path)) as file:
             columns = ["source", "ids", "cells", "lm_pages"]
             for batch in file.iter_batches(_ROWS_READ, columns=columns):
                 yield _cells_of_rows(batch)
     except (OSError, pa.ArrowException) as error:
-        raise FormatError(f"{path}: the table of sources can't be read ({cause(error)})") from error
+        why = cause(error)
+        raise FormatError(f"{address(path)}: the table of sources can't be read ({why})") from error
 
 
 def _cells_of_rows(rows: pa.RecordBatch) -> Cells:

@@ -439,7 +439,6 @@ def train_probe(config: ProbeConfig, observer: Observer = NOBODY) -> TrainedProb
     card = card_of(config, material, documents, rows, candidates)
     figures = surprise if config.lm.surprise else None
     probe = make_probe(best, states[best.layer], documents, rows, of, card, figures)
-    config.text.output.parent.mkdir(parents=True, exist_ok=True)
     digest = probe.save(config.text.output)
     saved = replace(probe, path=config.text.output, sha256=digest)
     return TrainedProbe(saved, material, documents, candidates)

@@ -79,7 +79,6 @@ def train(config: TrainConfig, observer: Observer = NOBODY) -> Trained:
         "human_collections": evidence,
     }
     arrays: dict[str, NDArray[Any]] = {"lm_slots": lm.slots, "odds_slots": odds.table}
-    config.output.parent.mkdir(parents=True, exist_ok=True)
     save_arrays(config.output, arrays, metadata)
     left_out = LeftOut(material.rows, odds.held, factors, result)
     return Trained(config.output, material, left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import threading
 import time
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from lowbg.errors import ConfigError, LowbgError, StoppedError
 from lowbg.runs.executors.base import Finished, Result, Task, Worker
+from lowbg.runs.machine import switch_often
 from lowbg.runs.progress import OnProgress, Progress
 
 RETRIES: Final = 3
@@ -52,7 +54,10 @@ class _Actor:
 
     def load(self) -> None:
         """Makes ready."""
+        switch_often()
         self._worker = self._setup()
+        # What is loaded stays, Ray's own too: the collector need not walk over it again.
+        gc.freeze()
 
     def do(self, task: Any) -> Any:
         """Does a task."""
