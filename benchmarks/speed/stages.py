@@ -1,12 +1,14 @@
 """CPU time of every stage per MB of content: `python benchmarks/speed/stages.py SHARD…`.
 
 The stages are called one after the other on each batch, as the pipeline calls them, with a clock
-around each; medians over `--repeat` passes.
+around each; medians over `--repeat` passes. Behind them come the parts of the reference, and what
+lowbg may take beside decompressing and compressing to be half as fast as that, start-up included.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import statistics
 import sys
 import tempfile
@@ -16,6 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import orjson
+import zstandard
 
 from lowbg.config import Policy, RunConfig
 from lowbg.decision.decide import Features
@@ -31,6 +36,10 @@ from lowbg.text.tokens import tokenize
 
 SPOKEN = {"perplexity": "n-grams: perplexity and log-odds", "phrases": "named phrases"}
 """Scorers by what they cost: the look-ups of both are the first one's."""
+
+
+IN_FRAMES = "compress, in frames of 8 MiB"
+"""What the reference doesn't do: each frame in one call."""
 
 
 class Clock:
@@ -110,6 +119,43 @@ def measure(shards: list[str], repeat: int) -> dict[str, float]:
     return {SPOKEN.get(stage, stage): cost for stage, cost in result.items()}
 
 
+def reference_pass(shards: list[str]) -> tuple[dict[str, float], int]:
+    """CPU seconds of the parts of `reference.py`, and bytes of content."""
+    clock = Clock()
+    content = 0
+    for shard in shards:
+        stored = io.BytesIO(Path(shard).read_bytes())
+        reader = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
+        blocks: list[bytes] = []
+        with clock.stage("decompress"):
+            while block := reader.read(1 << 20):
+                blocks.append(block)
+        lines = b"".join(blocks).split(b"\n")
+        with clock.stage("parse"):
+            for line in lines:
+                if line:
+                    orjson.loads(line)
+        with clock.stage("compress"):
+            writer = zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
+            for block in blocks:
+                writer.compress(block)
+            writer.flush()
+        with clock.stage(IN_FRAMES):
+            for k in range(0, len(blocks), 8):
+                zstandard.ZstdCompressor(level=3).compress(b"".join(blocks[k : k + 8]))
+        content += sum(map(len, blocks))
+    return dict(clock.seconds), content
+
+
+def reference(shards: list[str], repeat: int) -> dict[str, float]:
+    """Milliseconds of CPU per MB of content by part of the reference; medians."""
+    passes = [reference_pass(shards) for _ in range(repeat)]
+    return {
+        stage: 1e9 * statistics.median(seconds[stage] / content for seconds, content in passes)
+        for stage in passes[0][0]
+    }
+
+
 def main(argv: list[str]) -> int:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -117,7 +163,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--repeat", type=int, default=5)
     given = parser.parse_args(argv)
     for stage, cost in measure(given.shards, given.repeat).items():
-        print(f"{stage:20} {cost:7.2f} ms/MB")
+        print(f"{stage:32} {cost:7.2f} ms/MB")
+    parts = reference(given.shards, given.repeat)
+    for part, cost in parts.items():
+        print(f"{'reference: ' + part:32} {cost:7.2f} ms/MB")
+    for ratio in (0.5, 0.6):
+        shared = parts["decompress"] + parts["compress"]
+        left = (shared + parts["parse"]) / ratio - shared
+        print(f"{f'left for the rest at {ratio} x':32} {left:7.2f} ms/MB")
     return 0
 
 

@@ -27,8 +27,12 @@ MARK_LEADS = (0xE2, 0xE3, 0xEF)
 """The first bytes in UTF-8 of U+2000 …, U+3000 … and U+F000 …, where most punctuation stands."""
 
 
-def _bytes() -> Any:
-    return ir.VectorType(ir.IntType(8), WIDTH)
+MARKS_WIDTH = 64
+"""Bytes in which `mark_bytes` looks for marks: as many as a word has bits."""
+
+
+def _bytes(count: int = WIDTH) -> Any:
+    return ir.VectorType(ir.IntType(8), count)
 
 
 def _letters(builder: Any, place: Any) -> Any:
@@ -52,7 +56,7 @@ def _equal_bytes(typing_context: Any, array: Any, index: Any, spare: Any, value:
 
 
 def _marks(builder: Any, place: Any) -> Any:
-    vector = _bytes()
+    vector = _bytes(MARKS_WIDTH)
     found = vector_at(builder, place, vector)
     bits = builder.icmp_unsigned(
         "<", builder.sub(found, every(vector, ord("!"))), every(vector, ord("/") - ord("!"))
@@ -70,8 +74,8 @@ ascii_letters: Any = at_address("int64", _letters)
 """How many letters A–Z and a–z follow each other from `array[index]` on, up to `WIDTH`."""
 
 mark_bytes: Any = at_address("uint64", _marks)
-"""Which of the `WIDTH` bytes from `array[index]` on may begin a mark: `!` to `.`, `:` to `?`, and
-`MARK_LEADS`. One bit a byte, the first lowest."""
+"""Which of the `MARKS_WIDTH` bytes from `array[index]` on may begin a mark: `!` to `.`, `:` to `?`,
+and `MARK_LEADS`. One bit a byte, the first lowest."""
 
 equal_bytes: Any = intrinsic(_equal_bytes, prefer_literal=True)
 """Which of the `WIDTH` bytes from `array[index]` on equal `value` once the bits `spare` are set.

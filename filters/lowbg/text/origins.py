@@ -13,7 +13,7 @@ import pyarrow as pa
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from lowbg.arrays import bools, column_of, encoded, strings_of, to_numpy
+from lowbg.arrays import bools, column_of, strings_of, to_numpy
 from lowbg.text.dates import FIRST_YEAR, Dates
 
 UNKNOWN_YEAR = "unknown"
@@ -71,8 +71,9 @@ def _netlocs(urls: pa.StringArray) -> pa.StringArray:
 def _hosts_of(netlocs: pa.StringArray) -> Coded:
     import pyarrow.compute as pc
 
-    codes, values = encoded(netlocs)
-    odd = bools(pc.match_substring_regex(strings_of(values, pa.string()), _ODD_NETLOC), null=True)
+    found = netlocs.dictionary_encode(null_encoding="encode")
+    codes, values = to_numpy(found.indices).astype(np.int64), found.dictionary.to_pylist()
+    odd = bools(pc.match_substring_regex(found.dictionary, _ODD_NETLOC), null=True)
     names = [without_www(value)[:_MAX_HOST] if value else NO_HOST for value in values]
     for i in np.flatnonzero(odd).tolist():
         names[i] = _host_name(values[i])
