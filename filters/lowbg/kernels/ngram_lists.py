@@ -21,10 +21,12 @@ def list_ngrams(
     length: NDArray[np.int64],
     payloads: NDArray[np.int64],
     stamps: NDArray[np.int32],
+    last: int,
 ) -> int:
     """Lists what the log-odds add up for one document: word, n-gram length, payload.
 
-    `stamps` is a zero a slot of the table, for its own use.
+    `stamps` is a number a slot of the table, none above `last`, for its own use: it puts there
+    `last` + 1 and more, as many as the document has windows.
     """
     n = len(words)
     found = 0
@@ -39,8 +41,8 @@ def list_ngrams(
             for u in range(t - o + 1, t + 1):
                 h = extend(h, words[u])
             at = find(table, h)
-            if at >= 0 and stamps[at] != window + 1:
-                stamps[at] = window + 1
+            if at >= 0 and stamps[at] != last + window + 1:
+                stamps[at] = last + window + 1
                 at_word[found] = t - o
                 length[found] = o + 1
                 payloads[found] = table[at] & np.uint32(0xFFFF)

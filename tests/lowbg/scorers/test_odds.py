@@ -124,6 +124,16 @@ def test_contributions_add_up_to_the_score(model: ModelFile, text: str) -> None:
         assert total / words == pytest.approx(scored[column][1], rel=1e-6, abs=1e-6)
 
 
+def test_contributions_are_the_same_whatever_was_listed_before(model: ModelFile) -> None:
+    long = "delve into the tapestry " * 300  # of several windows
+    batch = documents(long, "delve into", "the tapestry delve")
+    first = [create_odds({"en": model}).contributions(batch, i) for i in range(3)]
+    assert all(first)
+    odds = create_odds({"en": model})
+    for i in (2, 0, 1, 0, 2, 2):
+        assert odds.contributions(batch, i) == first[i]
+
+
 def test_contributions_point_at_the_text(model: ModelFile) -> None:
     text = "Ünïcode first; then delve into it"
     batch = documents("into", text)

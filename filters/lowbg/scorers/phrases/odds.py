@@ -14,6 +14,7 @@ AUROC .91 against .85, `models/MODEL_CARD.md`).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -55,6 +56,25 @@ class FoundNgrams(NamedTuple):
     def nats(self) -> NDArray[np.float64]:
         """What each adds to the sum that `phrase_log_odds` is a mean of."""
         return (self.naive_bayes + self.logistic) / 2
+
+
+class _Room(threading.local):
+    """What `list_ngrams` notes slots in, a thread: zeros for each document would be 2 MB."""
+
+    def __init__(self) -> None:
+        self._stamps = np.zeros(0, np.int32)
+        self._last = 0
+
+    def stamps(self, slots: int, words: int) -> tuple[NDArray[np.int32], int]:
+        """A number a slot, and the highest; taken for a document of so many words."""
+        if len(self._stamps) < slots or self._last + words >= np.iinfo(np.int32).max:
+            self._stamps, self._last = np.zeros(slots, np.int32), 0
+        last = self._last
+        self._last += words  # A document has no more windows than words.
+        return self._stamps, last
+
+
+_ROOM = _Room()
 
 
 class Odds:
@@ -112,8 +132,8 @@ class Odds:
         length = np.empty(room, np.int64)
         payloads = np.empty(room, np.int64)
         table = self._files[code].arrays["odds_slots"]
-        stamps = np.zeros(len(table), np.int32)
-        found = list_ngrams(words, table, order, at, length, payloads, stamps)
+        stamps, last = _ROOM.stamps(len(table), len(words))
+        found = list_ngrams(words, table, order, at, length, payloads, stamps, last)
         scales = self._scales(code)
         nb = ((payloads[:found] >> 8) - 128) * float(scales[0])
         steps = (payloads[:found] & 0xFF) - 128
