@@ -1,11 +1,11 @@
 """The shipped tables, and those with a probe, on English development sets: `… DATA MODEL`.
 
 `python -m benchmarks.neural.development_sets DATA MODEL [--probe FILE] [--cache DIR]` reads at most
-40 rows of each dataset and label of `DATA/labelled/dev`, which neither tables nor probe were fitted
-on, and judges them as `lowbg score` does, with the tables alone and with the probe's thresholds. A
-row a kind of evidence: mean over the kinds of AI text of the share called AI, mean over those of
-human text, at the thresholds as they are; and recall at a threshold that calls 1 % of the human
-kinds AI on average.
+40 rows (`--rows`) of each dataset and label of `DATA/labelled/dev`, which neither tables nor probe
+were fitted on, and judges them as `lowbg score` does: with the tables alone, with the probe, and
+with the model's surprise as well, by the thresholds of each. A row a kind of evidence: mean over
+the kinds of AI text of the share called AI, mean over those of human text, at the thresholds as
+they are; and recall at a threshold that calls 1 % of the human kinds AI on average.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from benchmarks.neural.unseen_kinds import Reading, draw, read_states
+from benchmarks.neural.unseen_kinds import Reading, draw, read_all
 from numpy.typing import NDArray
 
 from lowbg.config import Policy
@@ -28,25 +29,49 @@ from lowbg.jobs.train.probe import threshold_at
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine
 from lowbg.runs.probe_calibration import calibration_of
+from lowbg.scorers.causal_lm import nullable
 from lowbg.scorers.lm.probes import Probe, open_probe
 from lowbg.scorers.lm.shipped import shipped_probes
-from lowbg.scorers.lm.store import locate
+from lowbg.scorers.lm.store import ModelFolder, locate
 
 Floats = NDArray[np.float64]
 
 
-def judged(rows: Sequence[Row], probe: Probe, log_odds: Floats) -> tuple[Floats, Floats, Floats]:
-    """z less the threshold of each row, NaN where unscored: by tables, joined, by the probe."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the model says of each row: the probe's log-odds, and its evenness."""
+
+    log_odds: Floats
+    evenness: Floats
+
+
+def read(rows: Sequence[Row], folder: ModelFolder, probe: Probe, cache: Path | None) -> Read:
+    """Of the rows, by the probe."""
+    assert probe.surprise is not None
+    reading = Reading((probe.of.layer,), probe.of.tokens, surprise=True)
+    states, figures = read_all(rows, folder, reading, cache)
+    return Read(probe.log_odds(states[:, 0]), probe.surprise.evenness(figures))
+
+
+def judged(rows: Sequence[Row], probe: Probe, found: Read) -> tuple[Floats, Floats, Floats, Floats]:
+    """z less the threshold of each row, NaN where unscored: by tables, joined, with surprise, too;
+    and the probe's log-odds.
+    """
     engine = Engine(Policy(), third_parties=False).setup()
-    lm = calibration_of([probe], "", engine.policy, engine.models)
-    assert lm is not None
-    joint = Decider(engine.policy, engine.models, lm)
+    known = [
+        calibration_of([probe], "", engine.policy, engine.models, surprise=surprise)
+        for surprise in (False, True)
+    ]
+    deciders = [Decider(engine.policy, engine.models, lm) for lm in known if lm is not None]
     text = as_text(rows)
     nothing = pa.nulls(len(text), pa.string())
     language = pa.array(["en"] * len(text), pa.string())
     first = engine.judge(text, Metadata(id=nothing, language=language, date=nothing, url=nothing))
     tokens = first.documents.tokens
-    column = {"lm_probe_log_odds": pa.array(log_odds.astype(np.float32))}
+    column = {
+        "lm_probe_log_odds": pa.array(found.log_odds.astype(np.float32)),
+        "lm_evenness": nullable(found.evenness),
+    }
     features = Features(
         languages=first.documents.languages,
         codes=first.documents.language_codes,
@@ -55,7 +80,8 @@ def judged(rows: Sequence[Row], probe: Probe, log_odds: Floats) -> tuple[Floats,
         columns={**first.columns, **column},
         known=first.known,
     )
-    return first.decisions.margin, joint.decide(features).margin, log_odds
+    joined, surprised = (decider.decide(features).margin for decider in deciders)
+    return first.decisions.margin, joined, surprised, found.log_odds
 
 
 def line(name: str, margin: Floats, kinds: NDArray[np.str_], *, own: bool = True) -> str:
@@ -86,13 +112,17 @@ def one_percent(margin: Floats, kinds: NDArray[np.str_], rate: float = 0.01) -> 
     return threshold_at(human, rate)
 
 
-def both(
-    name: str, tables: Floats, joined: Floats, chosen: NDArray[np.bool_], cuts: Sequence[float]
+def shares(
+    name: str, margins: Sequence[Floats], chosen: NDArray[np.bool_], cuts: Sequence[float]
 ) -> str:
     """A row: the share above each threshold of the documents that are `chosen`."""
-    sides = zip((tables, joined), cuts, strict=True)
+    sides = zip(margins, cuts, strict=True)
     found = [float(np.mean(_said(margin)[chosen] > cut)) for margin, cut in sides]
-    return f"| {name} ({int(chosen.sum())}) | {found[0]:.1%} | {found[1]:.1%} |"
+    cells = " | ".join(f"{share:.1%}" for share in found)
+    return f"| {name} ({int(chosen.sum())}) | {cells} |"
+
+
+HEAD = "tables | tables and probe | and surprise |\n|---|---|---|---|"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -102,14 +132,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("model")
     parser.add_argument("--probe", type=Path)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--rows", type=int, default=40)
     options = parser.parse_args(argv)
     probe = shipped_probes()[0] if options.probe is None else open_probe(options.probe)
-    rows = draw(options.data, ["dev"], 40)
-    reading = Reading((probe.of.layer,), probe.of.tokens)
-    states = read_states(rows, locate(options.model, "MODEL"), reading, options.cache)
-    log_odds = probe.log_odds(states[:, 0])
+    rows = draw(options.data, ["dev"], options.rows)
+    folder = locate(options.model, "MODEL")
     kinds = np.array([("ai/" if row.is_ai else "human/") + row.dataset for row in rows])
-    tables, joined, alone = judged(rows, probe, log_odds)
+    tables, joined, surprised, alone = judged(rows, probe, read(rows, folder, probe, options.cache))
+    three = (tables, joined, surprised)
     short = np.isnan(tables)
     names = np.unique(kinds)
     count = sum(kind.startswith("ai/") for kind in names)
@@ -122,35 +152,41 @@ def main(argv: Sequence[str]) -> int:
     for name, margin, own in (
         ("tables", tables, True),
         ("tables and probe", joined, True),
+        ("tables, probe and surprise", surprised, True),
         ("probe", alone, False),
     ):
         print(line(name, margin, kinds, own=own))
-    cuts = [one_percent(margin, kinds) for margin in (tables, joined)]
+    cuts = [one_percent(margin, kinds) for margin in three]
     print("\nBy kind of AI text, at 1 % of the human kinds on average:\n")
-    print("| kind | tables | tables and probe |\n|---|---|---|")
+    print(f"| kind | {HEAD}")
     for kind in names[np.char.startswith(names, "ai/")]:
-        print(both(kind.removeprefix("ai/"), tables, joined, kinds == kind, cuts))
-    print("\nGroups:\n\n| group | tables | tables and probe |\n|---|---|---|")
+        print(shares(kind.removeprefix("ai/"), three, kinds == kind, cuts))
+    print(
+        f"\nHuman kinds of which more than 2 % are called AI as thresholds are:\n\n| kind | {HEAD}"
+    )
+    for kind in names[np.char.startswith(names, "human/")]:
+        if any(float(np.mean(_said(margin)[kinds == kind] >= 0)) > 0.02 for margin in three):
+            print(shares(kind.removeprefix("human/"), three, kinds == kind, [0, 0, 0]))
+    print(f"\nGroups:\n\n| group | {HEAD}")
     is_ai = np.array([row.is_ai for row in rows])
     words = np.array([len(row.text.split()) for row in rows])
     toefl = np.array([not row.is_ai and row.domain == "essay-nonnative" for row in rows])
-    print(both("human essays of the TOEFL, thresholds as they are", tables, joined, toefl, [0, 0]))
+    print(shares("human essays of the TOEFL, thresholds as they are", three, toefl, [0, 0, 0]))
     brief = (words >= 25) & (words < 75)
-    at_two = [one_percent(m[brief], kinds[brief], 0.02) for m in (tables, joined)]
+    at_two = [one_percent(m[brief], kinds[brief], 0.02) for m in three]
     name = "AI text of 25 to 74 words, at 2 % of human text of that length"
-    print(both(name, tables, joined, brief & is_ai, at_two))
+    print(shares(name, three, brief & is_ai, at_two))
     base = draw(options.data, ["dev"], 100, of_base=True)
     base = [row for row in base if row.domain in ("news", "story") and row.dataset == "fastdetect"]
-    found = read_states(base, locate(options.model, "MODEL"), reading, options.cache)
-    of_base = judged(base, probe, probe.log_odds(found[:, 0]))
+    of_base = judged(base, probe, read(base, folder, probe, options.cache))[:3]
     people = ~np.array([row.is_ai for row in base])
-    at_five = [np.quantile(_said(m[people]), 0.95, method="higher") for m in of_base[:2]]
+    at_five = [np.quantile(_said(m[people]), 0.95, method="higher") for m in of_base]
     name = "news and stories by base models, at 5 % of human text beside them"
-    print(both(name, *of_base[:2], ~people, at_five))
+    print(shares(name, of_base, ~people, at_five))
     large = ~short
     print("\nThose that the tables judge:\n")
-    for name, margin, own in (("tables", tables, True), ("tables and probe", joined, True)):
-        print(line(name, margin[large], kinds[large], own=own))
+    for name, margin in zip(("tables", "tables and probe", "and surprise"), three, strict=True):
+        print(line(name, margin[large], kinds[large]))
     return 0
 
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from benchmarks.neural.unseen_kinds import Reading, draw, read_states
+from benchmarks.neural.unseen_kinds import Reading, draw, read_all
 from benchmarks.tables.recipes import load
 
 from lowbg.config import LmDtype, LmSettings
@@ -72,8 +72,8 @@ def main(argv: Sequence[str]) -> int:
         words=tokens.words_per_document[long].astype(np.int64),
     )
     folder = locate(options.model, "MODEL")
-    reading = Reading((12, 15, 18), 192)
-    found = read_states(rows, folder, reading, options.cache)
+    reading = Reading((12, 15, 18), 192, surprise=True)
+    found, surprise = read_all(rows, folder, reading, options.cache)
     states = {layer: found[:, k].astype(np.float64) for k, layer in enumerate(reading.layers)}
     candidates = choose(states, documents, RIDGES, 4)
     model = CausalModel(folder, device_of_this_process("cpu"), LmDtype.BFLOAT16)
@@ -98,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
     material = Material(rows, tokens, ~everything, everything, files)
     card = card_of(config, material, documents, rows, candidates)
     best = states[candidates[0].layer]
-    probe = make_probe(candidates[0], best, documents, rows, of, card)
+    probe = make_probe(candidates[0], best, documents, rows, of, card, surprise)
     options.output.mkdir(parents=True, exist_ok=True)
     digest = probe.save(options.output / f"{NAME}.safetensors")
     pinned = json.dumps({NAME: digest}, indent=2) + "\n"

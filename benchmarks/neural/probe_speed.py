@@ -109,8 +109,9 @@ def main(argv: Sequence[str]) -> int:
 
     def reading(form: str) -> Callable[[], int]:
         def read() -> int:
-            states[form], lengths = readers[form].read(texts)
-            return int(lengths.sum())
+            found = readers[form].read(texts)
+            states[form] = found.states
+            return int(found.tokens.sum())
 
         return read
 

@@ -52,10 +52,11 @@ PORTION = 50
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Which states are read: after which layers, of how many tokens."""
+    """Which states are read: after which layers, of how many tokens; and whether surprise is."""
 
     layers: tuple[int, ...]
     tokens: int
+    surprise: bool = False
 
 
 def save_from_package(folder: Path) -> None:
@@ -109,14 +110,25 @@ def read_states(
     rows: Sequence[Row], folder: ModelFolder, reading: Reading, cache: Path | None
 ) -> NDArray[np.float32]:
     """Rows × layers × width; what is in the cache isn't read again."""
-    known: dict[bytes, NDArray[np.float16]] = {}
+    return read_all(rows, folder, reading, cache)[0]
+
+
+def read_all(
+    rows: Sequence[Row], folder: ModelFolder, reading: Reading, cache: Path | None
+) -> tuple[NDArray[np.float32], Floats]:
+    """The same, and rows × `SURPRISE`, NaN where it isn't read."""
+    known: dict[bytes, tuple[NDArray[np.float16], Floats]] = {}
     name = "-".join(map(str, (*reading.layers, reading.tokens)))
+    name += "-surprise" if reading.surprise else ""
     place = None if cache is None else cache / f"{folder.sha256()[:12]}-{name}"
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
         for file in sorted(place.glob("*.npz")):
             part = np.load(file)
-            known.update(zip((bytes(key) for key in part["keys"]), part["states"], strict=True))
+            count = len(part["keys"])
+            figures = part["surprise"] if reading.surprise else np.full((count, 5), np.nan)
+            both = zip(part["states"], figures, strict=True)
+            known.update(zip((bytes(key) for key in part["keys"]), both, strict=True))
     keys = [blake2b(row.text.encode("utf-8", "replace"), digest_size=16).digest() for row in rows]
     missing = [i for i, key in enumerate(keys) if key not in known]
     if missing:
@@ -124,14 +136,22 @@ def read_states(
         started = time.monotonic()
         for at in range(0, len(missing), PORTION):
             own = missing[at : at + PORTION]
-            found = reader.read([rows[i].text for i in own])[0].astype(np.float16)
-            known.update(zip((keys[i] for i in own), found, strict=True))
+            read = reader.read([rows[i].text for i in own])
+            found = read.states.astype(np.float16)
+            both = zip(found, read.surprise, strict=True)
+            known.update(zip((keys[i] for i in own), both, strict=True))
             if place is not None:
                 written = np.array([np.frombuffer(keys[i], np.uint8) for i in own])
-                np.savez(place / f"{time.time_ns()}.npz", keys=written, states=found)
+                np.savez(
+                    place / f"{time.time_ns()}.npz",
+                    keys=written,
+                    states=found,
+                    surprise=read.surprise,
+                )
             speed = reader.read_tokens / (time.monotonic() - started)
             print(f"{at + len(own)} of {len(missing)}: {speed:.0f} tokens/s", file=sys.stderr)
-    return np.array([known[key] for key in keys], np.float32)
+    states = np.array([known[key][0] for key in keys], np.float32)
+    return states, np.array([known[key][1] for key in keys], np.float64)
 
 
 def _reader(folder: ModelFolder, reading: Reading) -> Any:
@@ -141,7 +161,7 @@ def _reader(folder: ModelFolder, reading: Reading) -> Any:
     from lowbg.scorers.lm.states import StateReader
 
     model = CausalModel(folder, torch.device("cpu"), LmDtype.BFLOAT16)
-    return StateReader(model, reading.layers, reading.tokens)
+    return StateReader(model, reading.layers, reading.tokens, surprise=reading.surprise)
 
 
 def halves(material: tables.Material, rounds: int) -> Iterator[NDArray[np.bool_]]:

@@ -26,6 +26,7 @@ from lowbg.policy import (
     LmCalibration,
     LmFeature,
     LmSpread,
+    LmSurprise,
     Policy,
     Provenance,
     Rule,
@@ -54,6 +55,7 @@ __all__ = [
     "LmCalibration",
     "LmFeature",
     "LmSpread",
+    "LmSurprise",
     "Policy",
     "Provenance",
     "Rule",
@@ -243,8 +245,9 @@ class LmSettings:
     with `requests` at a time, each of at most `timeout` seconds. `probe` is a file that `lowbg
     train --probe` made for the model, or a directory of them, one a language: then the model is run
     up to the probe's layer, on a document's beginning alone. Null: the one that comes with lowbg
-    for the model, if there is one; `none`: none. `context` lowers the tokens read at once.
-    `batch_tokens`, null for the device's default, never changes a figure beyond rounding.
+    for the model, if there is one; `none`: none. With `surprise` the whole model is run on that
+    beginning, and the probe weighs how it is surprised, too. `context` lowers the tokens read at
+    once. `batch_tokens`, null for the device's default, never changes a figure beyond rounding.
     """
 
     model: str = setting(
@@ -266,6 +269,12 @@ class LmSettings:
         flags="--lm-probe",
         unit="FILE|DIR|none",
         shown="the one shipped for the model",
+        heading=Heading.SECOND_LOOK,
+    )
+    surprise: bool = setting(
+        "With a probe: read the LM's surprise, too; finds base models, takes thrice the time.",
+        False,
+        flags="--lm-surprise",
         heading=Heading.SECOND_LOOK,
     )
     budget: str | None = setting(
@@ -354,7 +363,7 @@ class LmSettings:
             if own.name not in (_NOT_FOR_SERVERS if served else _FOR_SERVERS):
                 continue
             if value != own.default and value != NO_PROBE:
-                why = _NO_MORE if own.name in ("performer", "probe") else ""
+                why = _NO_MORE if own.name in ("performer", "probe", "surprise") else ""
                 raise ConfigError(
                     f"no effect on {what}; leave out `extras.lm.{own.name}`{why}",
                     key=f"extras.lm.{own.name}",
@@ -362,7 +371,7 @@ class LmSettings:
 
 
 _FOR_SERVERS = frozenset({"name", "requests", "timeout"})
-_NOT_FOR_SERVERS = frozenset({"dtype", "device", "batch_tokens", "performer", "probe"})
+_NOT_FOR_SERVERS = frozenset({"dtype", "device", "batch_tokens", "performer", "probe", "surprise"})
 _NO_MORE = " (a server gives log-probabilities, and neither states nor predictions)"
 
 

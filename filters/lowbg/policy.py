@@ -381,6 +381,20 @@ class LmSpread:
 
 
 @dataclass(frozen=True, slots=True)
+class LmSurprise:
+    """How evenness, which says how little a text surprises an LM, spreads over human text of a
+    language: mean, and variance parts as in `LmSpread`. The higher of its z and the joint z counts.
+    """
+
+    mean: float = setting("Of the evenness.")
+    between: float = setting("τ².", least=ABOVE_ZERO)
+    within: float = setting("σ².", least=0.0)
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+
+@dataclass(frozen=True, slots=True)
 class LmCalibration:
     """What lets a causal LM take part in the decision; `lowbg calibrate --lm` makes it.
 
@@ -389,7 +403,9 @@ class LmCalibration:
     are by language. A threshold belongs to a kind of evidence: `min_ai_scores` to documents that
     both the tables and the LM judge, `min_ai_scores_alone` to those too short for the tables; a
     language without one has none judged. Both are on the scale of the joint score before it is
-    moved to where the tables' own threshold is the one of all (`Decider`).
+    moved to where the tables' own threshold is the one of all (`Decider`). Where a language is in
+    `surprise`, that of the model counts as well, if it is the higher one: the thresholds are of
+    both.
     """
 
     model: str = setting("SHA-256 of the model's files.")
@@ -399,6 +415,7 @@ class LmCalibration:
     min_ai_scores_alone: Mapping[Language, float] = setting(
         "The thresholds where the LM alone judges.", factory=dict, least=0.0, most=1.0
     )
+    surprise: Mapping[Language, LmSurprise] = setting("How its surprise spreads.", factory=dict)
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -409,6 +426,12 @@ class LmCalibration:
             raise ConfigError(
                 "[calibration.lm] must have the same languages in min_ai_scores and languages; "
                 f"see {odd[0]!r}",
+                key="calibration.lm",
+            )
+        unknown = sorted(self.surprise.keys() - self.languages.keys())
+        if unknown:
+            raise ConfigError(
+                f"[calibration.lm] has {unknown[0]!r} in surprise, and not in languages",
                 key="calibration.lm",
             )
 

@@ -115,6 +115,82 @@ def test_rows_are_equal_at_any_batch_and_number_of_workers(
     assert np.mean(found["ai"]) > np.mean(found["human"]) + 1
 
 
+@pytest.fixture(scope="module")
+def surprised(labelled: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A probe that weighs surprise."""
+    from typer.testing import CliRunner
+
+    from lowbg_cli.app import app
+
+    path = tmp_path_factory.mktemp("surprised") / "en.safetensors"
+    options = ["train", labelled, "--probe", "--lm", model, "--lang", "en", "-o", path]
+    got = CliRunner().invoke(
+        app, [*map(str, options), "--probe-tokens", "40", "--lm-surprise"]
+    )  # fmt: skip
+    assert got.exit_code == 0, got.stderr
+    return path
+
+
+def test_surprise_is_read_beside_the_states_and_decides_with_them(
+    run: Run, labelled: Path, model: Path, probe: Path, surprised: Path, tmp_path: Path
+) -> None:
+    """The verdict follows from the columns alone, and is the same in filter and score."""
+    plain = score(run, labelled, tmp_path / "plain", "--lm", model, "--lm-probe", surprised)
+    assert "lm_evenness" not in plain[0]
+    lm = ("--lm", model, "--lm-probe", surprised, "--lm-surprise")
+    found = score(run, labelled, tmp_path / "a", *lm)
+    two = score(run, labelled, tmp_path / "b", *lm, "--batch-bytes", 3000, "--workers", 2)
+    assert found == two
+    columns = ("lm_evenness", "lm_start_surprisal", "lm_start_surprisal_deviation",
+               "lm_start_log_rank", "lm_start_entropy", "lm_start_curvature")  # fmt: skip
+    assert list(found[0])[-6:] == list(columns)
+    assert [r["lm_probe_log_odds"] for r in found] == [r["lm_probe_log_odds"] for r in plain]
+    weights = open_probe(surprised).surprise
+    assert weights is not None
+    figures = np.array([[row[name] for name in columns[1:]] for row in found])
+    np.testing.assert_allclose(
+        weights.evenness(figures), [row["lm_evenness"] for row in found], rtol=1e-3, atol=1e-4
+    )
+    policy = tmp_path / "policy.toml"
+    got = run(
+        "calibrate", labelled, "--label-field", "label", "--target-fpr", 0.05, "-o", policy, *lm
+    )
+    assert got.exit_code == 0, got.stderr
+    loaded = load_policy(policy)
+    assert loaded.lm is not None
+    assert loaded.lm.surprise.keys() == {"en"}
+    for n, options in enumerate(((), ("--policy", policy))):
+        judged = score(run, labelled, tmp_path / f"score-{n}", *lm, *options)
+        got = run("filter", labelled, "-o", tmp_path / f"f-{n}", *lm, *options, "--annotate")
+        assert got.exit_code == 0, got.stderr
+        assert "changed no verdict" not in " ".join(got.stderr.split())
+        routed = {
+            row["id"]: row["lowbg"]["verdict"]
+            for name in ("human", "ai")
+            for row in rows(tmp_path / f"f-{n}" / name / labelled.name)
+        }
+        assert routed == {row["id"]: row["verdict"] for row in judged}
+        assert any("lm_evenness" in row["reasons"][0] for row in judged if row["verdict"] == "ai")
+    labels = [row["label"] for row in rows(labelled)]
+    called = [label for label, row in zip(labels, judged, strict=True) if row["verdict"] == "ai"]
+    assert called.count("human") <= 0.05 * 220
+    # A policy is one of what was read.
+    got = run("filter", labelled, "-o", tmp_path / "less", "--policy", policy, *lm[:-1])
+    assert "was calibrated with another LM, --lm-context or --lm-surprise" in " ".join(
+        got.stderr.split()
+    )
+    for options, message in (
+        (("--lm-probe", probe), "was made without surprise; make it again"),
+        (("--lm-probe", "none"), "a probe weighs the surprise, and none of"),
+        ((), "a probe weighs the surprise, and none of"),
+    ):
+        refused = ("filter", labelled, "-o", tmp_path / "no", "--lm", model, "--lm-surprise")
+        got = run(*refused, *options)
+        assert got.exit_code == 2, got.stderr
+        assert message in " ".join(got.stderr.split())
+        assert not (tmp_path / "no").exists()
+
+
 def test_only_its_languages_are_read(
     run: Run, model: Path, probe: Path, labelled: Path, tmp_path: Path
 ) -> None:

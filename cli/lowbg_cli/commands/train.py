@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CONFIG = (
     *("fields.text", "fields.id", "fields.language", "max_record_bytes", "force"),
     *("extras.lm.model", "extras.lm.dtype", "extras.lm.device", "extras.lm.batch_tokens"),
+    "extras.lm.surprise",
 )
 
 
@@ -122,7 +123,7 @@ def train_command(
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
 
 
-LM_FLAGS = ("--lm-dtype", "--lm-device", "--lm-batch-tokens")
+LM_FLAGS = ("--lm-dtype", "--lm-device", "--lm-batch-tokens", "--lm-surprise")
 
 
 def _make_tables(config: TrainConfig, shards: Sequence[Shard], quiet: bool) -> Material:

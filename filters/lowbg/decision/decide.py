@@ -291,6 +291,11 @@ class Decider:
         x = second.evidence(f.columns, self.lm.feature, f.words)[own]
         by_lm = second.standardise(spread, x, words)
         joint = second.join(z, by_lm, spread.correlation)
+        surprise = self.lm.surprise.get(code)
+        if surprise is not None:
+            by_surprise = second.by_surprise(surprise, f.columns, f.words)[own]
+            heard = ~np.isnan(by_lm)
+            joint[heard] = second.heed(joint[heard], by_surprise[heard])
         both, alone = ~np.isnan(z) & ~np.isnan(by_lm), np.isnan(z) & ~np.isnan(by_lm)
         joint[both] += self.thresholds[code] - _z_of(calibration, self.lm.min_ai_scores[code])
         of_alone = self.lm.min_ai_scores_alone.get(code)
@@ -453,6 +458,9 @@ class _Explanation(Struct, frozen=True):
         if words < spread.min_words:
             return None
         evidence = f"{lm.feature} {value:.2f}"
+        surprise = self._value(second.LM_EVENNESS, i)
+        if self._code(i) in lm.surprise and surprise is not None:
+            evidence = f"{evidence}, {second.LM_EVENNESS} {surprise:.2f}"
         if words < self.decider.calibrations[self._code(i)].min_words:
             return f"{evidence}; too short for the tables"
         return f"{evidence}, phrase_log_odds {self._value(PHRASE_LOG_ODDS, i):.2f} nats/word"

@@ -143,7 +143,10 @@ class Cascade:
         if known is None:
             why = "the policy has no calibration of an LM"
         elif known.model != lm.identity():
-            why = "the policy was calibrated with another LM or `extras.lm.context`"
+            why = (
+                "the policy was calibrated with another LM, `extras.lm.context` or "
+                "`extras.lm.surprise`"
+            )
         else:
             return None
         return (

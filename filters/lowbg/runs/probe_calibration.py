@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lowbg.config import FprBound, LmCalibration, LmSpread, Policy
+from lowbg.config import FprBound, LmCalibration, LmSpread, LmSurprise, Policy
 from lowbg.decision.calibration import Calibration, at_rate
 from lowbg.decision.lm import LM_PROBE_LOG_ODDS
 from lowbg.models import ModelFile, embedded_path
@@ -19,23 +19,32 @@ def own_calibration(
     scorer: LmProbe, policy: Policy, models: Mapping[str, ModelFile]
 ) -> LmCalibration | None:
     """What the probes of a scorer say: see `calibration_of`."""
-    return calibration_of(scorer.probes, scorer.identity(), policy, models)
+    return calibration_of(
+        *(scorer.probes, scorer.identity(), policy, models), surprise=scorer.reads_surprise
+    )
 
 
 def calibration_of(
-    probes: Sequence[Probe], identity: str, policy: Policy, models: Mapping[str, ModelFile]
+    probes: Sequence[Probe],
+    identity: str,
+    policy: Policy,
+    models: Mapping[str, ModelFile],
+    *,
+    surprise: bool = False,
 ) -> LmCalibration | None:
     """The calibration at the policy's rate, from left-out human text of the probes' own.
 
     It is of the languages whose tables in `models` are those that the probe was measured with, or
     embedded ones: their z means the same in every version. Null where there are none, and under
-    `fpr_bound = "every"`, of which a probe says nothing.
+    `fpr_bound = "every"`, of which a probe says nothing. With `surprise` its thresholds are those
+    that count the model's surprise.
     """
     if policy.fpr_bound is not FprBound.MEAN:
         return None
     spreads: dict[str, LmSpread] = {}
     joined: dict[str, float] = {}
     alone: dict[str, float] = {}
+    surprises: dict[str, LmSurprise] = {}
     for probe in probes:
         for code in probe.languages:
             model = models.get(code)
@@ -50,7 +59,12 @@ def calibration_of(
                 correlation=both["correlation"],
                 min_words=human["min_words"],
             )
-            for scores, stored in ((joined, both), (alone, human)):
+            kept = [both, human]
+            if surprise:
+                told = probe.card["surprise"]
+                surprises[code] = surprise_of(probe)
+                kept = [told["joined"], told["alone"]]
+            for scores, stored in zip((joined, alone), kept, strict=True):
                 z = at_rate(stored["thresholds"], policy.target_fpr)
                 scores[code] = _score_of(calibration, z)
     if not spreads:
@@ -61,7 +75,14 @@ def calibration_of(
         languages=spreads,
         min_ai_scores=joined,
         min_ai_scores_alone=alone,
+        surprise=surprises,
     )
+
+
+def surprise_of(probe: Probe) -> LmSurprise:
+    """How evenness spreads over human text, as a probe says it."""
+    told = probe.card["surprise"]
+    return LmSurprise(told["mean"], told["between"], told["within"])
 
 
 def _known(

@@ -69,6 +69,9 @@ class Published(ABC):
     def forget(self) -> None:  # noqa: B027
         """Called when the outputs so far were removed: they are to be made anew."""
 
+    def stay(self) -> None:  # noqa: B027
+        """Called when there was nothing to do: what is there stays as it is."""
+
     def end(self) -> None:  # noqa: B027
         """Called when report and manifest are written: with these all is there."""
 
@@ -262,6 +265,10 @@ class InStore(Published):
     def sent(self, result: ShardResult) -> ShardResult:
         """The result of a shard, once its outputs are in the store."""
         return sent(result, self._root, self.store)
+
+    def stay(self) -> None:
+        """Leaves nothing in the scratch either, unless there is something to go on with."""
+        self.ended = not self._has_work()
 
     def end(self) -> None:
         """Sends reports and manifest; removes what isn't a part of the output any more."""

@@ -204,6 +204,8 @@ class DirectoryRun:
     def finish(self) -> Outcome:
         """Writes report and manifest; what the run came to."""
         job, earlier = self._job, self._earlier
+        if earlier.nothing_new:
+            self.place.stay()
         if earlier.nothing_new and earlier.reported is not None:
             report = read_json(job.output / "report.json")
             return Outcome(

@@ -113,6 +113,12 @@ def running_scorers(
     """
     factories = available()
     extras = _with_shipped_probe(extras)
+    if extras.lm is not None and extras.lm.surprise and extras.by_scorer["lm_probe"] is None:
+        raise ConfigError(
+            f"a probe weighs the surprise, and none of {extras.lm.model} is given: leave out "
+            "`extras.lm.surprise`, or name one, `extras.lm.probe`",
+            key="extras.lm.surprise",
+        )
     for name in policy.scorers:
         _check_name(name, factories, extras.by_scorer)
     running: list[Scorer] = []

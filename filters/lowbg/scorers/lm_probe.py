@@ -25,7 +25,7 @@ from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents
 from lowbg.scorers.causal_lm import nullable
 from lowbg.scorers.lm import extras
-from lowbg.scorers.lm.probes import Probe, check_model, open_probes
+from lowbg.scorers.lm.probes import Probe, check_model, check_surprise, open_probes
 from lowbg.scorers.lm.scorer import LmScorer
 
 if TYPE_CHECKING:
@@ -40,6 +40,34 @@ LM_PROBE_LOG_ODDS = Column(
     null="not read by the LM, no token, or in a language that the probe doesn't serve",
     order=200,
 )
+_NOT_READ = "not asked for, too few tokens, or in a language that the probe doesn't serve"
+
+LM_EVENNESS = Column(
+    "lm_evenness",
+    pa.float32(),
+    unit="standard deviations",
+    meaning="how little the tokens that a probe read surprise the LM, against human text: high "
+    "curvature, low ranks, and no token much less likely than the others",
+    null=_NOT_READ,
+    order=200,
+)
+
+
+def _figure(name: str, meaning: str) -> Column:
+    return Column(
+        f"lm_start_{name}", pa.float32(), unit="nats", meaning=meaning, null=_NOT_READ, order=200
+    )
+
+
+LM_START = (
+    _figure("surprisal", "mean surprisal of the tokens that a probe read"),
+    _figure("surprisal_deviation", "standard deviation of their surprisal"),
+    _figure("log_rank", "their mean ln rank"),
+    _figure("entropy", "mean entropy of the LM's predictions of them"),
+    _figure("curvature", "their analytic curvature, a token's: it doesn't grow with their number"),
+)
+"""A column for each of `surprise.SURPRISE`."""
+
 LM_PROBE_TOKENS = Column(
     "lm_probe_tokens",
     pa.int64(),
@@ -71,11 +99,18 @@ class LmProbe(LmScorer):
 
     name = "lm_probe"
     version = 1
-    columns: tuple[Column, ...] = (LM_PROBE_LOG_ODDS, LM_PROBE_TOKENS)
+    columns: tuple[Column, ...] = (
+        LM_PROBE_LOG_ODDS,
+        LM_EVENNESS,
+        *LM_START,
+        LM_PROBE_TOKENS,
+    )
     tokens_column = LM_PROBE_TOKENS.name
 
     def __init__(self, settings: LmSettings | None) -> None:
         super().__init__(settings)
+        if settings is not None and not settings.surprise:
+            self.columns = (LM_PROBE_LOG_ODDS, LM_PROBE_TOKENS)
         self._probes: tuple[Probe, ...] | None = None
         self._reader: ProbeReader | None = None
 
@@ -105,9 +140,15 @@ class LmProbe(LmScorer):
         most = max((probe.of.tokens for probe in self.probes), default=0)
         return np.minimum(super().expected_tokens(words), most)
 
+    @property
+    def reads_surprise(self) -> bool:
+        """Whether the model's surprise is read, too."""
+        return self._settings is not None and self._settings.surprise
+
     def identity(self) -> str:
-        """Of the model and the probes: a probe says how much it reads."""
-        return hashlib.sha256(" ".join(self.models.values()).encode()).hexdigest()
+        """Of the model, the probes, and what is read: a probe says how much."""
+        parts = [*self.models.values(), *(["surprise"] if self.reads_surprise else [])]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def prepare(self) -> None:
         """Downloads the model, unless it is here; checks the extra, and that the probe is its."""
@@ -116,6 +157,8 @@ class LmProbe(LmScorer):
         self.probes  # noqa: B018 - a probe that can't be read is no reason to fetch a model
         super().prepare()
         check_model(self.probes, self._folders()[0])
+        if self.reads_surprise:
+            check_surprise(self.probes, "`extras.lm.surprise`")
 
     def setup(self) -> None:
         """Loads as much of the model as the probe needs, once."""
@@ -133,6 +176,8 @@ class LmProbe(LmScorer):
         assert self._reader is not None
         log_odds = np.full(len(documents), np.nan)
         tokens = np.zeros(len(documents), np.int64)
+        surprise = np.full((len(documents), len(LM_START)), np.nan)
+        evenness = np.full(len(documents), np.nan)
         for probe in self.probes:
             codes = [
                 k for k, code in enumerate(documents.language_codes) if code in probe.languages
@@ -142,10 +187,14 @@ class LmProbe(LmScorer):
                 texts = documents.text.take(pa.array(own)).to_pylist()
                 read = self._reader.judge(texts, probe)
                 log_odds[own], tokens[own] = read.log_odds, read.tokens
-        return {
+                surprise[own], evenness[own] = read.surprise, read.evenness
+        found = {
             LM_PROBE_LOG_ODDS.name: nullable(log_odds),
+            LM_EVENNESS.name: nullable(evenness),
+            **{column.name: nullable(surprise[:, k]) for k, column in enumerate(LM_START)},
             LM_PROBE_TOKENS.name: pa.array(tokens, mask=tokens == 0),
         }
+        return {column.name: found[column.name] for column in self.columns}
 
     def parts(self, text: str, language: str | None) -> ProbeParts | None:
         """What the probe of a language makes of a text, token by token; null where there is none,
@@ -161,7 +210,7 @@ class LmProbe(LmScorer):
 
     def __getstate__(self) -> dict[str, Any]:
         # A process loads its own copy, onto its own device.
-        return {"_settings": self._settings, "_probes": self._probes, "_reader": None}
+        return {**self.__dict__, "_reader": None}
 
 
 def create(models: Mapping[str, ModelFile], settings: LmSettings | None = None) -> LmProbe:

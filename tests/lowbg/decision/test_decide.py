@@ -11,7 +11,16 @@ import pyarrow as pa
 import pytest
 from tests.lowbg.decision.calibrations import CALIBRATION
 
-from lowbg.config import Artifacts, FprBound, Policy, Rule, Thresholds
+from lowbg.config import (
+    Artifacts,
+    FprBound,
+    LmCalibration,
+    LmSpread,
+    LmSurprise,
+    Policy,
+    Rule,
+    Thresholds,
+)
 from lowbg.decision.decide import Decider, Features, Verdicts, human_share_above
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
@@ -70,6 +79,30 @@ def at_z(z: float, words: int = 200) -> dict[str, Any]:
 def test_the_target_rate_moves_the_threshold(fpr: float, verdicts: list[int]) -> None:
     f = features(at_z(0.1), at_z(1.0, 90), at_z(2.6, 500), at_z(4.1))
     assert decide(Policy(target_fpr=fpr), f).verdicts.tolist() == verdicts
+
+
+def test_a_text_that_surprises_the_lm_little_is_ai_whatever_the_rest_says() -> None:
+    model = ModelFile(Path("en"), "", {"calibration": asdict(CALIBRATION)}, {})
+    f = features(at_z(-1.0), at_z(-1.0), at_z(-1.0), at_z(4.5), at_z(-1.0))
+    columns = {
+        "lm_probe_log_odds": pa.array([-5.0, -5.0, -5.0, 3.0, None], pa.float32()),
+        "lm_evenness": pa.array([9.0, -1.0, None, -9.0, 9.0], pa.float32()),
+    }
+    f = replace(f, columns={**f.columns, **columns})
+    code = CODES[0]
+    spread = LmSpread(mean=-5.0, between=4.0, within=100.0, correlation=0.3, min_words=25)
+    lm = LmCalibration("ab", "lm_probe_log_odds", {code: spread}, {code: 0.5})
+    deaf = Decider(Policy(), {code: model}, lm).decide(f)
+    assert deaf.verdicts.tolist() == [0, 0, 0, 1, 0]
+    lm = replace(lm, surprise={code: LmSurprise(0.0, 0.5, 50.0)})
+    decider = Decider(Policy(), {code: model}, lm)
+    found = decider.decide(f)
+    # Where the LM read the document, and where it is the higher one.
+    assert found.verdicts.tolist() == [1, 0, 0, 1, 0]
+    np.testing.assert_array_equal(found.z[1:], deaf.z[1:])
+    moved = decider.thresholds[code] - CALIBRATION.z_of_score(0.5)
+    assert found.z[0] == pytest.approx(9.0 / np.sqrt(0.5 + 50 / 200) + moved)
+    assert "lm_evenness 9.00" in found.reasons(0)[0]
 
 
 def test_score_is_continuous_and_null_when_unscored() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from lowbg.config import LmCalibration, LmSpread, Policy
-from lowbg.decision.lm import evidence, join, standardise
+from lowbg.config import LmCalibration, LmSpread, LmSurprise, Policy
+from lowbg.decision.lm import by_surprise, evidence, heed, join, standardise
 from lowbg.decision.policy import parse_policy
 from lowbg.decision.policy_text import policy_text
 from lowbg.errors import ConfigError
@@ -54,6 +55,18 @@ def test_a_joint_z_of_human_text_spreads_like_one_of_its_parts() -> None:
     assert join(pair[:, 0], pair[:, 1], 0.28).std() == pytest.approx(1.0, abs=0.02)
 
 
+def test_the_higher_of_both_is_heeded_where_there_is_a_joint_one() -> None:
+    spread = LmSurprise(mean=0.5, between=0.0625, within=10.0)
+    words = np.array([100, 50, 100, 100])
+    column = pa.array([1.5, 1.5, None, 1.5], pa.float32())
+    z = by_surprise(spread, {"lm_evenness": column}, words)
+    wanted = [1.0 / math.sqrt(0.1625), 1.0 / math.sqrt(0.2625), np.nan, 1.0 / math.sqrt(0.1625)]
+    np.testing.assert_allclose(z, wanted, rtol=1e-6)
+    found = heed(np.array([1.0, 3.0, 1.0, np.nan]), z)
+    np.testing.assert_allclose(found, [wanted[0], 3.0, 1.0, np.nan], rtol=1e-6)
+    assert np.isnan(by_surprise(spread, {}, words)).all()
+
+
 SCORES = {"en": 0.75, "zh": 0.5}
 
 
@@ -61,6 +74,12 @@ def test_a_policy_s_text_is_read_back() -> None:
     lm = LmCalibration("ab" * 32, "binoculars", {"en": SPREAD, "zh": SPREAD}, SCORES)
     policy = Policy(min_ai_scores={"en": 0.5}, lm=lm)
     assert parse_policy(policy_text(policy)) == policy
+    surprise = {"en": LmSurprise(0.01, 0.5, 70.0)}
+    policy = replace(policy, lm=replace(lm, feature="lm_probe_log_odds", surprise=surprise))
+    text = policy_text(policy)
+    assert parse_policy(text) == policy
+    with pytest.raises(ConfigError, match=r"has 'fr' in surprise, and not in languages"):
+        parse_policy(text.replace("[calibration.lm.surprise.en]", "[calibration.lm.surprise.fr]"))
 
 
 @pytest.mark.parametrize(

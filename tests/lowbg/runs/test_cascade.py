@@ -203,7 +203,7 @@ def test_a_calibration_is_for_one_model_and_context_whatever_is_read(lm: Seen) -
     assert why_silent(policy, settings(LmSelection(0.5, 0.1, 0.1))) is None
     silent = why_silent(policy, Extras(LmSettings("stand-in", context=512)))
     assert silent is not None
-    assert "another LM or `extras.lm.context`" in silent
+    assert "another LM, `extras.lm.context` or `extras.lm.surprise`" in silent
     silent = why_silent(policy, Extras())
     assert silent is not None
     assert "calibrated with an LM, and none runs here" in silent

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbg.config import LmCalibration, LmSpread, Policy
-from lowbg.decision.lm import MIN_WORDS, join, standardise
+from lowbg.config import LmCalibration, LmSpread, LmSurprise, Policy
+from lowbg.decision.lm import MIN_WORDS, heed, join, standardise, surprise_z
 from lowbg.errors import ConfigError
 from lowbg.jobs.calibrate.calibrate import (
     Calibrated,
@@ -70,6 +70,7 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
             "a model that runs here, `extras.lm.model`"
         )
     spreads: dict[str, LmSpread] = {}
+    surprises: dict[str, LmSurprise] = {}
     scores: dict[str, float] = {}
     alone: dict[str, float] = {}
     results = []
@@ -78,16 +79,20 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
             continue  # Without tables there is no score to join.
         own = _only(known.lm, known.lm.language == code)
         spread = _spread(own, engine, code, calibrated.min_documents)
+        surprise = _surprise(own)
         decides = short = None
         if spread is not None:
             by_tables = ~np.isnan(own.tables_z)
-            decides = _strictest(_only(own, by_tables), spread, engine, code, calibrated)
-            short = _strictest(_only(own, ~by_tables), spread, engine, code, calibrated)
+            scale = spread, surprise
+            decides = _strictest(_only(own, by_tables), scale, engine, code, calibrated)
+            short = _strictest(_only(own, ~by_tables), scale, engine, code, calibrated)
         read = int((own.is_human & ~np.isnan(own.evidence)).sum())
         if spread is None or decides is None:
             results.append(LmResult(code, read, None, False))
             continue
         spreads[code], scores[code] = spread, decides.threshold
+        if surprise is not None:
+            surprises[code] = surprise
         if short is not None:
             alone[code] = short.threshold
         results.append(LmResult(code, read, decides, short is not None))
@@ -99,6 +104,7 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
         languages=spreads,
         min_ai_scores=scores,
         min_ai_scores_alone=alone,
+        surprise=surprises,
     )
     return LmCalibrated(replace(calibrated.policy, lm=lm), tuple(results))
 
@@ -113,7 +119,20 @@ def _only(known: LmKnown, inside: NDArray[np.bool_]) -> LmKnown:
         known.tables_z[inside],
         known.feature,
         known.evidence[inside],
+        known.surprise[inside] if known.surprise is not None else None,
     )
+
+
+def _surprise(own: LmKnown) -> LmSurprise | None:
+    """The scale of evenness in a language's human text; null where none is read."""
+    if own.surprise is None:
+        return None
+    read = own.is_human & ~np.isnan(own.surprise) & ~np.isnan(own.evidence)
+    if read.sum() < 2:
+        return None
+    fitted = fit_spread(own.surprise[read], own.words[read], np.ones(int(read.sum())))
+    between = max(float(fitted.between), _MIN_VARIANCE)
+    return LmSurprise(float(fitted.mean), between, float(fitted.within))
 
 
 def _spread(own: LmKnown, engine: Engine, code: str, least: int) -> LmSpread | None:
@@ -142,15 +161,23 @@ def _spread(own: LmKnown, engine: Engine, code: str, least: int) -> LmSpread | N
 
 
 def _strictest(
-    own: LmKnown, spread: LmSpread, engine: Engine, code: str, calibrated: Calibrated
+    own: LmKnown,
+    scale: tuple[LmSpread, LmSurprise | None],
+    engine: Engine,
+    code: str,
+    calibrated: Calibrated,
 ) -> Stratum | None:
     """What sets the `ai_score` from which a document is AI; null with too few documents.
 
     All documents count. One of which the LM says nothing (it has no token that it knows) is AI or
     not by the tables, whatever this threshold is.
     """
+    spread, surprise = scale
     by_lm = standardise(spread, own.evidence, own.words)
     z = join(own.tables_z, by_lm, spread.correlation)
+    if surprise is not None and own.surprise is not None:
+        heard = ~np.isnan(by_lm)
+        z[heard] = heed(z, surprise_z(surprise, own.surprise, own.words))[heard]
     judged = ~np.isnan(z)
     score = engine.score_of(code, np.nan_to_num(z))
     threshold = calibrated.policy.min_ai_scores.get(code, engine.threshold(code) or 1.0)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.arrays import filled, is_known
+from lowbg.arrays import filled, floats, is_known
 from lowbg.config import RunConfig
 from lowbg.decision import lm
 from lowbg.errors import ConfigError
@@ -54,7 +54,8 @@ class LmKnown:
 
     `words`, `is_human` and `by_artifact` as there. `tables_z` is the z of the word tables, NaN
     where they abstain; `evidence` the LM's by feature (`decision.lm.evidence`), NaN where it didn't
-    read the document.
+    read the document; `surprise` its evenness (`scorers.lm.surprise`), NaN likewise; null where it
+    reads none.
     """
 
     language: NDArray[np.str_]
@@ -65,6 +66,7 @@ class LmKnown:
     tables_z: NDArray[np.float64]
     feature: str
     evidence: NDArray[np.float64]
+    surprise: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,8 @@ def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
     }
     if evidence is not None:
         columns["evidence"] = evidence
+    if lm.LM_EVENNESS in judged.columns:
+        columns["surprise"] = floats(judged.columns[lm.LM_EVENNESS])
     if by.stratum_field is not None:
         columns["stratum"] = np.array(
             batch.metadata.others[by.stratum_field].fill_null("").to_pylist(), np.str_
@@ -259,4 +263,5 @@ def _lm_known(joined: Mapping[str, NDArray[np.generic]], feature: str) -> LmKnow
         by_artifact=joined["by_artifact"].astype(np.bool_),
         feature=feature,
         evidence=joined["evidence"].astype(np.float64),
+        surprise=joined["surprise"].astype(np.float64) if "surprise" in joined else None,
     )

@@ -182,3 +182,32 @@ def thresholds(collections: Mapping[str, Mapping[str, Any]]) -> list[float]:
         weights += weight
     mean = total / weights / min(1.0, weights / MANY_COLLECTIONS)
     return [round(float(grid[np.argmax(mean <= fpr - 1e-12)]), 4) for fpr in FPR_GRID]
+
+
+SURE = 0.5
+"""Standard errors of the mean over collections that a rate is held low by. Of kinds left out of
+everything 0.7 % are called AI at 1 % by a probe alone, 0.9 % together with tables; 0.8 and 1.1 %
+without this (`benchmarks/neural/results/joining.md`)."""
+
+
+def document_thresholds(z: Floats, names: NDArray[np.str_]) -> list[float]:
+    """The same from every document's z, and the collection that it is of; for small collections.
+
+    Between the quantiles of a collection of 40 documents lies most of its tail, and what is read
+    between them is too low a rate: at 1 % they let 1.4 % of those very documents through. The mean
+    rate is held by `SURE` of its standard errors, too.
+    """
+    grid = np.round(np.arange(-10_000, 20_001) / 1_000, 3)
+    collections, sizes = np.unique(names, return_counts=True)
+    weights = np.minimum(1.0, sizes / MIN_COLLECTION)
+    share = weights / weights.sum()
+    mean, square = np.zeros_like(grid), np.zeros_like(grid)
+    for name, own, size in zip(collections, share, sizes, strict=True):
+        at_or_above = size - np.searchsorted(np.sort(z[names == name]), grid, side="left")
+        mean += own * at_or_above / size
+        square += own * (at_or_above / size) ** 2
+    error = np.sqrt(np.maximum(square - mean**2, 0.0) * (share**2).sum())
+    held = (mean + SURE * error) / min(1.0, float(weights.sum()) / MANY_COLLECTIONS)
+    # From the last place on where too many are called AI.
+    places = [np.flatnonzero(held > fpr + 1e-12) for fpr in FPR_GRID]
+    return [float(grid[min(own[-1] + 1, len(grid) - 1)]) if len(own) else -10.0 for own in places]

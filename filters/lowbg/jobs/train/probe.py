@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowbg.config import LmDtype, LmSettings
+from lowbg.decision.lm import heed
 from lowbg.errors import ConfigError
 from lowbg.jobs.eval.evaluate import auroc
 from lowbg.jobs.train import calibration
@@ -32,6 +33,7 @@ from lowbg.runs.progress import NOBODY, Observer
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.probes import Probe, ProbeOf
 from lowbg.scorers.lm.store import ModelFolder, locate
+from lowbg.scorers.lm.surprise import SURPRISE, SurpriseWeights, weigh
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,8 @@ class ProbeConfig:
     """What a probe is made from.
 
     `text` names the labelled text as for tables; of its `max_documents` the first
-    `max_documents` here of each kind serve. `lm` is the model and how it is run. `layers` are the
+    `max_documents` here of each kind serve. `lm` is the model and how it is run; with its
+    `surprise` the probe weighs that, too. `layers` are the
     candidates, by default those at `DEPTHS`.
     """
 
@@ -292,8 +295,9 @@ def documents_of(material: Material, most: int) -> tuple[Documents, list[Row]]:
 
 def read_states(
     folder: ModelFolder, rows: Sequence[Row], config: ProbeConfig
-) -> tuple[dict[int, Floats], ProbeOf]:
-    """The mean state after each candidate layer (documents × width), and what was read how.
+) -> tuple[dict[int, Floats], Floats, ProbeOf]:
+    """The mean state after each candidate layer (documents × width), documents × `SURPRISE` (NaN
+    where that isn't read), and what was read how.
 
     Raises `ConfigError` for a layer that the model hasn't.
     """
@@ -309,13 +313,17 @@ def read_states(
     layers = config.layers or tuple(
         sorted({max(1, round(depth * model.layers)) for depth in DEPTHS})
     )
-    reader = states.StateReader(model, layers, config.tokens, config.lm.batch_tokens)
+    reader = states.StateReader(
+        *(model, layers, config.tokens, config.lm.batch_tokens), surprise=config.lm.surprise
+    )
+    surprise = np.full((len(rows), len(SURPRISE)), np.nan)
     found = np.zeros((len(rows), len(layers), reader.width), np.float32)
     started = told = time.monotonic()
     size = 64
     for at in range(0, len(rows), size):
         own = rows[at : at + size]
-        found[at : at + size] = reader.read([row.text for row in own])[0]
+        read = reader.read([row.text for row in own])
+        found[at : at + size], surprise[at : at + size] = read.states, read.surprise
         now = time.monotonic()
         if now - told > 30.0:
             told = now
@@ -330,7 +338,7 @@ def read_states(
         dtype=dtype.value,
         fingerprint=folder.fingerprint(),
     )
-    return {layer: found[:, k] for k, layer in enumerate(layers)}, of
+    return {layer: found[:, k] for k, layer in enumerate(layers)}, surprise, of
 
 
 def make_probe(
@@ -340,12 +348,25 @@ def make_probe(
     rows: Sequence[Row],
     of: ProbeOf,
     card: Mapping[str, Any],
+    surprise: Floats | None = None,
 ) -> Probe:
-    """The probe of everything, with what left-out human text gets and what it was made from."""
+    """The probe of everything, with what left-out human text gets and what it was made from.
+
+    `surprise` is documents × `SURPRISE`; without it the probe doesn't weigh it.
+    """
     linear = fit(states, documents, np.arange(len(documents.words)), best.ridge)
     human, z = human_text(best.held, documents)
     own = [row for row in rows if not row.is_ai]
     language = str(card["language"])
+    people = ~documents.is_ai
+    weighed = None
+    joined = joined_text(own, z, language)
+    if surprise is not None:
+        words, names = documents.words[people], documents.datasets[people]
+        weighed, told, by_surprise = surprise_of_human_text(surprise[people], words, names)
+        told["alone"] = {"thresholds": calibration.document_thresholds(heed(z, by_surprise), names)}
+        told["joined"] = joined_text(own, z, language, by_surprise)
+        card = {**card, "surprise": told}
     return Probe(
         of=replace(of, layer=best.layer),
         languages=(language,),
@@ -353,7 +374,8 @@ def make_probe(
         mean=linear.mean.astype(np.float32),
         scale=linear.scale.astype(np.float32),
         intercept=float(np.float32(linear.intercept)),
-        card={**card, "human": human, "joined": joined_text(own, z, language)},
+        card={**card, "human": human, "joined": joined},
+        surprise=weighed,
     )
 
 
@@ -377,10 +399,26 @@ def human_text(held: Floats, documents: Documents) -> tuple[dict[str, Any], Floa
         "between": round(spread.between, 6),
         "within": round(spread.within, 6),
         "min_words": MIN_WORDS,
-        "thresholds": calibration.thresholds(collections),
+        "thresholds": calibration.document_thresholds(z, names),
         "collections": collections,
     }
     return told, z
+
+
+def surprise_of_human_text(
+    figures: Floats, words: NDArray[np.int64], names: NDArray[np.str_]
+) -> tuple[SurpriseWeights, dict[str, Any], Floats]:
+    """What weighs surprise (human documents × `SURPRISE`), how that spreads, and z of each."""
+    read = np.isfinite(figures).all(axis=1)
+    weights = weigh(figures[read], alike(names[read]))
+    evenness = weights.evenness(figures)
+    spread = calibration.fit_spread(evenness[read], words[read], alike(names[read]))
+    told: dict[str, Any] = {
+        "mean": round(spread.mean, 6),
+        "between": round(spread.between, 6),
+        "within": round(spread.within, 6),
+    }
+    return weights, told, spread.standardise(evenness, words)
 
 
 def train_probe(config: ProbeConfig, observer: Observer = NOBODY) -> TrainedProbe:
@@ -395,11 +433,12 @@ def train_probe(config: ProbeConfig, observer: Observer = NOBODY) -> TrainedProb
         if not (documents.is_ai == label).any():
             raise ConfigError(f"no {'AI' if label else 'human'} text that a probe could learn from")
     log.info("%s reads %d documents", folder.label, len(rows))
-    states, of = read_states(folder, rows, config)
+    states, surprise, of = read_states(folder, rows, config)
     candidates = choose(states, documents, config.ridges, config.folds)
     best = candidates[0]
     card = card_of(config, material, documents, rows, candidates)
-    probe = make_probe(best, states[best.layer], documents, rows, of, card)
+    figures = surprise if config.lm.surprise else None
+    probe = make_probe(best, states[best.layer], documents, rows, of, card, figures)
     digest = probe.save(config.text.output)
     saved = replace(probe, path=config.text.output, sha256=digest)
     return TrainedProbe(saved, material, documents, candidates)

@@ -4,7 +4,9 @@ calibration of its own knows a threshold for both.
 Both scores have to be of fits that never saw a document's dataset. The probe's are
 (`probe.left_out`). Tables know the datasets that they were fitted on, and score those too low;
 their file holds what each human dataset got while it was left out, at the rates of `FPR_GRID`: a
-document takes the place that it has among its own in that.
+document takes the place that it has among its own in that. Forty documents are forty places of a
+dataset's, and which ones within a fortieth each differs by dataset: so the datasets together hold
+what lies beyond a fortieth, too.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from lowbg.config import Policy
 from lowbg.decision.calibration import FPR_GRID
-from lowbg.decision.lm import join
+from lowbg.decision.lm import heed, join
 from lowbg.jobs.train import calibration
 from lowbg.jobs.train.corpus import Row, as_text
 from lowbg.jobs.train.regression import Floats
@@ -26,15 +28,21 @@ from lowbg.jobs.train.style import alike
 from lowbg.records import Metadata
 from lowbg.runs.engine import Engine
 
+_GOLDEN = 0.6180339887498949
+"""Multiples of it lie evenly between whole numbers, however many there are."""
+
 MIN_DOCUMENTS = 100
 """Fewer human documents that both can judge say nothing of a rate."""
 
 
-def joined_text(rows: Sequence[Row], by_probe: Floats, language: str) -> dict[str, Any] | None:
+def joined_text(
+    rows: Sequence[Row], by_probe: Floats, language: str, by_surprise: Floats | None = None
+) -> dict[str, Any] | None:
     """How human text of `rows` spreads under tables and probe together; null without tables of the
     language, or with too few documents that they judge.
 
-    `by_probe` is the z of each row by a probe that never saw its dataset. Of the result,
+    `by_probe` is the z of each row by a probe that never saw its dataset, `by_surprise` that of its
+    evenness, which is heard too, where it is given. Of the result,
     `thresholds` are the joint z that each rate of `FPR_GRID` exceeds, `correlation` that of both
     parts, and `tables` the SHA-256 of the language's.
     """
@@ -54,18 +62,13 @@ def joined_text(rows: Sequence[Row], by_probe: Floats, language: str) -> dict[st
     a, b, names = by_tables[judged], by_probe[judged], names[judged]
     correlation = _correlation(a, b, alike(names))
     joint = join(a, b, correlation)
-    collections = {
-        str(name): {
-            "documents": int((names == name).sum()),
-            "z": calibration.quantiles(joint[names == name]),
-        }
-        for name in np.unique(names)
-    }
+    if by_surprise is not None:
+        joint = heed(joint, by_surprise[judged])
     return {
         "tables": model.sha256,
         "documents": int(judged.sum()),
         "correlation": round(correlation, 4),
-        "thresholds": calibration.thresholds(collections),
+        "thresholds": calibration.document_thresholds(joint, names),
     }
 
 
@@ -88,13 +91,14 @@ def as_left_out(
     gets what its place among the dataset's own stands for there; others keep theirs.
     """
     result = z.copy()
-    for name in np.unique(names):
+    for k, name in enumerate(np.unique(names)):
         own = np.flatnonzero((names == name) & ~np.isnan(z))
         entry = collections.get(str(name))
         if entry is None or not len(own):
             continue
         place = np.empty(len(own))
-        place[np.argsort(-z[own], kind="stable")] = (np.arange(len(own)) + 0.5) / len(own)
+        within = (k + 1) * _GOLDEN % 1.0
+        place[np.argsort(-z[own], kind="stable")] = (np.arange(len(own)) + within) / len(own)
         stored = np.asarray(entry["z"], np.float64)
         high = np.interp(np.log(place), np.log(FPR_GRID), stored)
         # Below the median nothing is stored: as far below it as among the dataset's own.

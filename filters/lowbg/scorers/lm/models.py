@@ -211,15 +211,28 @@ class CausalModel:
         ids = [one.ids.tolist() for one in self.encode([*_PROBES, _SAMPLE])]
         return hashlib.sha256(repr(ids).encode()).hexdigest()
 
+    def layer_list(self, layer: int) -> Any:
+        """The layers of the model, of which there is a `layer`.
+
+        Raises `ModelError` where the model has fewer, or keeps them in no list.
+        """
+        owner, name = self._where_layers_are(layer)
+        return getattr(owner, name)
+
     def cut_after(self, layer: int) -> Any:
         """Drops the layers above `layer`, and returns those that are left.
 
-        From then on `hidden` runs so much of the model alone. Raises `ModelError` where the model
-        has fewer layers, or keeps them in no list.
+        From then on `hidden` runs so much of the model alone. Raises as `layer_list`.
         """
+        owner, name = self._where_layers_are(layer)
+        setattr(owner, name, getattr(owner, name)[:layer])
+        self._head = torch.nn.Identity()
+        return getattr(owner, name)
+
+    def _where_layers_are(self, layer: int) -> tuple[Any, str]:
         total = self.layers
         lists = [
-            (owner, name, child)
+            (owner, name)
             for owner in self._model.base_model.modules()
             for name, child in owner.named_children()
             if isinstance(child, torch.nn.ModuleList) and len(child) == total
@@ -228,10 +241,7 @@ class CausalModel:
             raise ModelError(f"{self.label}: keeps its layers in no list that could be cut")
         if not 1 <= layer <= total:
             raise ModelError(f"{self.label}: has {total} layers, and no layer {layer}")
-        owner, name, stack = lists[0]
-        setattr(owner, name, stack[:layer])
-        self._head = torch.nn.Identity()
-        return getattr(owner, name)
+        return lists[0]
 
     @property
     def layers(self) -> int:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lowbg.errors import ConfigError, ModelError
 from lowbg.models import open_model, save_arrays
 from lowbg.scorers.lm.store import ModelFolder
+from lowbg.scorers.lm.surprise import NAMES, SURPRISE, SurpriseWeights
 
 KIND = "lm_probe"
 """What the metadata of such a file calls it."""
@@ -27,6 +28,7 @@ FORMAT = 1
 """Bumped when the arrays or metadata of a probe change meaning."""
 
 ARRAYS = ("intercept", "mean", "scale", "weights")
+"""What every probe's file holds; that of one which weighs surprise holds `surprise.NAMES`, too."""
 
 Floats = NDArray[np.float32]
 
@@ -55,7 +57,8 @@ class ProbeOf:
 class Probe:
     """A linear probe. Its log-odds are ((state − mean) / scale) · weights + intercept, in nats.
 
-    It serves `languages` alone. `card` says what it was fitted on, under which licences, and what
+    It serves `languages` alone. `surprise` weighs how the model is surprised; null where the probe
+    doesn't. `card` says what it was fitted on, under which licences, and what
     it finds of kinds that were left out.
     """
 
@@ -68,6 +71,7 @@ class Probe:
     card: Mapping[str, Any] = field(default_factory=dict)
     path: Path = Path()
     sha256: str = ""
+    surprise: SurpriseWeights | None = None
 
     def log_odds(self, states: Floats) -> NDArray[np.float64]:
         """Log-odds, AI against human (nats), of documents × width."""
@@ -83,6 +87,9 @@ class Probe:
             "scale": self.scale,
             "intercept": np.array([self.intercept], np.float32),
         }
+        if self.surprise is not None:
+            own = self.surprise
+            arrays |= dict(zip(NAMES, (own.mean, own.scale, own.weights), strict=True))
         of = {name: getattr(self.of, name) for name in ProbeOf.__slots__}
         metadata = {
             "kind": KIND,
@@ -104,15 +111,16 @@ def open_probe(path: Path) -> Probe:
             f"{made[1]!r}; lowbg train with `probe` makes one"
         )
     arrays = found.arrays
-    if sorted(arrays) != list(ARRAYS):
+    whole = sorted(arrays) == sorted((*ARRAYS, *NAMES))
+    if sorted(arrays) != list(ARRAYS) and not whole:
         raise ModelError(f"{path}: holds {', '.join(sorted(arrays))}; a probe has {ARRAYS}")
     width = arrays["weights"].shape
-    for name in ARRAYS:
-        array = arrays[name]
-        shape = (1,) if name == "intercept" else width
+    shapes = {"intercept": (1,), **dict.fromkeys(NAMES, (len(SURPRISE),))}
+    for name, array in sorted(arrays.items()):
+        shape = shapes.get(name, width)
         if array.dtype != np.float32 or array.shape != shape or array.ndim != 1:
             raise ModelError(f"{path}: {name} is {array.shape} {array.dtype}, no float32 {shape}")
-        if not np.isfinite(array).all() or (name == "scale" and not (array > 0).all()):
+        if not np.isfinite(array).all() or ("scale" in name and not (array > 0).all()):
             raise ModelError(f"{path}: {name} has numbers that can't be; it is damaged")
     try:
         of = ProbeOf(**found.metadata["of"])
@@ -133,6 +141,7 @@ def open_probe(path: Path) -> Probe:
         card=card,
         path=path,
         sha256=found.sha256,
+        surprise=SurpriseWeights(*(arrays[name] for name in NAMES)) if whole else None,
     )
 
 
@@ -180,6 +189,16 @@ def check_model(probes: Sequence[Probe], folder: ModelFolder) -> None:
                 f"{probe.path}: a probe of {probe.of.label} (SHA-256 {probe.of.model[:12]}), and "
                 f"the model given is {folder.label} ({folder.sha256()[:12]}); give that model, or "
                 "make a probe of this one: lowbg train with `probe`"
+            )
+
+
+def check_surprise(probes: Sequence[Probe], option: str) -> None:
+    """Raises `ConfigError` unless every probe weighs surprise; `option` is what asked for it."""
+    for probe in probes:
+        if probe.surprise is None or not probe.card.get("surprise"):
+            raise ConfigError(
+                f"{option}: {probe.path} was made without surprise; make it again with lowbg train "
+                "and the same option"
             )
 
 

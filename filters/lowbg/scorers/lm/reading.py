@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lowbg.config import LmDtype, LmSettings
 from lowbg.errors import ConfigError
 from lowbg.scorers.lm.models import CausalModel, device_of_this_process
-from lowbg.scorers.lm.probes import Probe, check_model
+from lowbg.scorers.lm.probes import Probe, check_model, check_surprise
 from lowbg.scorers.lm.sample import check_reads
 from lowbg.scorers.lm.shipped import serving
 from lowbg.scorers.lm.states import StateReader, fast_dtype
@@ -20,10 +20,16 @@ from lowbg.scorers.lm.store import ModelFolder, locate
 
 @dataclass(frozen=True, slots=True)
 class ProbeRead:
-    """`log_odds` (nats, NaN where a document has no token) and `tokens` read, one entry each."""
+    """`log_odds` (nats, NaN where a document has no token) and `tokens` read, one entry each.
+
+    `surprise` is documents × `SURPRISE`, and `evenness` what the probe makes of it; NaN where
+    it isn't read.
+    """
 
     log_odds: NDArray[np.float64]
     tokens: NDArray[np.int64]
+    surprise: NDArray[np.float64]
+    evenness: NDArray[np.float64]
 
 
 class LogOddsReader:
@@ -52,13 +58,17 @@ def reader_of(settings: LmSettings, language: str) -> LogOddsReader:
 
 
 class ProbeReader:
-    """A model, cut after the layer that its probes need, with those probes.
+    """A model, cut after the layer that its probes need, with those probes; whole where its
+    surprise is read, too.
 
-    Raises `ConfigError` where a probe is another model's, or has another width.
+    Raises `ConfigError` where a probe is another model's, has another width, or weighs no surprise
+    where that is asked for.
     """
 
     def __init__(self, folder: ModelFolder, probes: Sequence[Probe], settings: LmSettings) -> None:
         check_model(probes, folder)
+        if settings.surprise:
+            check_surprise(probes, "`extras.lm.surprise`")
         device = device_of_this_process(settings.device)
         dtype = settings.dtype
         if dtype is LmDtype.AUTO:
@@ -74,7 +84,10 @@ class ProbeReader:
                     "one that the probe was fitted with; give the model's own"
                 )
         layers = sorted({probe.of.layer for probe in probes})
-        self._reader = StateReader(model, layers, probes[0].of.tokens, settings.batch_tokens)
+        self._reader = StateReader(
+            *(model, layers, probes[0].of.tokens, settings.batch_tokens),
+            surprise=settings.surprise,
+        )
         self._place = {layer: k for k, layer in enumerate(layers)}
         for probe in probes:
             if len(probe.weights) != self._reader.width:
@@ -95,8 +108,11 @@ class ProbeReader:
 
     def judge(self, texts: Sequence[str], probe: Probe) -> ProbeRead:
         """What `probe` says of each text."""
-        states, tokens = self._reader.read(texts)
+        states, tokens, surprise = self._reader.read(texts)
         log_odds = probe.log_odds(states[:, self._place[probe.of.layer]])
         # Numbers that ran over (float16) leave nothing that can be trusted of their document.
         said = (tokens > 0) & np.isfinite(log_odds)
-        return ProbeRead(np.where(said, log_odds, np.nan), tokens)
+        evenness = np.full(len(texts), np.nan)
+        if probe.surprise is not None:
+            evenness = probe.surprise.evenness(surprise)
+        return ProbeRead(np.where(said, log_odds, np.nan), tokens, surprise, evenness)

@@ -1,7 +1,8 @@
 """What a causal LM represents of a document: the mean hidden state after some of its layers.
 
 The forward pass ends after the last layer that is asked for; neither the layers above it nor the
-head are run or kept. Importing this module imports torch.
+head are run or kept, unless the model's surprise is asked for, too. Importing this module imports
+torch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 
 from lowbg.config import LmDtype
 from lowbg.errors import ModelError
+from lowbg.scorers.lm.inference import LOGIT_BYTES
 from lowbg.scorers.lm.models import CausalModel, Encoded
 from lowbg.scorers.lm.packing import plan
 from lowbg.scorers.lm.plain import plain
+from lowbg.scorers.lm.reduction import reduction_on
+from lowbg.scorers.lm.surprise import SURPRISE, sum_up
 from lowbg.stopping import STOP
 
 _log = logging.getLogger(__name__)
@@ -30,6 +34,9 @@ BATCH_TOKENS = 65_536
 
 _PORTION = 64
 """Documents that are tokenised at a time."""
+
+_Pass: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]
+"""Rows × layers × width, and rows × `SURPRISE`."""
 
 CHARACTERS_A_TOKEN = 24
 """No more of a text than this for each token is tokenised: most of a long one is never read."""
@@ -43,6 +50,17 @@ def fast_dtype(device: torch.device) -> LmDtype:
     return LmDtype.BFLOAT16 if device.type == "cpu" and has_bf16() else LmDtype.FLOAT32
 
 
+class StatesRead(NamedTuple):
+    """What was read of documents: `states` (documents × layers × width, zeros where a document has
+    no token), `tokens` read of each, and `surprise` (documents × `SURPRISE`, NaN where it wasn't
+    asked for, or a document has too few tokens).
+    """
+
+    states: NDArray[np.float32]
+    tokens: NDArray[np.int64]
+    surprise: NDArray[np.float64]
+
+
 class StateReader:
     """Reads the mean state after each of `layers` over the first `tokens` tokens of documents.
 
@@ -50,7 +68,7 @@ class StateReader:
     On a CPU every document is a pass of its own, in one of as many threads as torch has: its state
     doesn't depend, not even by a rounding, on what is read with it, nothing is padded, and no
     thread waits for another within a pass. On a GPU documents alike in length share a pass of at
-    most `budget` tokens.
+    most `budget` tokens. With `surprise` the whole model is run, its head included.
     """
 
     def __init__(
@@ -59,13 +77,18 @@ class StateReader:
         layers: Sequence[int],
         tokens: int,
         budget: int | None = None,
+        *,
+        surprise: bool = False,
     ) -> None:
         self.model = model
         self.layers = tuple(layers)
         self.tokens = min(tokens, model.context)
         self.read_tokens = 0
         self._budget = budget if budget is not None else BATCH_TOKENS
-        self._stack = model.cut_after(max(self.layers))
+        self._surprise = surprise
+        self._reduce = reduction_on(model.device)
+        deepest = max(self.layers)
+        self._stack = model.layer_list(deepest) if surprise else model.cut_after(deepest)
         self._own = threading.local()
         for layer in self.layers:
             self._stack[layer - 1].register_forward_hook(self._keep(layer))
@@ -81,22 +104,19 @@ class StateReader:
 
         return hook
 
-    def read(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Documents × layers × width, and the tokens that were read of each.
-
-        Zeros where a document has no token. Raises `ModelError` where memory doesn't suffice for
-        one document.
-        """
+    def read(self, texts: Sequence[str]) -> StatesRead:
+        """What is read of each text. Raises `ModelError` where memory doesn't suffice for one."""
         states = np.zeros((len(texts), len(self.layers), self.width), np.float32)
         lengths = np.zeros(len(texts), np.int64)
+        surprise = np.full((len(texts), len(SURPRISE)), np.nan)
         for places, encoded in self._encoded(texts):
             lengths[places] = [len(one.ids) for one in encoded]
             batches = self._batches(lengths[places])
             ids = [[encoded[k].ids for k in rows.tolist()] for rows in batches]
             for rows, found in zip(batches, self._passes(ids), strict=True):
-                states[places[rows]] = found
+                states[places[rows]], surprise[places[rows]] = found
         self.read_tokens += int(lengths.sum())
-        return states, lengths
+        return StatesRead(states, lengths, surprise)
 
     def token_states(self, text: str) -> tuple[str, NDArray[np.int64], NDArray[np.float32]]:
         """What is read of one document: its text without layout, the place in it where each token
@@ -128,9 +148,7 @@ class StateReader:
             return [full[k : k + 1] for k in range(len(full))]
         return [full[rows] for rows in plan(lengths[full], self._budget)]
 
-    def _passes(
-        self, batches: Sequence[Sequence[NDArray[np.int64]]]
-    ) -> Iterator[NDArray[np.float32]]:
+    def _passes(self, batches: Sequence[Sequence[NDArray[np.int64]]]) -> Iterator[_Pass]:
         """The result of every batch, in order."""
         threads = min(torch.get_num_threads(), len(batches))
         if self.model.device.type != "cpu" or threads < 2:
@@ -140,8 +158,8 @@ class StateReader:
         with ThreadPoolExecutor(threads, "lowbg-lm", torch.set_num_threads, (1,)) as pool:
             yield from pool.map(self._pass, batches)
 
-    def _pass(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Rows × layers × width of one batch; halves it where memory runs out."""
+    def _pass(self, ids: Sequence[NDArray[np.int64]]) -> _Pass:
+        """What is read of one batch; halves it where memory runs out."""
         STOP.check()
         try:
             return self._run(ids)
@@ -155,9 +173,10 @@ class StateReader:
         half = len(ids) // 2
         _log.warning("memory ran out; going on with %d documents a batch", half)
         self._budget = max(1, self._budget // 2)
-        return np.concatenate([self._pass(ids[:half]), self._pass(ids[half:])])
+        first, second = self._pass(ids[:half]), self._pass(ids[half:])
+        return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
 
-    def _run(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    def _run(self, ids: Sequence[NDArray[np.int64]]) -> _Pass:
         device = self.model.device
         longest = max(len(one) for one in ids)
         padded = np.zeros((len(ids), longest), np.int64)
@@ -169,7 +188,8 @@ class StateReader:
         self._own.seen = {}
         with torch.inference_mode():
             # Rows are padded on their right: no token sees what follows it, and no mask is needed.
-            self.model.hidden(torch.from_numpy(padded).to(device))
+            hidden = self.model.hidden(torch.from_numpy(padded).to(device))
+            surprise = self._surprise_of(hidden, ids)
             count = own.sum(1)
             means = [
                 torch.where(own, self._own.seen[layer].float(), 0.0).sum(1) / count
@@ -177,4 +197,27 @@ class StateReader:
             ]
             result: NDArray[np.float32] = torch.stack(means, 1).cpu().numpy()
         self._own.seen = {}
-        return result
+        return result, surprise
+
+    def _surprise_of(
+        self, hidden: torch.Tensor, ids: Sequence[NDArray[np.int64]]
+    ) -> NDArray[np.float64]:
+        """Rows × `SURPRISE`, from what logits are made of (rows × length × …)."""
+        found = np.full((len(ids), len(SURPRISE)), np.nan)
+        if not self._surprise:
+            return found
+        kind = "cuda" if self.model.device.type == "cuda" else "cpu"
+        chunk = max(16, LOGIT_BYTES[kind] // (4 * self.model.vocabulary))
+        for row, one in enumerate(ids):
+            tokens = torch.from_numpy(one[1:]).to(self.model.device)
+            parts = [
+                self._reduce(
+                    self.model.logits(hidden[row, at : min(at + chunk, len(tokens))]),
+                    tokens[at : at + chunk],
+                    None,
+                )
+                for at in range(0, len(tokens), chunk)
+            ]
+            if parts:
+                found[row] = sum_up(torch.cat(parts).cpu().numpy())
+        return found

@@ -175,3 +175,12 @@ def test_tables_own_datasets_take_the_places_that_they_had_when_left_out() -> No
     assert share == pytest.approx(0.01, abs=0.006)
     assert np.median(found[:-1]) == pytest.approx(-1.0, abs=0.05)
     assert np.isnan(as_left_out(np.array([np.nan]), np.array(["known"]), stored)).all()
+
+
+def test_small_datasets_together_hold_what_lies_beyond_the_places_of_one() -> None:
+    stored = [3.0, 2.8, 2.4, 2.0, 1.6, 1.0, 0.5, 0.0, -1.0]
+    names = np.repeat([f"kind {k}" for k in range(60)], 20)
+    z = np.tile(np.linspace(-4.0, -1.0, 20), 60)
+    found = as_left_out(z, names, {str(name): {"z": stored} for name in np.unique(names)})
+    for fpr, at in zip(FPR_GRID[2:7], stored[2:7], strict=True):
+        assert np.mean(found >= at) == pytest.approx(fpr, rel=0.2)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lowbg.decision.calibration import FPR_GRID
 from lowbg.errors import ConfigError, FormatError
 from lowbg.jobs.train import calibration, held_out, log_odds
 from lowbg.jobs.train.config import TrainConfig
@@ -341,6 +342,39 @@ def test_few_collections_hold_a_lower_rate() -> None:
     few = dict(list(many.items())[:5])
     assert calibration.thresholds(few)[3] == pytest.approx(2.5, abs=2e-3)  # 0.5 %
     assert calibration.thresholds({"a": many["0"]})[3] == pytest.approx(3.0, abs=2e-3)  # 0.1 %
+
+
+def test_thresholds_of_documents_are_of_the_documents_themselves() -> None:
+    """Of few ones a kind, too, between whose quantiles most of a tail lies."""
+    generator = np.random.default_rng(5)
+    z = generator.normal(size=1_600) + np.repeat(generator.normal(0, 0.3, 40), 40)
+    names = np.repeat([f"kind {k}" for k in range(40)], 40)
+    found = calibration.document_thresholds(z, names)
+    assert found == sorted(found, reverse=True)
+    shares = np.array([np.mean(z[names == name] >= np.array(found)[:, None], 1)
+                       for name in np.unique(names)])  # fmt: skip
+    error = shares.std(0) / np.sqrt(40)
+    assert error.min() > 0.0002
+    np.testing.assert_allclose(shares.mean(0) + calibration.SURE * error, FPR_GRID, atol=2 / 1_600)
+    stored = {
+        name: {"documents": 40, "z": calibration.quantiles(z[names == name])}
+        for name in np.unique(names)
+    }
+    by_quantiles = calibration.thresholds(stored)[FPR_GRID.index(0.01)]
+    assert np.mean(z >= by_quantiles) > 0.012
+    # Kinds count alike, those of few documents less, and few kinds hold a lower rate.
+    large = np.append(z, np.full(4_000, -9.0))
+    of_large = np.append(names, np.full(4_000, "kind 0"))
+    at = calibration.document_thresholds(large, of_large)[FPR_GRID.index(0.01)]
+    each = [np.mean(large[of_large == name] >= at) for name in np.unique(of_large)]
+    assert 0.006 <= np.mean(each) <= 0.01
+    few = np.isin(names, ["kind 0", "kind 1", "kind 2"])
+    at = calibration.document_thresholds(z[few], names[few])[FPR_GRID.index(0.05)]
+    assert np.mean(z[few] >= at) <= 0.05 * 3 * 0.8 / 10
+    # Equal ones are called AI together.
+    tied = np.repeat([3.0, 0.0], [30, 1_570])
+    at = calibration.document_thresholds(tied, names)[FPR_GRID.index(0.01)]
+    assert at > 3.0
 
 
 def test_text_that_is_all_alike_has_a_spread() -> None:

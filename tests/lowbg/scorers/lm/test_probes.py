@@ -14,6 +14,7 @@ from lowbg.errors import ConfigError, ModelError
 from lowbg.models import save_arrays
 from lowbg.scorers.lm.plain import plain
 from lowbg.scorers.lm.probes import Probe, ProbeOf, logistic, open_probe, open_probes
+from lowbg.scorers.lm.surprise import SurpriseWeights
 
 OF = ProbeOf("ab" * 32, "cd" * 32, "tiny", layer=1, tokens=24, dtype="float32")
 
@@ -39,6 +40,32 @@ def test_a_probe_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     ]
     np.testing.assert_allclose(found.log_odds(state), wanted, rtol=1e-6)
     assert made().save(tmp_path / "again.safetensors") == digest
+
+
+def test_the_weights_of_surprise_are_read_back_too(tmp_path: Path) -> None:
+    generator = np.random.default_rng(4)
+    scale, mean, weights = (generator.uniform(0.5, 2, 5).astype(np.float32) for _ in range(3))
+    whole, path = made(surprise=SurpriseWeights(mean, scale, weights)), tmp_path / "en.safetensors"
+    whole.save(path)
+    found = open_probe(path).surprise
+    assert found is not None
+    figures = np.array([[3.0, 3.1, 1.9, 3.2, -0.1], [np.nan] * 5])
+    wanted = float(((figures[0] - mean) / scale * weights).sum())
+    np.testing.assert_allclose(found.evenness(figures), [wanted, np.nan], rtol=1e-6)
+    arrays = {"weights": whole.weights, "mean": whole.mean, "scale": whole.scale}
+    arrays |= {"intercept": np.array([0.25], np.float32), "surprise_mean": mean}
+    arrays |= {"surprise_weights": weights, "surprise_scale": scale[:4]}
+    metadata = {"kind": "lm_probe", "format": 1, "of": {}, "languages": ["en"], "card": {}}
+    save_arrays(path, arrays, metadata)
+    with pytest.raises(ModelError, match=r"surprise_scale is \(4,\) float32, no float32 \(5,\)"):
+        open_probe(path)
+    save_arrays(path, {**arrays, "surprise_scale": np.zeros(5, np.float32)}, metadata)
+    with pytest.raises(ModelError, match="surprise_scale has numbers that can't be"):
+        open_probe(path)
+    del arrays["surprise_scale"]
+    save_arrays(path, arrays, metadata)
+    with pytest.raises(ModelError, match="holds intercept, mean, scale, surprise_mean"):
+        open_probe(path)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +168,39 @@ def of_model(folder: Any) -> ProbeOf:
 @pytest.mark.slow
 @pytest.mark.lm
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "qwen2"])
+def test_surprise_is_that_of_the_whole_model(saved: Callable[..., Path], architecture: str) -> None:
+    """Of the same tokens as the states, which stay as they are without it."""
+    from tests.tiny_lm import prose
+
+    from lowbg.scorers.lm.inference import Inference
+    from lowbg.scorers.lm.states import StateReader
+    from lowbg.scorers.lm.surprise import MIN_TOKENS, SURPRISE
+
+    texts = [prose(1), "", prose(2, 2), prose(3, 1)[:9], prose(4)]
+    model = load(saved(architecture))
+    read = StateReader(model, [1], 24, surprise=True).read(texts)
+    plainly = StateReader(load(saved(architecture)), [1], 24).read(texts)
+    np.testing.assert_array_equal(read.states, plainly.states)
+    beginnings = [plain(t, 9_999)[: e.ends[-1] if len(e.ends) else 0] for t, e in zip(
+        texts, model.encode([plain(t, 9_999) for t in texts], 24), strict=True)]  # fmt: skip
+    whole = Inference(load(saved(architecture))).read(beginnings)
+    for i in range(len(texts)):
+        own = whole.figures[whole.starts[i] : whole.starts[i + 1]].astype(np.float64)
+        if len(own) < MIN_TOKENS:
+            assert np.isnan(read.surprise[i]).all()
+            continue
+        surprisal, rank, entropy, variance = own[:, :4].T
+        curvature = (entropy - surprisal).sum() / np.sqrt(variance.sum() * len(own))
+        wanted = [surprisal.mean(), surprisal.std(), rank.mean(), entropy.mean(), curvature]
+        assert len(wanted) == len(SURPRISE)
+        np.testing.assert_allclose(read.surprise[i], wanted, rtol=2e-4, atol=2e-4)
+    one = StateReader(load(saved(architecture)), [1], 24, surprise=True).read(texts[4:])
+    np.testing.assert_array_equal(read.surprise[4], one.surprise[0])
+
+
+@pytest.mark.slow
+@pytest.mark.lm
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "qwen2"])
 def test_states_are_those_of_the_whole_model(saved: Callable[..., Path], architecture: str) -> None:
     import torch
     from tests.tiny_lm import prose
@@ -150,7 +210,8 @@ def test_states_are_those_of_the_whole_model(saved: Callable[..., Path], archite
     texts = [prose(1), "", prose(2, 2), prose(3, 1)[:9]]
     whole = load(saved(architecture))
     encoded = whole.encode([plain(text, 9_999) for text in texts], 24)
-    states, tokens = StateReader(load(saved(architecture)), [1], 24).read(texts)
+    states, tokens, surprise = StateReader(load(saved(architecture)), [1], 24).read(texts)
+    assert np.isnan(surprise).all()
     assert states.shape == (4, 1, 32)
     assert tokens.tolist() == [len(one.ids) for one in encoded]
     for i, one in enumerate(encoded):
