@@ -21,7 +21,7 @@ def expand_url(url: str) -> Found:
         folder, _, name = path.rpartition("/")
         return Found(folder.rpartition("/")[2] or "web", [Shard(url, safe_name(name), 0)])
     from lowbg.storage.compression import why_not_opened
-    from lowbg.storage.objects import file_system, is_object_url
+    from lowbg.storage.objects import file_system, in_words, is_object_url
 
     try:
         if is_object_url(url):
@@ -39,7 +39,8 @@ def expand_url(url: str) -> Found:
         raise ConfigError(f"{url}: no such file or directory") from error
     except Exception as error:
         # Every fsspec backend brings its own errors (botocore, aiohttp, …).
-        raise ConfigError(f"{url}: cannot be listed ({why_not_opened(error)})") from error
+        why = in_words(error) if is_object_url(url) else why_not_opened(error)
+        raise ConfigError(f"{url}: cannot be listed ({why})") from error
 
 
 def _list_url(url: str, system: Any, root: str) -> Found:

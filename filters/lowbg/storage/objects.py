@@ -41,6 +41,7 @@ AHEAD: Final = 2
 """Ranges that are asked for before the reader wants them."""
 
 _NO_BUCKET: Final = "NoSuchBucket"
+_S3_ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 _KEPT: Final = 1 + AHEAD
 """Ranges of an object in memory at most, beside the one that is being read."""
 
@@ -267,16 +268,16 @@ class ObjectStore:
                 return call()
             except FileNotFoundError as error:
                 if _NO_BUCKET in str(error):
-                    raise StoreError("there is no such bucket") from error
+                    raise StoreError(in_words(error)) from error
                 raise
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
-                raise ConflictError(_in_words(error)) from error
+                raise ConflictError(in_words(error)) from error
             except lasting as error:
-                raise StoreError(_in_words(error)) from error
+                raise StoreError(in_words(error)) from error
             except Exception as error:
                 # Of what is cut in the middle of a body, the kind differs from store to store.
                 if attempt == ATTEMPTS or _is_refusal(error):
-                    raise StoreError(_in_words(error)) from error
+                    raise StoreError(in_words(error)) from error
                 time.sleep(random.uniform(wait / 2, wait))
                 wait = min(2 * wait, LONGEST_WAIT_S)
         raise AssertionError
@@ -387,10 +388,11 @@ def _connect(url: str) -> Any:
     scheme = url.partition("://")[0].lower()
     if scheme == "s3a":
         url = f"s3{url[3:]}"
+    settings = _settings(scheme)
     try:
-        return stores.from_url(url, **_settings(scheme))
+        return stores.from_url(url, **settings)
     except Exception as error:  # Every store has errors of its own for what it lacks.
-        raise ConfigError(f"{url}: {_in_words(error)}") from error
+        raise ConfigError(f"{url}: {in_words(error)}") from error
 
 
 def _import(name: str) -> Any:
@@ -404,6 +406,11 @@ def _import(name: str) -> Any:
 
 def _settings(scheme: str) -> dict[str, Any]:
     """What is said to obstore of any store, and of S3 what it doesn't look up itself."""
+    is_s3 = scheme in ("s3", "s3a")
+    config = aws_profile(os.environ) if is_s3 else {}
+    names = _S3_ENDPOINTS if is_s3 else ("AZURE_STORAGE_ENDPOINT",)
+    endpoints = {name: os.environ.get(name) for name in names}
+    endpoints.setdefault("endpoint_url", config.get("endpoint"))
     settings: dict[str, Any] = {
         "retry_config": {
             "max_retries": OBSTORE_RETRIES,
@@ -417,11 +424,11 @@ def _settings(scheme: str) -> dict[str, Any]:
         "client_options": {
             "timeout": f"{_seconds()}s",
             "connect_timeout": "10s",
-            "allow_http": _is_plain(os.environ),
+            "allow_http": _is_plain(endpoints),
         },
     }
-    if scheme in ("s3", "s3a"):
-        settings["config"] = aws_profile(os.environ)
+    if is_s3:
+        settings["config"] = config
     return settings
 
 
@@ -431,17 +438,24 @@ def _seconds() -> int:
     return int(said) if said.isdecimal() and int(said) else 60
 
 
-def _is_plain(environment: Mapping[str, str]) -> bool:
-    """Whether the user's own endpoint speaks HTTP without TLS."""
-    names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
-    return any(environment.get(name, "").startswith("http://") for name in names)
+def _is_plain(endpoints: Mapping[str, str | None]) -> bool:
+    """Whether the user's own endpoint speaks HTTP without TLS.
+
+    Raises `ConfigError` where one is no URL: of that obstore would panic.
+    """
+    given = {name: endpoint.lower() for name, endpoint in endpoints.items() if endpoint}
+    for name, endpoint in given.items():
+        if not endpoint.startswith(("http://", "https://")):
+            raise ConfigError(f"{name} is no URL: it begins with http:// or https://")
+    return any(endpoint.startswith("http://") for endpoint in given.values())
 
 
 def aws_profile(environment: Mapping[str, str]) -> dict[str, Any]:
     """Keys, region and endpoint of `AWS_PROFILE`, from `~/.aws/`; what the environment says counts.
 
     Of a profile that signs in (SSO) or runs a program there are no keys in these files:
-    `aws configure export-credentials --format env` gives them.
+    `aws configure export-credentials --format env` gives them. Raises `ConfigError` where a profile
+    that keys are to come of is in neither file.
     """
     found: dict[str, Any] = {}
     if endpoint := environment.get("AWS_ENDPOINT_URL_S3"):
@@ -452,6 +466,8 @@ def aws_profile(environment: Mapping[str, str]) -> dict[str, Any]:
     section = name if name == "default" else f"profile {name}"
     config = _section(environment.get("AWS_CONFIG_FILE", home / "config"), section)
     if "AWS_ACCESS_KEY_ID" not in environment:
+        if environment.get("AWS_PROFILE") and not keys and not config:
+            raise ConfigError(f"AWS_PROFILE: there is no profile {name!r} in ~/.aws/")
         for key, own in (
             ("access_key_id", "aws_access_key_id"),
             ("secret_access_key", "aws_secret_access_key"),
@@ -484,7 +500,17 @@ def _is_refusal(error: BaseException) -> bool:
     return status is not None and status[1] in ("400", "401", "403", "404", "405", "411", "501")
 
 
-def _in_words(error: BaseException) -> str:
-    """The first line of what obstore says; the rest is for who debugs it."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].partition(": <")[0][:300]
+_ROLES = re.compile(r"//169\.254\.169\.254/|//metadata(\.google\.internal)?/|/latest/api/token")
+"""Where a machine's role is asked for, which is done when no other credentials were found."""
+
+
+def in_words(error: BaseException) -> str:
+    """The first line of what obstore says, in plain words where it is a frequent case."""
+    said = str(error)
+    if _NO_BUCKET in said:
+        return "there is no such bucket"
+    lines = said.splitlines() or [type(error).__name__]
+    first = lines[0].partition(": <")[0][:300]
+    if _ROLES.search(first):
+        return f"no credentials were found, and no role of this machine gives any: {first}"
+    return first
