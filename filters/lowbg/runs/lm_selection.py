@@ -114,11 +114,10 @@ def with_selection(config: RunConfig, selection: LmSelection | None) -> RunConfi
     return replace(config, extras=replace(config.extras, lm=replace(lm, selection=selection)))
 
 
-def check_budget(shards: Sequence[Shard], config: RunConfig, *, split: bool = False) -> None:
+def check_budget(shards: Sequence[Shard], config: RunConfig) -> None:
     """Raises `ConfigError` where `config` has a budget that can't be spent on the shards.
 
-    That is where one can't be read twice, under a rule that uses no score, and where other runs do
-    the rest of a `split`.
+    That is where one can't be read twice, and under a rule that uses no score.
     """
     lm = config.extras.lm
     if lm is None or lm.budget is None:
@@ -134,12 +133,6 @@ def check_budget(shards: Sequence[Shard], config: RunConfig, *, split: bool = Fa
     if once:
         raise ConfigError(
             f"{once[0]}: can't be read twice, as `extras.lm.budget` has to; save it to a file",
-            key=key,
-        )
-    if split:
-        raise ConfigError(
-            "each part of the shards would have a rule of its own for what the LM reads; run them "
-            "together, with `workers` or on Ray",
             key=key,
         )
 

@@ -33,6 +33,7 @@ from lowbg.runs.publishing import Published, published
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.sentences import shaded
+from lowbg.runs.shared_selection import job_selection
 from lowbg.runs.shard import ShardTask, run_shard
 from lowbg.runs.shards import Piece
 from lowbg.runs.together import run_small_shards
@@ -104,7 +105,7 @@ def open_run(
     """
     check_names(job.shards, name_of)
     refuse_foreign(job.shards)
-    check_budget(job.shards, job.config, split=job.split is not None)
+    check_budget(job.whole or job.shards, job.config)
     policy, own = job.config.policy, job.config.policy.sources
     if own.table == AUTO:  # Of its sources nothing is known yet.
         policy = replace(policy, sources=replace(own, table=None))
@@ -125,7 +126,7 @@ def open_run(
 
 def _learnt(job: Job, engine: Engine, directory: OutputDirectory) -> LmSelection | None:
     """What the run's LM reads under its budget, noted for runs that go on with it."""
-    selection = learn_selection(job.shards, job.config, engine, job.crew)
+    selection = job_selection(job, engine, directory.layout)
     if selection is not None:
         directory.note_selection(selection)
     return selection
