@@ -6,11 +6,13 @@ fifth at most on those too short for the tables, a tenth on a random part of the
 which a run estimates what it would have found in the rest. The rule holds for each document by
 itself, so verdicts don't depend on batches, order or workers. What a run reads comes to the budget
 within about 2 / √(`SAMPLE` × share) of it (with a chance of 95 %): 4.75–5.3 % where 5 % are asked
-for, 0.87–1.13 % of 1 %.
+for, 0.87–1.13 % of 1 %. A stream can't be read twice: its rule is learnt from what it begins with,
+and the budget holds as far as the rest is like that.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,6 +22,7 @@ import pyarrow as pa
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from lowbg.amounts import share_text
 from lowbg.config import Rule, RunConfig
 from lowbg.decision.decide import Decider
 from lowbg.errors import ConfigError
@@ -27,7 +30,8 @@ from lowbg.lm_budget import EVERYTHING, LmBudget, LmSelection
 from lowbg.runs.cascade import kinds_of
 from lowbg.runs.drawing import Lowest, batch_of, keys_of
 from lowbg.runs.engine import Engine
-from lowbg.runs.inputs import Shard
+from lowbg.runs.heads import Head
+from lowbg.runs.inputs import STDIN, Shard
 from lowbg.runs.mapping import ALONE, Workers, map_shards
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.reading import ShardReading, Source
@@ -41,6 +45,9 @@ LOW_SHARE: Final = 0.1
 
 SHORT_SHARE: Final = 0.2
 """The part, at most, that is spent on documents too short for the tables."""
+
+_MUCH_MORE = 1.25
+"""Times a budget by which it is said to be overspent."""
 
 _SEED = 0
 _ROWS_A_BATCH = 2_000
@@ -114,10 +121,11 @@ def with_selection(config: RunConfig, selection: LmSelection | None) -> RunConfi
     return replace(config, extras=replace(config.extras, lm=replace(lm, selection=selection)))
 
 
-def check_budget(shards: Sequence[Shard], config: RunConfig) -> None:
+def check_budget(shards: Sequence[Shard], config: RunConfig, head: Head | None = None) -> None:
     """Raises `ConfigError` where `config` has a budget that can't be spent on the shards.
 
-    That is where one can't be read twice, and under a rule that uses no score.
+    That is under a rule that uses no score, and where one can't be read twice; of standard input
+    the `head` will do, if there is nothing else to read and the budget is a share.
     """
     lm = config.extras.lm
     if lm is None or lm.budget is None:
@@ -130,33 +138,81 @@ def check_budget(shards: Sequence[Shard], config: RunConfig) -> None:
             key=key,
         )
     once = [shard.path for shard in shards if not shard.resumable]
-    if once:
+    if once and (head is None or not takes_head(shards, config)):
         raise ConfigError(
-            f"{once[0]}: can't be read twice, as `extras.lm.budget` has to; save it to a file",
+            f"{once[0]}: can't be read twice, as `extras.lm.budget` has to. Save it to a file; or "
+            "give it alone, by standard input, to a run whose output is a stream too",
+            key=key,
+        )
+    if head is not None and not head.whole and LmBudget.parse(lm.budget).share is None:
+        raise ConfigError(
+            f"{STDIN}: how much will come isn't known, so that a number of tokens can't be shared "
+            "out over it. Say which share of the documents the LM reads (5%), or save the input to "
+            "a file",
             key=key,
         )
 
 
+def takes_head(shards: Sequence[Shard], config: RunConfig) -> bool:
+    """Whether a rule is learnt from what standard input begins with: there is nothing else."""
+    lm = config.extras.lm
+    alone = [shard.path for shard in shards] == [STDIN]
+    has_budget = lm is not None and lm.budget is not None
+    return alone and has_budget and config.policy.rule is Rule.CALIBRATED
+
+
 def learn_selection(
-    shards: Sequence[Shard], config: RunConfig, engine: Engine, crew: Workers = ALONE
+    shards: Sequence[Shard],
+    config: RunConfig,
+    engine: Engine,
+    crew: Workers = ALONE,
+    head: Head | None = None,
 ) -> LmSelection | None:
     """What the LM of `config` reads of the shards; null without a budget.
 
-    `engine` is one of `config`, prepared; it needs no `setup`. Raises `ConfigError` as
-    `check_budget` does.
+    `engine` is one of `config`, prepared; it needs no `setup`. `head` is that of standard input,
+    where it `takes_head`. Raises `ConfigError` as `check_budget` does, and where no document can
+    be told from a head.
     """
-    check_budget(shards, config)
+    check_budget(shards, config, head)
     lm = config.extras.lm
     if lm is None or lm.budget is None:
         return None
-    return _candidates(shards, config, engine, crew).within(LmBudget.parse(lm.budget))
+    found = _candidates(shards, config, engine, crew, head)
+    if head is not None and not head.whole and not found.documents:
+        raise ConfigError(
+            f"{STDIN}: its first {len(head.data):,} bytes hold no document, from which what the "
+            "LM reads within `extras.lm.budget` could be learnt; save it to a file",
+            key="extras.lm.budget",
+        )
+    return found.within(LmBudget.parse(lm.budget))
+
+
+def overspent(config: RunConfig, head: Head | None, share: float | None) -> str | None:
+    """What there is to say where the LM read clearly more than its budget: `share` of all."""
+    lm = config.extras.lm
+    if lm is None or lm.budget is None or head is None or head.whole or share is None:
+        return None
+    budget = float(LmBudget.parse(lm.budget).share or 1)
+    if share <= _MUCH_MORE * budget:
+        return None
+    return (
+        f"the LM read {share_text(share)} of the documents, and its budget is "
+        f"{share_text(budget)}: what came later is not like the beginning, from which it was "
+        "learnt what to read"
+    )
 
 
 def _candidates(
-    shards: Sequence[Shard], config: RunConfig, engine: Engine, crew: Workers
+    shards: Sequence[Shard],
+    config: RunConfig,
+    engine: Engine,
+    crew: Workers,
+    head: Head | None = None,
 ) -> Candidates:
     pool, documents = Lowest(SAMPLE), 0
-    for ended in map_shards(_DrawTask(config), shards, crew):
+    task = _DrawTask(config, head.data if head is not None else None)
+    for ended in map_shards(task, shards, crew):
         if ended.result is not None:  # What can't be read is said where it is judged.
             documents += ended.result.documents
             if ended.result.rows is not None:
@@ -193,9 +249,10 @@ class _Drawn(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _DrawTask:
-    """Draws a shard's own sample; nothing is judged."""
+    """Draws a shard's own sample; nothing is judged. `head` is what "-" begins with."""
 
     config: RunConfig
+    head: bytes | None = None
 
     def start(self) -> _DrawTask:
         """The task in a worker: nothing has to be loaded."""
@@ -204,7 +261,8 @@ class _DrawTask:
     def __call__(self, shard: Shard, on_progress: OnProgress | None) -> _Drawn:
         """Reads the shard to its end, or as far as it goes."""
         lowest = Lowest(SAMPLE)
-        with ShardReading(Source(shard, self.config)) as reading:
+        stdin = None if self.head is None else io.BytesIO(self.head)
+        with ShardReading(Source(shard, self.config, stdin)) as reading:
             for step in reading:
                 lowest.add(step.batch, keys_of(_SEED, shard.name, step.batch.records))
         return _Drawn(reading.tally.records - reading.tally.quarantined, lowest.rows())

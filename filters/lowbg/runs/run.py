@@ -14,17 +14,25 @@ from typing import ClassVar, Self
 
 import lowbg
 from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
-from lowbg.errors import OutputError
+from lowbg.errors import InputError, OutputError, cause
 from lowbg.lm_budget import LmSelection
 from lowbg.report import Report, collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
+from lowbg.report.sections.second_look import SECTION as SECOND_LOOK
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine, Judge, policy_digest
 from lowbg.runs.executors.base import Finished
-from lowbg.runs.inputs import Shard
+from lowbg.runs.heads import Head, take_head
+from lowbg.runs.inputs import STDIN_NAME, Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
-from lowbg.runs.lm_selection import check_budget, learn_selection, with_selection
+from lowbg.runs.lm_selection import (
+    check_budget,
+    learn_selection,
+    overspent,
+    takes_head,
+    with_selection,
+)
 from lowbg.runs.machine import available_cores
 from lowbg.runs.mapping import Ended, Workers, failed_shard
 from lowbg.runs.pieces import Joining, map_pieces, pieces_of, run_piece
@@ -258,7 +266,8 @@ class StreamRun(ShardTask):
         refuse_foreign(job.shards)
         engine = Engine(job.config.policy, job.config.extras)
         engine.prepare()
-        selection = learn_selection(job.shards, job.config, engine)
+        self._head = _head(job)
+        selection = learn_selection(job.shards, job.config, engine, head=self._head)
         if selection is not None:
             config = with_selection(job.config, selection)
             engine = Engine(config.policy, config.extras)
@@ -273,14 +282,31 @@ class StreamRun(ShardTask):
 
     def source(self, shard: Shard) -> Source:
         """How a shard is read."""
-        return Source(shard, self._job.config, self._job.stdin)
+        stdin = self._job.stdin if self._head is None else self._head.stream
+        return Source(shard, self._job.config, stdin)
 
     def outcome(self, results: Sequence[ShardResult]) -> Outcome:
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
         report = shaded(collect(info, results, self._engine.columns.bins), self._engine)
-        notes = (*_silent(self._engine), *notes_of(results))
+        look = report[SECOND_LOOK]
+        share = look.share if look is not None else None
+        more = overspent(self._job.config, self._head, share)
+        notes = (*_silent(self._engine), *filter(None, [more]), *notes_of(results))
         return Outcome(report, tuple(results), notes=notes, all_there=self._job.all_there)
+
+
+def _head(job: StreamJob) -> Head | None:
+    """What standard input begins with, where that says what an LM reads; else null.
+
+    Raises `InputError` where it can't be read.
+    """
+    if not takes_head(job.shards, job.config):
+        return None
+    try:
+        return take_head(job.stdin or sys.stdin.buffer)
+    except OSError as error:
+        raise InputError(f"{STDIN_NAME}: cannot be read ({cause(error)})") from error
 
 
 def _silent(engine: Engine) -> tuple[str, ...]:
