@@ -391,12 +391,9 @@ def test_pipes_and_parts_under_a_budget_judge_as_one_run(
     look = json.loads(report.read_bytes())["second_look"]
     assert 0 < look["sent"] < 66
     assert look["missed"]["unread"] > 0
-    rows = [
-        json.loads(line)
-        for line in run("score", "-", "-o", "-", *lm, stdin=labelled.read_bytes()).stdout.split("\n")
-        if line
-    ]
-    assert sum(row["lm_probe_log_odds"] is not None for row in rows) == look["sent"]
+    got = run("score", "-", "-o", "-", *lm, stdin=labelled.read_bytes())
+    scored = [json.loads(line) for line in got.stdout_bytes.splitlines()]
+    assert sum(row["lm_probe_log_odds"] is not None for row in scored) == look["sent"]
     got = run("score", "-", "-o", tmp_path / "rows", *lm, stdin=labelled.read_bytes())
     assert got.exit_code == 2
     assert "as --lm-budget has to" in " ".join(got.stderr.split())

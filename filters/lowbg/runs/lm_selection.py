@@ -2,12 +2,13 @@
 
 The first pass reads every record and draws `SAMPLE` documents, which the tables judge. From them a
 rule is learnt (`LmSelection`) that spends the budget: most of it on documents near the threshold, a
-fifth at most on those too short for the tables, a tenth on a random part of the low scores, by
-which a run estimates what it would have found in the rest. The rule holds for each document by
-itself, so verdicts don't depend on batches, order or workers. What a run reads comes to the budget
-within about 2 / √(`SAMPLE` × share) of it (with a chance of 95 %): 4.75–5.3 % where 5 % are asked
-for, 0.87–1.13 % of 1 %. A stream can't be read twice: its rule is learnt from what it begins with,
-and the budget holds as far as the rest is like that.
+fifth at most on those too short for the tables, another on pages of sources that are at the border,
+a tenth on a random part of the low scores, by which a run estimates what it would have found in the
+rest. The rule holds for each document by itself, so verdicts don't depend on batches, order or
+workers. What a run reads comes to the budget within about 2 / √(`SAMPLE` × share) of it (with a
+chance of 95 %): 4.75–5.3 % where 5 % are asked for, 0.87–1.13 % of 1 %. A stream can't be read
+twice: its rule is learnt from what it begins with, and the budget holds as far as the rest is like
+that.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from lowbg.config import Rule, RunConfig
 from lowbg.decision.decide import Decider
 from lowbg.errors import ConfigError
 from lowbg.lm_budget import EVERYTHING, LmBudget, LmSelection
-from lowbg.runs.cascade import kinds_of
+from lowbg.runs.cascade import kinds_of, page_shares
 from lowbg.runs.drawing import Lowest, batch_of, keys_of
 from lowbg.runs.engine import Engine
 from lowbg.runs.heads import Head
@@ -46,9 +47,15 @@ LOW_SHARE: Final = 0.1
 SHORT_SHARE: Final = 0.2
 """The part, at most, that is spent on documents too short for the tables."""
 
+PAGES: Final = 3.0
+PAGES_SHARE: Final = 0.2
+"""Documents of each source at the border that are read, and the part of a budget, at most, that
+these take beside what is read of them anyway."""
+
 _MUCH_MORE = 1.25
 """Times a budget by which it is said to be overspent."""
 
+_ROUNDS = 4
 _SEED = 0
 _ROWS_A_BATCH = 2_000
 
@@ -58,13 +65,14 @@ class Candidates(Struct, frozen=True):
 
     A document an entry, of those on which the LM could have a say: `margin` is how far its z lies
     above the threshold, NaN where it is too short for the tables; `tokens` is about what the LM
-    reads of it.
+    reads of it; `at_border` as in `cascade.drawn`.
     """
 
     margin: NDArray[np.float64]
     tokens: NDArray[np.float64]
     of: int
     documents: int
+    at_border: NDArray[np.float64] | None = None
 
     def selection(self, share: float) -> LmSelection:
         """What to read of them so that it comes to `share` of all documents."""
@@ -74,12 +82,31 @@ class Candidates(Struct, frozen=True):
         if wanted >= len(self.margin):
             return EVERYTHING
         of_short = min(short, SHORT_SHARE * wanted)
-        near = round((1.0 - LOW_SHARE) * wanted - of_short)
-        if near >= len(distance):
-            return LmSelection(None, 1.0, _share(wanted - len(distance), short))
-        cut = _rounded(float(distance[near]))
-        low = int((self.margin <= -cut).sum())
-        return LmSelection(cut, _share(LOW_SHARE * wanted, low), _share(of_short, short))
+        pages, of_pages, cut = PAGES, 0.0, 0.0
+        for _ in range(_ROUNDS):  # What is near needs no pages, and what pages take isn't near.
+            near = round((1.0 - LOW_SHARE) * wanted - of_short - of_pages)
+            if near >= len(distance):
+                return LmSelection(None, 1.0, _share(wanted - len(distance), short))
+            cut = _rounded(float(distance[near]))
+            pages, of_pages = self._pages(cut, PAGES_SHARE * wanted)
+        of_source = self._page_shares(pages)
+        below = self.margin <= -cut
+        low = _share(LOW_SHARE * wanted, int(below.sum()))
+        # Of which sources more is read than of low scores depends on how much that is.
+        low = _share(LOW_SHARE * wanted, int((below & (of_source <= low)).sum()))
+        return LmSelection(cut, low, _share(of_short, short), pages)
+
+    def _pages(self, cut: float, most: float) -> tuple[float, float]:
+        """How many pages of each source come to `most` documents of the sample, and to how many."""
+        far, pages = np.abs(self.margin) >= cut, PAGES
+        while (found := float(self._page_shares(pages)[far].sum())) > most:
+            pages /= 2
+        return (pages, found) if found else (0.0, 0.0)
+
+    def _page_shares(self, pages: float) -> NDArray[np.float64]:
+        if self.at_border is None:
+            return np.zeros(len(self.margin))
+        return page_shares(pages, self.at_border)
 
     def within(self, budget: LmBudget) -> LmSelection:
         """What to read of them within a budget."""
@@ -99,8 +126,10 @@ class Candidates(Struct, frozen=True):
         if selection.margin is None:
             shares[~np.isnan(self.margin)] = 1.0
         else:
-            shares[np.abs(self.margin) < selection.margin] = 1.0
             shares[self.margin <= -selection.margin] = selection.low
+            of_source = np.where(np.isnan(self.margin), 0.0, self._page_shares(selection.pages))
+            shares = np.maximum(shares, of_source)
+            shares[np.abs(self.margin) < selection.margin] = 1.0
         return float(shares @ self.tokens) * self.documents / max(1, self.of)
 
 
@@ -223,16 +252,23 @@ def _candidates(
     tables = Engine(replace(config.policy, scorers={}), third_parties=False).setup()
     lm = engine.cascade.calibration(engine.policy, engine.models)
     joint = Decider(engine.policy, engine.models, lm) if lm is not None else None
-    margins, tokens = [], []
+    margins, tokens, at_border = [], [], []
     for first in range(0, len(rows), _ROWS_A_BATCH):
         batch = batch_of(rows.slice(first, _ROWS_A_BATCH).combine_chunks())
         judged = tables.judge(batch.text, batch.metadata)
         can_say = engine.cascade.can_say(judged.documents, joint)
         own = kinds_of(EVERYTHING, judged.decisions, can_say) >= 0
         margins.append(judged.decisions.margin[own])
+        found = tables.sources_of(batch.metadata)
+        at_border.append(
+            found.at_border[own] if found is not None else np.full(int(own.sum()), np.nan)
+        )
         words = judged.documents.tokens.words_per_document[own]
         tokens.append(_tokens(engine, words.astype(np.float64)))
-    return Candidates(np.concatenate(margins), np.concatenate(tokens), len(rows), documents)
+    return Candidates(
+        *(np.concatenate(margins), np.concatenate(tokens), len(rows), documents),
+        at_border=np.concatenate(at_border),
+    )
 
 
 def _tokens(engine: Engine, words: NDArray[np.float64]) -> NDArray[np.float64]:

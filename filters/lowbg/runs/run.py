@@ -41,9 +41,9 @@ from lowbg.runs.publishing import Published, published
 from lowbg.runs.reading import Source, refuse_foreign
 from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.sentences import shaded
-from lowbg.runs.shared_selection import job_selection
 from lowbg.runs.shard import ShardTask, run_shard
 from lowbg.runs.shards import Piece
+from lowbg.runs.shared_selection import job_selection
 from lowbg.runs.together import run_small_shards
 from lowbg.storage.locks import share_of_worker
 

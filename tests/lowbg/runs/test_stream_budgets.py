@@ -132,9 +132,7 @@ def test_filter_gives_the_same_verdicts(
     assert found == {row["id"] for row in rows if row["verdict"] == "ai"} != set()
 
 
-def test_what_came_later_and_is_another_is_told(
-    lm: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_came_later_and_is_another_is_told(lm: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long human text, and then text too short for the tables alone."""
     monkeypatch.setattr(heads, "HEAD_BYTES", 100_000)
     head = dump(200)
