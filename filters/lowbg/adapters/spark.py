@@ -63,7 +63,8 @@ def _of_a_row(annotate: Annotate) -> Any:
         said: dict[str, Any] = annotate(columns)[COLUMN][0]
         return said
 
-    return udf(say, _type(annotate))
+    # Without annotations, from which pyspark would guess that it takes columns, and warn.
+    return udf(lambda row: say(row), _type(annotate))
 
 
 def _type(annotate: Annotate) -> DataType:
