@@ -260,9 +260,8 @@ def _candidates(
         own = kinds_of(EVERYTHING, judged.decisions, can_say) >= 0
         margins.append(judged.decisions.margin[own])
         found = tables.sources_of(batch.metadata)
-        at_border.append(
-            found.at_border[own] if found is not None else np.full(int(own.sum()), np.nan)
-        )
+        known = found.at_border if found is not None else np.full(len(batch), np.nan)
+        at_border.append(known[own])
         words = judged.documents.tokens.words_per_document[own]
         tokens.append(_tokens(engine, words.astype(np.float64)))
     return Candidates(

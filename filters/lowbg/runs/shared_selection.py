@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from lowbg.errors import CheckpointError, OutputError
+from lowbg.errors import CheckpointError, ConfigError, OutputError
 from lowbg.lm_budget import LmSelection
 from lowbg.runs.directory import Layout
 from lowbg.runs.engine import Engine
@@ -44,11 +44,16 @@ def job_selection(job: Job, engine: Engine, layout: Layout) -> LmSelection | Non
     """What the job's LM reads within its budget; null without one.
 
     `engine` is one of the job's configuration, prepared. Raises `ConfigError` as `check_budget`
-    does.
+    does, and for a part of unknown shards.
     """
     lm = job.config.extras.lm
     if lm is None or lm.budget is None:
         return None
+    if job.split is not None and not job.whole:
+        raise ConfigError(
+            "what a part reads is shared out over all shards: name these, too (`whole`)",
+            key="extras.lm.budget",
+        )
     note = None if job.split is None else _Note(job, engine, layout)
     found = note.read() if note is not None else None
     if found is None:

@@ -151,6 +151,11 @@ def test_a_note_serves_runs_of_the_same_alone(
             merge_outputs(parts, tmp_path / "merged")
 
 
+def test_a_part_has_to_know_all_shards(lm: Seen, shards: tuple[Shard, ...], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name these, too"):
+        filter_shards(replace(part(job(shards, tmp_path / "out"), 0), whole=()))
+
+
 def test_a_note_is_for_others_to_read(lm: Seen, shards: tuple[Shard, ...], tmp_path: Path) -> None:
     whole = job(shards, tmp_path / "out")
     filter_shards(part(whole, 0))
