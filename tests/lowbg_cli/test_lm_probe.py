@@ -395,6 +395,11 @@ def test_pipes_and_parts_under_a_budget_judge_as_one_run(
     scored = [json.loads(line) for line in got.stdout_bytes.splitlines()]
     assert sum(row["lm_probe_log_odds"] is not None for row in scored) == look["sent"]
     got = run("score", "-", "-o", tmp_path / "rows", *lm, stdin=labelled.read_bytes())
+    assert got.exit_code == 0, got.stderr
+    (written,) = (tmp_path / "rows").glob("*.jsonl")
+    kept = [{**row, "shard": None} for row in rows(written)]
+    assert kept == [{**row, "shard": None} for row in scored]
+    got = run("score", "-", labelled, "-o", tmp_path / "two", *lm, stdin=labelled.read_bytes())
     assert got.exit_code == 2
     assert "as --lm-budget has to" in " ".join(got.stderr.split())
 

@@ -55,6 +55,7 @@ these take beside what is read of them anyway."""
 _MUCH_MORE = 1.25
 """Times a budget by which it is said to be overspent."""
 
+_KEY = "extras.lm.budget"
 _ROUNDS = 4
 _SEED = 0
 _ROWS_A_BATCH = 2_000
@@ -150,35 +151,46 @@ def with_selection(config: RunConfig, selection: LmSelection | None) -> RunConfi
     return replace(config, extras=replace(config.extras, lm=replace(lm, selection=selection)))
 
 
-def check_budget(shards: Sequence[Shard], config: RunConfig, head: Head | None = None) -> None:
+def check_budget(shards: Sequence[Shard], config: RunConfig, *, by_head: bool = False) -> None:
     """Raises `ConfigError` where `config` has a budget that can't be spent on the shards.
 
-    That is under a rule that uses no score, and where one can't be read twice; of standard input
-    the `head` will do, if there is nothing else to read and the budget is a share.
+    That is under a rule that uses no score, and where one can't be read twice; with `by_head`
+    standard input may be such a one, if there is nothing else.
     """
     lm = config.extras.lm
     if lm is None or lm.budget is None:
         return
-    key = "extras.lm.budget"
     if config.policy.rule is not Rule.CALIBRATED:
         raise ConfigError(
             "a budget goes to documents near the score from which they are AI, and rule "
             "'thresholds' uses none; take rule 'calibrated'",
-            key=key,
+            key=_KEY,
         )
     once = [shard.path for shard in shards if not shard.resumable]
-    if once and (head is None or not takes_head(shards, config)):
+    if once and not (by_head and takes_head(shards, config)):
         raise ConfigError(
-            f"{once[0]}: can't be read twice, as `extras.lm.budget` has to. Save it to a file; or "
-            "give it alone, by standard input, to a run whose output is a stream too",
-            key=key,
+            f"{once[0]}: can't be read twice, as `extras.lm.budget` has to; save it to a file. "
+            "Where documents are filtered or scored, standard input may be the only input",
+            key=_KEY,
         )
-    if head is not None and not head.whole and LmBudget.parse(lm.budget).share is None:
+
+
+def _check_head(head: Head, budget: LmBudget, documents: int) -> None:
+    """Raises `ConfigError` where what a stream begins with doesn't say what to read of the rest."""
+    if head.whole:
+        return
+    if budget.share is None:
         raise ConfigError(
             f"{STDIN}: how much will come isn't known, so that a number of tokens can't be shared "
             "out over it. Say which share of the documents the LM reads (5%), or save the input to "
             "a file",
-            key=key,
+            key=_KEY,
+        )
+    if not documents:
+        raise ConfigError(
+            f"{STDIN}: its first {len(head.data):,} bytes hold no document, from which what the "
+            "LM reads within `extras.lm.budget` could be learnt; save it to a file",
+            key=_KEY,
         )
 
 
@@ -200,21 +212,18 @@ def learn_selection(
     """What the LM of `config` reads of the shards; null without a budget.
 
     `engine` is one of `config`, prepared; it needs no `setup`. `head` is that of standard input,
-    where it `takes_head`. Raises `ConfigError` as `check_budget` does, and where no document can
-    be told from a head.
+    where it `takes_head`. Raises `ConfigError` as `check_budget` does, and where a head doesn't say
+    enough.
     """
-    check_budget(shards, config, head)
+    check_budget(shards, config, by_head=head is not None)
     lm = config.extras.lm
     if lm is None or lm.budget is None:
         return None
     found = _candidates(shards, config, engine, crew, head)
-    if head is not None and not head.whole and not found.documents:
-        raise ConfigError(
-            f"{STDIN}: its first {len(head.data):,} bytes hold no document, from which what the "
-            "LM reads within `extras.lm.budget` could be learnt; save it to a file",
-            key="extras.lm.budget",
-        )
-    return found.within(LmBudget.parse(lm.budget))
+    budget = LmBudget.parse(lm.budget)
+    if head is not None:
+        _check_head(head, budget, found.documents)
+    return found.within(budget)
 
 
 def overspent(config: RunConfig, head: Head | None, share: float | None) -> str | None:

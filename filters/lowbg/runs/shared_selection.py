@@ -19,6 +19,7 @@ from lowbg.errors import CheckpointError, ConfigError, OutputError
 from lowbg.lm_budget import LmSelection
 from lowbg.runs.directory import Layout
 from lowbg.runs.engine import Engine
+from lowbg.runs.heads import Head
 from lowbg.runs.job import Job
 from lowbg.runs.lm_selection import learn_selection
 from lowbg.runs.resume import identity
@@ -40,11 +41,14 @@ _SHARED: Final[FileType[_Shared]] = FileType(
 )
 
 
-def job_selection(job: Job, engine: Engine, layout: Layout) -> LmSelection | None:
+def job_selection(
+    job: Job, engine: Engine, layout: Layout, head: Head | None = None
+) -> LmSelection | None:
     """What the job's LM reads within its budget; null without one.
 
-    `engine` is one of the job's configuration, prepared. Raises `ConfigError` as `check_budget`
-    does, and for a part of unknown shards.
+    `head` is that of standard input, as in `learn_selection`. `engine` is one of the job's
+    configuration, prepared. Raises `ConfigError` as `learn_selection` does, and for a part of
+    unknown shards.
     """
     lm = job.config.extras.lm
     if lm is None or lm.budget is None:
@@ -57,7 +61,7 @@ def job_selection(job: Job, engine: Engine, layout: Layout) -> LmSelection | Non
     note = None if job.split is None else _Note(job, engine, layout)
     found = note.read() if note is not None else None
     if found is None:
-        found = learn_selection(job.whole or job.shards, job.config, engine, job.crew)
+        found = learn_selection(job.whole or job.shards, job.config, engine, job.crew, head)
         if note is not None and found is not None:
             note.write(found)
     return found

@@ -7,8 +7,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 from tests.lowbg.runs.test_heads import pipe
@@ -20,8 +22,10 @@ from lowbg.jobs.filter import FilterJob, FilterStreamJob, filter_shards, filter_
 from lowbg.jobs.score import ScoreStreamJob, score_stream
 from lowbg.report.sections.second_look import SECTION
 from lowbg.runs import heads
+from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import STDIN, Shard, discover
 from lowbg.runs.job import Outcome
+from lowbg.runs.lm_selection import learn_selection
 
 KINDS = (
     "The mill by the river was sold to a teacher who kept bees and painted the wall white. ",
@@ -132,6 +136,24 @@ def test_filter_gives_the_same_verdicts(
     assert found == {row["id"] for row in rows if row["verdict"] == "ai"} != set()
 
 
+def test_into_a_directory_too(lm: Seen, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(heads, "HEAD_BYTES", 100_000)
+    rows, _ = scored(dump(), config())
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=pipe(dump())))
+    outcome = filter_shards(FilterJob(INPUT, tmp_path / "out", config()))
+    assert outcome.complete
+    found = {
+        json.loads(line)["id"]
+        for path in (tmp_path / "out" / "ai").iterdir()
+        for line in path.read_bytes().splitlines()
+    }
+    assert found == {row["id"] for row in rows if row["verdict"] == "ai"} != set()
+    assert outcome.report[SECTION] == msgspec.structs.replace(
+        scored(dump(), config())[1].report[SECTION],
+        seconds=outcome.report[SECTION].seconds,
+    )
+
+
 def test_what_came_later_and_is_another_is_told(lm: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long human text, and then text too short for the tables alone."""
     monkeypatch.setattr(heads, "HEAD_BYTES", 100_000)
@@ -159,10 +181,14 @@ def test_what_a_pipe_cannot_have_is_refused(
         scored(b'{"text": "' + b"word " * 40_000 + b'"}\n', config())
     path = tmp_path / "a.jsonl"
     path.write_bytes(dump(20))
-    with pytest.raises(ConfigError, match="give it alone, by standard input"):
-        scored(dump(), config(), [*discover([str(path)]), *INPUT])
-    with pytest.raises(ConfigError, match="a run whose output is a stream"):
-        filter_shards(FilterJob(INPUT, tmp_path / "out", config()))
+    for given in ([*discover([str(path)]), *INPUT], [Shard("/dev/fd/63", "pipe-1", 0)]):
+        with pytest.raises(ConfigError, match="can't be read twice"):
+            scored(dump(), config(), given)
+        with pytest.raises(ConfigError, match="standard input may be the only input"):
+            filter_shards(FilterJob(tuple(given), tmp_path / "out", config()))
+    own = config()
+    with pytest.raises(ConfigError, match="can't be read twice"):
+        learn_selection(INPUT, own, Engine(own.policy, own.extras))
     assert lm == []
 
 
