@@ -282,7 +282,7 @@ def _score_some(
     checked: CheckedScorer, documents: Documents, chosen: NDArray[np.int64], make: MakeDocuments
 ) -> tuple[Mapping[str, pa.Array], float]:
     """A scorer's columns of the documents `chosen`, null for the others; the seconds it took."""
-    if len(chosen) == len(documents):
+    if len(chosen) == len(documents) and not documents.tokens.only_counts:
         return checked.timed(documents)
     if not len(chosen):
         return {c.name: pa.nulls(len(documents), c.type) for c in checked.scorer.columns}, 0.0

@@ -130,7 +130,7 @@ def open_run(
         head = None
         if not earlier.nothing_new:
             selection = directory.selection
-            if selection is None:
+            if selection is None and own.table != AUTO:  # It waits for what sources are like.
                 head = _head(job.shards, job.config)
                 selection = _learnt(job, engine, directory, head)
             place.begin()
@@ -177,6 +177,16 @@ class DirectoryRun:
                 observer.progress(_finished(result))
         self.waiting = tuple(s for s in job.shards if s.name not in earlier.finished)
         self._tasks: Sequence[Shard] = self.waiting
+
+    def learn(self, config: RunConfig) -> None:
+        """What the LM reads under a budget, where that waited for the sources that `config` has."""
+        job = replace(self._job, config=config)
+        selection = self._directory.selection
+        if selection is None:
+            engine = Engine(config.policy, config.extras)
+            engine.prepare()
+            selection = _learnt(job, engine, self._directory, None)
+        self._job = replace(self._job, config=with_selection(self._job.config, selection))
 
     def ends(self, task: DirectoryTask) -> Iterator[Ended[ShardResult]]:
         """Does what is waiting; every end as it comes, and where it is tried again, each."""

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.interrupted_runs import whole_and_cut
 from tests.stand_in_lm import Seen, policy_for, stand_in
 
-from lowbg.config import ExecutorName, Extras, LmSettings, Policy, RunConfig, Sources
+from lowbg.config import AUTO, ExecutorName, Extras, LmSettings, Policy, RunConfig, Sources
 from lowbg.decision.source_evidence import SETTLED, SourceEvidence
 from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.jobs.score import ScoreJob, score_shards
@@ -145,6 +146,46 @@ def test_they_are_the_same_at_any_batch_and_in_filter(
         for line in path.read_text().splitlines()
     }
     assert called == {i for i, row in rows.items() if row["verdict"] == "ai"} != set()
+
+
+def test_a_run_that_is_gone_on_with_reads_the_same(
+    lm: Seen, shards: tuple[Shard, ...], table_of: TableOf, tmp_path: Path
+) -> None:
+    own = config(table_of(UNSURE), batch_bytes=4000)
+    seen, _ = whole_and_cut(Path(shards[0].path), tmp_path, own, batches=3)
+    assert 0 < seen < SITES * PAGES // 2
+    whole, cut = (json.loads((tmp_path / n / "report.json").read_bytes()) for n in ("whole", "cut"))
+    assert whole["second_look"]["reasons"]["sent_source"] > 0
+    assert whole["counters"] == cut["counters"]
+    written = [*(tmp_path / "whole").glob("*/*.jsonl")]
+    assert len(written) == 2
+    for path in written:
+        assert path.read_bytes() == (tmp_path / "cut" / path.parent.name / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("budget", ["10%", None])
+def test_two_passes_read_as_a_table_and_a_pass(
+    lm: Seen, shards: tuple[Shard, ...], tmp_path: Path, budget: str | None
+) -> None:
+    path = tmp_path / "sources.parquet"
+    find_sources(SourcesJob(shards, path, RunConfig(), executor=ExecutorName.SERIAL))
+    found = []
+    for name, table in (("one", path), ("two", Path(AUTO))):
+        lm.clear()
+        own = config(table, budget or "100%")
+        assert own.extras.lm is not None
+        own = replace(own, extras=Extras(replace(own.extras.lm, budget=budget)))
+        job = FilterJob(shards, tmp_path / name, own, executor=ExecutorName.SERIAL)
+        outcome = filter_shards(job)
+        assert outcome.complete
+        read = sorted(text for call in lm for text in call)
+        written = {
+            p.relative_to(tmp_path / name): p.read_bytes()
+            for p in (tmp_path / name).glob("*/*.jsonl")
+        }
+        found.append((read, written, outcome.report.counters))
+    assert found[0] == found[1]
+    assert found[0][0]
 
 
 def test_many_unsure_sources_share_a_fifth(
