@@ -40,6 +40,7 @@ class StandIn(CausalLm):
         texts = documents.text.to_pylist()
         self.seen.append(texts)
         assert len(documents.tokens) == len(texts)
+        assert not documents.tokens.only_counts
         return {
             "lm_curvature": pa.array([100.0 if "bees" in t else 0.0 for t in texts], pa.float32()),
             "lm_tokens": pa.array([len(t) for t in texts], pa.int64()),
