@@ -338,16 +338,17 @@ def line(name: str, found: Sequence[tables.Found], last: str) -> str:
 
 
 def print_found(
-    found: Mapping[str, Sequence[tables.Found]], last: str, against: Callable[[str], str | None]
+    found: Mapping[str, Sequence[tables.Found]], last: str, bases: Sequence[str]
 ) -> None:
-    """A line a method; the last column is its loss, or gain, against the method that it names."""
+    """A line a method; the last column is its loss, or gain, against that of `bases` which came
+    before it last, or else the last one.
+    """
+    base = bases[-1]
     print(f"| method | recall | lowest quarter | AUROC | worst human kind | {last} |")
     print("|---|---|---|---|---|---|")
     for name, own in found.items():
-        base = against(name)
-        cell = "–"
-        if base not in (None, name):
-            cell = {"loss": loss, "gain": gain}[last](found[str(base)], own)
+        base = name if name in bases else base
+        cell = "–" if name == base else {"loss": loss, "gain": gain}[last](found[base], own)
         print(line(name, own, cell), flush=True)
 
 
@@ -413,16 +414,15 @@ def main(argv: Sequence[str]) -> int:
             f"{len(kinds) - count} of human text, {folder.label}, layer {max(known.states)}\n"
         )
         if name == "evidence":
-            print_found(found_by_ways(known, halved), "loss", lambda _: "words and style")
+            print_found(found_by_ways(known, halved), "loss", ["words and style"])
         elif name == "probe":
-            last = f"layer {max(known.states)}"
-            print_found(found_by_probes(known, halved), "gain", lambda _, last=last: last)
+            print_found(found_by_probes(known, halved), "gain", [f"layer {max(known.states)}"])
         elif name == "thresholds":
             print_thresholds(found_at_thresholds(known, max(1, options.splits // 4)))
         else:
             found = found_by_documents(known, options.documents, halved)
-            first = f", {options.documents[0]}"
-            print_found(found, "gain", lambda name, first=first: name.split(",")[0] + first)
+            first = options.documents[0]
+            print_found(found, "gain", [f"probe, {first}", f"joined, {first}"])
     return 0
 
 
