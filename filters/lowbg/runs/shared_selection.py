@@ -55,7 +55,7 @@ def job_selection(
         return None
     if job.split is not None and not job.whole:
         raise ConfigError(
-            "what a part reads is shared out over all shards: name these, too (`whole`)",
+            "what a part reads is shared out over all shards: name these, too",
             key="extras.lm.budget",
         )
     note = None if job.split is None else _Note(job, engine, layout)
