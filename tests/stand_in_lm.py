@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lowbg.config import LmSettings
+from lowbg.config import Extras, LmCalibration, LmSettings, LmSpread, Policy
 from lowbg.runs import engine
+from lowbg.runs.engine import Engine
 from lowbg.scorers import running_scorers
 from lowbg.scorers.base import Documents, Scorer
 from lowbg.scorers.causal_lm import LM_CURVATURE, LM_TOKENS, CausalLm
@@ -39,6 +40,7 @@ class StandIn(CausalLm):
         texts = documents.text.to_pylist()
         self.seen.append(texts)
         assert len(documents.tokens) == len(texts)
+        assert not documents.tokens.only_counts
         return {
             "lm_curvature": pa.array([100.0 if "bees" in t else 0.0 for t in texts], pa.float32()),
             "lm_tokens": pa.array([len(t) for t in texts], pa.int64()),
@@ -57,3 +59,15 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     monkeypatch.setattr(engine, "running_scorers", running)
     return seen
+
+
+def policy_for(extras: Extras) -> Policy:
+    """One under which a curvature of 100 is far above, and one of 0 at the mean of human text."""
+    assert extras.lm is not None
+    witness = Engine(Policy(), extras).cascade.witness
+    assert witness is not None
+    identity = witness.identity()
+    spread = LmSpread(0.0, 1.0, 0.0, 0.0, 25)
+    return Policy(
+        lm=LmCalibration(identity, "lm_curvature", {"en": spread}, {"en": 0.9}, {"en": 0.95})
+    )

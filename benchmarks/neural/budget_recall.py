@@ -32,7 +32,7 @@ from lowbg.jobs.train.corpus import Row, as_text
 from lowbg.lm_budget import EVERYTHING, LmSelection
 from lowbg.records import Metadata
 from lowbg.report.sections.second_look import missed_of
-from lowbg.runs.cascade import LOW, SHORT, kinds_of, selected
+from lowbg.runs.cascade import LOW, SHORT, drawn, kinds_of, selected
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.lm_selection import Candidates
 
@@ -92,8 +92,8 @@ class Documents:
 
     def called(self, selection: LmSelection) -> tuple[Mask, NDArray[np.int8], NDArray[np.int8]]:
         """Which are called AI under a selection; of which kind each is, and each that is read."""
-        kinds = kinds_of(selection, self.tables.decisions, self._can_say)
-        sent = selected(selection, kinds, self.text)
+        kinds, shares = drawn(selection, self.tables.decisions, self._can_say)
+        sent = selected(kinds, shares, self.text)
         judged = self.tables
         hidden = (sent < 0) | np.isnan(self._log_odds)
         features = Features(

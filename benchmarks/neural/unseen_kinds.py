@@ -19,6 +19,7 @@ import argparse
 import importlib.util
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -100,6 +101,16 @@ def draw(data: Path, splits: Sequence[str], most: int, *, of_base: bool = False)
         for rank, row in enumerate(sorted(groups[key], key=_hash)[:most])
     ]
     return [row for _, row in sorted(drawn, key=lambda pair: pair[0])]
+
+
+def among_first(rows: Sequence[Row], most: int) -> NDArray[np.bool_]:
+    """Which rows are among the first `most` of their dataset and label, as they come."""
+    seen: Counter[tuple[str, bool]] = Counter()
+    chosen = np.zeros(len(rows), np.bool_)
+    for i, row in enumerate(rows):
+        chosen[i] = seen[row.dataset, row.is_ai] < most
+        seen[row.dataset, row.is_ai] += 1
+    return chosen
 
 
 def _hash(row: Row) -> bytes:

@@ -26,7 +26,7 @@ import numpy as np
 from lowbg.storage.objects import RANGE_BYTES
 
 HERE = Path(__file__).parent
-SPEED = HERE / "results" / "2026-11-21-amd-epyc-2c.json"
+SPEED = HERE / "results" / "2026-11-30-amd-epyc-2c.json"
 STORES = HERE.parent / "stores" / "results" / "run.md"
 SOURCES = HERE.parent / "sources" / "results"
 EVIDENCE_BYTES = 42

@@ -167,7 +167,8 @@ def probes_card(probes: Sequence[Probe]) -> str:
             f"{100 * found['lowest_quarter']:.0f} %, worst human kind "
             f"{100 * found['worst_human_kind']:.0f} %, AUROC {found['auroc']:.3f}. Its z "
             f"correlates with the tables' at {joined['correlation']:.2f} in human text "
-            f"({joined['documents']:,} documents).\n\n"
+            f"({joined['documents']:,} documents). Thresholds that count surprise are of the "
+            f"{card['surprise']['documents']:,} human documents of which it was read.\n\n"
             f"Licences as stated, by share of the documents: {licences}.\n\n"
             + _table(("dataset", "label", "rows", "licence as stated"), rows)
             + f"\nSHA-256 of the files: {files}.\n"

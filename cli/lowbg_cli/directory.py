@@ -106,7 +106,7 @@ class DirectoryOptions:
             )
         note = split.note(shards)
         own, folder = tuple(shards[i] for i in note.places), split.folder(output)
-        return self._at(Part(own, folder, str(folder), note))
+        return self._at(Part(own, folder, str(folder), note, whole=shards))
 
     def _at(self, part: Part) -> Part:
         """The same, where it is done if the output is a URL."""
@@ -130,7 +130,8 @@ class DirectoryOptions:
 class Part:
     """The shards that a run does, and the directory in which; `shown` is what people call that.
 
-    `split`: which part of all shards it is; `published`: the URL at which the outputs come to lie.
+    `split`: which part of all shards it is, and `whole` are all of these; `published`: the URL at
+    which the outputs come to lie.
     """
 
     shards: tuple[Shard, ...]
@@ -138,6 +139,7 @@ class Part:
     shown: str
     split: SplitNote | None = None
     published: str | None = None
+    whole: tuple[Shard, ...] = ()
 
 
 def refuse_directory_options(given: Given) -> None:

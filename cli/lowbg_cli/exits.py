@@ -45,6 +45,10 @@ class Interrupted(BaseException):
         self.number = number
 
 
+_raised: list[int] = []
+"""The signal for which `Interrupted` was raised, if there was one."""
+
+
 def raise_on_signals() -> None:
     """From now on SIGINT, SIGTERM and SIGHUP end the program, unless they are ignored.
 
@@ -52,11 +56,13 @@ def raise_on_signals() -> None:
     elsewhere; a second one ends the process at once.
     """
     first: list[float] = []
+    _raised.clear()
 
     def handle(number: int, _: FrameType | None) -> None:
         if not first:
             first.append(time.monotonic())
             if not STOP.ask(number):
+                _raised.append(number)
                 raise Interrupted(number)
         elif time.monotonic() - first[0] > GRACE_SECONDS:
             os._exit(128 + number)
@@ -69,10 +75,23 @@ def raise_on_signals() -> None:
 
 
 @contextlib.contextmanager
+def _errors_of_a_signal() -> Iterator[None]:
+    """Makes `Interrupted` again of an error that came of it: compiled modules that are being
+    imported make an `ImportError` of whatever is raised, and what fails on the way up hides it."""
+    try:
+        yield
+    except Exception as error:
+        if not _raised:
+            raise
+        raise Interrupted(_raised[0]) from error
+
+
+@contextlib.contextmanager
 def if_interrupted(hint: str) -> Iterator[None]:
     """Adds to an interruption's message how to go on from there."""
     try:
-        yield
+        with _errors_of_a_signal():
+            yield
     except StoppedError as error:
         interruption = Interrupted(STOP.asked)
         interruption.add_note(hint)
@@ -152,8 +171,9 @@ def run_program(program: Callable[[], object]) -> int | str | None:
 def ended(command: Callable[[], ExitCode], explain: Callable[[LowbgError], str] = str) -> int:
     """The exit code of a command; its errors are said, in the words that `explain` has for them."""
     try:
-        code = command()
-        _flush_stdout()
+        with _errors_of_a_signal():
+            code = command()
+            _flush_stdout()
         return code
     except (ConfigError, ModelError) as error:
         terminal.error(explain(error))

@@ -15,6 +15,7 @@ from dataclasses import MISSING
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from lowbg.errors import ConfigError, LowbgError
@@ -45,8 +46,8 @@ _OF = "changes of"
 class Changes(Struct, frozen=True):
     """What the command line says of a configuration: new values by key, and their options."""
 
-    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    values: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    flags: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def within(self, name: str) -> list[str]:
         """The options that were given of the settings in a part of the configuration."""

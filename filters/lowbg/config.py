@@ -278,7 +278,7 @@ class LmSettings:
         heading=Heading.SECOND_LOOK,
     )
     budget: str | None = setting(
-        "It reads so much: the uncertain, the short, and a random part of the low scores.",
+        "It reads so much: the uncertain, the short, pages of unsure sources, some low scores.",
         None,
         flags="--lm-budget",
         unit="SHARE|TOKENS|TOKENS/SxHOURSh",

@@ -56,13 +56,16 @@ class LmSelection:
 
     `margin`: those whose z lies less than this from its threshold; null: all that have a score.
     `low`: the share of the others below it, `short`: of those too short for the tables, that is
-    drawn, by a hash of the text alone. So the same text is read in any batch, order or worker, and
-    a document of a share that was drawn stands for 1 / share of its kind.
+    drawn, by a hash of the text alone. `pages`: of each source at the border (known, and surely
+    neither human nor AI) about so many documents that have a score, drawn likewise. So the same
+    text is read in any batch, order or worker, and a document of a share that was drawn stands for
+    1 / share of its kind.
     """
 
     margin: float | None
     low: float
     short: float
+    pages: float = 0.0
 
 
 EVERYTHING = LmSelection(None, 1.0, 1.0)

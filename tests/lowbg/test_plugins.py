@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points as all_entry_points
 from pathlib import Path
 
@@ -39,6 +40,10 @@ def test_it_is_what_metadata_says(group: str) -> None:
 def test_places_that_are_no_folders_are_left_to_metadata(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Other packages' importers may be there, and know of more.
+    importers = [each for each in sys.meta_path if not hasattr(each, "find_distributions")]
+    monkeypatch.setattr(sys, "meta_path", [*importers, PathFinder])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert not plugins._may_be("lowbg.toys")
     archive = tmp_path / "packages.zip"
     archive.write_bytes(b"")

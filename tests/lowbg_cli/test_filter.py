@@ -242,7 +242,7 @@ def test_dry_run_refuses_what_the_run_refuses(held: str, run: Run, tmp_path: Pat
         (["--discard-ai", "--unscored", "separate"], "separate"),
         ([], "--ai-to FILE keeps them"),
         (["--ai-to", "ai.jsonl", "--discard-ai"], "choose one"),
-        (["--ai-to", "-"], "stdout carries the human lines"),
+        (["--ai-to", "-"], "this can't go to stdout; name a file"),
         (["--ai-to", "{shard}"], "is read; name another file"),
         (["--ai-to", "x", "--report", "x"], "writes to it; name another file"),
         (["--ai-to", "{in}"], "is a directory"),

@@ -352,6 +352,58 @@ def test_under_a_budget_verdicts_are_one_rule_s(
     assert {i: row["verdict"] for i, row in turned.items()} == verdicts
 
 
+def test_pipes_and_parts_under_a_budget_judge_as_one_run(
+    run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
+) -> None:
+    lm = ("--lm", model, "--lm-probe", probe, "--lm-budget", "10%")
+    shards = tmp_path / "in"
+    shards.mkdir()
+    lines = labelled.read_text().splitlines(keepends=True)
+    for k in range(3):
+        (shards / f"{k}.jsonl").write_text("".join(lines[k::3]))
+    for name, given in (("one", [shards]), ("file", [labelled])):
+        got = run("filter", *given, "-o", tmp_path / name, *lm, "--annotate")
+        assert got.exit_code == 0, got.stderr
+    for index in (1, 0):
+        part = ("--shard-index", index, "--shard-count", 2, "--batch-bytes", 3000)
+        got = run("filter", shards, "-o", tmp_path / "parts", *lm, *part, "--annotate")
+        assert got.exit_code == 0, got.stderr
+    got = run("merge", tmp_path / "parts", "-o", tmp_path / "merged")
+    assert got.exit_code == 0, got.stderr
+    whole = {path.relative_to(tmp_path / "one") for path in (tmp_path / "one").glob("*/?.jsonl")}
+    assert len(whole) == 6
+    for path in whole:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "merged" / path).read_bytes()
+    told = [
+        {**json.loads((tmp_path / name / "report.json").read_bytes())["second_look"], "seconds": 0}
+        for name in ("one", "merged")
+    ]
+    assert told[0] == told[1]
+    assert told[0]["missed"]["unread"] > 0
+
+    report = tmp_path / "pipe.json"
+    got = run(
+        "filter", "-", "--discard-ai", *lm, "--report", report, "--annotate",
+        stdin=labelled.read_bytes(),
+    )  # fmt: skip
+    assert got.exit_code == 0, got.stderr
+    assert got.stdout_bytes == (tmp_path / "file" / "human" / labelled.name).read_bytes()
+    look = json.loads(report.read_bytes())["second_look"]
+    assert 0 < look["sent"] < 66
+    assert look["missed"]["unread"] > 0
+    got = run("score", "-", "-o", "-", *lm, stdin=labelled.read_bytes())
+    scored = [json.loads(line) for line in got.stdout_bytes.splitlines()]
+    assert sum(row["lm_probe_log_odds"] is not None for row in scored) == look["sent"]
+    got = run("score", "-", "-o", tmp_path / "rows", *lm, stdin=labelled.read_bytes())
+    assert got.exit_code == 0, got.stderr
+    (written,) = (tmp_path / "rows").glob("*.jsonl")
+    kept = [{**row, "shard": None} for row in rows(written)]
+    assert kept == [{**row, "shard": None} for row in scored]
+    got = run("score", "-", labelled, "-o", tmp_path / "two", *lm, stdin=labelled.read_bytes())
+    assert got.exit_code == 2
+    assert "as --lm-budget has to" in " ".join(got.stderr.split())
+
+
 def test_eval_gate_and_explain_judge_alike(
     run: Run, labelled: Path, model: Path, probe: Path, tmp_path: Path
 ) -> None:
@@ -437,17 +489,10 @@ def test_a_run_with_a_budget_goes_on_by_its_own_rule(
     got = run("filter", shards, "-o", out, *lm[:-1], "40%", "--resume")
     assert got.exit_code == 2
     assert "--lm-budget" in got.stderr or "budget" in got.stderr
-    for options, message in (
-        (["--rule", "thresholds"], "rule 'thresholds' uses none"),
-        (
-            ["--shard-index", 0, "--shard-count", 2],
-            "each part of the shards would have a rule of its own",
-        ),
-    ):
-        got = run("filter", shards, "-o", tmp_path / "refused", *lm, *options)
-        assert got.exit_code == 2, got.stderr
-        assert not (tmp_path / "refused").exists()
-        assert message in " ".join(got.stderr.split())
+    got = run("filter", shards, "-o", tmp_path / "refused", *lm, "--rule", "thresholds")
+    assert got.exit_code == 2, got.stderr
+    assert not (tmp_path / "refused").exists()
+    assert "rule 'thresholds' uses none" in " ".join(got.stderr.split())
 
 
 @pytest.mark.parametrize("budget", [None, "40%"])

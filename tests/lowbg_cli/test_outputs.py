@@ -20,6 +20,9 @@ from lowbg.storage.files import AtomicFile, refuse_url
 Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[bytes]]
 
+_LOCAL = "a URL, and this is written to local paths alone"
+_NO_STORE = "the URL of no store to which lowbg writes"
+
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
@@ -80,24 +83,31 @@ def test_an_input_is_no_output(option: str, run: Run, shard: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "url"),
+    ("options", "url", "why"),
     [
-        (("filter", "IN", "--discard-ai", "--report", "https://x.org/r.json"), "https://x.org/"),
-        (("filter", "IN", "--ai-to", "hf://datasets/a/b.jsonl"), "hf://datasets/a/b.jsonl"),
-        (("eval", "IN", "--json", "az://a/b"), "az://a/b"),
-        (("mix", "--human", "IN", "--synthetic", "IN", "-o", "s3://b/m"), "s3://b/m"),
-        (("drift", "baseline", "IN", "-o", "s3://b/base.json"), "s3://b/base.json"),
-        (("gate", "IN", "--json", "s3://b/g.json"), "s3://b/g.json"),
+        (("filter", "IN", "--ai-to"), "hf://datasets/a/b.jsonl", _LOCAL),
+        (("filter", "IN", "--ai-to"), "s3://b/ai.jsonl", _LOCAL),
+        (("filter", "IN", "--discard-ai", "--quarantine-to"), "az://a/b", _LOCAL),
+        (("filter", "IN", "-o", "out", "--log-file"), "s3://b/log", _LOCAL),
+        (("filter", "IN", "--discard-ai", "--report"), "https://x.org/r.json", _NO_STORE),
+        (("eval", "IN", "--json"), "hf://a/b", _NO_STORE),
+        (("mix", "--human", "IN", "--synthetic", "IN", "-o"), "https://x.org/m", _NO_STORE),
+        (("drift", "baseline", "IN", "-o"), "http://x.org/base.json", _NO_STORE),
+        (("gate", "IN", "--json"), "hf://b/g.json", _NO_STORE),
     ],
 )
 def test_a_url_is_no_output(
-    options: Sequence[str], url: str, run: Run, shard: Path, monkeypatch: pytest.MonkeyPatch
+    options: Sequence[str],
+    url: str,
+    why: str,
+    run: Run,
+    shard: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(shard.parent)
-    result = run(*(shard if option == "IN" else option for option in options))
+    result = run(*(shard if option == "IN" else option for option in options), url)
     assert result.exit_code == 2
-    assert f"{url}" in result.stderr.replace("\n", "")
-    assert "this is written to local paths alone" in " ".join(result.stderr.split())
+    assert f"{url} is {why}" in " ".join(result.stderr.split())
     assert [path.name for path in shard.parent.iterdir()] == ["in.jsonl"]
 
 

@@ -134,9 +134,6 @@ def test_runs_that_judged_differently_are_no_whole(inputs: Path, run: Run, tmp_p
     assert "given twice" in twice.stderr
     none = run("merge", inputs, "-o", tmp_path / "whole")
     assert "neither the output of a run" in none.stderr
-    stored = run("merge", "s3://lake/parts", "-o", tmp_path / "whole")
-    assert stored.exit_code == 2
-    assert "s3://lake/parts is a URL" in stored.stderr
 
 
 def test_a_part_without_shards_is_whole(run: Run, tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def _into_directory(
         left_out=found.left_out,
         changed=directory.changed or Changed.REFUSE,
         split=part.split,
+        whole=part.whole,
         published=part.published,
         share=hands.share(),
         reserve=directory.reserve,

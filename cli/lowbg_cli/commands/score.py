@@ -130,6 +130,7 @@ def _into_directory(
         command=command_line(),
         left_out=found.left_out,
         split=part.split,
+        whole=part.whole,
         published=part.published,
         share=hands.share(),
         format=row_format,

@@ -30,6 +30,10 @@ KEY: Final = b"lowbg.sources"
 """Where a Parquet file has the header of a table of sources."""
 
 VERDICTS: Final = tuple(SourceVerdict)
+
+SETTLED: Final = 0.97
+"""The certainty from which a verdict human or AI on a source is settled; others are unsure."""
+
 _ROWS: Final = 65_536
 
 
@@ -136,6 +140,14 @@ class Found:
         return np.where(self.known, found, unknown).astype(np.int8)
 
     @property
+    def at_border(self) -> NDArray[np.float64]:
+        """How many scored documents each document's source has, where its verdict isn't settled.
+
+        NaN where it is, and where the evidence doesn't know the source.
+        """
+        return self.evidence.at_border(self.rows)
+
+    @property
     def known_verdicts(self) -> NDArray[np.int8]:
         """The same; −1 where the evidence doesn't know the source."""
         return np.where(self.known, self.verdicts, -1).astype(np.int8)
@@ -155,7 +167,7 @@ class Found:
 class SourceEvidence:
     """The sources of a table that can be told something about.
 
-    Sources are known by a hash of their names: 30 bytes a source and 12 a language of it.
+    Sources are known by a hash of their names: 31 bytes a source and 12 a language of it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -168,7 +180,7 @@ class SourceEvidence:
         first = 0
         try:
             with pq.ParquetFile(path) as file:
-                columns += ["decided_by", "ai_from", "lm_z"]
+                columns += ["certainty", "decided_by", "ai_from", "lm_z"]
                 for rows in file.iter_batches(_ROWS, columns=columns):
                     for name, values in _read(rows, first).items():
                         parts.setdefault(name, []).append(values)
@@ -184,6 +196,7 @@ class SourceEvidence:
         self._shares = joined.get("shares", np.zeros((0, 3))).astype(np.float32).reshape(-1, 3)
         self._scored = joined.get("scored", np.zeros(0)).astype(np.int64)
         self._own_past = joined.get("own_past", np.zeros(0)).astype(np.bool_)
+        self._unsure = joined.get("unsure", np.zeros(0)).astype(np.bool_)
         self._read = joined.get("read", np.zeros(0)).astype(np.bool_)
         self.verdicts = joined.get("verdict", np.zeros(1, np.int8)).astype(np.int8)
         keys = joined.get("key", np.zeros(0, np.int64)).astype(np.int64)
@@ -215,6 +228,14 @@ class SourceEvidence:
         at = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
         there = (self._keys[at] == wanted) & (rows >= 0)
         found[there] = self._log_odds[at[there]]
+        return found
+
+    def at_border(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of sources, by row, their scored documents where the verdict isn't settled; else NaN."""
+        found = np.full(len(rows), np.nan)
+        known = np.flatnonzero(rows >= 0)
+        unsure = known[self._unsure[rows[known]]]
+        found[unsure] = self._scored[rows[unsure]]
         return found
 
     def told(self, row: int, name: str) -> str:
@@ -253,6 +274,13 @@ def source_hash(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
+def is_settled(rows: pa.RecordBatch) -> NDArray[np.bool_]:
+    """Of which rows of a table the verdict is human or AI, and certain."""
+    settled = [SourceVerdict.HUMAN.value, SourceVerdict.AI.value]
+    certain = np.nan_to_num(floats(rows.column("certainty"))) >= SETTLED
+    return np.asarray(np.isin(rows.column("verdict").to_pylist(), settled) & certain)
+
+
 def _read(rows: pa.RecordBatch, first: int) -> dict[str, NDArray[np.generic]]:
     """Those of the rows that have an estimate, in arrays; `first` is the number of the first."""
     rows = rows.filter(rows.column("ai_share").is_valid())
@@ -277,6 +305,7 @@ def _read(rows: pa.RecordBatch, first: int) -> dict[str, NDArray[np.generic]]:
         "own_past": np.array(
             [v == "own_past" for v in rows.column("decided_by").to_pylist()], np.bool_
         ),
+        "unsure": ~is_settled(rows),
         "read": _read_by_lm(rows),
         "key": row << 8 | np.array([places.get(code, 255) for code in spoken], np.int64),
         "log_odds": np.where(np.isnan(scores), np.inf, log_odds),

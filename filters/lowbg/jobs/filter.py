@@ -75,6 +75,7 @@ def filter_shards(job: FilterJob, observer: Observer = NOBODY) -> Outcome:
     with open_run(job, layout, task.name_of, observer) as run:
         if two_passes and run.waiting:
             task = _after_first_pass(job, observer)
+            run.learn(task.config)
         for ended in run.ends(task):
             run.add(ended)
         outcome = run.finish()
@@ -114,13 +115,6 @@ def _check_two_passes(job: FilterJob) -> None:
         )
     if job.config.policy.rule is not Rule.CALIBRATED:
         raise ConfigError("sources move scores, and rule 'thresholds' uses none", key=key)
-    extras = job.config.extras
-    if extras.lm is not None:
-        raise ConfigError(
-            "what an LM reads isn't kept between two passes; make a table with `lowbg sources` "
-            "and name it",
-            key=key,
-        )
 
 
 def _after_first_pass(job: FilterJob, observer: Observer) -> FilterTask:

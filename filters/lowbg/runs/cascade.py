@@ -1,8 +1,8 @@
 """Second looks: scorers that are too slow for every document, and which of them they see.
 
 Under a budget such a scorer sees what an `LmSelection` says: documents whose score is unsure, a
-part of those too short for the tables, and a random part of the low scores, by which a run
-estimates what it would have found in the rest.
+part of those too short for the tables, pages of sources that are unsure, and a random part of the
+low scores, by which a run estimates what it would have found in the rest.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from lowbg.models import ModelFile
 from lowbg.scorers.base import Documents, Scorer
 from lowbg.scorers.checked import CheckedScorer
 
-SENT_NAMES = ("all", "uncertain", "too_short", "low")
+SENT_NAMES = ("all", "uncertain", "too_short", "low", "source")
 """Why a document was sent to a slow scorer: every one is, or one that a budget selects."""
-ALL, UNCERTAIN, SHORT, LOW = range(4)
+ALL, UNCERTAIN, SHORT, LOW, SOURCE = range(5)
 
 MakeDocuments = Callable[[pa.LargeStringArray, NDArray[np.int8]], Documents]
 
@@ -36,13 +36,14 @@ class Look(Struct, frozen=True):
 
     `columns` has an entry a document, null where the scorer didn't see it. `sent` says why one saw
     it, as an index into `SENT_NAMES`, −1 where none did; `drawn_from` likewise of which kind a
-    document is, seen or not, of those that the LM's selection draws from. `tokens` is what they
-    read of each, and `seconds` what they took.
+    document is, seen or not, of those that the LM's selection draws from, and `shares` which share
+    of its like is drawn. `tokens` is what they read of each, and `seconds` what they took.
     """
 
     columns: Mapping[str, pa.Array]
     sent: NDArray[np.int8]
     drawn_from: NDArray[np.int8]
+    shares: NDArray[np.float64]
     tokens: NDArray[np.int64]
     seconds: float
 
@@ -50,7 +51,7 @@ class Look(Struct, frozen=True):
 class LookedAgain(Struct, frozen=True):
     """What slow scorers added to a batch.
 
-    `sent` and `drawn_from` as in `Look`, `tokens` those that they read of each document,
+    `sent`, `drawn_from` and `shares` as in `Look`, `tokens` those that they read of each document,
     `before` the verdicts without them, `has_say` on which their evidence counts. `seconds` is what
     they took. `selection`: by which rule an LM that has a say was sent documents; null where it
     read all, or changes nothing.
@@ -58,6 +59,7 @@ class LookedAgain(Struct, frozen=True):
 
     sent: NDArray[np.int8]
     drawn_from: NDArray[np.int8]
+    shares: NDArray[np.float64]
     tokens: NDArray[np.int64]
     before: NDArray[np.int8]
     has_say: NDArray[np.bool_]
@@ -70,6 +72,7 @@ class LookedAgain(Struct, frozen=True):
         return LookedAgain(
             sent=sent,
             drawn_from=self.drawn_from[own],
+            shares=self.shares[own],
             tokens=self.tokens[own],
             before=self.before[own],
             has_say=self.has_say[own],
@@ -160,30 +163,35 @@ class Cascade:
         decisions: Verdicts,
         joint: Decider | None,
         make: MakeDocuments,
+        at_border: NDArray[np.float64] | None = None,
     ) -> Look:
         """Scores the documents; `make` makes documents of some of their texts and languages.
 
-        `joint` decides with the LM, null where it has no say.
+        `joint` decides with the LM, null where it has no say. `at_border` as in `drawn`.
         """
         columns: dict[str, pa.Array] = {}
         sent = np.full(len(documents), -1, np.int8)
         drawn_from = np.full(len(documents), -1, np.int8)
+        shares = np.ones(len(documents))
         tokens = np.zeros(len(documents), np.int64)
         seconds = 0.0
         for scorer, look in self._looks:
             own = np.full(len(documents), ALL, np.int8)
             if look.selection is not None:
                 can_say = self.can_say(documents, joint)
-                kinds = kinds_of(look.selection, decisions, can_say)
-                own = selected(look.selection, kinds, documents.text)
-                drawn_from = np.where(kinds == UNCERTAIN, -1, kinds).astype(np.int8)
+                kinds, shares = drawn(look.selection, decisions, can_say, at_border)
+                own = selected(kinds, shares, documents.text)
+                # What is AI already is nothing that could be missed.
+                is_low = decisions.margin < 0
+                told = np.isin(kinds, (SHORT, LOW)) | ((kinds == SOURCE) & is_low)
+                drawn_from = np.where(told, kinds, -1).astype(np.int8)
             found, took = _score_some(scorer, documents, np.flatnonzero(own >= 0), make)
             seconds += took
             sent = np.where(sent < 0, own, sent)
             if look.tokens is not None:
                 tokens += filled(found[look.tokens], 0).astype(np.int64)
             columns.update(found)
-        return Look(columns, sent, drawn_from, tokens, seconds)
+        return Look(columns, sent, drawn_from, shares, tokens, seconds)
 
     def can_say(self, documents: Documents, joint: Decider | None) -> NDArray[np.bool_]:
         """On which documents the LM could have a say, were it to read them.
@@ -218,17 +226,49 @@ def kinds_of(
     return kinds
 
 
+def drawn(
+    selection: LmSelection,
+    decisions: Verdicts,
+    can_say: NDArray[np.bool_],
+    at_border: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Of which kind each document is, and which share of its like is read: 1 of the uncertain.
+
+    `at_border`: how many documents its source has, NaN where that isn't at the border; null where
+    nothing is known of sources. A document with a score is of the kind `SOURCE` where more is read
+    of its source than of low scores.
+    """
+    kinds = kinds_of(selection, decisions, can_say)
+    shares = np.ones(len(kinds))
+    shares[kinds == SHORT] = selection.short
+    shares[kinds == LOW] = selection.low
+    if at_border is None or selection.pages <= 0.0:
+        return kinds, shares
+    of_source = page_shares(selection.pages, at_border)
+    scored = can_say & ~np.isnan(decisions.margin) & (kinds != UNCERTAIN)
+    least = np.where(kinds == LOW, selection.low, 0.0)
+    own = scored & (of_source > least)
+    kinds[own], shares[own] = SOURCE, of_source[own]
+    return kinds, shares
+
+
+def page_shares(pages: float, at_border: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which share of a source's documents comes to about `pages`; 0 where it isn't at the border.
+
+    It is a power of ½, so that sources of about one size are drawn from alike.
+    """
+    wanted = pages / np.maximum(np.nan_to_num(at_border, nan=np.inf), 1.0)
+    with np.errstate(divide="ignore"):
+        return np.exp2(np.minimum(0.0, np.rint(np.log2(wanted))))
+
+
 def selected(
-    selection: LmSelection, kinds: NDArray[np.int8], text: pa.LargeStringArray
+    kinds: NDArray[np.int8], shares: NDArray[np.float64], text: pa.LargeStringArray
 ) -> NDArray[np.int8]:
-    """`kinds` of the documents that are read, −1 for the others."""
-    chosen = kinds == UNCERTAIN
-    for kind, share in ((SHORT, selection.short), (LOW, selection.low)):
-        own = np.flatnonzero(kinds == kind)
-        if share >= 1.0:
-            chosen[own] = True
-        elif share > 0.0:
-            chosen[own] = [_place(text[i]) < share for i in own.tolist()]
+    """`kinds` of the documents that are read, −1 for the others; both as from `drawn`."""
+    chosen = (kinds >= 0) & (shares >= 1.0)
+    for i in np.flatnonzero((kinds >= 0) & (shares > 0.0) & (shares < 1.0)).tolist():
+        chosen[i] = _place(text[i]) < shares[i]
     return np.where(chosen, kinds, np.int8(-1))
 
 
@@ -242,7 +282,7 @@ def _score_some(
     checked: CheckedScorer, documents: Documents, chosen: NDArray[np.int64], make: MakeDocuments
 ) -> tuple[Mapping[str, pa.Array], float]:
     """A scorer's columns of the documents `chosen`, null for the others; the seconds it took."""
-    if len(chosen) == len(documents):
+    if len(chosen) == len(documents) and not documents.tokens.only_counts:
         return checked.timed(documents)
     if not len(chosen):
         return {c.name: pa.nulls(len(documents), c.type) for c in checked.scorer.columns}, 0.0

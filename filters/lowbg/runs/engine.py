@@ -300,7 +300,7 @@ class Engine:
         dates = read_dates(written)
         known = self._provenance.know(metadata, dates)
         features = Features(
-            sources=self._sources(metadata),
+            sources=self.sources_of(metadata),
             languages=documents.languages,
             codes=languages.CODES,
             words=documents.tokens.words_per_document,
@@ -314,7 +314,7 @@ class Engine:
         first = Judged(documents, columns, dates, known, decisions, counted, declared=self.columns)
         return self._look_again(first, features) if self.cascade.scorers else first
 
-    def _sources(self, metadata: Metadata | None) -> Found | None:
+    def sources_of(self, metadata: Metadata | None) -> Found | None:
         """What is known of the documents' sources; null without a table, or what names them."""
         if self._evidence is None or metadata is None:
             return None
@@ -359,7 +359,10 @@ class Engine:
 
     def _look_again(self, first: Judged, features: Features) -> Judged:
         """With the slow scorers' columns; decided anew where one of them has a say."""
-        look = self.cascade.look(first.documents, first.decisions, self._second, self.documents)
+        at_border = None if features.sources is None else features.sources.at_border
+        look = self.cascade.look(
+            *(first.documents, first.decisions, self._second, self.documents), at_border
+        )
         columns = {**first.columns, **look.columns}
         decisions, has_say = first.decisions, np.zeros(len(first.documents), np.bool_)
         if self._second is not None:
@@ -373,6 +376,7 @@ class Engine:
             second=LookedAgain(
                 sent=look.sent,
                 drawn_from=look.drawn_from,
+                shares=look.shares,
                 tokens=look.tokens,
                 before=first.decisions.verdicts,
                 has_say=has_say,

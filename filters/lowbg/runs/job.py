@@ -28,10 +28,11 @@ class Job:
     that fails is tried again; `command` is the command line for the report; `left_out` lay among
     the inputs and isn't read. `changed` is what an incremental run does about inputs that are
     others than when they were processed. `split` says which part of all inputs the shards are,
-    where other runs do the rest. `published` is the URL in an object store at which the outputs
-    come to lie; `output` is then where the run works (`publishing.scratch_of`). `piece_bytes` are
-    stored bytes of a shard that a worker does by itself where others would wait for it. `share` is
-    what a task on a Ray cluster takes of its node.
+    where other runs do the rest, and `whole` are all of them then. `published` is the URL in an
+    object store at which the outputs come to lie; `output` is then where the run works
+    (`publishing.scratch_of`). `piece_bytes` are stored bytes of a shard that a worker does by
+    itself where others would wait for it. `share` is what a task on a Ray cluster takes of its
+    node.
     """
 
     shards: tuple[Shard, ...]
@@ -46,6 +47,7 @@ class Job:
     left_out: tuple[LeftOut, ...] = ()
     changed: Changed = Changed.REFUSE
     split: SplitNote | None = None
+    whole: tuple[Shard, ...] = ()
     published: str | None = None
     piece_bytes: int = PIECE_BYTES
     share: Share = field(default_factory=Share)

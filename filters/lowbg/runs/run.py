@@ -10,21 +10,29 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import BinaryIO, ClassVar, Self
 
 import lowbg
 from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
-from lowbg.errors import OutputError
+from lowbg.errors import InputError, OutputError, cause
 from lowbg.lm_budget import LmSelection
 from lowbg.report import Report, collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
+from lowbg.report.sections.second_look import SECTION as SECOND_LOOK
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
 from lowbg.runs.engine import Engine, Judge, policy_digest
 from lowbg.runs.executors.base import Finished
-from lowbg.runs.inputs import Shard
+from lowbg.runs.heads import Head, take_head
+from lowbg.runs.inputs import STDIN_NAME, Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
-from lowbg.runs.lm_selection import check_budget, learn_selection, with_selection
+from lowbg.runs.lm_selection import (
+    check_budget,
+    learn_selection,
+    overspent,
+    takes_head,
+    with_selection,
+)
 from lowbg.runs.machine import available_cores
 from lowbg.runs.mapping import Ended, Workers, failed_shard
 from lowbg.runs.pieces import Joining, map_pieces, pieces_of, run_piece
@@ -35,6 +43,7 @@ from lowbg.runs.resume import Earlier, take_stock
 from lowbg.runs.sentences import shaded
 from lowbg.runs.shard import ShardTask, run_shard
 from lowbg.runs.shards import Piece
+from lowbg.runs.shared_selection import job_selection
 from lowbg.runs.together import run_small_shards
 from lowbg.storage.locks import share_of_worker
 
@@ -45,13 +54,15 @@ _FAILURES_NAMED = 3
 class DirectoryTask(ShardTask):
     """What is done with each shard of a run into the directory `output`; `open_outputs` says where.
 
-    A worker judges with `judge`, which `start` loads.
+    A worker judges with `judge`, which `start` loads. `stdin` is what "-" reads, by default this
+    process's own.
     """
 
     config: RunConfig
     output: Path
     durability: Durability
     loaded: Judge | None = None
+    stdin: BinaryIO | None = None
 
     takes_pieces: ClassVar[bool] = False
     """Whether what is done with records has nothing to do with others of the shard."""
@@ -89,7 +100,7 @@ class DirectoryTask(ShardTask):
 
     def source(self, shard: Shard) -> Source:
         """How a shard is read."""
-        return Source(shard, self.config)
+        return Source(shard, self.config, self.stdin)
 
 
 @contextmanager
@@ -104,7 +115,7 @@ def open_run(
     """
     check_names(job.shards, name_of)
     refuse_foreign(job.shards)
-    check_budget(job.shards, job.config, split=job.split is not None)
+    check_budget(job.whole or job.shards, job.config, by_head=True)
     policy, own = job.config.policy, job.config.policy.sources
     if own.table == AUTO:  # Of its sources nothing is known yet.
         policy = replace(policy, sources=replace(own, table=None))
@@ -116,16 +127,22 @@ def open_run(
     ):
         last = directory.last_report()
         earlier = take_stock(directory, job, engine, place.size_of)
+        head = None
         if not earlier.nothing_new:
-            selection = directory.selection or _learnt(job, engine, directory)
+            selection = directory.selection
+            if selection is None and own.table != AUTO:  # It waits for what sources are like.
+                head = _head(job.shards, job.config)
+                selection = _learnt(job, engine, directory, head)
             place.begin()
             job = replace(job, config=with_selection(job.config, selection))
-        yield DirectoryRun(job, directory, engine, earlier, observer, place, last)
+        yield DirectoryRun(job, directory, engine, earlier, observer, place, last, head)
 
 
-def _learnt(job: Job, engine: Engine, directory: OutputDirectory) -> LmSelection | None:
+def _learnt(
+    job: Job, engine: Engine, directory: OutputDirectory, head: Head | None
+) -> LmSelection | None:
     """What the run's LM reads under its budget, noted for runs that go on with it."""
-    selection = learn_selection(job.shards, job.config, engine, job.crew)
+    selection = job_selection(job, engine, directory.layout, head)
     if selection is not None:
         directory.note_selection(selection)
     return selection
@@ -143,8 +160,10 @@ class DirectoryRun:
         observer: Observer,
         place: Published,
         last: Report | None,
+        head: Head | None = None,
     ) -> None:
         self.engine = engine
+        self._head = head
         self._last = last
         self.place = place
         self._job = job
@@ -159,11 +178,23 @@ class DirectoryRun:
         self.waiting = tuple(s for s in job.shards if s.name not in earlier.finished)
         self._tasks: Sequence[Shard] = self.waiting
 
+    def learn(self, config: RunConfig) -> None:
+        """What the LM reads under a budget, where that waited for the sources that `config` has."""
+        job = replace(self._job, config=config)
+        selection = self._directory.selection
+        if selection is None:
+            engine = Engine(config.policy, config.extras)
+            engine.prepare()
+            selection = _learnt(job, engine, self._directory, None)
+        self._job = replace(self._job, config=with_selection(self._job.config, selection))
+
     def ends(self, task: DirectoryTask) -> Iterator[Ended[ShardResult]]:
         """Does what is waiting; every end as it comes, and where it is tried again, each."""
         job = self._job
         lm = job.config.extras.lm
         task = replace(task, config=with_selection(task.config, lm.selection if lm else None))
+        if self._head is not None:
+            task = replace(task, stdin=self._head.stream)
         joining = self._joining(task)
         self._tasks = [
             *(shard for shard in self.waiting if all(shard is not j.shard for j in joining)),
@@ -223,7 +254,7 @@ class DirectoryRun:
         except OutputError as error:
             # What the report would have said: on a full disk shards fail first.
             raise OutputError("; ".join([str(error), *_failures(shards)])) from error
-        notes = (*earlier.notes, *_silent(self.engine))
+        notes = (*earlier.notes, *_silent(self.engine), *_overspent(job, self._head, report))
         if earlier.reported is None:
             notes = (*notes, *notes_of(shards))
             return Outcome(
@@ -257,7 +288,9 @@ class StreamRun(ShardTask):
         refuse_foreign(job.shards)
         engine = Engine(job.config.policy, job.config.extras)
         engine.prepare()
-        selection = learn_selection(job.shards, job.config, engine)
+        check_budget(job.shards, job.config, by_head=True)
+        self._head = _head(job.shards, job.config, job.stdin)
+        selection = learn_selection(job.shards, job.config, engine, head=self._head)
         if selection is not None:
             config = with_selection(job.config, selection)
             engine = Engine(config.policy, config.extras)
@@ -272,14 +305,36 @@ class StreamRun(ShardTask):
 
     def source(self, shard: Shard) -> Source:
         """How a shard is read."""
-        return Source(shard, self._job.config, self._job.stdin)
+        stdin = self._job.stdin if self._head is None else self._head.stream
+        return Source(shard, self._job.config, stdin)
 
     def outcome(self, results: Sequence[ShardResult]) -> Outcome:
         """What the run came to."""
         info = self._clock.info(self._job, self._engine, None)
         report = shaded(collect(info, results, self._engine.columns.bins), self._engine)
-        notes = (*_silent(self._engine), *notes_of(results))
+        more = _overspent(self._job, self._head, report)
+        notes = (*_silent(self._engine), *more, *notes_of(results))
         return Outcome(report, tuple(results), notes=notes, all_there=self._job.all_there)
+
+
+def _head(shards: Sequence[Shard], config: RunConfig, stdin: BinaryIO | None = None) -> Head | None:
+    """What standard input begins with, where that says what an LM reads; else null.
+
+    Raises `InputError` where it can't be read.
+    """
+    if not takes_head(shards, config):
+        return None
+    try:
+        return take_head(stdin or sys.stdin.buffer)
+    except OSError as error:
+        raise InputError(f"{STDIN_NAME}: cannot be read ({cause(error)})") from error
+
+
+def _overspent(job: Job | StreamJob, head: Head | None, report: Report) -> tuple[str, ...]:
+    """What is said of an LM that read more than its budget, since a stream changed on its way."""
+    look = report[SECOND_LOOK]
+    told = overspent(job.config, head, look.share if look is not None else None)
+    return () if told is None else (told,)
 
 
 def _silent(engine: Engine) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from lowbg.records import Batch, Position
 from lowbg.report.examples import FEW, KEPT, Candidates
 from lowbg.report.results import ShardResult
 from lowbg.report.statistics import Statistics, StatisticsBatch
-from lowbg.runs.cascade import LOW, SENT_NAMES, SHORT, LookedAgain
+from lowbg.runs.cascade import SENT_NAMES, LookedAgain
 from lowbg.runs.checkpoints import Checkpoint, Journal, Tally
 from lowbg.runs.engine import Judge, Judged
 from lowbg.runs.inputs import Shard
@@ -367,13 +367,14 @@ def _drawn_counts(second: LookedAgain, after: NDArray[np.int8]) -> dict[str, int
 
     Under "kind/share", as the share is what a read one stands for.
     """
-    selection = second.selection
-    if selection is None:
+    if second.selection is None:
         return {}
     counts = {}
     became_ai = (after == Verdict.AI.code) & (second.before != Verdict.AI.code)
-    for code, share in ((LOW, selection.low), (SHORT, selection.short)):
-        own = second.drawn_from == code
+    drawn = second.drawn_from >= 0
+    kinds = {*zip(second.drawn_from[drawn].tolist(), second.shares[drawn].tolist(), strict=True)}
+    for code, share in sorted(kinds):
+        own = (second.drawn_from == code) & (second.shares == share)
         read = own & (second.sent >= 0)
         for name, which in (("documents", own), ("read", read), ("found", read & became_ai)):
             counts[f"{SENT_NAMES[code]}/{share:g}/{name}"] = int(which.sum())

@@ -64,6 +64,11 @@ class Tokens:
         """Words of each document (int64)."""
         return np.diff(self.word_starts)
 
+    @property
+    def only_counts(self) -> bool:
+        """Whether words are counted and the words themselves aren't kept."""
+        return bool(self.word_starts[-1] > 0) and not len(self.words)
+
 
 def text_buffer(text: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The UTF-8 bytes of `text` and the n + 1 offsets into them, without a copy.

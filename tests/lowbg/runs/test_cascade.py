@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.stand_in_lm import Seen, stand_in
+from tests.stand_in_lm import Seen, policy_for, stand_in
 
-from lowbg.config import Extras, LmCalibration, LmSettings, LmSpread, Policy, Rule, Verdict
+from lowbg.config import Extras, LmSettings, Policy, Rule, Verdict
 from lowbg.decision.calibration import Calibration
 from lowbg.errors import ConfigError
 from lowbg.lm_budget import EVERYTHING, LmSelection
@@ -43,18 +43,6 @@ def lm(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 def settings(selection: LmSelection | None = None) -> Extras:
     return Extras(LmSettings("stand-in", selection=selection))
-
-
-def policy_for(extras: Extras) -> Policy:
-    """One under which a curvature of 100 is far above, and one of 0 at the mean of human text."""
-    assert extras.lm is not None
-    witness = Engine(Policy(), extras).cascade.witness
-    assert witness is not None
-    identity = witness.identity()
-    spread = LmSpread(0.0, 1.0, 0.0, 0.0, 25)
-    return Policy(
-        lm=LmCalibration(identity, "lm_curvature", {"en": spread}, {"en": 0.9}, {"en": 0.95})
-    )
 
 
 def why_silent(policy: Policy, extras: Extras) -> str | None:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as other
 from tests.stand_in_lm import Seen, stand_in
 
 from lowbg.config import Extras, LmSettings, Policy, Rule, RunConfig
 from lowbg.errors import ConfigError
 from lowbg.lm_budget import EVERYTHING, LmBudget, LmSelection
 from lowbg.runs import lm_selection
+from lowbg.runs.cascade import page_shares
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
 from lowbg.runs.lm_selection import Candidates, learn_selection
@@ -68,6 +70,32 @@ def test_the_nearest_to_the_threshold_are_read_on_both_sides() -> None:
     of = candidates(4001, 0)
     selection = of.selection(0.1)
     assert selection.margin == pytest.approx(0.18, abs=0.001)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("size", [20, 400, 100_000])
+def test_pages_of_sources_take_a_fifth_at_most(share: float, size: int) -> None:
+    """Of sources of so many documents, each third of which is at the border."""
+    of = candidates(8000, 1000, 1000)
+    at_border = np.where(np.arange(9000) // size % 3 == 0, float(size), np.nan)
+    of = other(of, at_border=at_border)
+    selection = of.selection(share)
+    margin = np.abs(of.margin)
+    shares = page_shares(selection.pages, at_border)
+    low = (of.margin <= -(selection.margin or 0)) & (shares <= selection.low)
+    beside = (margin >= (selection.margin or 0)) & ((shares > selection.low) | (of.margin > 0))
+    spent = {
+        "uncertain": float((margin < (selection.margin or 0)).sum()),
+        "low": float(low.sum()) * selection.low,
+        "pages": float(shares[beside].sum()),
+        "short": 1000 * selection.short,
+    }
+    wanted = share * 10_000
+    assert sum(spent.values()) == pytest.approx(wanted, rel=0.06)
+    assert 0 < spent["pages"] <= 0.2 * wanted
+    assert 0 < selection.pages <= 3
+    assert spent["low"] == pytest.approx(0.1 * wanted, rel=0.01)
+    assert other(of, at_border=np.full(9000, np.nan)).selection(share).pages == 0
 
 
 def test_tokens_come_to_a_share() -> None:

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lowbg.arrays import to_numpy
-from lowbg.config import LmSettings, RunConfig, SourceVerdict
+from lowbg.config import LmSettings, RunConfig
 from lowbg.decision.calibration import in_words
-from lowbg.decision.source_evidence import source_hash
+from lowbg.decision.source_evidence import is_settled, source_hash
 from lowbg.errors import ConfigError, FormatError, cause
 from lowbg.jobs.sources.cells import UNIT, Cells, Pages
 from lowbg.records import Batch
@@ -42,9 +42,6 @@ from lowbg.text.sources import SourceBy
 from lowbg.text.tokens import tokenize
 
 log = logging.getLogger(__name__)
-
-SURE: Final = 0.97
-"""A source is unsure whose verdict isn't human or AI, or less probable than this."""
 
 MIN_WORDS: Final = 75
 """A page of fewer words says little."""
@@ -146,13 +143,11 @@ class Unsure:
 def unsure(table: Path, *, every: bool) -> Unsure:
     """Those of a table without pages yet whose verdict the documents don't settle; or of all."""
     names: list[str] = []
-    settled = [SourceVerdict.HUMAN.value, SourceVerdict.AI.value]
     columns = ["source", "verdict", "certainty", "ai_share", "lm_z"]
     try:
         with pq.ParquetFile(table) as file:
             for rows in file.iter_batches(65_536, columns=columns):
-                certain = np.nan_to_num(rows.column("certainty").to_numpy(zero_copy_only=False))
-                sure = np.isin(rows.column("verdict").to_pylist(), settled) & (certain >= SURE)
+                sure = is_settled(rows)
                 known = rows.column("ai_share").is_valid().to_numpy(zero_copy_only=False)
                 read = rows.column("lm_z").is_valid().to_numpy(zero_copy_only=False)
                 wanted = known & ~read & (every | ~sure)

@@ -186,16 +186,16 @@ def thresholds(collections: Mapping[str, Mapping[str, Any]]) -> list[float]:
 
 SURE = 0.5
 """Standard errors of the mean over collections that a rate is held low by. Of kinds left out of
-everything 0.7 % are called AI at 1 % by a probe alone, 0.9 % together with tables; 0.8 and 1.1 %
-without this (`benchmarks/neural/results/joining.md`)."""
+everything 0.7 % are called AI at 1 % by a probe alone, 1.0 % together with tables; 0.8 and 1.2 %
+without this (`benchmarks/neural/joining_trials.py`)."""
 
 
-def document_thresholds(z: Floats, names: NDArray[np.str_]) -> list[float]:
+def document_thresholds(z: Floats, names: NDArray[np.str_], sure: float = SURE) -> list[float]:
     """The same from every document's z, and the collection that it is of; for small collections.
 
     Between the quantiles of a collection of 40 documents lies most of its tail, and what is read
     between them is too low a rate: at 1 % they let 1.4 % of those very documents through. The mean
-    rate is held by `SURE` of its standard errors, too.
+    rate is held by `sure` of its standard errors, too.
     """
     grid = np.round(np.arange(-10_000, 20_001) / 1_000, 3)
     collections, sizes = np.unique(names, return_counts=True)
@@ -207,7 +207,7 @@ def document_thresholds(z: Floats, names: NDArray[np.str_]) -> list[float]:
         mean += own * at_or_above / size
         square += own * (at_or_above / size) ** 2
     error = np.sqrt(np.maximum(square - mean**2, 0.0) * (share**2).sum())
-    held = (mean + SURE * error) / min(1.0, float(weights.sum()) / MANY_COLLECTIONS)
+    held = (mean + sure * error) / min(1.0, float(weights.sum()) / MANY_COLLECTIONS)
     # From the last place on where too many are called AI.
     places = [np.flatnonzero(held > fpr + 1e-12) for fpr in FPR_GRID]
     return [float(grid[min(own[-1] + 1, len(grid) - 1)]) if len(own) else -10.0 for own in places]

@@ -352,7 +352,8 @@ def make_probe(
 ) -> Probe:
     """The probe of everything, with what left-out human text gets and what it was made from.
 
-    `surprise` is documents × `SURPRISE`; without it the probe doesn't weigh it.
+    `surprise` is documents × `SURPRISE`, NaN where it wasn't read: thresholds that count it are of
+    those of which it was. Without it the probe doesn't weigh it.
     """
     linear = fit(states, documents, np.arange(len(documents.words)), best.ridge)
     human, z = human_text(best.held, documents)
@@ -364,7 +365,10 @@ def make_probe(
     if surprise is not None:
         words, names = documents.words[people], documents.datasets[people]
         weighed, told, by_surprise = surprise_of_human_text(surprise[people], words, names)
-        told["alone"] = {"thresholds": calibration.document_thresholds(heed(z, by_surprise), names)}
+        read = ~np.isnan(by_surprise)
+        higher = heed(z[read], by_surprise[read])
+        told["alone"] = {"thresholds": calibration.document_thresholds(higher, names[read])}
+        told["documents"] = int(read.sum())
         told["joined"] = joined_text(own, z, language, by_surprise)
         card = {**card, "surprise": told}
     return Probe(

@@ -42,7 +42,7 @@ def joined_text(
     language, or with too few documents that they judge.
 
     `by_probe` is the z of each row by a probe that never saw its dataset, `by_surprise` that of its
-    evenness, which is heard too, where it is given. Of the result,
+    evenness, which is heard too, where it is given; NaN are left out then. Of the result,
     `thresholds` are the joint z that each rate of `FPR_GRID` exceeds, `correlation` that of both
     parts, and `tables` the SHA-256 of the language's.
     """
@@ -63,10 +63,12 @@ def joined_text(
     correlation = _correlation(a, b, alike(names))
     joint = join(a, b, correlation)
     if by_surprise is not None:
-        joint = heed(joint, by_surprise[judged])
+        own = by_surprise[judged]
+        read = ~np.isnan(own)
+        joint, names = heed(joint[read], own[read]), names[read]
     return {
         "tables": model.sha256,
-        "documents": int(judged.sum()),
+        "documents": len(joint),
         "correlation": round(correlation, 4),
         "thresholds": calibration.document_thresholds(joint, names),
     }

@@ -16,6 +16,7 @@ _REASONS = {
     "sent_uncertain": "near the threshold",
     "sent_too_short": "too short for the tables",
     "sent_low": "a random part of the low scores",
+    "sent_source": "pages of sources at the border",
 }
 
 

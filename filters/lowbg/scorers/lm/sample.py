@@ -97,4 +97,4 @@ def _of_tokens(model: CausalModel, tokens: NDArray[np.int64]) -> NDArray[np.floa
     with torch.inference_mode():
         states = model.hidden(ids[None])[0, :-1]
         own = model.logits(states).log_softmax(-1).gather(1, ids[1:, None])[:, 0]
-    return -own.double().cpu().numpy()
+    return np.asarray(-own.double().cpu().numpy())

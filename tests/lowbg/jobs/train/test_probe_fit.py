@@ -8,19 +8,26 @@ import numpy as np
 import pytest
 
 from lowbg.decision.calibration import FPR_GRID
+from lowbg.decision.lm import heed, join
+from lowbg.jobs.train import probe_joined
+from lowbg.jobs.train.calibration import Spread, document_thresholds
+from lowbg.jobs.train.corpus import Row
 from lowbg.jobs.train.probe import (
     BETWEEN,
+    Candidate,
     Documents,
     choose,
     fit,
     human_text,
     judge,
     left_out,
+    make_probe,
     spread_over_folds,
     threshold_at,
 )
-from lowbg.jobs.train.probe_joined import as_left_out
+from lowbg.jobs.train.probe_joined import as_left_out, joined_text
 from lowbg.jobs.train.regression import Dense, Sparse, fit_logistic
+from lowbg.scorers.lm.probes import ProbeOf
 
 
 def made(kinds: int = 6, each: int = 30, seed: int = 5) -> tuple[np.ndarray, Documents]:
@@ -184,3 +191,57 @@ def test_small_datasets_together_hold_what_lies_beyond_the_places_of_one() -> No
     found = as_left_out(z, names, {str(name): {"z": stored} for name in np.unique(names)})
     for fpr, at in zip(FPR_GRID[2:7], stored[2:7], strict=True):
         assert np.mean(found >= at) == pytest.approx(fpr, rel=0.2)
+
+
+def human_row(dataset: str) -> Row:
+    return Row("text", "human", dataset, "", "", "", "", "", "en", "")
+
+
+def test_thresholds_that_count_surprise_are_of_those_of_which_it_was_read() -> None:
+    states, documents = made(kinds=12, each=80)
+    generator = np.random.default_rng(3)
+    figures = generator.normal(size=(len(documents.words), 5))
+    figures[np.arange(len(figures)) % 4 != 0] = np.nan
+    held = left_out(states, documents, spread_over_folds(documents, 3), 0.3)
+    best = Candidate(18, 0.3, judge(held, documents), held)
+    rows = [human_row(name) for name in documents.datasets]
+    of = ProbeOf("model", "tokens", "m", 0, 192, "float32")
+    probe = make_probe(best, states, documents, rows, of, {"language": "xx"}, figures)
+    assert probe.surprise is not None
+    told, people = probe.card["surprise"], ~documents.is_ai
+    assert told["documents"] == 12 * 20
+    spread = Spread(told["mean"], told["between"], told["within"])
+    words = documents.words[people]
+    z = human_text(held, documents)[1]
+    higher = heed(z, spread.standardise(probe.surprise.evenness(figures[people]), words))
+    read = np.isfinite(figures[people]).all(axis=1)
+    names = documents.datasets[people][read]
+    wanted = document_thresholds(higher[read], names)
+    np.testing.assert_allclose(told["alone"]["thresholds"], wanted, atol=2e-3)
+    # Of all documents together they would be lower: most have one z, not the higher of two.
+    mixed = document_thresholds(heed(z, np.where(read, higher, np.nan)), documents.datasets[people])
+    assert wanted[FPR_GRID.index(0.05)] > mixed[FPR_GRID.index(0.05)] + 0.05
+
+
+def test_joined_thresholds_count_surprise_where_it_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = np.random.default_rng(4)
+    rows = [human_row(f"set-{k % 20}") for k in range(2_000)]
+    tables, probe = generator.normal(size=(2, 2_000))
+    tables[::7] = np.nan
+    surprise = np.where(np.arange(2_000) < 600, generator.normal(size=2_000), np.nan)
+    monkeypatch.setattr(probe_joined, "_tables_z", lambda *_: tables)
+    whole = joined_text(rows, probe, "en")
+    heard = joined_text(rows, probe, "en", surprise)
+    assert whole is not None
+    assert heard is not None
+    judged = ~np.isnan(tables)
+    both = judged & ~np.isnan(surprise)
+    assert (whole["documents"], heard["documents"]) == (judged.sum(), both.sum())
+    # A verdict joins with the one correlation.
+    assert heard["correlation"] == whole["correlation"]
+    joint = join(tables, probe, heard["correlation"])
+    at = heard["thresholds"][FPR_GRID.index(0.05)]
+    assert 0.025 < np.mean(heed(joint, surprise)[both] >= at) <= 0.05
+    assert at > whole["thresholds"][FPR_GRID.index(0.05)] + 0.1

@@ -235,7 +235,7 @@ def test_a_signal_to_all_of_a_run_ends_all_of_it_in_a_line(
     wait_until(lambda: len(group(run)) >= processes)
     os.killpg(run.pid, number)
     _, said = run.communicate()
-    assert run.returncode == 128 + number
+    assert run.returncode == 128 + number, said
     assert said.count(b"\n") == 1, said
     assert said.startswith(b"lowbg: interrupted")
     wait_until(lambda: not group(run))
