@@ -78,13 +78,17 @@ def next_step(outcome: Outcome, report: str) -> str:
     from lowbg.report.headline import headline
     from lowbg.report.sections.dates import SECTION as DATES
     from lowbg.report.sections.estimate import SECTION as ESTIMATE
+    from lowbg.storage.objects import is_object_url
 
     if not outcome.complete:
         return "see the errors above, then the same command with --resume"
-    page = f"{report.removesuffix('.json')}.html#{headline(outcome.report).section}"
+    if is_object_url(report):
+        see = f"lowbg report {report.removesuffix('/report.json')} -o report.html"
+    else:
+        see = f"open {report.removesuffix('.json')}.html#{headline(outcome.report).section}"
     if outcome.report[ESTIMATE].estimate is None and outcome.report[DATES].read:
-        return f"open {page}; --trust-before DATE would give an estimate of the AI share"
-    return f"open {page}; then lowbg gate, or lowbg calibrate on text of your own"
+        return f"{see}; --trust-before DATE would give an estimate of the AI share"
+    return f"{see}; then lowbg gate, or lowbg calibrate on text of your own"
 
 
 def summary(

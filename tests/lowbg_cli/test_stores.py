@@ -62,6 +62,7 @@ def test_a_run_from_a_store_to_a_store(dump: str, run: Run, tmp_path: Path) -> N
     resumed = run("filter", f"{dump}/in", "-o", out, "--resume")
     assert resumed.exit_code == 0, resumed.stderr
     assert "3 shards had been finished" in resumed.stderr
+    assert f"next: lowbg report {out} -o report.html; " in " ".join(resumed.stderr.split())
     assert not [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
     assert {name: each.version for name, each in ObjectStore(out).list().items()} == before
     assert run("score", f"{dump}/in", "-o", out, "--resume").exit_code == 2
