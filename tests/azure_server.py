@@ -7,13 +7,13 @@ import email.utils
 import hashlib
 import hmac
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
+
+from tests.s3_server import free_port, wait_for
 
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -31,15 +31,13 @@ def azure_server(folder: Path) -> Iterator[dict[str, str]]:
     """The server with an empty container; what a client has to know, as its environment."""
     program = azurite()
     assert program is not None
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     command = [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location",
                str(folder), "--silent", "--skipApiVersionCheck", "--disableTelemetry"]  # fmt: skip
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
     try:
-        _wait_for(port)
+        wait_for(port)
         _make_container(endpoint)
         yield {
             "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
@@ -49,17 +47,6 @@ def azure_server(folder: Path) -> Iterator[dict[str, str]]:
     finally:
         server.kill()
         server.wait()
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            assert time.monotonic() < until, "the server doesn't start"
-            time.sleep(0.05)
 
 
 def _make_container(endpoint: str) -> None:

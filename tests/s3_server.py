@@ -70,12 +70,12 @@ class S3:
 @contextmanager
 def s3_server() -> Iterator[S3]:
     """moto's server, as a process of its own, with an empty bucket; and the proxy."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     proxy = None
     try:
-        _wait_for(port)
+        wait_for(port)
         urlopen(Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")).close()
         proxy = _Proxy(("127.0.0.1", 0), _Handler)
         proxy.port = port
@@ -90,20 +90,22 @@ def s3_server() -> Iterator[S3]:
         server.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody listens to."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Returns when somebody listens to it."""
     until = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
             return
         except OSError:
-            assert time.monotonic() < until, "the S3 server doesn't start"
+            assert time.monotonic() < until, "the server doesn't start"
             time.sleep(0.05)
 
 

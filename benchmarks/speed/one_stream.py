@@ -18,8 +18,8 @@ from pathlib import Path
 
 from lowbg.config import Durability, RunConfig
 from lowbg.jobs.filter import FilterTask
+from lowbg.kernels.machine import switch_often
 from lowbg.runs.inputs import discover
-from lowbg.runs.machine import switch_often
 
 BLOCKS = (3 << 20, 6 << 20)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from lowbg.runs.machine import switch_often
+from lowbg.kernels.machine import switch_often
 from lowbg_cli import quick
 from lowbg_cli.exits import raise_on_signals, run_program
 from lowbg_cli.groups import Command, Group
@@ -82,6 +82,8 @@ def main() -> None:
 HELP = "help"
 """In a command's place: what follows is what is asked about."""
 
+_LISTS_COMMANDS: tuple[list[str], ...] = ([], [HELP], ["--help"], ["-h"])
+
 
 def _run() -> None:
     words = sys.argv[1:]
@@ -95,7 +97,8 @@ def _run() -> None:
 
     place = 1 if words[:1] == [HELP] else 0
     asked = [name for name in words[place : place + 1] if name in COMMANDS]
-    program(asked or COMMANDS)(prog_name="lowbg")
+    listed = words in _LISTS_COMMANDS and "_LOWBG_COMPLETE" not in os.environ
+    program(asked or COMMANDS, options=not listed)(prog_name="lowbg")
 
 
 def __getattr__(name: str) -> Any:

@@ -250,7 +250,7 @@ class WorkerOptions:
         otherwise, another worker is used for every `BYTES_A_WORKER` of stored input: below that,
         starting it costs more than it saves.
         """
-        from lowbg.runs.machine import available_cores
+        from lowbg.kernels.machine import available_cores
 
         executor = self.executor or ExecutorName.PROCESSES
         if any(shard.path == STDIN for shard in shards):
@@ -293,7 +293,7 @@ class WorkerOptions:
 
     def threads_each(self, workers: int, shards: Sequence[Shard]) -> int:
         """Threads of each of `workers`; unless told otherwise, the cores that are left over."""
-        from lowbg.runs.machine import available_cores
+        from lowbg.kernels.machine import available_cores
 
         if self.executor is ExecutorName.RAY:
             return self.threads or max(1, min(int(self.ray_cpus or 1), MOST_THREADS))

@@ -13,7 +13,7 @@ def compile_together(*, quiet: bool) -> None:
     """From now on this program's processes compile together; unless `quiet`, they say so."""
     global _quiet
     from lowbg.kernels import compile_together
-    from lowbg.runs.machine import available_cores
+    from lowbg.kernels.machine import available_cores
 
     _quiet = quiet
     compile_together(available_cores(), announce)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -19,3 +20,11 @@ def for_good() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def report_file(path: Path) -> Path:
+    """The report that a path stands for: that of the output of a run, or itself."""
+    from lowbg.storage.objects import is_object_url
+
+    is_output = path.suffix != ".json" if is_object_url(path) else path.is_dir()
+    return path / "report.json" if is_output else path

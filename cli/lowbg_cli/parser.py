@@ -42,8 +42,11 @@ class Program(PlainGroup):
             return super().invoke(ctx)
 
 
-def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The program with these commands; their modules are loaded, and typer is slow to make more."""
+def program(names: Iterable[str] = COMMANDS, *, options: bool = True) -> typer.Typer:
+    """The program with these commands; their modules are loaded, and typer is slow to make more.
+
+    Without `options` it can only list them: telling typer all options takes half of `--help`.
+    """
     made = typer.Typer(
         name="lowbg",
         cls=Program,
@@ -55,20 +58,21 @@ def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
     for name in names:
         found = find_command(name)
         if isinstance(found, Command):
-            _add(made, name, found)
+            _add(made, name, found, options)
             continue
         group = typer.Typer(cls=PlainGroup, help=found.help, rich_markup_mode=None)
         group.callback()(_nothing)
         for inner, command in found.commands.items():
-            _add(group, inner, command)
+            _add(group, inner, command, options)
         made.add_typer(group, name=name)
     made.callback()(_lowbg)
     return made
 
 
-def _add(to: typer.Typer, name: str, command: Command) -> None:
+def _add(to: typer.Typer, name: str, command: Command, options: bool) -> None:
     kind = TakesSeveral if command.takes_loose_words else PlainCommand
-    to.command(name, cls=kind)(command.callback())
+    text = command.function.__doc__
+    to.command(name, cls=kind, help=text)(command.callback() if options else _nothing)
 
 
 def _nothing() -> None:

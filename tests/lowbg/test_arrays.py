@@ -63,6 +63,11 @@ def test_lengths_of_lists(wide: bool) -> None:
     assert arrays.list_lengths(lists).tolist() == [1, 0, 0, 3, 2]
     assert arrays.list_lengths(lists.slice(2, 2)).tolist() == [0, 3]
     assert arrays.list_lengths(pa.array([], kind)).tolist() == []
+    offsets = pa.array([0, 2, 3], pa.int64() if wide else pa.int32())
+    null_with_values = type(lists).from_arrays(
+        offsets, pa.array([1, 2, 3], pa.int8()), mask=pa.array([True, False])
+    )
+    assert arrays.list_lengths(null_with_values).tolist() == [0, 1]
 
 
 def test_columns_of_nulls_and_of_no_numbers_are_known() -> None:

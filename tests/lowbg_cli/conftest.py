@@ -3,16 +3,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.lowbg_cli.shards import AI, HUMAN, lines, numbered
-from tests.s3_server import BUCKET, S3, no_fault, s3_server
+from tests.s3_server import BUCKET, S3
 from typer.testing import CliRunner, Result
 
-from lowbg.storage import objects
 from lowbg.storage.objects import ObjectStore
 from lowbg_cli.app import app
 
@@ -39,25 +38,13 @@ def start() -> Callable[..., subprocess.Popen[bytes]]:
     return popen
 
 
-@pytest.fixture(scope="session")
-def s3_process() -> Iterator[S3]:
-    pytest.importorskip("moto.server")
-    pytest.importorskip("obstore")
-    with s3_server() as found:
-        yield found
-
-
 @pytest.fixture
-def s3(s3_process: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3]:
-    for name, value in s3_process.environment.items():
-        monkeypatch.setenv(name, value)
+def s3(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3:
+    """The server, for runs that keep their temporary files in a place of the test's own."""
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(objects, "FIRST_WAIT_S", 0.01)
-    s3_process.plan = no_fault
-    yield s3_process
-    s3_process.plan = no_fault
+    return s3
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import typer.main
 from typer.testing import Result
 
 import lowbg
-from lowbg_cli.app import app
+from lowbg_cli.app import _run, app
+from lowbg_cli.groups import Option
 
 Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -108,7 +109,8 @@ def test_help_shows_every_option_once_under_its_heading(name: str, run: Run) -> 
 def test_help_loads_nothing_heavy() -> None:
     code = f"""
 import sys
-from lowbg_cli.app import app
+from lowbg_cli.app import _run, app
+from lowbg_cli.groups import Option
 for args in (["--help"], ["--version"], *([name, "--help"] for name in {COMMANDS!r})):
     try:
         app(args)
@@ -149,10 +151,19 @@ def test_help_on_nothing_there_is_wrong_usage(run: Run) -> None:
     assert "no such command" in result.stderr
 
 
-def test_a_real_process_has_the_word_help(start: Start) -> None:
-    out, err = start("help", "filter").communicate()
-    assert out.startswith(b"Usage: lowbg filter ")
-    assert err == b""
+@pytest.mark.parametrize("args", [["--help"], ["-h"], ["help"], []], ids=" ".join)
+def test_the_commands_are_listed_alike_without_their_options(
+    args: list[str], run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = run(*args)
+    told: list[Option] = []
+    monkeypatch.setattr(Option, "parameter_of_parser", told.append)
+    monkeypatch.setattr("sys.argv", ["lowbg", *args])
+    with pytest.raises(SystemExit) as ended:
+        _run()
+    assert ended.value.code == whole.exit_code
+    assert capfd.readouterr() == (whole.stdout, whole.stderr)
+    assert not told
 
 
 @pytest.mark.slow

@@ -186,18 +186,18 @@ def test_workers() -> None:
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     shards = [Shard("a", "a", 1), Shard("b", "b", 1)]
-    monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 6)
+    monkeypatch.setattr("lowbg.kernels.machine.available_cores", lambda: 6)
     assert WorkerOptions().threads_each(2, shards) == 3
     assert WorkerOptions().threads_each(1, shards) == 4
     assert WorkerOptions().threads_each(8, shards) == 3  # only two of them have a shard
     assert WorkerOptions(threads=7).threads_each(2, shards) == 7
-    monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 1)
+    monkeypatch.setattr("lowbg.kernels.machine.available_cores", lambda: 1)
     assert WorkerOptions().threads_each(1, shards) == 1
 
 
 def test_workers_with_a_causal_lm_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lowbg_cli.configure._gpus", lambda lm: 0)
-    monkeypatch.setattr("lowbg.runs.machine.available_cores", lambda: 16)
+    monkeypatch.setattr("lowbg.kernels.machine.available_cores", lambda: 16)
     environment: dict[str, str] = {}
     monkeypatch.setattr(os, "environ", environment)
     shards = [Shard(name, name, 1) for name in "abc"]

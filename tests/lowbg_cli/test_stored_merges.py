@@ -113,11 +113,11 @@ def test_what_is_no_whole_is_refused(parts: str, run: Run, s3: S3, tmp_path: Pat
 
 
 def test_a_merge_that_stops_shows_no_manifest(parts: str, run: Run, s3: S3, tmp_path: Path) -> None:
-    from lowbg.storage import objects
+    from lowbg.storage import objects, store_settings
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(objects, "ATTEMPTS", 1)
-        patched.setattr(objects, "OBSTORE_RETRIES", 0)
+        patched.setattr(store_settings, "OBSTORE_RETRIES", 0)
         s3.plan = lambda method, path, _: "503" if "whole/human/sub/c" in path else None
         failed = run("merge", f"{parts}/parts", "-o", f"{parts}/whole")
     s3.plan = no_fault

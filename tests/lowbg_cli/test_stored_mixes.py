@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.lowbg_cli.stored import data_of, fetched
+from tests.lowbg_cli.stored import data_of, fetched, kill_while_sending, slow_to_send
 from tests.s3_server import S3, Fault, no_fault
 from typer.testing import Result
 
-from lowbg.storage import objects
+from lowbg.storage import objects, store_settings
 from lowbg.storage.objects import ObjectStore
 
 pytestmark = pytest.mark.slow
@@ -128,18 +126,10 @@ def test_a_killed_mix_is_gone_on_with(
     expected = _expected(run, lake, tmp_path / "local")
     out = ObjectStore(f"{lake}/mix")
     s3.requests.clear()
-    s3.plan = lambda method, path, _: "slow" if method == "PUT" and "/mix/human/" in path else None
+    slow_to_send(s3, "/mix/human/")
     environment = {**os.environ, "LOWBG_STORE_TIMEOUT": "20"}
     first = start(*_mix(lake, "-q", "--scratch", tmp_path / "one"), env=environment)
-    until = time.monotonic() + 120
-    # The second human shard is being sent when the mix is killed.
-    while sum("/mix/human/" in key for key in s3.requests) < 2:
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    s3.plan = no_fault
+    kill_while_sending(first, s3, "/mix/human/")
     names = out.list()
     assert "manifest.json" not in names
     assert "human/a.jsonl" in names
@@ -170,7 +160,7 @@ def test_measures_that_changed_make_it_all_anew(
     store.put(key, json.dumps(told).encode())
     store.put("synthetic/c.jsonl", b"x" * len(expected["synthetic/c.jsonl"]))
     monkeypatch.setattr(objects, "ATTEMPTS", 1)
-    monkeypatch.setattr(objects, "OBSTORE_RETRIES", 0)
+    monkeypatch.setattr(store_settings, "OBSTORE_RETRIES", 0)
     s3.plan = lambda method, path, _: "503" if method == "PUT" and "/mix/human/" in path else None
     stopped = run(*_mix(lake, "--resume", "--scratch", tmp_path / "new"))
     assert "cannot be sent to" in stopped.stderr

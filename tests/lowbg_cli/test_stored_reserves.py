@@ -13,7 +13,7 @@ from tests.lowbg_cli.stored import data_of, fetched
 from tests.s3_server import S3, no_fault
 from typer.testing import Result
 
-from lowbg.storage import objects
+from lowbg.storage import objects, store_settings
 from lowbg.storage.objects import ObjectStore
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def test_what_stops_an_append_leaves_it_as_it_was(
     ObjectStore(lake).put("in/d.jsonl", _documents("d", 3, OLD))
     with monkeypatch.context() as patched:
         patched.setattr(objects, "ATTEMPTS", 1)
-        patched.setattr(objects, "OBSTORE_RETRIES", 0)
+        patched.setattr(store_settings, "OBSTORE_RETRIES", 0)
         s3.plan = lambda method, path, _: (
             "503" if method == "PUT" and f"reserve/{at}" in path else None
         )

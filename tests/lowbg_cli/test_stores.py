@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.lowbg_cli.shards import AI, HUMAN, lines, numbered
-from tests.lowbg_cli.stored import data_of, fetched
+from tests.lowbg_cli.stored import data_of, fetched, kill_while_sending, slow_to_send
 from tests.pages import recipe_commands
 from tests.s3_server import BUCKET, S3, no_fault
 from typer.testing import Result
@@ -24,7 +22,7 @@ from lowbg.jobs.filter import FilterJob, filter_shards
 from lowbg.runs.inputs import discover
 from lowbg.runs.progress import Observer, Progress
 from lowbg.runs.publishing import scratch_of
-from lowbg.storage import objects
+from lowbg.storage import objects, store_settings
 from lowbg.storage.objects import ObjectStore
 
 pytestmark = pytest.mark.slow
@@ -189,7 +187,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_run(
     dump: str, s3: S3, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "ATTEMPTS", 2)
-    monkeypatch.setattr(objects, "OBSTORE_RETRIES", 0)
+    monkeypatch.setattr(store_settings, "OBSTORE_RETRIES", 0)
     s3.plan = lambda method, path, _: "503" if "human/sub/c" in path and method == "PUT" else None
     failed = run("filter", f"{dump}/in", "-o", f"{dump}/out")
     assert failed.exit_code == 3
@@ -211,18 +209,11 @@ def test_a_killed_run_is_gone_on_with(
     expected = _expected(run, dump, tmp_path)
     out = ObjectStore(f"{dump}/out")
     scratch = ("--scratch", tmp_path / "one")
-    s3.plan = lambda method, path, _: "slow" if method == "PUT" and "/human/" in path else None
+    sent = f"{dump[5:]}/out/human/"
+    slow_to_send(s3, sent)
     args = ("filter", f"{dump}/in", "-o", out.url, "-q", "--executor", "serial")
     first = start(*args, *scratch, env={**os.environ, "LOWBG_STORE_TIMEOUT": "20"})
-    until = time.monotonic() + 120
-    # The second shard is being sent when the run is killed.
-    while sum("/human/" in key for key in s3.requests if dump[5:] in key) < 2:
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    s3.plan = no_fault
+    kill_while_sending(first, s3, sent)
     names = out.list()
     assert "manifest.json" not in names
     for name in names:  # What is there is whole.

@@ -12,12 +12,12 @@ from lowbg.amounts import bytes_text
 from lowbg.config import RunConfig
 from lowbg.errors import ConfigError, InputError, cause
 from lowbg.settings import Setting, Written, setting
-from lowbg.storage.objects import is_object_url
 from lowbg.storage.whole_files import is_there, write_whole
 from lowbg_cli import terminal
 from lowbg_cli.configure import AsJson, ConfigOptions
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
+from lowbg_cli.loading import report_file
 from lowbg_cli.outcome import tell_silent
 
 if TYPE_CHECKING:
@@ -152,9 +152,7 @@ def _write_page(explanation: Explanation, choice: Choice, page: Path, report: Pa
 
     among = None
     if report is not None:
-        is_output = report.suffix != ".json" if is_object_url(report) else report.is_dir()
-        path = report / "report.json" if is_output else report
-        among = percentiles(explanation, read_json(path))
+        among = percentiles(explanation, read_json(report_file(report)))
     write_whole(page, render_explanation(explanation, choice.name, among).encode("utf-8"))
 
 

@@ -15,6 +15,7 @@ from lowbg.storage.objects import is_object_url
 from lowbg.storage.whole_files import address
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import command
+from lowbg_cli.loading import report_file
 from lowbg_cli.outcome import summary
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _read(directories: Sequence[Path], output: Path | None) -> list[Report]:
     from lowbg.report import read_json
     from lowbg.report.repeats import without_repeats
 
-    paths = [path / "report.json" if _is_output(path) else path for path in directories]
+    paths = [report_file(path) for path in directories]
     for path in paths:
         if is_object_url(path):
             if output is not None and address(output) == address(path):
@@ -103,11 +104,6 @@ def _read(directories: Sequence[Path], output: Path | None) -> list[Report]:
         if output is not None and os.path.realpath(output) == os.path.realpath(path):
             raise ConfigError(f"{output} is one of the reports to read; name another file")
     return without_repeats((address(path), read_json(path)) for path in paths)
-
-
-def _is_output(path: Path) -> bool:
-    """Whether it is the output of a run, and not a report by itself."""
-    return path.suffix != ".json" if is_object_url(path) else path.is_dir()
 
 
 def _format_of(output: Path | None) -> ReportFormat:

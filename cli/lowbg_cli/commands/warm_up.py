@@ -25,7 +25,7 @@ def warm_up_command(
     For images and clusters: run it as the user, and on the kind of processor, that will run lowbg.
     """
     from lowbg.jobs.warm_up import look, warm_up
-    from lowbg.runs.machine import available_cores
+    from lowbg.kernels.machine import available_cores
 
     before = look()
     seconds = 0.0

@@ -400,7 +400,7 @@ class BlockWriter(Writer):
 
     def _reopen(self, compression: str, state: PartState) -> None:
         assert self._part is not None
-        if state.stored and self._file.sha256 != state.sha256:
+        if state.stored and self._file.digest != state.digest:
             raise FormatError(f"{self._part.path}: isn't what was written")
         with naming(self._part.path):
             tail = (self._part.folder / state.tail).read_bytes()
@@ -441,7 +441,7 @@ class BlockWriter(Writer):
         return PartState(
             records=self.records,
             stored=state.stored,
-            sha256=self._file.sha256,
+            digest=self._file.digest,
             content=state.content,
             frame_content=state.frame_content,
             frame_stored=state.frame_stored,

@@ -110,7 +110,7 @@ class RowLogWriter(Writer):
         """Ends the log; it is read under the name that it has."""
         path = self._log.path.relative_to(self._root).as_posix()
         self._log.end()
-        return WrittenFile(path, self.records, self._log.bytes, self._digest.hexdigest())
+        return WrittenFile(path, self.records, self._log.bytes, "", self._digest.hexdigest())
 
     def publish(self) -> None:
         """Nothing: a log gets no other name."""

@@ -24,7 +24,7 @@ from msgspec import UNSET
 
 from lowbg.amounts import counted
 from lowbg.config import Existing, ScoreFormat
-from lowbg.errors import ConfigError, OutputError, cause
+from lowbg.errors import ConfigError, OutputError
 from lowbg.jobs.filter import LAYOUT as FILTER_LAYOUT
 from lowbg.jobs.score import rows_path
 from lowbg.report import Report, merge_reports, read_json, write_html, write_json
@@ -43,7 +43,7 @@ from lowbg.storage.files import file_digest, naming, sync_directory
 from lowbg.storage.left_out import all_there
 from lowbg.storage.objects import ObjectStore, is_object_url, object_url
 from lowbg.storage.typed import to_plain
-from lowbg.storage.whole_files import address, store_of
+from lowbg.storage.whole_files import address, store_of, top_names
 
 _NAMED: Final = 5
 _OF_RUNS: Final = ("inputs", "places", "targets", "split")
@@ -146,7 +146,7 @@ def _merged(
 
 def _outputs(directories: Sequence[Path]) -> Iterator[Path]:
     for directory in directories:
-        names = _top(directory)
+        names = top_names(directory)
         if FOLDER in names or manifest.NAME in names:
             yield directory
             continue
@@ -156,16 +156,6 @@ def _outputs(directories: Sequence[Path]) -> Iterator[Path]:
                 f"{address(directory)}: neither the output of a run nor of parts of one ({PARTS})"
             )
         yield from found
-
-
-def _top(directory: Path) -> set[str]:
-    """The names at the top of a directory, or of what is at a URL."""
-    if not is_object_url(directory):
-        return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
-    try:
-        return {name.partition("/")[0] for name in ObjectStore(address(directory)).list()}
-    except OSError as error:
-        raise ConfigError(f"{address(directory)}: cannot be listed ({cause(error)})") from error
 
 
 def _read(path: Path) -> _Part:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 import lowbg
 from lowbg.config import FieldNames, RunConfig
 from lowbg.decision.provenance import ProvenanceJudge
-from lowbg.errors import ConfigError, InputError, cause
+from lowbg.errors import ConfigError, InputError
 from lowbg.formats import CODEC_ENDINGS
 from lowbg.formats.base import Output, Reader, Writer
 from lowbg.records import Batch
@@ -39,8 +39,7 @@ from lowbg.runs.manifest import Input, ListedFile, Manifest, ReserveNote, listed
 from lowbg.runs.reading import ShardReading, Source
 from lowbg.storage.files import WrittenFile, file_digest, naming
 from lowbg.storage.folders import UNFINISHED, Folder, held_folder
-from lowbg.storage.objects import ObjectStore, is_object_url
-from lowbg.storage.whole_files import address, is_there
+from lowbg.storage.whole_files import address, is_there, top_names
 from lowbg.text.dates import read_dates
 
 PACK_DOCUMENTS: Final = 250_000
@@ -92,18 +91,8 @@ def _check_directory(root: Path) -> None:
     if content is None:
         # What a first append that was killed leaves.
         ours = (".lowbg", "packs", "names")
-        if rest := sorted(name for name in _top(root) if not _is_ours(name, ours)):
+        if rest := sorted(name for name in top_names(root) if not _is_ours(name, ours)):
             raise ConfigError(f"{shown}: holds {rest[0]} and is no reserve; choose an empty one")
-
-
-def _top(root: Path) -> set[str]:
-    """The names at the top of what may become a reserve."""
-    if not is_object_url(root):
-        return {entry.name for entry in root.iterdir()} if root.is_dir() else set()
-    try:
-        return {name.partition("/")[0] for name in ObjectStore(address(root)).list()}
-    except OSError as error:
-        raise ConfigError(f"{address(root)}: cannot be listed ({cause(error)})") from error
 
 
 def _is_ours(name: str, folders: Sequence[str]) -> bool:

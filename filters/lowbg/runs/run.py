@@ -15,6 +15,7 @@ from typing import BinaryIO, ClassVar, Self
 import lowbg
 from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
 from lowbg.errors import InputError, OutputError, cause
+from lowbg.kernels.machine import available_cores
 from lowbg.lm_budget import LmSelection
 from lowbg.report import Report, collect, read_json
 from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, notes_of
@@ -33,7 +34,6 @@ from lowbg.runs.lm_selection import (
     takes_head,
     with_selection,
 )
-from lowbg.runs.machine import available_cores
 from lowbg.runs.mapping import Ended, Workers, failed_shard
 from lowbg.runs.pieces import Joining, map_pieces, pieces_of, run_piece
 from lowbg.runs.progress import Observer, OnProgress, Progress

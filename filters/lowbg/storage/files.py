@@ -8,52 +8,54 @@ import mmap
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from zlib_ng import zlib_ng
 
 from lowbg.errors import ConfigError, OutputError
 from lowbg.storage.typed import Closed, Count
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 _READ_BYTES = 1 << 20
-_ADLER_DIGITS: Final = 8
 
 
 class WrittenFile(Closed, frozen=True):
     """A finished output file: its path relative to the output directory, and what it holds.
 
     `bytes` is the size on disk; `sha256` is the hex digest of the bytes on disk. Of a log, which
-    nobody but its run reads, it is their Adler-32 (eight digits).
+    nobody but its run reads, there is their Adler-32 (eight hex digits) instead, and `sha256` is
+    empty.
     """
 
     path: str
     records: Count
     bytes: Count
     sha256: str
+    adler32: str | UnsetType = UNSET
 
 
 class PartState(Closed, frozen=True):
     """How far an unfinished output is, as a checkpoint notes it.
 
-    `stored` bytes of its part file, with this `sha256`, are safe; there are `records` records. For
-    lines: `content` bytes were written, `frame_content` of them in `frame_stored` bytes of ended
-    frames; the file `tail` holds the latest of them; `open_line` where the last line lacks its
-    end. For rows: `rows` bytes of its log are safe. Of a quarantine: `kept` bytes of records are in
-    it, and `digests` of others.
+    `stored` bytes of its part file, with this `digest` (`AtomicFile.digest`), are safe; there are
+    `records` records. For lines: `content` bytes were written, `frame_content` of them in
+    `frame_stored` bytes of ended frames; the file `tail` holds the latest of them; `open_line`
+    where the last line lacks its end. For rows: `rows` bytes of its log are safe. Of a quarantine:
+    `kept` bytes of records are in it, and `digests` of others.
     """
 
     records: int
     stored: int = 0
-    sha256: str = ""
+    digest: str = ""
     content: int = 0
     frame_content: int = 0
     frame_stored: int = 0
@@ -239,8 +241,8 @@ class AtomicFile:
                 self.bytes += len(data)
 
     @property
-    def sha256(self) -> str:
-        """The hex digest of the bytes written so far, as `WrittenFile` has it."""
+    def digest(self) -> str:
+        """The hex digest of the bytes written so far: SHA-256, of a log its Adler-32."""
         return self._digest.hexdigest()
 
     def write(self, data: bytes | memoryview) -> int:
@@ -312,7 +314,9 @@ class AtomicFile:
     def written(self, root: Path, records: int) -> WrittenFile:
         """What was written, with its path relative to `root`."""
         relative = self.path.relative_to(root).as_posix()
-        return WrittenFile(relative, records, self.bytes, self.sha256)
+        if isinstance(self._digest, Adler32):
+            return WrittenFile(relative, records, self.bytes, "", self.digest)
+        return WrittenFile(relative, records, self.bytes, self.digest)
 
 
 def _copied(source: IO[Any], target: IO[Any], size: int) -> int:
@@ -392,6 +396,8 @@ def own_folder() -> Path:
 
     Raises `ConfigError` where it is another's.
     """
+    import tempfile
+
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir()) / f"lowbg-{user}"
     with naming(folder):
@@ -415,9 +421,9 @@ def is_as_noted(path: Path, written: WrittenFile) -> bool:
     """Whether a file, or log, is what was written, byte for byte."""
     if size_of_file(path) != written.bytes:
         return False
-    if len(written.sha256) > _ADLER_DIGITS:
+    if written.adler32 is UNSET:
         return file_digest(path) == written.sha256
-    return Adler32.of(path).hexdigest() == written.sha256
+    return Adler32.of(path).hexdigest() == written.adler32
 
 
 def file_digest(path: Path) -> str:

@@ -125,6 +125,19 @@ def add_to_object(path: Path, data: bytes) -> None:
         raise OutputError(f"{address(path)}: cannot be written ({cause(error)})") from error
 
 
+def top_names(root: Path) -> set[str]:
+    """The names at the top of a directory, or of what is at a URL; none where it isn't there.
+
+    Raises `ConfigError` where it can't be listed.
+    """
+    try:
+        if is_object_url(root):
+            return {name.partition("/")[0] for name in ObjectStore(address(root)).list()}
+        return {path.name for path in root.iterdir()} if root.is_dir() else set()
+    except OSError as error:
+        raise ConfigError(f"{address(root)}: cannot be listed ({cause(error)})") from error
+
+
 def check_folder(path: Path) -> None:
     """Raises `ConfigError` where the directory that is to hold a file isn't there."""
     if not is_object_url(path) and not path.parent.is_dir():

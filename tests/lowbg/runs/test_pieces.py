@@ -279,12 +279,8 @@ def test_pieces_get_smaller_towards_the_end(tmp_path: Path) -> None:
     assert max(sizes[:2]) > 3 * max(sizes[-4:])
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
-def test_pieces_that_were_read_are_not_read_again(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    SHARDS[name](tmp_path / name)
-    one = in_one_pass(tmp_path / name, tmp_path / "one")
+def cut_after_two(patched: pytest.MonkeyPatch, source: Path, output: Path) -> None:
+    """A run in pieces that ends when two of them were read."""
     mapped = mapping.map_shards
 
     def cut(*arguments: Any) -> Iterator[Any]:
@@ -293,10 +289,19 @@ def test_pieces_that_were_read_are_not_read_again(
         yield next(ends)
         raise Cut
 
-    monkeypatch.setattr(pieces, "map_shards", cut)
-    with pytest.raises(Cut):
-        in_pieces(tmp_path / name, tmp_path / "two")
-    monkeypatch.setattr(pieces, "map_shards", mapped)
+    with patched.context() as inside:
+        inside.setattr(pieces, "map_shards", cut)
+        with pytest.raises(Cut):
+            in_pieces(source, output)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_pieces_that_were_read_are_not_read_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SHARDS[name](tmp_path / name)
+    one = in_one_pass(tmp_path / name, tmp_path / "one")
+    cut_after_two(monkeypatch, tmp_path / name, tmp_path / "two")
     whole = [*(tmp_path / "two" / ".lowbg" / "parts").glob("*.whole.json")]
     assert len(whole) >= 2
     assert not files(tmp_path / "two")
@@ -316,18 +321,7 @@ def test_a_log_that_was_touched_is_read_again(
     source = tmp_path / "a.jsonl"
     source.write_bytes(content())
     one = in_one_pass(source, tmp_path / "one")
-    mapped = mapping.map_shards
-
-    def cut(*arguments: Any) -> Iterator[Any]:
-        ends = mapped(*arguments)
-        yield next(ends)
-        yield next(ends)
-        raise Cut
-
-    monkeypatch.setattr(pieces, "map_shards", cut)
-    with pytest.raises(Cut):
-        in_pieces(source, tmp_path / "two")
-    monkeypatch.setattr(pieces, "map_shards", mapped)
+    cut_after_two(monkeypatch, source, tmp_path / "two")
     parts = tmp_path / "two" / ".lowbg" / "parts"
     log = next(
         p for p in sorted(parts.glob("*.human")) if p.name.count(".") == 2 and p.read_bytes()

@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.s3_server import BUCKET, S3, Fault, no_fault, s3_server
+from tests.s3_server import BUCKET, S3, Fault, no_fault
 
 from lowbg.errors import ConfigError, InputError
 from lowbg.runs.inputs import discover
-from lowbg.storage import objects
+from lowbg.storage import objects, store_settings
 from lowbg.storage.compression import open_binary, open_input
-from lowbg.storage.objects import ConflictError, ObjectStore, StoreError, aws_profile, object_url
+from lowbg.storage.objects import ConflictError, ObjectStore, StoreError, object_url
+from lowbg.storage.store_settings import aws_profile
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    pytest.importorskip("moto.server")
-    pytest.importorskip("obstore")
-    with s3_server() as found:
-        yield found
-
-
-@pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(objects, "FIRST_WAIT_S", 0.01)
-    server.plan = no_fault
-    server.requests.clear()
-    server.faults.clear()
-    yield server
-    server.plan = no_fault
 
 
 def _store(name: str) -> ObjectStore:
@@ -126,7 +106,7 @@ def test_an_upload_whose_last_answer_is_lost_is_made_again(
 
 def test_what_does_not_pass_is_said(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "ATTEMPTS", 2)
-    monkeypatch.setattr(objects, "OBSTORE_RETRIES", 1)
+    monkeypatch.setattr(store_settings, "OBSTORE_RETRIES", 1)
     s3.plan = lambda method, path, before: "503"
     with pytest.raises(StoreError, match="503"):
         _store("never").read("a")

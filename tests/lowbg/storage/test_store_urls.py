@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lowbg.errors import ConfigError
-from lowbg.storage import objects
+from lowbg.storage import objects, store_settings
 
 pytest.importorskip("obstore")
 
@@ -32,14 +32,14 @@ def test_urls_and_settings(
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
     monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
     monkeypatch.setenv("LOWBG_STORE_TIMEOUT", "7")
-    monkeypatch.setattr(objects, "aws_profile", lambda environment: {})
+    monkeypatch.setattr(store_settings, "aws_profile", lambda environment: {})
     store = objects._connect(url)
     assert type(store).__name__ == kind
     assert store.prefix == "a/b"
     assert dict(store.config) == config
     assert store.client_options["timeout"] == "7s"
     assert store.client_options["allow_http"] == "false"
-    assert store.retry_config["max_retries"] == objects.OBSTORE_RETRIES
+    assert store.retry_config["max_retries"] == store_settings.OBSTORE_RETRIES
     assert store.retry_config["backoff"]["max_backoff"] == dt.timedelta(seconds=15)
 
 
@@ -75,16 +75,16 @@ def test_a_profiles_endpoint_may_speak_plainly(
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "config").write_text("[default]\nendpoint_url = http://127.0.0.1:9000\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", *objects._S3_ENDPOINTS):
+    for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", *store_settings.S3_ENDPOINTS):
         monkeypatch.delenv(name, raising=False)
     assert objects._connect("s3://lake").client_options["allow_http"] == "true"
 
 
 def test_a_profile_that_is_nowhere_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no profile 'prod'"):
-        objects.aws_profile({"HOME": str(tmp_path), "AWS_PROFILE": "prod"})
+        store_settings.aws_profile({"HOME": str(tmp_path), "AWS_PROFILE": "prod"})
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    assert objects.aws_profile({"HOME": str(tmp_path), "AWS_PROFILE": "prod", **keys}) == {}
+    assert store_settings.aws_profile({"HOME": str(tmp_path), "AWS_PROFILE": "prod", **keys}) == {}
 
 
 @pytest.mark.parametrize(

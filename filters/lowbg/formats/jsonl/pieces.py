@@ -31,6 +31,7 @@ from lowbg.kernels.line_counts import (
     count_lines,
     nothing_counted,
 )
+from lowbg.kernels.machine import available_cores
 from lowbg.records import Position
 from lowbg.storage.compression import SNIFF_BYTES, sniff
 from lowbg.storage.decompression import READ_BYTES, STEP_BYTES, Source, contents, zstd_frames
@@ -109,7 +110,7 @@ def piece_starts(
     if len(begins) < 2:
         return iter(())
     count = partial(_count_plain if codec == "none" else _count_zstd, raw, name)
-    with ThreadPoolExecutor(min(len(begins), _cores())) as pool:
+    with ThreadPoolExecutor(min(len(begins), available_cores())) as pool:
         stretches = [*pool.map(count, begins, [*begins[1:], None])]
     return _starts(stretches, hinted, is_plain=codec == "none")
 
@@ -185,7 +186,3 @@ def _gzip_stretches(raw: BinaryIO, name: str, size: int) -> Iterator[_Stretch]:
             return
         counter.add(chunk)
     yield _Stretch(begin, counter.counts)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,9 +21,9 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 from lowbg.errors import ConfigError, LowbgError, StoppedError
+from lowbg.kernels.machine import switch_often
 from lowbg.runs.executors import server
 from lowbg.runs.executors.base import Finished, Result, Task, Worker
-from lowbg.runs.machine import switch_often
 from lowbg.runs.progress import OnProgress, Progress
 from lowbg.stopping import STOP
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from lowbg.errors import ConfigError, LowbgError, StoppedError
+from lowbg.kernels.machine import switch_often
 from lowbg.runs.executors.base import Finished, Result, Task, Worker
-from lowbg.runs.machine import switch_often
 from lowbg.runs.progress import OnProgress, Progress
 
 RETRIES: Final = 3

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lowbg.errors import LowbgError
-from lowbg.runs.machine import available_cores
+from lowbg.kernels.machine import available_cores
 
 PRELOADED = "lowbg.runs.executors.preloaded"
 """What the server imports before the first fork: it calls `prepare`."""

@@ -91,7 +91,9 @@ def test_a_reader_ends_frames_where_pieces_may_begin(
 
 
 def test_lines_longer_than_a_read_are_counted(tmp_path: Path) -> None:
-    data = b"\n".join([b" " * 700_000, b"a" * 600_000, b"", b"b", b" " * 300_000, b"c" * 400_000])
+    lines = [b" " * 700_000, b"a" * 600_000, b"", b"b", b" " * 300_000, b"c" * 400_000,
+             b"d" + b" " * 400_000, b"e" * 300_000]  # fmt: skip
+    data = b"\n".join(lines)
     (tmp_path / "a").write_bytes(data)
     found = starts(tmp_path / "a", 100_000)
     assert len(found) >= 3
