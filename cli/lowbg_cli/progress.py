@@ -80,10 +80,7 @@ def render_line(state: State, width: int, *, unicode: bool = True) -> str:
     else:
         share = min(1.0, state.consumed / state.total) if state.total else 1.0
         percent = f"{int(share * 100):3} %"
-        left = ""
-        if state.rate:
-            rest = max(0, state.total - state.consumed)
-            left = f"{duration_text(rest / state.rate)} left"
+        left = _left(state)
         long, small = (_bar(share, cells, unicode=unicode) for cells in _BAR_WIDTHS)
         of_total = f"{done} of {bytes_text(state.total, three_digits=True)}"
         choices = [
@@ -112,9 +109,7 @@ def render_sign(state: State) -> str:
         parts.append(f"{bytes_text(state.rate, three_digits=True)}/s")
         if state.tokens_rate:
             parts.append(_tokens(state))
-        if state.rate and state.total:
-            rest = max(0, state.total - state.consumed)
-            parts.append(f"{duration_text(rest / state.rate)} left")
+    parts += [left] if (left := _left(state)) else []
     parts.append(counted(state.records, "record"))
     if state.scored:
         parts.append(f"AI share {share_text(state.ai / state.scored)} of scored")
@@ -123,6 +118,16 @@ def render_sign(state: State) -> str:
     if state.shards > 1:
         parts.append(f"{state.finished:,} of {state.shards:,} shards finished")
     return ", ".join(parts)
+
+
+def _left(state: State) -> str:
+    """How long it takes yet; where all is read, that outputs are being ended or sent."""
+    if not state.total:
+        return ""
+    if state.consumed >= state.total:
+        return "finishing"
+    rest = state.total - state.consumed
+    return f"{duration_text(rest / state.rate)} left" if state.rate else ""
 
 
 def _tokens(state: State) -> str:

@@ -117,6 +117,15 @@ def test_a_sign_of_life_says_what_matters() -> None:
     assert render_sign(State(5_000, None, None, 1, 0)) == "5.00 kB, 1 record"
 
 
+@pytest.mark.parametrize("rate", [None, 0.0, 84e6])
+def test_what_is_read_is_being_finished(rate: float | None) -> None:
+    """Its outputs are on their way to a slow disk or store, which may take long."""
+    state = State(280_000_000, 280_000_000, rate, 5, 0)
+    assert "finishing" in render_sign(state).split(", ")
+    assert all("finishing" in render_line(state, width) for width in (24, 80, 120))
+    assert "left" not in render_line(state, 120)
+
+
 def test_signs_of_life_come_without_a_report(capsys: pytest.CaptureFixture[str]) -> None:
     said = threading.Event()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import logging
 import os
 import random
 import re
@@ -26,6 +27,8 @@ from lowbg.errors import ConfigError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -47,6 +50,12 @@ ATTEMPTS: Final = 5
 
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 20.0
+
+PATIENCE_S: Final = 3.0
+"""How long a request may go wrong before that is said."""
+
+SILENCE_S: Final = 60.0
+"""How long nothing more is said of a store then."""
 
 _URL = re.compile(rf"({'|'.join(SCHEMES)}):/+(?=.)", re.IGNORECASE)
 
@@ -94,6 +103,7 @@ class ObjectStore:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._connected: Any = None
+        self._said = -SILENCE_S
 
     def __getstate__(self) -> str:
         return self.url
@@ -258,7 +268,7 @@ class ObjectStore:
             exceptions.InvalidPathError,
             exceptions.NotSupportedError,
         )
-        wait = FIRST_WAIT_S
+        wait, began = FIRST_WAIT_S, time.monotonic()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return call()
@@ -274,9 +284,17 @@ class ObjectStore:
                 # Of what is cut in the middle of a body, the kind differs from store to store.
                 if attempt == ATTEMPTS or _is_refusal(error):
                     raise StoreError(in_words(error)) from error
+                self._say(error, began)
                 time.sleep(random.uniform(wait / 2, wait))
                 wait = min(2 * wait, LONGEST_WAIT_S)
         raise AssertionError
+
+    def _say(self, error: Exception, began: float) -> None:
+        """Where what was asked for keeps somebody waiting."""
+        now = time.monotonic()
+        if now - began >= PATIENCE_S and now - self._said >= SILENCE_S:
+            self._said = now
+            _log.warning("%s: %s; trying again", self.url, in_words(error))
 
 
 class RangedFile(io.RawIOBase):
@@ -417,6 +435,8 @@ def _is_refusal(error: BaseException) -> bool:
     return status is not None and status[1] in ("400", "401", "403", "404", "405", "411", "501")
 
 
+_UNREACHED = re.compile(r"(?P<server>https?://[^/\s]+)\S* in .* - HTTP error: (?P<why>[^:]+)")
+
 _ROLES = re.compile(r"//169\.254\.169\.254/|//metadata(\.google\.internal)?/|/latest/api/token")
 """Where a machine's role is asked for, which is done when no other credentials were found."""
 
@@ -430,4 +450,6 @@ def in_words(error: BaseException) -> str:
     first = lines[0].partition(": <")[0][:300]
     if _ROLES.search(first):
         return f"no credentials were found, and no role of this machine gives any: {first}"
+    if unreached := _UNREACHED.search(first):
+        return f"{unreached['server']} can't be reached ({unreached['why']})"
     return first

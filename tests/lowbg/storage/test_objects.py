@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from tests.s3_server import BUCKET, S3, Fault, no_fault
+from tests.s3_server import BUCKET, S3, Fault, free_port, no_fault
 
 from lowbg.errors import ConfigError, InputError
 from lowbg.runs.inputs import discover
@@ -113,6 +113,33 @@ def test_what_does_not_pass_is_said(s3: S3, monkeypatch: pytest.MonkeyPatch) -> 
     s3.plan = no_fault
     with pytest.raises(StoreError, match="no such bucket"):
         ObjectStore("s3://no-such-bucket/x").create("a", b"")
+
+
+def test_who_waits_is_told_why(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store_settings, "OBSTORE_RETRIES", 0)
+    s3.plan = lambda method, path, before: "503" if before < 2 else None
+    store = _store("waiting")
+    store.put("quick", b"")
+    assert not caplog.messages
+    monkeypatch.setattr(objects, "PATIENCE_S", 0.0)
+    for name in ("a", "b"):
+        store.put(name, b"")
+    (said,) = caplog.messages
+    assert said.startswith(f"{store.url}: ")
+    assert said.endswith("; trying again")
+    assert "503" in said
+
+
+def test_a_server_that_does_not_listen_is_named(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", nobody)
+    monkeypatch.setattr(objects, "ATTEMPTS", 1)
+    monkeypatch.setattr(store_settings, "OBSTORE_RETRIES", 0)
+    for ask in (lambda: _store("x").list(), lambda: _store("x").read("a")):
+        with pytest.raises(StoreError, match=f"^{nobody} can't be reached"):
+            ask()
 
 
 def test_inputs_are_listed_and_read(s3: S3) -> None:
