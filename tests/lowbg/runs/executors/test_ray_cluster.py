@@ -6,12 +6,16 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.lowbg_cli.shards import AI, HUMAN, numbered
+from tests.lowbg_cli.stored import fetched
+from tests.s3_server import BUCKET, S3
+
+from lowbg.storage.objects import ObjectStore
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +48,7 @@ def test_what_only_a_cluster_has_is_refused_elsewhere(tmp_path: Path) -> None:
         assert message in said
 
 
-def _filter(source: Path, output: Path, executor: str, *more: str) -> Any:
+def _filter(source: Path | str, output: Path | str, executor: str, *more: str) -> Any:
     command = [sys.executable, "-m", "lowbg_cli", "filter", str(source), "-o", str(output), "-q"]
     return subprocess.Popen(
         [*command, "--executor", executor, *more],
@@ -54,24 +58,49 @@ def _filter(source: Path, output: Path, executor: str, *more: str) -> Any:
     )
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_node_is_lost_and_the_run_goes_on(cluster: Any, tmp_path: Path) -> None:
-    source = tmp_path / "in"
-    source.mkdir()
+def _sources(folder: Path) -> Path:
+    """Shards that are large enough that none is done together with others."""
+    folder.mkdir()
     prose = "".join(json.dumps({"text": text}) + "\n" for text in (*HUMAN, AI)).encode()
     for i in range(SHARDS):
-        # Large enough that none is done together with others.
-        (source / f"{i}.jsonl").write_bytes(prose * 8 + numbered(300 * (i + 1)))
-    serial = _filter(source, tmp_path / "serial", "serial")
-    assert serial.wait() == 0, serial.stderr.read()
-    run = _filter(source, tmp_path / "out", "ray", "--ray-address", cluster.address)
-    done = tmp_path / "out" / "human"
-    while not done.is_dir() or not any(done.iterdir()):
+        (folder / f"{i}.jsonl").write_bytes(prose * 8 + numbered(300 * (i + 1)))
+    return folder
+
+
+def _lose_a_node(cluster: Any, run: Any, begun: Callable[[], bool]) -> None:
+    """When the first output is there; the run ends well all the same."""
+    while not begun():
         assert run.poll() is None, run.stderr.read()
         time.sleep(0.02)
     cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
     assert run.wait(timeout=240) == 0, run.stderr.read()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_is_lost_and_the_run_goes_on(cluster: Any, tmp_path: Path) -> None:
+    source = _sources(tmp_path / "in")
+    serial = _filter(source, tmp_path / "serial", "serial")
+    assert serial.wait() == 0, serial.stderr.read()
+    run = _filter(source, tmp_path / "out", "ray", "--ray-address", cluster.address)
+    done = tmp_path / "out" / "human"
+    _lose_a_node(cluster, run, lambda: done.is_dir() and any(done.iterdir()))
     assert _data(tmp_path / "out") == _data(tmp_path / "serial")
     report = json.loads((tmp_path / "out" / "report.json").read_bytes())
     assert report["runs"][0]["executor"] == "ray"
     assert all(shard["complete"] for shard in report["shards"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_is_lost_while_a_store_is_written_to(s3: S3, cluster: Any, tmp_path: Path) -> None:
+    source = _sources(tmp_path / "in")
+    serial = _filter(source, tmp_path / "serial", "serial")
+    assert serial.wait() == 0, serial.stderr.read()
+    store = ObjectStore(f"s3://{BUCKET}/ray")
+    for path in source.iterdir():
+        store.upload(f"in/{path.name}", path)
+    run = _filter(f"{store.url}/in", f"{store.url}/out", "ray", "--ray-address", cluster.address)
+    _lose_a_node(cluster, run, lambda: bool(store.list("out/human")))
+    copy = fetched(f"{store.url}/out", tmp_path / "copy")
+    assert _data(copy) == _data(tmp_path / "serial")
+    verified = subprocess.run([sys.executable, "-m", "lowbg_cli", "verify", f"{store.url}/out"])
+    assert verified.returncode == 0
