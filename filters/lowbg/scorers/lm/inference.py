@@ -187,6 +187,7 @@ class Inference:
         states = [model.hidden(ids).flatten(0, 1) for model in self.models]
         parts = []
         for at in range(0, len(tokens), self.chunk):
+            STOP.check()
             own = before[at : at + self.chunk]
             logits = [
                 model.logits(state[own])[:, : self._vocabulary]

@@ -20,6 +20,7 @@ from lowbg.config import LmDtype
 from lowbg.errors import ConfigError, ModelError
 from lowbg.scorers.lm import extras, gguf_loading
 from lowbg.scorers.lm.store import ModelFolder
+from lowbg.stopping import STOP
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ class CausalModel:
                 transformers, self.tokenizer, vocabulary
             )
         self._model = model.to(device).eval().requires_grad_(False)
+        self._look_within_passes()
         for name, weight in self._model.named_parameters():
             if not torch.isfinite(weight).all():
                 raise ModelError(
@@ -148,6 +150,19 @@ class CausalModel:
         self._head = head if head is not None and self._is_all_there_is(head) else None
         self._check_tokens()
         self._check_causal()
+
+    def _look_within_passes(self) -> None:
+        """A pass over a whole context takes a processor half a minute: what was asked to stop does
+        so at the next layer.
+        """
+
+        def look(module: Any, inputs: Any) -> None:
+            STOP.check()
+
+        for layers in self._model.modules():
+            if isinstance(layers, torch.nn.ModuleList):
+                for layer in layers:
+                    layer.register_forward_pre_hook(look)
 
     def _check_tokens(self) -> None:
         """An id beyond the embeddings would end the run at the first text that has the token;

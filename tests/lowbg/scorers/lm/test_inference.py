@@ -41,10 +41,9 @@ COMPARED = ("perplexity", "log_rank", "entropy", "lrr", "curvature", "binoculars
 
 
 @pytest.fixture
-def asked_to_stop() -> Iterator[None]:
-    """As after a signal."""
+def stoppable() -> Iterator[None]:
+    """What is asked of `STOP` within is taken back."""
     with STOP.watched():
-        STOP.ask(15)
         yield
     STOP.reset()
 
@@ -425,13 +424,53 @@ def test_devices_and_types() -> None:
         device_of_this_process("toaster")
 
 
-@pytest.mark.usefixtures("asked_to_stop")
 def test_reading_stops_between_documents(
-    saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, stoppable: None
 ) -> None:
-    with pytest.raises(StoppedError):
-        Inference(load(saved("llama"))).read(TEXTS)
+    reads = [Inference(load(saved("llama"))).read]
     for threads in (1, 2):
         monkeypatch.setattr(torch, "get_num_threads", lambda own=threads: own)
+        reads.append(StateReader(load(saved("llama")), [1], 40).read)
+    STOP.ask(15)
+    for read in reads:
         with pytest.raises(StoppedError):
-            StateReader(load(saved("llama")), [1], 40).read(TEXTS)
+            read(TEXTS)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_pass_stops_at_the_next_layer(
+    architecture: Architecture, saved: Callable[..., Path], stoppable: None
+) -> None:
+    # A pass over a whole context of 8,192 tokens takes a processor half a minute.
+    model = load(saved(architecture))
+    layers = model.layer_list(1)
+    passed = []
+
+    def ask(module: Any, inputs: Any, output: Any) -> None:
+        passed.append(module)
+        STOP.ask(15)
+
+    for layer in layers:
+        layer.register_forward_hook(ask)
+    with pytest.raises(StoppedError):
+        Inference(model).read(TEXTS)
+    assert passed == [layers[0]]
+
+
+def test_a_pass_stops_between_two_chunks_of_logits(
+    saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, stoppable: None
+) -> None:
+    model = load(saved("llama"))
+    inference = Inference(model)
+    inference.chunk = 16
+    logits, chunks = model.logits, []
+
+    def ask(hidden: Any) -> Any:
+        chunks.append(len(hidden))
+        STOP.ask(15)
+        return logits(hidden)
+
+    monkeypatch.setattr(model, "logits", ask)
+    with pytest.raises(StoppedError):
+        inference.read([prose(99, 40)])
+    assert chunks == [16]
