@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from benchmarks.learn.cells import Cell, config_of, read
 from benchmarks.learn.dumps import Document, Drift, Dumps, make_dumps
+from benchmarks.neural.made import made_by
 from benchmarks.neural.unseen_kinds import BASE_MODELS
 from benchmarks.neural.verdicts import KeptVerdicts
 from numpy.typing import NDArray
@@ -178,7 +179,10 @@ def main(arguments: Sequence[str]) -> None:
     found = ways(dumps, cell, KeptVerdicts(own.model, own.cache), own.model)
     sizes = ", ".join(f"{len(getattr(dumps, part)):,} {part}" for part in Dumps.__slots__)
     ai = sum(document.is_ai for document in dumps.new)
-    head = f"English dev, {sizes}; of the new ones {ai:,} are AI's; drift: {own.drift}"
+    command = "benchmarks.learn.taught DATA MODEL --cache FILE"
+    command += f" --share {own.share:g} --drift {own.drift} --seed {own.seed}"
+    head = made_by(command, "English text of labelled/dev")
+    head += f"\n\nEnglish dev, {sizes}; of the new ones {ai:,} are AI's; drift: {own.drift}"
     own.results.write_text(as_markdown(found, dumps, head), encoding="utf-8")
     print(own.results.read_text(encoding="utf-8"))
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from benchmarks.neural.made import made_by
 from benchmarks.neural.unseen_kinds import draw
 from numpy.typing import NDArray
 
@@ -151,8 +152,10 @@ def main(argv: Sequence[str]) -> int:
     before = documents.tables.decisions.called_ai
     everything = documents.called(EVERYTHING)[0]
     rate = seconds.sum() / tokens.sum()
+    command = f"benchmarks.neural.budget_recall DATA MODEL --rows {options.rows} --cache FILE"
+    print(made_by(command, "English text of labelled/dev"))
     print(
-        f"{len(rows):,} documents of {len(ai)} kinds of AI text and {len(human)} of human text "
+        f"\n{len(rows):,} documents of {len(ai)} kinds of AI text and {len(human)} of human text "
         f"(dev), {Path(options.model).name}; {1 / rate:.0f} tokens a CPU-second\n\n"
         "| budget | documents read | tokens | CPU s | AI called AI | human called AI | worst human "
         "kind | missed, as estimated (95 %) | missed |\n|---|---|---|---|---|---|---|---|---|"

@@ -2,10 +2,11 @@
 
 `python -m benchmarks.neural.probe_speed MODEL [--layer 18] [--documents 24] [--rounds 3]`. All are
 run in turn in one process, one thread, the first 192 tokens of the same texts, and the best round
-of each counts. Plain: padded batches of eight through the whole model, with the hidden states that
-a probe could be read from. `int8 dynamic`: float32 whose linear layers have int8 weights and make
-int8 of what comes in (torch's `quantize_dynamic`); `int8 weights`: bfloat16 times int8 weights
-(torch's `_weight_int8pack_mm`). `state_difference` is the largest difference of a mean state from
+of each counts. Plain: padded batches of eight, or one document at a time, through the whole model,
+with the hidden states that a probe could be read from; ratios are to the faster of both.
+`int8 dynamic`: float32 whose linear layers have int8 weights and make int8 of what comes in
+(torch's `quantize_dynamic`); `int8 weights`: bfloat16 times int8 weights (torch's
+`_weight_int8pack_mm`). `state_difference` is the largest difference of a mean state from
 float32's, relative to its norm; `log_odds_difference` the mean one of the shipped probe, where
 MODEL has one. Prints JSON.
 """
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from benchmarks.neural.made import probe_digest, today
 from benchmarks.neural.run import make_texts
 from numpy.typing import NDArray
 
@@ -74,20 +76,25 @@ def reader_of(folder: ModelFolder, layer: int, form: str) -> StateReader:
     return reader
 
 
-def plain_reader(folder: ModelFolder, texts: Sequence[str]) -> Callable[[], int]:
-    """Reads the texts as transformers does, in bfloat16; returns the tokens."""
+PLAIN = {"transformers": 8, "transformers, one by one": 1}
+"""Documents in a batch of each way of plain transformers."""
+
+
+def plain_reader(folder: ModelFolder, texts: Sequence[str], size: int) -> Callable[[], int]:
+    """Reads the texts as transformers does, `size` at a time, in bfloat16; returns the tokens."""
     auto: Any = transformers.AutoModelForCausalLM
     model = auto.from_pretrained(folder.path, dtype=torch.bfloat16, **folder.loading).eval()
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder.path, **folder.loading)
     options = {"truncation": True, "max_length": TOKENS, "padding": True, "return_tensors": "pt"}
-    batch = tokenizer(list(texts), **options)
+    batches = [
+        tokenizer(list(texts[at : at + size]), **options) for at in range(0, len(texts), size)
+    ]
 
     def read() -> int:
         with torch.inference_mode():
-            for at in range(0, len(texts), 8):
-                part = {name: values[at : at + 8] for name, values in batch.items()}
-                model(**part, output_hidden_states=True, use_cache=False)
-        return int(batch["attention_mask"].sum())
+            for batch in batches:
+                model(**batch, output_hidden_states=True, use_cache=False)
+        return sum(int(batch["attention_mask"].sum()) for batch in batches)
 
     return read
 
@@ -116,7 +123,7 @@ def main(argv: Sequence[str]) -> int:
         return read
 
     readings = {form: reading(form) for form in forms}
-    readings["transformers"] = plain_reader(folder, texts)
+    readings |= {name: plain_reader(folder, texts, size) for name, size in PLAIN.items()}
     rates: dict[str, list[float]] = {name: [] for name in readings}
     for _ in range(options.rounds):
         for name, read in readings.items():
@@ -126,11 +133,12 @@ def main(argv: Sequence[str]) -> int:
     path = probe_for(str(options.model))
     probe = open_probe(path) if path is not None else None
     exact = states["float32"][:, 0]
+    plain = max(rate for name in PLAIN for rate in rates[name])
     found: dict[str, Any] = {}
     for name, own in rates.items():
         found[name] = {
             "tokens_per_cpu_second": round(max(own)),
-            "to_transformers": round(max(own) / max(rates["transformers"]), 2),
+            "to_transformers": round(max(own) / plain, 2),
         }
         if name in states:
             off = np.linalg.norm(states[name][:, 0] - exact, axis=1)
@@ -140,6 +148,8 @@ def main(argv: Sequence[str]) -> int:
                 told = probe.log_odds(states[name][:, 0]) - probe.log_odds(exact)
                 found[name]["log_odds_difference"] = round(float(np.abs(told).mean()), 3)
     result = {
+        "date": today(),
+        "probe": probe_digest(),
         "model": folder.label,
         "layer": options.layer,
         "documents": len(texts),

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.neural.made import probe_digest, today
 from benchmarks.neural.run import make_texts
 
 
@@ -72,9 +73,15 @@ def stop(run: Sequence[str], number: signal.Signals, after: float) -> dict[str, 
         "seconds": round(seconds, 2),
         "processor_seconds": round(whole - taken, 2),
         "exit": process.returncode,
-        "told": told.strip().splitlines()[-1] if told.strip() else "",
+        "told": _told(told, Path(run[run.index("-o") + 1])),
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def _told(told: str, out: Path) -> str:
+    """The last line that a run wrote, without the folder that was made for it."""
+    lines = told.strip().splitlines()
+    return lines[-1].replace(str(out), out.name) if lines else ""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -103,7 +110,8 @@ def main(argv: Sequence[str]) -> int:
                 run = command(inputs, folder / f"{name}-{n}", lm)
                 found.append({"reads": name, "shards": n, **stop(run, number, at_work)})
                 print(json.dumps(found[-1]), file=sys.stderr, flush=True)
-    print(json.dumps({"documents": len(texts), "stops": found}, indent=2))
+    result = {"date": today(), "probe": probe_digest(), "documents": len(texts), "stops": found}
+    print(json.dumps(result, indent=2))
     return 0
 
 

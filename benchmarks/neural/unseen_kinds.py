@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from benchmarks.quality import unseen_kinds as tables
@@ -37,6 +37,9 @@ from lowbg.jobs.train.probe import RIDGES, Documents, choose, fit
 from lowbg.jobs.train.regression import Floats
 from lowbg.jobs.train.style import alike
 from lowbg.scorers.lm.store import ModelFolder, locate
+
+if TYPE_CHECKING:
+    from lowbg.scorers.lm.states import StateReader
 
 BASE_MODELS = (
     *("gpt2", "gpt-j", "gpt-neo", "neox", "opt-", "davinci", "flan", "bloomz", "babbage"),
@@ -98,7 +101,7 @@ def draw(data: Path, splits: Sequence[str], most: int, *, of_base: bool = False)
     drawn = [
         (rank, row)
         for key in sorted(groups)
-        for rank, row in enumerate(sorted(groups[key], key=_hash)[:most])
+        for rank, row in enumerate(sorted(groups[key], key=hash_of)[:most])
     ]
     return [row for _, row in sorted(drawn, key=lambda pair: pair[0])]
 
@@ -113,7 +116,8 @@ def among_first(rows: Sequence[Row], most: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def _hash(row: Row) -> bytes:
+def hash_of(row: Row) -> bytes:
+    """What rows are drawn by."""
     return blake2b((row.id or row.text).encode()).digest()
 
 
@@ -143,7 +147,7 @@ def read_all(
     keys = [blake2b(row.text.encode("utf-8", "replace"), digest_size=16).digest() for row in rows]
     missing = [i for i, key in enumerate(keys) if key not in known]
     if missing:
-        reader = _reader(folder, reading)
+        reader = state_reader(folder, reading)
         started = time.monotonic()
         for at in range(0, len(missing), PORTION):
             own = missing[at : at + PORTION]
@@ -165,7 +169,8 @@ def read_all(
     return states, np.array([known[key][1] for key in keys], np.float64)
 
 
-def _reader(folder: ModelFolder, reading: Reading) -> Any:
+def state_reader(folder: ModelFolder, reading: Reading) -> StateReader:
+    """What reads the states, on the CPU."""
     import torch
 
     from lowbg.scorers.lm.models import CausalModel

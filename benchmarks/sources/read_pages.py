@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow.parquet as pq
+from benchmarks.neural.made import made_by
 from benchmarks.neural.unseen_kinds import BASE_MODELS
 from benchmarks.neural.verdicts import KeptVerdicts
 from benchmarks.sources.quality import auroc, percent, read
@@ -141,8 +142,12 @@ def as_markdown(found: dict[str, dict[str, dict[str, Any]]], made: Made) -> str:
     lines = [
         "# Sources, with and without three pages read by a causal LM",
         "",
-        "Written by `python -m benchmarks.sources.read_pages DATA MODEL --cache FILE` "
-        "(SmolLM2-135M-Instruct, its shipped probe, 192 tokens a page). Sources of at least 10 "
+        made_by(
+            "benchmarks.sources.read_pages DATA MODEL --cache FILE",
+            "sites/dev and English text of labelled/dev",
+        ),
+        "",
+        "SmolLM2-135M-Instruct, its shipped probe, 192 tokens a page. Sources of at least 10 "
         "scored documents, those of 5 documents of at least 3. Intervals are 95 %.",
         "",
         "| sources | judged by | human, AI | pages read | AUROC of the AI share | AI found | "
