@@ -427,7 +427,7 @@ def test_devices_and_types() -> None:
 def test_reading_stops_between_documents(
     saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, stoppable: None
 ) -> None:
-    reads = [Inference(load(saved("llama"))).read]
+    reads: list[Callable[[list[str]], object]] = [Inference(load(saved("llama"))).read]
     for threads in (1, 2):
         monkeypatch.setattr(torch, "get_num_threads", lambda own=threads: own)
         reads.append(StateReader(load(saved("llama")), [1], 40).read)
