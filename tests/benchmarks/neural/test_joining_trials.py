@@ -84,7 +84,7 @@ def test_the_tables_are_made_from_what_was_read_once(
     def unread(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(unseen_kinds, "_reader", unread)
+    monkeypatch.setattr(unseen_kinds, "state_reader", unread)
     assert joining_trials.main(arguments) == 0
     assert capsys.readouterr().out == first
 
