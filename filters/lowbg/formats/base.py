@@ -137,6 +137,17 @@ class TableFormat(Format, Protocol):
         """The writer of a file of such rows; raises what `open_writer` does."""
         ...
 
+    def open_table_log(self, schema: pa.Schema, output: Output) -> Writer:
+        """The writer of such rows of a piece of a shard, at the output's part, for `join_log`."""
+        ...
+
+    def join_log(self, writer: Writer, log: Path, records: int) -> None:
+        """Appends to `writer`, by `open_table`, so many rows that a log holds.
+
+        Raises `FormatError` where the log isn't whole.
+        """
+        ...
+
     def payload_of(self, rows: pa.RecordBatch) -> Payload:
         """The rows in the form in which this format stores them."""
         ...

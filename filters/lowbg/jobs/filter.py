@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
@@ -132,7 +132,10 @@ def _after_first_pass(job: FilterJob, observer: Observer) -> FilterTask:
 class FilterTask(DirectoryTask):
     """What is done with a shard: every record goes where its verdict says."""
 
-    takes_pieces: ClassVar[bool] = True
+    @property
+    def takes_pieces(self) -> bool:
+        """True."""
+        return True
 
     def name_of(self, shard: str) -> str:
         """What a shard's outputs are called."""

@@ -16,7 +16,7 @@ from lowbg.arrays import column_of, strings_of
 from lowbg.config import VERDICTS, ScoreFormat
 from lowbg.errors import ConfigError, OutputError
 from lowbg.formats import table_format
-from lowbg.formats.base import Output, Reader, TableFormat
+from lowbg.formats.base import Output, Reader, SplitFormat, TableFormat
 from lowbg.formats.jsonl.rows import lines, python_values
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import stem
@@ -59,6 +59,11 @@ class ScoreTask(DirectoryTask):
     """What is done with a shard: every document becomes a row."""
 
     format: ScoreFormat = ScoreFormat.JSONL
+
+    @property
+    def takes_pieces(self) -> bool:
+        """Not for dolma, which pairs lines: those that are no records are counted by shard."""
+        return self.format is not ScoreFormat.DOLMA
 
     def open_outputs(self, place: Place, reader: Reader) -> RowFiles:
         """The shard's rows and its quarantine."""
@@ -139,9 +144,11 @@ class RowFiles(ShardFiles):
             if self._table is None:
                 self.writers[ROWS] = JsonlWriter(target, root, "gzip", part)
             else:
-                output = Output(target, root, part=part)
-                self.writers[ROWS] = self._table.open_table(
-                    with_kept(columns, self._kept).schema, output
+                rows = with_kept(columns, self._kept).schema
+                self.writers[ROWS] = (
+                    self._table.open_table_log(rows, Output(part.path, root, part=part))
+                    if place.is_piece and part is not None
+                    else self._table.open_table(rows, Output(target, root, part=part))
                 )
 
     def write(self, batch: Batch, judged: Judged) -> int:
@@ -155,6 +162,11 @@ class RowFiles(ShardFiles):
         )
         self.writers[ROWS].write(rows, keep)
         return len(batch)
+
+    def append_logs(self, form: SplitFormat | TableFormat, logs: Sequence[WrittenFile]) -> None:
+        """Appends the rows of a piece of the shard; they are of this file's format, not of its."""
+        assert self._table is not None
+        super().append_logs(self._table, logs)
 
     def quarantine(self, shard: str, rejected: Sequence[Rejected]) -> None:
         """Appends records that could not be read."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Self
+from typing import BinaryIO, Self
 
 import lowbg
 from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
@@ -64,8 +64,10 @@ class DirectoryTask(ShardTask):
     loaded: Judge | None = None
     stdin: BinaryIO | None = None
 
-    takes_pieces: ClassVar[bool] = False
-    """Whether what is done with records has nothing to do with others of the shard."""
+    @property
+    def takes_pieces(self) -> bool:
+        """Whether what is done with records has nothing to do with others of the shard."""
+        return False
 
     @property
     def judge(self) -> Judge:
@@ -223,6 +225,7 @@ class DirectoryRun:
         fresh = {j.shard.name: j for j in journals if not j.begun}
         shards = [journal.shard for journal in fresh.values()]
         found = pieces_of(shards, job.config, job.crew, job.piece_bytes)
+        task = replace(task, loaded=self.engine)  # It knows the columns, and judges nothing here.
         return [Joining(pieces, task, fresh[name]) for name, pieces in found.items()]
 
     def add(self, ended: Ended[ShardResult]) -> None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from lowbg.amounts import counted
 from lowbg.config import VERDICTS, RunConfig, Unscored
 from lowbg.errors import ConfigError, FormatError, OutputError
-from lowbg.formats.base import Annotations, Output, Reader, SplitFormat, Writer
+from lowbg.formats.base import Annotations, Output, Reader, SplitFormat, TableFormat, Writer
 from lowbg.formats.jsonl.writer import JsonlWriter, StreamWriter
 from lowbg.formats.naming import codec_of, codec_of_lines, output_name
 from lowbg.formats.quarantine import QuarantineWriter, quarantine_path
@@ -127,7 +127,7 @@ class ShardFiles(Outputs):
         """Appends records that could not be read to the shard's quarantine file."""
         self._quarantine.write(shard, rejected)
 
-    def append_logs(self, form: SplitFormat, logs: Sequence[WrittenFile]) -> None:
+    def append_logs(self, form: SplitFormat | TableFormat, logs: Sequence[WrittenFile]) -> None:
         """Appends what a piece of the shard left, in the logs of its outputs.
 
         Raises `FormatError` where a log isn't whole, and where quarantine wouldn't keep all of it:

@@ -13,10 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lowbg.config import Compression, Durability, ExecutorName, Existing, Policy, RunConfig
+from lowbg.config import (
+    Compression,
+    Durability,
+    ExecutorName,
+    Existing,
+    FieldNames,
+    Policy,
+    RunConfig,
+    ScoreFormat,
+)
 from lowbg.errors import CutStreamError
 from lowbg.formats import piece_starts
 from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.jobs.score import ScoreJob, rows_path, score_shards
 from lowbg.policy import AUTO, Sources
 from lowbg.report.examples import Examples
 from lowbg.report.results import ShardResult
@@ -53,8 +63,15 @@ def document(i: int) -> str:
 
 
 def record(i: int) -> dict[str, str]:
-    host = f"https://site-{i % 40}.example/{i}"
-    return {"id": str(i), "text": document(i), "url": host, "date": f"20{10 + i % 15}-01-01"}
+    host = f"site-{i % 40}.example"
+    url = f"https://{host}/{i}"
+    return {
+        "id": str(i),
+        "text": document(i),
+        "url": url,
+        "host": host,
+        "date": f"20{10 + i % 15}-01-01",
+    }
 
 
 def content() -> bytes:
@@ -148,6 +165,54 @@ def test_pieces_give_what_one_pass_gives(name: str, config: RunConfig, tmp_path:
     same(one.shards[0], two.shards[0])
     assert verify(tmp_path / "two") == verify(tmp_path / "one")
     assert not [*(tmp_path / "two" / ".lowbg").glob("parts/*")]
+
+
+def scored(source: Path, output: Path, form: ScoreFormat, workers: int) -> tuple[Outcome, set[str]]:
+    """Its rows, and what progress called what was read."""
+    made = job(source, output, config=RunConfig(fields=FieldNames(others=("host",))))
+    seen: list[Progress] = []
+    executor = ExecutorName.PROCESSES if workers > 1 else ExecutorName.SERIAL
+    outcome = score_shards(
+        ScoreJob(
+            *(made.shards, output, made.config, workers, executor),
+            piece_bytes=made.piece_bytes,
+            format=form,
+        ),
+        Observer(seen.append),
+    )
+    return outcome, {progress.shard for progress in seen if progress.consumed}
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        (ScoreFormat.JSONL, "a.jsonl"),
+        (ScoreFormat.JSONL, "a.parquet"),
+        (ScoreFormat.PARQUET, "a.jsonl.zst"),
+        (ScoreFormat.PARQUET, "a.parquet"),
+    ],
+)
+def test_rows_of_pieces_are_those_of_one_pass(form: ScoreFormat, name: str, tmp_path: Path) -> None:
+    SHARDS[name](tmp_path / name)
+    one, _ = scored(tmp_path / name, tmp_path / "one", form, 1)
+    two, read = scored(tmp_path / name, tmp_path / "two", form, 2)
+    assert len(read) > 2
+    assert name not in read
+    rows = [tmp_path / folder / rows_path(form, name) for folder in ("one", "two")]
+    assert rows[0].read_bytes() == rows[1].read_bytes()
+    assert one.shards[0].outputs[0].records == 700
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    same(one.shards[0], two.shards[0])
+    assert verify(tmp_path / "two") == verify(tmp_path / "one")
+    assert not [*(tmp_path / "two" / ".lowbg").glob("parts/*")]
+
+
+def test_dolma_s_attributes_are_written_in_one_pass(tmp_path: Path) -> None:
+    """A line without a record has no place among them, and all of a shard's are counted."""
+    lines = [line for line in content().split(b"\n") if line.endswith(b"}")]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    _, read = scored(tmp_path / "a.jsonl", tmp_path / "two", ScoreFormat.DOLMA, 2)
+    assert read == {"a.jsonl"}
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.zst", "a.jsonl.gz"])

@@ -77,6 +77,12 @@ class JsonlFormat(SplitFormat, TableFormat):
 
         return JsonlWriter(output.path, output.root, output.codec, output.part)
 
+    def open_table_log(self, schema: pa.Schema, output: Output) -> Writer:
+        """An object a row, plain."""
+        from lowbg.formats.jsonl.writer import JsonlWriter
+
+        return JsonlWriter(output.path, output.root, "none", output.part, is_log=True)
+
     def count(self, path: Path) -> int:
         """Line ends, and a last line without."""
         from lowbg.storage.compression import open_input

@@ -66,6 +66,13 @@ class ParquetFormat(SplitFormat, TableFormat):
         assert output.part is not None
         return RowLogWriter(output.part, output.root, reader.schema, output.annotate)
 
+    def open_table_log(self, schema: pa.Schema, output: Output) -> Writer:
+        """Rows as Arrow has them."""
+        from lowbg.formats.row_logs import RowLogWriter
+
+        assert output.part is not None
+        return RowLogWriter(output.part, output.root, schema, annotate=False)
+
     def join_log(self, writer: Writer, log: Path, records: int) -> None:
         """Appends the rows."""
         from lowbg.formats.rows import RowWriter
