@@ -131,7 +131,9 @@ def measure(shard: Path, work: Path, rounds: int) -> dict[str, Any]:
         ends = timed("pieces", read)
 
         def join(pieces: list[Piece] = pieces, ends: Sequence[Any] = ends) -> ShardResult | None:
-            joining = Joining(pieces, two, Journal(two.output, found, Durability()))
+            joining = Joining(
+                pieces, two, Journal(two.output, found, Durability()), lambda logs: None
+            )
             for piece, result in ends:
                 joining.take(piece, result)
             return joining.end()

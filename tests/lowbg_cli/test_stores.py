@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.lowbg_cli.shards import AI, HUMAN, lines, numbered
 from tests.lowbg_cli.stored import data_of, fetched, kill_while_sending, slow_to_send
@@ -258,16 +260,25 @@ def test_a_table_of_sources_there(dump: str, run: Run, tmp_path: Path) -> None:
     assert "no such object" in lacking.stderr
 
 
-def test_a_shard_in_pieces_is_sent_when_it_is_put_together(dump: str, tmp_path: Path) -> None:
+def _in_pieces(shard: Path, out: str) -> FilterJob:
+    size = shard.stat().st_size // 4
+    shards = tuple(discover([str(shard)]))
+    return FilterJob(
+        shards, scratch_of(out), RunConfig(), workers=2, piece_bytes=size, published=out
+    )
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_shard_in_pieces_is_sent_when_it_is_put_together(
+    elsewhere: bool, dump: str, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From workers on other machines logs come through the store."""
+    monkeypatch.setattr(FilterJob, "works_elsewhere", elsewhere)
     shard = tmp_path / "large.jsonl"
     shard.write_bytes(numbered(1_500))
     out = f"{dump}/out"
-    job = FilterJob(
-        tuple(discover([str(shard)])), scratch_of(out), RunConfig(), workers=2,
-        piece_bytes=shard.stat().st_size // 4, published=out,
-    )  # fmt: skip
     seen: list[Progress] = []
-    outcome = filter_shards(job, Observer(seen.append))
+    outcome = filter_shards(_in_pieces(shard, out), Observer(seen.append))
     assert outcome.complete
     read = {progress.shard for progress in seen if progress.consumed}
     assert len(read) > 1
@@ -276,4 +287,24 @@ def test_a_shard_in_pieces_is_sent_when_it_is_put_together(dump: str, tmp_path: 
     found = [store.read(f"{route}/large.jsonl") or b"" for route in ("human", "ai")]
     assert sorted(b"".join(found).splitlines()) == sorted(shard.read_bytes().splitlines())
     assert not [name for name in store.list() if "/parts/" in name]
+    assert any("/parts/" in key for key in s3.requests) == elsewhere
     assert not [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
+
+
+def test_logs_of_pieces_that_nobody_took_are_removed(
+    dump: str, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is behind the damage was read, and the shard is read in one pass after all."""
+    monkeypatch.setattr(FilterJob, "works_elsewhere", True)
+    shard = tmp_path / "large.parquet"
+    rows = [json.loads(line) for line in numbered(1_500).splitlines()]
+    pq.write_table(pa.Table.from_pylist(rows), shard, row_group_size=150, compression="none")
+    stored = bytearray(shard.read_bytes())
+    place = pq.read_metadata(shard).row_group(3).column(0).data_page_offset
+    stored[place : place + 2_000] = bytes(2_000)
+    shard.write_bytes(stored)
+    out = f"{dump}/out"
+    outcome = filter_shards(_in_pieces(shard, out))
+    assert not outcome.complete
+    assert any(key.startswith("PUT") and "/parts/" in key for key in s3.requests)
+    assert not [name for name in ObjectStore(out).list() if "/parts/" in name]

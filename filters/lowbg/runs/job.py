@@ -53,6 +53,11 @@ class Job:
     share: Share = field(default_factory=Share)
 
     @property
+    def works_elsewhere(self) -> bool:
+        """Whether workers may be on other machines, each with disks of its own."""
+        return self.executor is ExecutorName.RAY
+
+    @property
     def all_there(self) -> bool:
         """Whether every input that was found has its data."""
         return all_there(self.left_out)

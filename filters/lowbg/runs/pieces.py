@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from queue import SimpleQueue
 from threading import Thread
 from typing import Final
@@ -34,6 +34,8 @@ from lowbg.runs.sinks import Outputs, ShardFiles
 from lowbg.storage.files import WrittenFile, is_as_noted, unsynced
 
 _log = logging.getLogger(__name__)
+
+FetchLogs = Callable[[Sequence[WrittenFile]], None]
 
 _SHARES: Final = 4
 """A shard is split that is larger than such a part of what each worker has to do."""
@@ -142,10 +144,16 @@ class PieceRun(ShardRun):
 
 
 class JoiningRun(ShardRun):
-    """Puts a shard's pieces together as they come: `put` each once, in any order, or give up."""
+    """Puts a shard's pieces together as they come: `put` each once, in any order, or give up.
 
-    def __init__(self, pieces: Sequence[Piece], task: ShardTask, journal: Journal) -> None:
+    `fetch` is called with a piece's logs before they are read.
+    """
+
+    def __init__(
+        self, pieces: Sequence[Piece], task: ShardTask, journal: Journal, fetch: FetchLogs
+    ) -> None:
         super().__init__(journal.shard, task, None, journal)
+        self._fetch = fetch
         self._came: SimpleQueue[tuple[int, ShardResult] | None] = SimpleQueue()
         self._pieces = pieces
         self._first: ShardResult | None = None
@@ -177,6 +185,7 @@ class JoiningRun(ShardRun):
                     raise StoppedError(f"{self._shard.name}: stopped at piece {number}")
                 held[came[0]] = came[1]
             result = held.pop(number)
+            self._fetch(result.outputs)
             outputs.append_logs(form, result.outputs)
             self._add(number, result)
         self._own[1] += time.thread_time() - started
@@ -219,10 +228,12 @@ class JoiningRun(ShardRun):
 class Joining:
     """A shard that is put together in a thread of its own."""
 
-    def __init__(self, pieces: Sequence[Piece], task: ShardTask, journal: Journal) -> None:
+    def __init__(
+        self, pieces: Sequence[Piece], task: ShardTask, journal: Journal, fetch: FetchLogs
+    ) -> None:
         self.pieces = pieces
         self.shard = journal.shard
-        self._run = JoiningRun(pieces, task, journal)
+        self._run = JoiningRun(pieces, task, journal, fetch)
         self._missing = {piece.number for piece in pieces}
         self._result: ShardResult | None = None
         self._thread = Thread(target=self._join, name="lowbg-join", daemon=True)

@@ -22,18 +22,18 @@ from typing import Final, Self
 
 import msgspec
 
-from lowbg.config import Existing
+from lowbg.config import Durability, Existing
 from lowbg.errors import ConfigError, LowbgError, OutputError, ProblemKind
 from lowbg.report.results import Problem, ShardResult
 from lowbg.runs import checkpoints, manifest
-from lowbg.runs.checkpoints import FOLDER, AnyRecord, key_of
+from lowbg.runs.checkpoints import FOLDER, PARTS, AnyRecord, Journal, key_of
 from lowbg.runs.directory import GOES_ON, REPORTS, Layout
 from lowbg.runs.executors.base import Finished
 from lowbg.runs.job import Job
 from lowbg.runs.mapping import BundleTask
 from lowbg.runs.progress import OnProgress
 from lowbg.runs.shards import Piece, Shard
-from lowbg.storage.files import naming, own_folder, size_of_file
+from lowbg.storage.files import WrittenFile, naming, own_folder, size_of_file
 from lowbg.storage.objects import ObjectStore, StoreError
 from lowbg.storage.store_locks import LOCK, store_lock
 
@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 RECORD: Final = f"{FOLDER}/run.json"
 NOTES: Final = f"{FOLDER}/shards"
+_LOGS: Final = f"{FOLDER}/{PARTS}/"
 AT_ONCE: Final = 16
 """Requests for small objects that are under way together."""
 
@@ -62,6 +63,9 @@ class Published(ABC):
     def sent(self, result: ShardResult) -> ShardResult:
         """The result of a shard that was put together here, with its outputs brought there."""
         return result
+
+    def fetch_logs(self, logs: Iterable[WrittenFile]) -> None:  # noqa: B027
+        """Called before a piece's logs are read here; it may have been read on another machine."""
 
     def note(self, paths: Iterable[str]) -> None:  # noqa: B027
         """Called when notes (JSON) are new below the directory, by which a later run goes on."""
@@ -107,6 +111,7 @@ def published(job: Job, layout: Layout) -> Iterator[Published]:
         yield InPlace(job.output)
         return
     with published_at(job.published, job.output, job.existing, layout) as place:
+        place.works_elsewhere = job.works_elsewhere
         yield place
 
 
@@ -131,7 +136,13 @@ def published_at(url: str, root: Path, existing: Existing, layout: Layout) -> It
 
 
 class InStore(Published):
-    """Outputs at a URL; `ended` when they are whole. `root` is the scratch."""
+    """Outputs at a URL; `ended` when they are whole. `root` is the scratch.
+
+    `works_elsewhere`: workers may be on other machines, each with a scratch of its own. Then the
+    logs of pieces go through the store; those that nobody took are removed in the end.
+    """
+
+    works_elsewhere = False
 
     def __init__(
         self, store: ObjectStore, root: Path, layout: Layout, still_held: Callable[[], bool]
@@ -195,6 +206,7 @@ class InStore(Published):
 
     def fetch(self, existing: Existing) -> None:
         """Makes the scratch what it would be had the run that is there been made in it."""
+        self.store.delete(name for name in self._sizes if name.startswith(_LOGS))
         if existing not in GOES_ON or not self._sizes:
             self.store.delete(self._sizes)
             self._sizes, self._before = {}, None
@@ -260,7 +272,17 @@ class InStore(Published):
 
     def task(self, task: BundleTask[ShardResult]) -> BundleTask[ShardResult]:
         """The task that sends a shard's outputs."""
-        return SendingTask(task, self._root, self.store)
+        return SendingTask(task, self._root, self.store, self.works_elsewhere)
+
+    def fetch_logs(self, logs: Iterable[WrittenFile]) -> None:
+        """Moves them from the store into the scratch."""
+        if not self.works_elsewhere:
+            return
+        paths = [log.path for log in logs]
+        for path in paths:
+            (self._root / path).parent.mkdir(parents=True, exist_ok=True)
+            self._download(path)
+        self.store.delete(paths)
 
     def sent(self, result: ShardResult) -> ShardResult:
         """The result of a shard, once its outputs are in the store."""
@@ -282,6 +304,8 @@ class InStore(Published):
         for name in REPORTS:
             if any(file.path == name for file in whole.files):
                 self.store.upload(name, self._root / name)
+        if self.works_elsewhere:
+            self.store.delete(self.store.list(_LOGS))
         kept = {file.path for file in whole.files}
         before = [] if self._before is None else self._before.files
         self.store.delete(file.path for file in before if file.path not in kept)
@@ -310,15 +334,24 @@ class SendingTask:
     inner: BundleTask[ShardResult]
     root: Path
     store: ObjectStore
+    sends_logs: bool
 
     def start(self) -> Self:
         """The task in a worker."""
         return replace(self, inner=self.inner.start())
 
     def __call__(self, shard: Shard, on_progress: OnProgress | None) -> ShardResult:
-        """Does a shard, and sends what came of it; a piece stays here, to be put together."""
+        """Does a shard, and sends what came of it.
+
+        A piece's logs stay here, unless they are put together on another machine.
+        """
         result = self.inner(shard, on_progress)
-        return result if isinstance(shard, Piece) else sent(result, self.root, self.store)
+        if isinstance(shard, Piece) and not self.sends_logs:
+            return result
+        result = sent(result, self.root, self.store)
+        if isinstance(shard, Piece) and result.complete:
+            Journal(self.root, shard, Durability()).discard()
+        return result
 
     def together(
         self, shards: Sequence[Shard], on_progress: OnProgress | None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import lowbg
-from lowbg.config import AUTO, Durability, ExecutorName, RunConfig, as_dict
+from lowbg.config import AUTO, Durability, RunConfig, as_dict
 from lowbg.errors import InputError, OutputError, cause
 from lowbg.kernels.machine import available_cores
 from lowbg.lm_budget import LmSelection
@@ -218,7 +218,7 @@ class DirectoryRun:
     def _joining(self, task: DirectoryTask) -> list[Joining]:
         """Those of the shards that are read in pieces, ready to be put together."""
         job = self._job
-        if not task.takes_pieces or (job.published and job.executor is ExecutorName.RAY):
+        if not task.takes_pieces:
             return []
         journals = [Journal(job.output, shard, job.durability) for shard in self.waiting]
         # What was begun in one pass is gone on with.
@@ -226,7 +226,8 @@ class DirectoryRun:
         shards = [journal.shard for journal in fresh.values()]
         found = pieces_of(shards, job.config, job.crew, job.piece_bytes)
         task = replace(task, loaded=self.engine)  # It knows the columns, and judges nothing here.
-        return [Joining(pieces, task, fresh[name]) for name, pieces in found.items()]
+        fetch = self.place.fetch_logs
+        return [Joining(pieces, task, fresh[name], fetch) for name, pieces in found.items()]
 
     def add(self, ended: Ended[ShardResult]) -> None:
         """Takes a shard's end; of one that is tried again the last counts."""

@@ -15,6 +15,9 @@ from tests.lowbg_cli.shards import AI, HUMAN, numbered
 from tests.lowbg_cli.stored import fetched
 from tests.s3_server import BUCKET, S3
 
+from lowbg.config import ExecutorName, RunConfig
+from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.runs.inputs import discover
 from lowbg.storage.objects import ObjectStore
 
 pytestmark = pytest.mark.slow
@@ -28,6 +31,7 @@ def cluster() -> Iterator[Any]:
     found = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     found.add_node(num_cpus=1)
     yield found
+    sys.modules["ray"].shutdown()
     found.shutdown()
 
 
@@ -104,3 +108,22 @@ def test_a_node_is_lost_while_a_store_is_written_to(s3: S3, cluster: Any, tmp_pa
     assert _data(copy) == _data(tmp_path / "serial")
     verified = subprocess.run([sys.executable, "-m", "lowbg_cli", "verify", f"{store.url}/out"])
     assert verified.returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_logs_of_pieces_come_through_the_store(
+    s3: S3, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    shard = _sources(tmp_path / "in") / f"{SHARDS - 1}.jsonl"
+    serial = _filter(shard, tmp_path / "serial", "serial")
+    assert serial.wait() == 0, serial.stderr.read()
+    out, size = f"s3://{BUCKET}/pieces", shard.stat().st_size // 4
+    shards = tuple(discover([str(shard)]))
+    job = FilterJob(
+        shards, tmp_path / "scratch", RunConfig(), executor=ExecutorName.RAY,
+        piece_bytes=size, published=out,
+    )  # fmt: skip
+    assert filter_shards(job).complete
+    assert _data(fetched(out, tmp_path / "copy")) == _data(tmp_path / "serial")
+    assert any(key.startswith("PUT") and "/parts/" in key for key in s3.requests)
