@@ -384,8 +384,14 @@ class Statistics:
         """The same with the largest hosts alone, the others added up: what a shard sends home.
 
         Which hosts are kept depends on the shard alone, so that a sum over shards is the same in
-        any order.
+        any order. Itself where there are no more than are kept.
         """
+        if (
+            len(self.hosts) <= HOSTS_KEPT
+            and len(self.unread_dates) <= DATES_KEPT
+            and len(self.host_languages) <= HOST_LANGUAGES_KEPT
+        ):
+            return self
         new = Statistics()
         new.merge(self)
         new.hosts = self.hosts.largest(HOSTS_KEPT, _VERDICT_DOCUMENTS)

@@ -36,6 +36,7 @@ from lowbg.storage.files import (
     Part,
     PartState,
     file_digest,
+    make_folder,
     naming,
     replace_file,
     size_of_file,
@@ -189,6 +190,8 @@ class Journal:
     def load(self) -> Checkpoint | None:
         """The checkpoint of an earlier run; null where there is none that can be used."""
         path = self._checkpoint
+        if not path.exists():  # Of most shards there is none: to say why takes longer.
+            return None
         try:
             checkpoint = CHECKPOINT.read_if_there(path)
         except CheckpointError as error:
@@ -262,7 +265,7 @@ class Journal:
 def _note(root: Path, sealed: _Sealed) -> None:
     path = root / FOLDER / "shards" / f"{key_of(sealed.result.shard)}.json"
     with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     replace_file(path, SEALED.encode(sealed))
 
 

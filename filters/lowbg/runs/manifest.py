@@ -23,7 +23,7 @@ from lowbg.report.results import RunInfo, ShardResult
 from lowbg.storage.compression import open_input
 from lowbg.storage.files import WrittenFile, file_digest
 from lowbg.storage.left_out import LeftOut, all_there
-from lowbg.storage.typed import SCHEMA_KEY, Closed, Count, FileType, to_plain
+from lowbg.storage.typed import SCHEMA_KEY, Closed, Count, FileType, swiftly, to_plain
 from lowbg.storage.whole_files import address, sizes, write_whole
 
 NAME: Final = "manifest.json"
@@ -111,6 +111,9 @@ class Manifest(Closed, frozen=True, kw_only=True, tag="lowbg.manifest/1", tag_fi
 
 def _encode(plain: Any) -> bytes:
     """JSON in UTF-8; in ASCII where a file name isn't valid Unicode, so that it comes back."""
+    found = swiftly(plain, indent=True)
+    if found is not None:
+        return found + b"\n"
     text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     try:
         return text.encode("utf-8")

@@ -160,6 +160,15 @@ def unsynced() -> Iterator[None]:
             temporary.replace(path)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a directory, and those above it, where there is none.
+
+    Most often there is: to look takes less than the error of making it again.
+    """
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def end_file(file: IO[Any], path: Path) -> None:
     """Makes a file's bytes durable and closes it; messages call it `path`."""
     pending = _PENDING.get()
@@ -218,15 +227,15 @@ class AtomicFile:
         self._digest = Adler32() if is_log else hashlib.sha256()
         self._stays = part is not None
         self._special = part is None and is_special(path)
-        self._target = path if self._special else Path(os.path.realpath(path))
+        self._target = Path(os.path.realpath(path)) if path.is_symlink() else path
         self._temporary = part or self._target.with_name(_temporary_name(self._target.name))
         if self._special:
             self._temporary = path
         self._committed = self._special
         self._sealed = False
         with naming(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            make_folder(self._temporary.parent)
             self._file = self._temporary.open("r+b" if kept else "wb", buffering=0)
         if part is None and not self._special:
             _take_permissions(self._target, self._file)

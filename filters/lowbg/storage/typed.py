@@ -58,9 +58,45 @@ def from_plain(plain: Any, content: Any) -> Any:
         raise ValueError(_located(error, plain, content)) from error
 
 
+_NOT_PLAIN: Final = re.compile("[^ -~]+")
+
+
 def compact(plain: Any) -> bytes:
     """One line in ASCII, so that names and messages with lone surrogates come back."""
-    return json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
+    found = swiftly(plain)
+    if found is None:
+        return json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
+    if not found.isascii() or b"\x7f" in found:
+        escaped = _NOT_PLAIN.sub(lambda odd: json.dumps(odd[0])[1:-1], found.decode())
+        found = escaped.encode("ascii")
+    return found + b"\n"
+
+
+def swiftly(plain: Any, *, indent: bool = False) -> bytes | None:
+    """What Python's own writer makes of plain values, in UTF-8, in a fifth of its time.
+
+    With `indent` it has lines, two spaces a level, and sorted keys. None where it isn't known to be
+    the same: there are lone surrogates, or numbers so small that the two may spell them otherwise.
+    """
+    import orjson  # Not at the top: options are declared by types of this module.
+
+    try:
+        data = orjson.dumps(
+            plain, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS if indent else 0
+        )
+    except TypeError:
+        return None
+    return None if b"0.0000" in data or _has_exponent(data) else data
+
+
+def _has_exponent(data: bytes) -> bool:
+    """Whether there is a negative power of ten in JSON, or what looks like one in a string."""
+    at = data.find(b"e-")
+    while at > 0:
+        if data[at - 1 : at].isdigit() and data[at + 2 : at + 3].isdigit():
+            return True
+        at = data.find(b"e-", at + 2)
+    return False
 
 
 def swift(plain: Any) -> bytes:
@@ -75,7 +111,7 @@ def swift(plain: Any) -> bytes:
 
 def line(plain: Any) -> bytes:
     """One line in UTF-8."""
-    import orjson  # Not at the top: options are declared by types of this module.
+    import orjson
 
     return orjson.dumps(plain, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -28,7 +28,7 @@ from lowbg.report.collect import report_file
 from lowbg.report.statistics import Statistics
 from lowbg.runs.checkpoints import CHECKPOINT, RECORD, SEALED
 from lowbg.runs.manifest import MANIFEST
-from lowbg.storage.typed import FileType, compact
+from lowbg.storage.typed import FileType, compact, swiftly
 
 FILES: dict[str, FileType[Any]] = {
     "baseline": BASELINE, "check": CHECK, "checkpoint": CHECKPOINT, "gate": GATE_REPORT,
@@ -54,6 +54,33 @@ def counted(draw: st.DrawFn) -> Statistics:
         made.add_quarantined(name, draw(st.integers(0, 9)), 10)
         made.years.add([name], np.full((1, made.years.width), draw(st.integers(0, 9))))
     return made
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.floats(0, 1e-3)
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | FLOATS | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(ODD)
+def test_it_is_written_as_python_writes_it(plain: Any) -> None:
+    told = json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
+    assert compact(plain) == told
+    found = swiftly(plain, indent=True)
+    if found is not None:
+        told = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False).encode()
+        assert found == told
+
+
+@pytest.mark.parametrize("odd", ["\x7f", "é’", "\U0001f600", "\ud800", '\x1f"\\', "1e-5,"])
+def test_odd_characters_are_escaped_as_python_does(odd: str) -> None:
+    assert compact({"a": odd}) == json.dumps({"a": odd}, separators=(",", ":")).encode() + b"\n"
+
+
+@pytest.mark.parametrize("value", [1e-5, 1.5e-7, 0.00012, 1e16, 5e-324, -3.2e-5, 123456789.000012])
+def test_small_numbers_are_spelled_as_python_does(value: float) -> None:
+    assert compact([value]) == f"[{value!r}]\n".encode()
 
 
 @functools.cache

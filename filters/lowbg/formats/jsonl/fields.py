@@ -7,6 +7,8 @@ column's values into its Arrow buffer.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct
@@ -145,6 +147,12 @@ class FieldScanner:
             others={name: _strings(*spans(name)) for name in fields.others},
         )
         return Lines(lines, plain, _text(*spans(fields.text)), metadata)
+
+
+@lru_cache(maxsize=4)
+def scanner_of(fields: FieldNames) -> FieldScanner:
+    """The scanner for these fields, which many readers share: it changes nothing of its own."""
+    return FieldScanner(fields)
 
 
 def _dates(

@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import BinaryIO
 
 import numpy as np
@@ -26,7 +27,7 @@ from lowbg.errors import CheckpointError, CutStreamError, FormatError, InputErro
 from lowbg.formats.base import Format, SplitReader
 from lowbg.formats.jsonl import FORMAT
 from lowbg.formats.jsonl.faults import BLANK, UNDECIDED, FaultFinder
-from lowbg.formats.jsonl.fields import FieldScanner, Lines
+from lowbg.formats.jsonl.fields import Lines, scanner_of
 from lowbg.formats.jsonl.objects import BOM, Parsed, Refused, parse
 from lowbg.formats.paths import of_strings
 from lowbg.kernels.json_bytes import LINE_END, PADDING
@@ -114,7 +115,7 @@ class JsonlReader(SplitReader):
         self._stream = source if isinstance(source, InputStream) else open_input(source, name)
         self.compression: str = self._stream.codec
         self._fields = fields
-        self._scanner = FieldScanner(fields)
+        self._scanner = scanner_of(fields)
         self._faults = FaultFinder(fields.text)
         self._batch_bytes = max(1, batch_bytes)
         self._max_record_bytes = max_record_bytes
@@ -347,6 +348,8 @@ class JsonlReader(SplitReader):
 
         It is `UNDECIDED` where the line is a record after all, and `BLANK` where it is nothing.
         """
+        if not len(places):
+            return _none_parsed(), places, []
         starts, ends = block.starts[places], block.ends[places]
         fits = ends - starts <= self._max_record_bytes
         which = np.full(len(places), UNDECIDED, np.int64)
@@ -415,6 +418,12 @@ class JsonlReader(SplitReader):
             if isinstance(doc, dict):
                 for path, characters in of_strings(doc):
                     self.seen_fields[path] += characters
+
+
+@cache
+def _none_parsed() -> Parsed:
+    """What becomes of no lines, of which the columns are looked at by nobody."""
+    return parse([], FieldNames())
 
 
 def _parts(data: bytes) -> list[bytes]:
