@@ -28,6 +28,7 @@ from lowbg.jobs.train.config import TrainConfig
 from lowbg.jobs.train.train import train
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import survey
+from lowbg.runs.judging import TextJudging
 
 TABLES: Final = "en.safetensors"
 
@@ -129,7 +130,8 @@ def calibrated(policy: Policy, human: Sequence[Document]) -> Policy:
         write_rows(path, [_labelled(each.text, "human", each.dataset) for each in human])
         engine = Engine(policy).setup()
         shards = survey([str(path)]).shards
-        known = read_known(shards, RunConfig(policy=policy), KnownBy(label_field="label"), engine)
+        judging = TextJudging(RunConfig(policy=policy), engine)
+        known = read_known(shards, judging, KnownBy(label_field="label"))
         return calibrate(known, engine).policy
 
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lowbg.config import Extras, LmSettings, Policy, Verdict
 from lowbg.decision.decide import Decider, Features
+from lowbg.decision.unscored import is_prose
 from lowbg.jobs.train.corpus import Row, as_text
 from lowbg.lm_budget import EVERYTHING, LmSelection
 from lowbg.records import Metadata
@@ -101,7 +102,7 @@ class Documents:
             languages=judged.documents.languages,
             codes=judged.documents.language_codes,
             words=judged.documents.tokens.words_per_document,
-            counts=judged.documents.tokens.counts,
+            prose=is_prose(judged.documents.tokens.counts),
             columns={
                 **judged.columns,
                 "lm_probe_log_odds": pa.array(self._log_odds, mask=hidden),

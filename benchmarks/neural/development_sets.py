@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lowbg.config import Policy
 from lowbg.decision.decide import Decider, Features
+from lowbg.decision.unscored import is_prose
 from lowbg.jobs.eval.evaluate import auroc
 from lowbg.jobs.train.corpus import Row, as_text
 from lowbg.jobs.train.probe import threshold_at
@@ -76,7 +77,7 @@ def judged(rows: Sequence[Row], probe: Probe, found: Read) -> tuple[Floats, Floa
         languages=first.documents.languages,
         codes=first.documents.language_codes,
         words=tokens.words_per_document,
-        counts=tokens.counts,
+        prose=is_prose(tokens.counts),
         columns={**first.columns, **column},
         known=first.known,
     )

@@ -24,6 +24,7 @@ import zstandard
 
 from lowbg.config import Policy, RunConfig
 from lowbg.decision.decide import Features
+from lowbg.decision.unscored import is_prose
 from lowbg.formats import open_reader
 from lowbg.report.statistics import Statistics
 from lowbg.runs.engine import Engine
@@ -91,8 +92,8 @@ def one_pass(shards: list[str], engine: Engine) -> tuple[dict[str, float], int]:
                 with clock.stage("decide"):
                     engine._decider.decide(
                         Features(
-                            language, languages.CODES, tokens.words_per_document, tokens.counts,
-                            columns, judged.known,
+                            language, languages.CODES, tokens.words_per_document,
+                            is_prose(tokens.counts), columns, judged.known,
                         )
                     )  # fmt: skip
                 with clock.stage("write"):

@@ -37,6 +37,9 @@ STDIN = "-"
 _FILES_NAMED = 5
 STDOUT = Path("-")
 NO_EXTRAS = Extras()
+LM_OF_ROWS = "rows"
+"""What stands for the LM that read the documents before, where rows of score are the input."""
+_LM = "extras.lm"
 
 Quiet: TypeAlias = Annotated[bool, Setting("Nothing on stderr but errors.", flags="--quiet -q")]
 AsJson: TypeAlias = Annotated[bool, Setting("JSON instead of text.", flags="--json")]
@@ -93,6 +96,35 @@ class ConfigOptions:
         if "batch_bytes" not in self.changes.values:
             config = replace(config, batch_bytes=batch_bytes(config.extras))
         return config
+
+    @property
+    def hears_rows(self) -> bool:
+        """Whether the LM that is asked for is that of rows of score, which are the input."""
+        return self.changes.values.get(f"{_LM}.model") == LM_OF_ROWS
+
+    def of_rows(self) -> ConfigOptions:
+        """The same where the input is rows of score: without an LM, for none runs.
+
+        Raises `ConfigError` for options that have no effect on rows.
+        """
+        of_text = ("fields.text", "fields.language", "force")
+        refuse(
+            [flag for key in of_text for flag in self.changes.within(key)],
+            "no effect: of rows of score no text is read",
+        )
+        said = self.changes.within(_LM)
+        if self.hears_rows:
+            kept = (f"{_LM}.model", f"{_LM}.probe")
+            said = [flag for flag in said if flag not in [*map(self.changes.flags.get, kept)]]
+        refuse(
+            said,
+            f"no LM reads rows of score; --lm {LM_OF_ROWS}: the one that read the text takes part",
+        )
+        values, flags = (
+            {key: value for key, value in each.items() if not key.startswith(f"{_LM}.")}
+            for each in (self.changes.values, self.changes.flags)
+        )
+        return replace(self, changes=Changes(values, flags))
 
     def _as_in_table(self, config: RunConfig) -> RunConfig:
         """What a source is, as the table of sources says that is named.

@@ -16,6 +16,7 @@ ACTIONS: Final[Mapping[str, str]] = {
     "existing=overwrite": "--overwrite",
     "documents": "--documents",
     "format": "--as",
+    "keep_field": "--keep-field",
     "output": "-o",
     "scratch": "--scratch",
     "words": "--words",

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from lowbg.runs.engine import Engine
     from lowbg.schema import Column
 
-_OF_RECORDS: Final = ("id", "shard", "record")
-"""Columns that say where a document was read: an array of texts has no such place."""
-
 SLICE_BYTES: Final = 6 << 20
 """Text that is scored at a time: memory is bounded by it; results don't depend on it."""
 
@@ -46,8 +43,10 @@ Texts: TypeAlias = "Iterable[str | None] | ArrowStream"
 
 def columns() -> tuple[Column, ...]:
     """The columns that `score` returns: name, Arrow type, unit, meaning, and when they are null."""
+    from lowbg.schema import ID, ONLY_IN_ROWS
+
     declared = Detector()._loaded().columns.row
-    return tuple(column for column in declared if column.name not in _OF_RECORDS)
+    return tuple(column for column in declared if column not in (ID, *ONLY_IN_ROWS))
 
 
 def score(texts: Texts, policy: Policy | str | Path | None = None) -> pa.Table:
@@ -134,13 +133,14 @@ class Detector:
         from lowbg.formats.columns import column_at, metadata_of, text_at
         from lowbg.formats.texts import text_of
         from lowbg.jobs.score import as_rows, document_columns
+        from lowbg.schema import ID, ONLY_IN_ROWS
 
         engine = self._loaded()
         reading = RunConfig(fields=fields, policy=self.policy).read_fields
         _check_text(table.schema, fields.text)
         has_id = column_at(table.schema.empty_table(), fields.id) is not None
-        absent = _OF_RECORDS[1:] if has_id else _OF_RECORDS
-        wanted = pa.schema([c.field for c in engine.columns.row if c.name not in absent])
+        absent = ONLY_IN_ROWS if has_id else (ID, *ONLY_IN_ROWS)
+        wanted = pa.schema([c.field for c in engine.columns.row if c not in absent])
         parts = []
         for rows in _slices(table):
             text, _ = text_of(text_at(rows, fields.text))

@@ -129,9 +129,34 @@ REASONS = Column(
     meaning="why the verdict: features and phrases that decided",
     order=100,
 )
+TEXT_DIGEST = Column(
+    "text_digest",
+    pa.string(),
+    meaning="BLAKE2b of the text, 64 bits in hex: equal texts have equal ones",
+    order=110,
+)
+IS_PROSE = Column(
+    "is_prose",
+    pa.bool_(),
+    meaning="whether enough of the visible characters are letters for it to be judged",
+    order=110,
+)
+SCORED_BY = Column(
+    "scored_by",
+    pa.string(),
+    meaning="what the scores depend on: a digest of scorers and phrase lists, and one of the "
+    "language's tables (none: it has none)",
+    order=110,
+)
 
-OWN: Final = (ID, SHARD, RECORD, LANGUAGE, WORDS, AI_SCORE, VERDICT, REASONS)
+OWN: Final = (
+    *(ID, SHARD, RECORD, LANGUAGE, WORDS, AI_SCORE, VERDICT, REASONS),
+    *(TEXT_DIGEST, IS_PROSE, SCORED_BY),
+)
 """The columns of a row that no scorer makes."""
+
+ONLY_IN_ROWS: Final = (SHARD, RECORD, TEXT_DIGEST, IS_PROSE, SCORED_BY)
+"""Those that only `lowbg score` writes: a record's place, and what it takes to judge it anew."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,9 +17,10 @@ from lowbg.storage.files import identity
 from lowbg.storage.objects import is_object_url
 from lowbg.storage.whole_files import address, is_there, read_bytes, write_whole
 from lowbg_cli import terminal
-from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards, standard_input
+from lowbg_cli.configure import ConfigOptions, Inputs, Quiet, find_shards
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Only, command
+from lowbg_cli.judging import Read, engine_of_rows, look_at, tell_unheard
 from lowbg_cli.outcome import tell_broken, tell_dates
 from lowbg_cli.progress import progress_line
 from lowbg_cli.writing import refuse_existing
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from lowbg.jobs.calibrate.calibrate_lm import LmCalibrated
     from lowbg.jobs.calibrate.known import Known, KnownBy
     from lowbg.runs.engine import Engine
+    from lowbg.runs.judging import TextJudging
+    from lowbg.runs.scored_rows import RowsJudging
 
 CONFIG = (
     *("file", "force", "fields.text", "fields.language", "fields.date"),
@@ -113,41 +116,42 @@ def calibrate_command(
     dated before a cut-off. The rate holds with 95 % confidence for every language and length that
     has enough of them (299 for 1 %). With --human-before the policy trusts that date too. With --lm
     the policy also says how much weight that causal LM has; runs with the same --lm let it take
-    part in verdicts, whatever part of the documents it reads there.
+    part in verdicts, whatever part of the documents it reads there. Rows of lowbg score will do
+    for INPUT, with the date or label (--keep-field): no text is read again, and with --lm rows no
+    LM runs.
 
     \b
       lowbg calibrate crawl/ --human-before 2022-11-30 --target-fpr 1% -o policy.toml
       lowbg calibrate labelled/ --label-field label --update -o policy.toml
+      lowbg calibrate scores/ --label-field label --lm rows -o policy.toml
       lowbg calibrate --labels OUT.labels.jsonl -o policy.toml
     """
     options = how.base(options)
-    config = options.resolve()
     if how.labels:
-        return _by_labels(inputs.given, how, options, config, quiet=quiet)
-    base, extras = _at_target(config.policy, how.target_fpr), config.extras
+        return _by_labels(inputs.given, how, options, options.resolve(), quiet=quiet)
+    found = find_shards(inputs, how.output, quiet=quiet)
+    shards = found.shards
+    read = look_at(shards, options)
+    config = read.options.resolve()
+    base = _at_target(config.policy, how.target_fpr)
 
     from lowbg.decision.policy import load_policy
     from lowbg.jobs.calibrate.calibrate import calibrate
     from lowbg.jobs.calibrate.calibrate_lm import calibrate_lm
     from lowbg.jobs.calibrate.known import KnownBy, read_known
-    from lowbg.runs.engine import Engine
 
     there = load_policy(options.file) if how.update and options.file is not None else None
     by = KnownBy(how.human_before, how.label_field, how.label_human, how.stratum)
-    found = find_shards(inputs, how.output, quiet=quiet)
-    shards = found.shards
-    engine = Engine(replace(base, lm=None), extras, by_tables=True)
-    engine.prepare()
-    engine.setup()
-    reading, stdin = replace(config, policy=engine.policy), standard_input(shards)
+    judging, lm = _judging(replace(config, policy=replace(base, lm=None)), read, quiet=quiet)
+    engine = judging.engine
     with progress_line(shards, quiet=quiet) as observer:
-        known = read_known(shards, reading, by, engine, stdin, observer)
+        known = read_known(shards, judging, by, observer)
     whole = not tell_broken(known.shards) and found.whole
     result = calibrate(known, engine, how.min_documents)
-    joint = calibrate_lm(result, known, engine) if extras.lm is not None else None
+    joint = calibrate_lm(result, known, engine, lm.identity) if lm is not None else None
     made = joint.policy if joint is not None else replace(result.policy, lm=base.lm)
     policy = _trusting(made, by, config.fields.date)
-    notes = _notes(result, inputs.given, by, engine)
+    notes = _notes(result, inputs.given, by, engine, read.models)
     _write(how.output, policy, notes, there)
     _warn(result, known)
     _warn_dropped(config.policy, policy)
@@ -161,6 +165,37 @@ def calibrate_command(
         terminal.show(terminal.printable(f"before: {start} at {base.target_fpr:g}") + "\n")
         terminal.say(f"{address(how.output)}: thresholds for {counted(_found(result), 'language')}")
     return ExitCode.FINISHED if whole else ExitCode.INCOMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class _Lm:
+    """A causal LM that is to be calibrated; its identity is null where it gives no evidence."""
+
+    identity: str | None
+
+
+def _judging(
+    config: RunConfig, read: Read, *, quiet: bool
+) -> tuple[TextJudging | RowsJudging, _Lm | None]:
+    """What judges by the tables alone, with the columns of the LM, if there is one."""
+    if read.rows is not None:
+        from lowbg.runs.scored_rows import RowsJudging
+
+        engine, rows = engine_of_rows(config.policy), read.rows
+        if rows.unheard and not quiet:
+            tell_unheard()
+        lm = None if rows.lm is None else _Lm(rows.identity)
+        return RowsJudging(config, engine, rows, read.stdin), lm
+    from lowbg.runs.engine import Engine
+    from lowbg.runs.judging import TextJudging
+
+    engine = Engine(config.policy, config.extras, by_tables=True)
+    engine.prepare()
+    engine.setup()
+    witness = engine.cascade.witness
+    identity = None if witness is None else witness.identity()
+    lm = _Lm(identity) if config.extras.lm is not None else None
+    return TextJudging(config, engine, read.stdin), lm
 
 
 def _by_labels(
@@ -180,7 +215,8 @@ def _by_labels(
     from lowbg.decision.policy_text import Notes
     from lowbg.jobs.review.labels import LabelsFile
     from lowbg.jobs.review.thresholds import thresholds
-    from lowbg.runs.engine import Engine, policy_digest
+    from lowbg.runs.engine import Engine
+    from lowbg.runs.identity import policy_digest
 
     file = LabelsFile.open(Path(given[0]))
     if file.design.policy != policy_digest(config.policy):
@@ -284,8 +320,17 @@ def _placed(policy: Policy, path: Path) -> Policy:
     return replace(policy, tables=os.path.relpath(policy.tables, path.parent))
 
 
-def _notes(result: Calibrated, inputs: Sequence[str], by: KnownBy, engine: Engine) -> Notes:
-    """When, of what, and how many documents stand behind each threshold."""
+def _notes(
+    result: Calibrated,
+    inputs: Sequence[str],
+    by: KnownBy,
+    engine: Engine,
+    of_rows: Mapping[str, str],
+) -> Notes:
+    """When, of what, and how many documents stand behind each threshold.
+
+    `of_rows` are the models of the rows' LM.
+    """
     from lowbg.decision.policy_text import Notes
 
     how = (
@@ -313,8 +358,8 @@ def _notes(result: Calibrated, inputs: Sequence[str], by: KnownBy, engine: Engin
         )
     used = {"characters", *result.policy.min_ai_scores}
     optional = (scorer for scorer in engine.scorers if scorer.settings is not None)
-    used |= {name for scorer in optional for name in scorer.models}
-    digests = engine.model_digests().items()
+    used |= {*of_rows, *(name for scorer in optional for name in scorer.models)}
+    digests = sorted({**engine.model_digests(), **of_rows}.items())
     lines += [f"Model {name}: SHA-256 {digest}" for name, digest in digests if name in used]
     return Notes(
         made=f"{lowbg.__version__} on {dt.datetime.now(dt.UTC):%Y-%m-%d}.",

@@ -26,10 +26,10 @@ from lowbg.config import (
 from lowbg.decision import lm as second
 from lowbg.decision.calibration import FPR_GRID, MIN_STRATUM, Calibration, at_rate, highest
 from lowbg.decision.limits import PERPLEXITY, all_limits
+from lowbg.decision.unscored import LANGUAGE, NOT_PROSE, TOO_SHORT, UNSCORED_NAMES, unscored_codes
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
-from lowbg.text.tokens import DIGITS, IDEOGRAPHS, LETTERS, SYMBOLS
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Found
@@ -39,19 +39,6 @@ STYLE_LOG_ODDS = "style_log_odds"
 PHRASES = "phrases"
 ARTIFACTS = "artifacts"
 """The features that it reads, whatever scorer declares them."""
-
-UNSCORED_NAMES = ("empty", "too_short", "language", "not_prose")
-"""Why a document is unscored, by its code."""
-EMPTY, TOO_SHORT, LANGUAGE, NOT_PROSE = range(4)
-
-MIN_LETTER_SHARE = 0.75
-"""Least share of letters among visible characters in prose. Measured on the training text: 99.9 %
-of the documents of every collection of ordinary prose have more than .80 (PEPs and legal lists
-.65), program code .45–.75."""
-
-MIN_IDEOGRAPH_SHARE = 0.60
-"""The same where most letters are ideographs, which stand for more than a letter (99 % of prose
-above .68)."""
 
 CATEGORIES = (
     "tool_residue",
@@ -79,16 +66,17 @@ class Features:
     """What is known of a batch's documents, one entry each.
 
     `languages` indexes `codes`, −1 where not recognised; `words` counts words (characters in zh,
-    ja); `counts` as `tokens.COUNTS`; `columns` are the scorers' features; `known` is what
-    provenance says, which goes before any score. `ngrams` gives the n-grams of a document that the
-    learned table knows and the nats that each adds to its log-odds, the heaviest first; worked out
-    when asked for. `sources` is what is known of the documents' sources, null without a table.
+    ja); `prose` says which have letters enough (`is_prose`); `columns` are the scorers' features;
+    `known` is what provenance says, which goes before any score. `ngrams` gives the n-grams of a
+    document that the learned table knows and the nats that each adds to its log-odds, the heaviest
+    first; worked out when asked for. `sources` is what is known of the documents' sources, null
+    without a table.
     """
 
     languages: NDArray[np.int8]
     codes: tuple[str, ...]
     words: NDArray[np.int64]
-    counts: NDArray[np.int32]
+    prose: NDArray[np.bool_]
     columns: Mapping[str, pa.Array]
     known: KnownOrigin
     ngrams: Callable[[int], Sequence[tuple[str, float]]] = field(default=lambda i: (), repr=False)
@@ -225,7 +213,7 @@ class Decider:
         # So short a text that its language can't be told, and that would be too short in any.
         least = min((each.min_words for each in self.calibrations.values()), default=0)
         untold = (f.languages < 0) & (f.words < least)
-        codes = _unscored(f, known & ~np.isnan(log_odds), short, untold)
+        codes = unscored_codes(f.words, f.prose, known & ~np.isnan(log_odds), short, untold)
         scored = codes < 0
         above = margin >= 0.0
         if self.policy.rule is Rule.THRESHOLDS:
@@ -343,27 +331,6 @@ class Decider:
 def _z_of(calibration: Calibration, score: float) -> float:
     """The z of a threshold that is stated as `ai_score`."""
     return calibration.z_of_score(min(max(score, 1e-6), 1.0 - 1e-6))
-
-
-def _unscored(
-    f: Features,
-    known: NDArray[np.bool_],
-    short: NDArray[np.bool_],
-    untold: NDArray[np.bool_],
-) -> NDArray[np.int8]:
-    """Why each document can't be judged, as an index into `UNSCORED_NAMES`; −1 where it can."""
-    counts = f.counts.astype(np.int64)
-    letters = counts[:, LETTERS]
-    visible = letters + counts[:, DIGITS] + counts[:, SYMBOLS]
-    ideographic = 2 * counts[:, IDEOGRAPHS] > letters
-    least = np.where(ideographic, MIN_IDEOGRAPH_SHARE, MIN_LETTER_SHARE)
-    codes = np.full(len(f.words), -1, np.int8)
-    codes[short] = TOO_SHORT
-    codes[letters < least * visible] = NOT_PROSE
-    codes[~known] = LANGUAGE
-    codes[untold] = TOO_SHORT
-    codes[f.words == 0] = EMPTY
-    return codes
 
 
 def _floats(columns: Mapping[str, pa.Array], name: str, n: int) -> NDArray[np.float64]:

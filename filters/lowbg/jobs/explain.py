@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from lowbg.config import VERDICTS, RunConfig
-from lowbg.decision.decide import NOT_PROSE
+from lowbg.decision.unscored import NOT_PROSE
 from lowbg.errors import ConfigError, InputError
 from lowbg.jobs.partly import AiPart, Sentences, ai_part
 from lowbg.records import Metadata

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from lowbg import schema
 from lowbg.arrays import column_of, strings_of
-from lowbg.config import VERDICTS, ScoreFormat
+from lowbg.config import VERDICTS, FieldNames, ScoreFormat
+from lowbg.decision.unscored import is_prose
 from lowbg.errors import ConfigError, OutputError
 from lowbg.formats import table_format
 from lowbg.formats.base import Output, Reader, SplitFormat, TableFormat
@@ -29,6 +30,7 @@ from lowbg.runs.run import DirectoryTask, StreamRun, open_run
 from lowbg.runs.shard import run_shard
 from lowbg.runs.sinks import Outputs, Place, ShardFiles, check_inside
 from lowbg.storage.files import WrittenFile
+from lowbg.text.digests import text_digest
 
 ROWS: Final = "rows"
 
@@ -103,21 +105,21 @@ class _ScoreStream(StreamRun):
 
     def open_outputs(self, place: Place, reader: Reader) -> _RowStream:
         """The stream, for the rows of one shard."""
-        return _RowStream(place.shard, self._writer, self._job.config.fields.others)
+        return _RowStream(place.shard, self._writer, self._job.config.fields)
 
 
 class _RowStream(Outputs):
     """Every document of a shard becomes a line of a stream, whatever its verdict."""
 
-    def __init__(self, shard: str, writer: StreamWriter, kept: Sequence[str]) -> None:
+    def __init__(self, shard: str, writer: StreamWriter, fields: FieldNames) -> None:
         self._shard = shard
-        self._kept = kept
+        self._fields = fields
         self._writer = writer
         self._table = table_format("jsonl")
 
     def write(self, batch: Batch, judged: Judged) -> int:
         """Appends one line a document."""
-        rows = _rows(self._table, self._shard, batch, judged, self._kept)
+        rows = _rows(self._table, self._shard, batch, judged, self._fields)
         self._writer.write(rows, np.ones(len(batch), np.bool_))
         return len(batch)
 
@@ -134,7 +136,7 @@ class RowFiles(ShardFiles):
         root, form = task.output, task.format
         super().__init__(root, place, task.config)
         self._shard = place.shard
-        self._kept = task.config.fields.others
+        self._fields = task.config.fields
         self._table = None if form is ScoreFormat.DOLMA else table_format(form.value)
         before = place.checkpoint
         self._gaps = before.tally.blank + before.tally.quarantined if before is not None else 0
@@ -144,7 +146,7 @@ class RowFiles(ShardFiles):
             if self._table is None:
                 self.writers[ROWS] = JsonlWriter(target, root, "gzip", part)
             else:
-                rows = with_kept(columns, self._kept).schema
+                rows = with_kept(columns, self._fields.others).schema
                 self.writers[ROWS] = (
                     self._table.open_table_log(rows, Output(part.path, root, part=part))
                     if place.is_piece and part is not None
@@ -158,7 +160,7 @@ class RowFiles(ShardFiles):
         rows = (
             dolma_rows(self._shard, batch, judged)
             if self._table is None
-            else _rows(self._table, self._shard, batch, judged, self._kept)
+            else _rows(self._table, self._shard, batch, judged, self._fields)
         )
         self.writers[ROWS].write(rows, keep)
         return len(batch)
@@ -224,24 +226,38 @@ def with_kept(columns: schema.Columns, kept: Sequence[str]) -> schema.Columns:
 
 
 def score_table(
-    shard: str, batch: Batch, judged: Judged, kept: Sequence[str] = ()
+    shard: str, batch: Batch, judged: Judged, fields: FieldNames | None = None
 ) -> pa.RecordBatch:
-    """The rows of a judged batch, as its scorers declare them, with the fields `kept`."""
+    """The rows of a judged batch, as its scorers declare them, with the other fields of `fields`.
+
+    Its date is as it is read: out of the box that it may be in.
+    """
+    kept = () if fields is None else fields.others
+    own = batch.metadata
+    documents = judged.documents
+    codes = [*documents.language_codes, None]
+    by_language = [judged.scored_by.get(code, judged.scored_by[None]) for code in codes]
+    scored_by = [by_language[i] for i in documents.languages.tolist()]
     place: dict[str, pa.Array] = {
         schema.ID.name: batch.metadata.id,
         schema.SHARD.name: strings_of([shard] * len(batch), pa.string()),
         schema.RECORD.name: column_of(batch.records.astype(np.int64)),
+        schema.TEXT_DIGEST.name: strings_of(list(map(text_digest, batch.text)), pa.string()),
+        schema.IS_PROSE.name: column_of(is_prose(documents.tokens.counts)),
+        schema.SCORED_BY.name: strings_of(scored_by, pa.string()),
     }
-    place |= {name: batch.metadata.others[name] for name in kept}
+    place |= {name: own.others[name] for name in kept}
+    if fields is not None and fields.date in kept:
+        place[fields.date] = own.date
     wanted = with_kept(judged.declared, kept).schema if kept else judged.declared.schema
     return as_rows({**document_columns(judged), **place}, wanted)
 
 
 def _rows(
-    table: TableFormat, shard: str, batch: Batch, judged: Judged, kept: Sequence[str]
+    table: TableFormat, shard: str, batch: Batch, judged: Judged, fields: FieldNames
 ) -> Payload:
     """The rows as they are stored in a format."""
-    return table.payload_of(score_table(shard, batch, judged, kept))
+    return table.payload_of(score_table(shard, batch, judged, fields))
 
 
 def dolma_rows(shard: str, batch: Batch, judged: Judged) -> Payload:

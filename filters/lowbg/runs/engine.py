@@ -7,12 +7,10 @@ batches; it neither reads nor writes.
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,15 +19,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lowbg.config import AUTO, Extras, Policy, Rule, RunConfig, Sources, as_dict
-from lowbg.decision.decide import PHRASE_LOG_ODDS, STYLE_LOG_ODDS, Decider, Features, Verdicts
+from lowbg.config import AUTO, Extras, LmCalibration, Policy, Rule, RunConfig, Sources
+from lowbg.decision.decide import (
+    PHRASE_LOG_ODDS,
+    STYLE_LOG_ODDS,
+    Decider,
+    Features,
+    Verdicts,
+)
 from lowbg.decision.limits import PERPLEXITY, Limits
 from lowbg.decision.provenance import ProvenanceJudge, counted_values
+from lowbg.decision.unscored import is_prose
 from lowbg.errors import ConfigError
 from lowbg.formats import open_reader
 from lowbg.models import ModelFile, embedded_names, open_embedded, open_folder
 from lowbg.records import Batch, KnownOrigin, Metadata
 from lowbg.runs.cascade import Cascade, LookedAgain
+from lowbg.runs.identity import comes_with_lowbg, scored_by
 from lowbg.schema import Columns
 from lowbg.scorers import columns_of, running_scorers
 from lowbg.scorers.base import Documents, Scorer
@@ -56,7 +62,8 @@ class Judged:
     provenance says of them; `decisions` the verdicts and scores; `counted` the values of the
     policy's `count_fields`, by field.
     `second` is what a second look came to, null where no scorer has one. `declared` are the columns
-    as the scorers declare them.
+    as the scorers declare them. `scored_by` says by language what the scores depend on
+    (`Engine.scored_by`).
     """
 
     documents: Documents
@@ -67,6 +74,7 @@ class Judged:
     counted: Mapping[str, list[str]] = field(default_factory=dict)
     second: LookedAgain | None = None
     declared: Columns = field(default_factory=Columns)
+    scored_by: Mapping[str | None, str] = field(default_factory=dict)
 
     def part(self, start: int, stop: int) -> Judged:
         """What is known of the documents from `start` to before `stop`."""
@@ -163,7 +171,7 @@ class Engine:
     @property
     def is_plain(self) -> bool:
         """Whether only lowbg's own scorers run that look at every document."""
-        own = all(type(scorer).__module__.startswith("lowbg.") for scorer in self.scorers)
+        own = all(map(comes_with_lowbg, self.scorers))
         return own and not self.cascade.scorers and not self.policy.scorers
 
     def setup(self) -> Engine:
@@ -270,6 +278,12 @@ class Engine:
         plain.cascade, plain._second = Cascade(()), None
         return plain
 
+    def heeding(self, lm: LmCalibration) -> Engine:
+        """An engine of the same that is loaded, for columns that hold what an LM said before."""
+        heeding = copy.copy(self)
+        heeding._decider = Decider(self.policy, self.models, lm)
+        return heeding
+
     def why_silent(self) -> str | None:
         """What there is to say of an LM that changes no verdict, or that lacks; null: nothing."""
         silent = self.cascade.why_silent(self.policy, self.models)
@@ -290,11 +304,13 @@ class Engine:
         columns: Mapping[str, pa.Array],
         metadata: Metadata | None,
         ngrams: Callable[[int], Sequence[tuple[str, float]]],
+        prose: NDArray[np.bool_] | None = None,
     ) -> Judged:
         """Decides on documents that the fast scorers scored: `columns` is what they found.
 
         `ngrams` gives those of a document, for its reasons. Of the documents' tokens only the
-        counts are looked at, unless there are slow scorers.
+        counts are looked at, unless there are slow scorers; with `prose`, which says what they
+        would of the documents' characters, only those of words.
         """
         written = metadata.date if metadata is not None else pa.nulls(len(documents), pa.string())
         dates = read_dates(written)
@@ -304,14 +320,18 @@ class Engine:
             languages=documents.languages,
             codes=languages.CODES,
             words=documents.tokens.words_per_document,
-            counts=documents.tokens.counts,
+            prose=is_prose(documents.tokens.counts) if prose is None else prose,
             columns=columns,
             known=known,
             ngrams=ngrams,
         )
         counted = counted_values(metadata, self.policy.provenance.count_fields)
         decisions = self._decider.decide(features)
-        first = Judged(documents, columns, dates, known, decisions, counted, declared=self.columns)
+        first = Judged(
+            *(documents, columns, dates, known, decisions, counted),
+            declared=self.columns,
+            scored_by=self.scored_by,
+        )
         return self._look_again(first, features) if self.cascade.scorers else first
 
     def sources_of(self, metadata: Metadata | None) -> Found | None:
@@ -469,20 +489,11 @@ class Engine:
             digests.update(scorer.models)
         return dict(sorted(digests.items()))
 
+    @cached_property
+    def scored_by(self) -> Mapping[str | None, str]:
+        """By language what the scores that tables give depend on (`identity.scored_by`)."""
+        return scored_by(self.scorers, self.models)
+
     def scorer_versions(self) -> dict[str, int]:
         """The scorers that ran and their versions."""
         return {scorer.name: scorer.version for scorer in self.scorers}
-
-
-def policy_digest(policy: Policy) -> str:
-    """SHA-256 (hex) of a policy's values, whatever the layout of its file.
-
-    The gate's limits aren't in it: they change no verdict. Nor is where tables of the user's own
-    lie: the digests of the tables say what they are (`Engine.model_digests`).
-    """
-    values = as_dict(policy)
-    del values["gate"]
-    values.pop("tables", None)
-    if "sources" in values and values["sources"]["table"] is not None:
-        values["sources"]["table"] = AUTO if values["sources"]["table"] == AUTO else "a table"
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

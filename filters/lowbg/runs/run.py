@@ -22,9 +22,10 @@ from lowbg.report.results import RuleLimit, RuleLimits, RunInfo, ShardResult, no
 from lowbg.report.sections.second_look import SECTION as SECOND_LOOK
 from lowbg.runs.checkpoints import Journal
 from lowbg.runs.directory import Layout, OutputDirectory, check_names
-from lowbg.runs.engine import Engine, Judge, policy_digest
+from lowbg.runs.engine import Engine, Judge
 from lowbg.runs.executors.base import Finished
 from lowbg.runs.heads import Head, take_head
+from lowbg.runs.identity import policy_digest
 from lowbg.runs.inputs import STDIN_NAME, Shard
 from lowbg.runs.job import Job, Outcome, StreamJob
 from lowbg.runs.lm_selection import (

@@ -19,7 +19,7 @@ from lowbg.models import ModelFile
 from lowbg.scorers.base import Column, Documents
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.figures import DocumentFigures, sum_up
-from lowbg.scorers.lm.scorer import LmScorer
+from lowbg.scorers.lm.scorer import LM_MODELS, LmScorer
 
 if TYPE_CHECKING:
     from lowbg.scorers.lm.inference import Inference
@@ -107,6 +107,7 @@ class CausalLm(LmScorer):
         LM_LRR,
         LM_CURVATURE,
         LM_SURPRISAL_SPREAD,
+        LM_MODELS,
         LM_TOKENS,
     )
     tokens_column = LM_TOKENS.name
@@ -172,6 +173,7 @@ class CausalLm(LmScorer):
             LM_LRR.name: nullable(figures.lrr),
             LM_CURVATURE.name: nullable(figures.curvature),
             LM_SURPRISAL_SPREAD.name: nullable(figures.surprisal_spread),
+            LM_MODELS.name: self.said_by(len(figures.tokens)),
             LM_TOKENS.name: pa.array(figures.tokens, pa.int64()),
         }
 

@@ -9,7 +9,6 @@ without its layout (`scorers/lm/plain.py`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from lowbg.scorers.base import Column, Documents
 from lowbg.scorers.causal_lm import nullable
 from lowbg.scorers.lm import extras
 from lowbg.scorers.lm.probes import Probe, check_model, check_surprise, open_probes
-from lowbg.scorers.lm.scorer import LmScorer
+from lowbg.scorers.lm.scorer import LM_MODELS, PROBE_ROLE, SURPRISE, LmScorer, spelled
 
 if TYPE_CHECKING:
     from lowbg.scorers.lm.reading import ProbeReader
@@ -103,6 +102,7 @@ class LmProbe(LmScorer):
         LM_PROBE_LOG_ODDS,
         LM_EVENNESS,
         *LM_START,
+        LM_MODELS,
         LM_PROBE_TOKENS,
     )
     tokens_column = LM_PROBE_TOKENS.name
@@ -110,7 +110,7 @@ class LmProbe(LmScorer):
     def __init__(self, settings: LmSettings | None) -> None:
         super().__init__(settings)
         if settings is not None and not settings.surprise:
-            self.columns = (LM_PROBE_LOG_ODDS, LM_PROBE_TOKENS)
+            self.columns = (LM_PROBE_LOG_ODDS, LM_MODELS, LM_PROBE_TOKENS)
         self._probes: tuple[Probe, ...] | None = None
         self._reader: ProbeReader | None = None
 
@@ -132,7 +132,7 @@ class LmProbe(LmScorer):
     @property
     def models(self) -> Mapping[str, str]:
         """The model → SHA-256 over its files; the probes → theirs."""
-        own = {f"lm-probe {probe.path.name}": probe.sha256 for probe in self.probes}
+        own = {f"{PROBE_ROLE} {probe.path.name}": probe.sha256 for probe in self.probes}
         return {**super().models, **own}
 
     def expected_tokens(self, words: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,10 +145,10 @@ class LmProbe(LmScorer):
         """Whether the model's surprise is read, too."""
         return self._settings is not None and self._settings.surprise
 
-    def identity(self) -> str:
-        """Of the model, the probes, and what is read: a probe says how much."""
-        parts = [*self.models.values(), *(["surprise"] if self.reads_surprise else [])]
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """The model, the probes, and whether surprise is read: a probe says how many tokens are."""
+        return (*spelled(self.models), *([SURPRISE] if self.reads_surprise else []))
 
     def prepare(self) -> None:
         """Downloads the model, unless it is here; checks the extra, and that the probe is its."""
@@ -192,6 +192,7 @@ class LmProbe(LmScorer):
             LM_PROBE_LOG_ODDS.name: nullable(log_odds),
             LM_EVENNESS.name: nullable(evenness),
             **{column.name: nullable(surprise[:, k]) for k, column in enumerate(LM_START)},
+            LM_MODELS.name: self.said_by(len(documents)),
             LM_PROBE_TOKENS.name: pa.array(tokens, mask=tokens == 0),
         }
         return {column.name: found[column.name] for column in self.columns}

@@ -70,6 +70,21 @@ class Tokens:
         return bool(self.word_starts[-1] > 0) and not len(self.words)
 
 
+def only_counts(words: NDArray[np.int64], counts: NDArray[np.int32]) -> Tokens:
+    """The tokens of documents of which only the counts are known: their words, and `COUNTS`."""
+    none, n = np.zeros(0, np.int64), len(words)
+    return Tokens(
+        data=none.astype(np.uint8),
+        text_starts=np.zeros(n + 1, np.int64),
+        words=none.astype(np.uint64),
+        word_offsets=none.astype(np.uint32),
+        word_starts=np.concatenate([[0], np.cumsum(words)]).astype(np.int64),
+        sentences=none.astype(np.int32),
+        sentence_starts=np.zeros(n + 1, np.int64),
+        counts=counts,
+    )
+
+
 def text_buffer(text: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The UTF-8 bytes of `text` and the n + 1 offsets into them, without a copy.
 

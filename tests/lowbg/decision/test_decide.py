@@ -22,6 +22,7 @@ from lowbg.config import (
     Thresholds,
 )
 from lowbg.decision.decide import Decider, Features, Verdicts, human_share_above
+from lowbg.decision.unscored import is_prose
 from lowbg.errors import ConfigError
 from lowbg.models import ModelFile
 from lowbg.records import KnownOrigin
@@ -40,7 +41,7 @@ def features(*documents: Mapping[str, Any], trusted: tuple[bool, ...] | None = N
         languages=np.array([d.get("language", 0) for d in documents], np.int8),
         codes=CODES,
         words=np.array([d.get("words", 200) for d in documents], np.int64),
-        counts=np.array([d.get("counts", PROSE) for d in documents], np.int32).reshape(-1, 5),
+        prose=is_prose(np.array([d.get("counts", PROSE) for d in documents]).reshape(-1, 5)),
         columns={
             "phrase_log_odds": column("log_odds", -0.4, pa.float32()),
             "perplexity": column("perplexity", 300.0, pa.float32()),

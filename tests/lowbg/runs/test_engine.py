@@ -16,7 +16,8 @@ from lowbg.config import Policy, Unscored
 from lowbg.errors import ConfigError, LowbgError
 from lowbg.models import open_embedded, save_arrays
 from lowbg.records import Metadata
-from lowbg.runs.engine import Engine, policy_digest
+from lowbg.runs.engine import Engine
+from lowbg.runs.identity import policy_digest
 from lowbg.runs.routing import Route, masks, routes
 from lowbg.text import languages
 from lowbg.text.ngrams import NgramFigures, NgramTables

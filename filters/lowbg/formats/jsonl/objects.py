@@ -272,7 +272,7 @@ def _metadata(columns: _Columns) -> Metadata:
         date=strings_of([_date(value) for value in columns.date], pa.string()),
         url=_strings(columns.url),
         others={
-            name: strings_of([_other(value) for value in values], pa.string())
+            name: strings_of([other_value(value) for value in values], pa.string())
             for name, values in columns.others.items()
         },
     )
@@ -293,10 +293,10 @@ def _date(value: Any) -> str | None:
             inner = _look_up_path(value, box)
             if isinstance(inner, (str, int, float)) and not isinstance(inner, bool):
                 value = inner
-    return _other(value)
+    return other_value(value)
 
 
-def _other(value: Any) -> str | None:
+def other_value(value: Any) -> str | None:
     """A value of `Metadata.others`."""
     if isinstance(value, bool):
         return "true" if value else "false"

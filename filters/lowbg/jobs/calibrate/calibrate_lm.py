@@ -58,13 +58,14 @@ class LmCalibrated:
     languages: tuple[LmResult, ...]
 
 
-def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCalibrated:
-    """`calibrated`'s policy with the engine's LM in it.
+def calibrate_lm(
+    calibrated: Calibrated, known: Known, engine: Engine, identity: str | None
+) -> LmCalibrated:
+    """`calibrated`'s policy with the LM of this `identity` in it, null where there is none.
 
-    Raises `ConfigError` where in no language enough human documents were read by the LM.
+    Raises `ConfigError` there, and where in no language enough human documents were read by it.
     """
-    witness = engine.cascade.witness
-    if witness is None or known.lm is None:
+    if identity is None or known.lm is None:
         raise ConfigError(
             "there is no evidence of a causal LM to calibrate: a server has no curvature, so give "
             "a model that runs here, `extras.lm.model`"
@@ -99,7 +100,7 @@ def calibrate_lm(calibrated: Calibrated, known: Known, engine: Engine) -> LmCali
     if not spreads:
         raise ConfigError(_refusal(results, calibrated.min_documents))
     lm = LmCalibration(
-        model=witness.identity(),
+        model=identity,
         feature=known.lm.feature,
         languages=spreads,
         min_ai_scores=scores,

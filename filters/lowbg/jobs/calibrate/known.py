@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from functools import partial
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.arrays import filled, floats, is_known
-from lowbg.config import RunConfig
 from lowbg.decision import lm
 from lowbg.errors import ConfigError
 from lowbg.records import Batch
 from lowbg.report.results import ShardResult
 from lowbg.report.sections.dates import told
 from lowbg.report.statistics import Statistics, merged
-from lowbg.runs.engine import Engine, Judged
+from lowbg.runs.engine import Judged
 from lowbg.runs.inputs import Shard
+from lowbg.runs.judging import Judging
 from lowbg.runs.progress import NOBODY, Observer
-from lowbg.runs.reading import ShardReading, Source, refuse_broken
+from lowbg.runs.reading import refuse_broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ class _Gathered:
 
     columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=lambda: defaultdict(list))
     feature: str | None = None
-    seen: set[bytes] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("unscored", "repeated", "unlabelled"), 0)
     )
@@ -114,36 +112,31 @@ class _Gathered:
 
 
 def read_known(
-    shards: Sequence[Shard],
-    config: RunConfig,
-    by: KnownBy,
-    engine: Engine,
-    stdin: BinaryIO | None = None,
-    observer: Observer = NOBODY,
+    shards: Sequence[Shard], judging: Judging, by: KnownBy, observer: Observer = NOBODY
 ) -> Known:
-    """Scores every document of the shards; what came before damage counts.
+    """Judges every document of the shards; what came before damage counts.
 
     Raises `ConfigError` where none is known to be human, or `InputError` where that is because a
     shard breaks off.
     """
+    date_field = judging.config.fields.date
     wanted = [name for name in (by.label_field, by.stratum_field) if name is not None]
-    fields = replace(config.fields, others=(*config.fields.others, *wanted))
-    config = replace(config, fields=fields)
+    judging.require([*wanted, *([date_field] if by.human_before is not None else [])])
     gathered = _Gathered()
     human = 0
     results = []
     for shard in shards:
-        source = Source(shard, config, stdin)
-        with ShardReading(source, engine, observer.progress) as reading:
+        with judging.reading(shard, wanted, observer.progress) as reading:
             for step in reading:
                 if step.judged is not None:
                     reading.statistics.add_dates(step.judged.dates)
-                    human += _add(gathered, step.batch, step.judged, by)
+                    fresh = partial(_fresh, judging, step.batch, gathered.seen)
+                    human += _add(gathered, step.batch, step.judged, by, fresh)
         results.append(reading.result())
     if not human:
         refuse_broken(results)
         statistics = merged(result.statistics for result in results)
-        raise ConfigError(_nothing(by, config.fields.date, gathered.documents, statistics))
+        raise ConfigError(_nothing(by, date_field, gathered.documents, statistics))
     return replace(_whole(gathered, by), shards=tuple(results))
 
 
@@ -163,8 +156,17 @@ def _nothing(by: KnownBy, date_field: str, documents: int, statistics: Statistic
     )
 
 
-def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
-    """Adds a batch; how many of its documents are known to be human."""
+def _add(
+    gathered: _Gathered,
+    batch: Batch,
+    judged: Judged,
+    by: KnownBy,
+    first_of: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+) -> int:
+    """Adds a batch; how many of its documents are known to be human.
+
+    `first_of` says which of some documents come for the first time: copies are no evidence.
+    """
     counts = gathered.counts
     scores = judged.decisions.score
     scored = is_known(scores)
@@ -180,7 +182,7 @@ def _add(gathered: _Gathered, batch: Batch, judged: Judged, by: KnownBy) -> int:
         human &= labelled
     evidence = _evidence(gathered, judged)
     read = scored if evidence is None else scored | ~np.isnan(evidence)
-    fresh = _fresh(batch.text, gathered.seen, read & labelled)
+    fresh = first_of(read & labelled)
     counts["unlabelled"] += int((~labelled).sum())
     counts["unscored"] += int((human & ~scored).sum())
     counts["repeated"] += int((human & read & ~fresh).sum())
@@ -223,12 +225,12 @@ def _evidence(gathered: _Gathered, judged: Judged) -> NDArray[np.float64] | None
 
 
 def _fresh(
-    text: pa.LargeStringArray, seen: set[bytes], wanted: NDArray[np.bool_]
+    judging: Judging, batch: Batch, seen: set[int], wanted: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Which of the documents `wanted` come for the first time: copies are no evidence."""
-    fresh = np.zeros(len(text), np.bool_)
+    """Which of the documents `wanted` of a batch are none of those `seen`, which grow by them."""
+    fresh = np.zeros(len(batch), np.bool_)
     for i in np.flatnonzero(wanted).tolist():
-        digest = hashlib.blake2b(text[i].as_py().encode("utf-8"), digest_size=16).digest()
+        digest = int(judging.digest(batch, i), 16)
         fresh[i] = digest not in seen
         seen.add(digest)
     return fresh

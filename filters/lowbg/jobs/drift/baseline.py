@@ -16,7 +16,8 @@ from lowbg.jobs.drift.holdout import HoldOut
 from lowbg.jobs.drift.measure import REPLICATES
 from lowbg.jobs.drift.profile import Distribution, Figure, Profile
 from lowbg.jobs.drift.settings import Size
-from lowbg.runs.engine import Engine, policy_digest
+from lowbg.runs.engine import Engine
+from lowbg.runs.identity import policy_digest
 from lowbg.storage.typed import SCHEMA_KEY, Closed, FileType, indented
 from lowbg.storage.whole_files import address, read_bytes, write_whole
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import BinaryIO, Final
+from dataclasses import dataclass
+from typing import Final
 
-from lowbg.config import RunConfig
 from lowbg.errors import ConfigError
 from lowbg.jobs.eval.labelled_scores import LabelledScoresBuilder
 from lowbg.jobs.train.corpus import labels_of
 from lowbg.records import Batch
 from lowbg.report.results import ShardResult
-from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard
+from lowbg.runs.judging import Judging
 from lowbg.runs.progress import NOBODY, Observer
-from lowbg.runs.reading import ShardReading, Source, refuse_broken
+from lowbg.runs.reading import refuse_broken
 
 GROUPINGS: Final = ("domain", "dataset", "generator")
 """The fields that results are grouped by, beside language and length."""
@@ -46,25 +45,19 @@ class Labelled:
 
 
 def judge_labelled(
-    shards: Sequence[Shard],
-    config: RunConfig,
-    label_field: str,
-    engine: Engine,
-    stdin: BinaryIO | None = None,
-    observer: Observer = NOBODY,
+    shards: Sequence[Shard], judging: Judging, label_field: str, observer: Observer = NOBODY
 ) -> Labelled:
     """Every document of the shards that has a label, judged.
 
     Raises `ConfigError` for a label that is neither human nor AI, and where none is there at all;
     `InputError` where that is because a shard breaks off.
     """
-    others = dict.fromkeys((*config.fields.others, label_field, *GROUPINGS))
-    config = replace(config, fields=replace(config.fields, others=tuple(others)))
+    judging.require([label_field])
     builder = LabelledScoresBuilder()
     unlabelled = 0
     results = []
     for shard in shards:
-        with ShardReading(Source(shard, config, stdin), engine, observer.progress) as reading:
+        with judging.reading(shard, (label_field, *GROUPINGS), observer.progress) as reading:
             for step in reading:
                 if step.judged is not None:
                     labels = labels_of(step.batch, label_field, shard.name)

@@ -10,7 +10,7 @@ from lowbg.errors import FormatError
 from lowbg.jobs.gate.evidence import Sample
 from lowbg.jobs.gate.findings import Finding, GateResult, Status
 from lowbg.jobs.gate.texts import summary
-from lowbg.runs.engine import policy_digest
+from lowbg.runs.identity import policy_digest
 from lowbg.storage.left_out import LeftOut
 from lowbg.storage.typed import SCHEMA_KEY, Count, FileType, Open, indented
 

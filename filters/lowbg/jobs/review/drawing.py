@@ -25,7 +25,8 @@ from lowbg.jobs.review.labels import Design, Drawn, Stratum
 from lowbg.report import read_json
 from lowbg.report.sections.runs import SECTION as RUNS
 from lowbg.runs import manifest
-from lowbg.runs.engine import Engine, policy_digest
+from lowbg.runs.engine import Engine
+from lowbg.runs.identity import policy_digest
 from lowbg.runs.inputs import Shard
 from lowbg.runs.overlap import Step
 from lowbg.runs.reading import ShardReading, Source

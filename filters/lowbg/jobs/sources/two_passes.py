@@ -40,7 +40,7 @@ from lowbg.scorers.base import Documents
 from lowbg.storage.files import replace_file
 from lowbg.storage.typed import Closed, FileType
 from lowbg.text import languages
-from lowbg.text.tokens import COUNTS, Tokens
+from lowbg.text.tokens import COUNTS, only_counts
 
 TABLE: Final = "sources.parquet"
 """What the table of a run's sources is called, in `.lowbg/` of its output directory."""
@@ -285,20 +285,8 @@ class KeptJudge:
 
 def _documents(text: pa.LargeStringArray, columns: Mapping[str, pa.Array]) -> Documents:
     """Documents of which only the counts are known."""
-    n = len(text)
-    words = to_numpy(columns["words"])
-    counts = to_numpy(columns["counts"].flatten()).reshape(n, len(COUNTS))
-    none = np.zeros(0, np.int64)
-    tokens = Tokens(
-        data=none.astype(np.uint8),
-        text_starts=np.zeros(n + 1, np.int64),
-        words=none.astype(np.uint64),
-        word_offsets=none.astype(np.uint32),
-        word_starts=np.concatenate([[0], np.cumsum(words)]).astype(np.int64),
-        sentences=none.astype(np.int32),
-        sentence_starts=np.zeros(n + 1, np.int64),
-        counts=counts,
-    )
+    counts = to_numpy(columns["counts"].flatten()).reshape(len(text), len(COUNTS))
+    tokens = only_counts(to_numpy(columns["words"]), counts)
     return Documents(text, tokens, to_numpy(columns["language"]), languages.CODES)
 
 

@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lowbg.config import LmSettings
 from lowbg.errors import ConfigError
-from lowbg.scorers.base import Scorer, SecondLook
+from lowbg.scorers.base import Column, Scorer, SecondLook
 from lowbg.scorers.lm import extras, gguf_loading
 from lowbg.scorers.lm.store import ModelFolder, locate
 
 ROLES = ("lm", "lm-performer")
 """What a model is for, as the options call it."""
 
+PROBE_ROLE = "lm-probe"
+
+LM_MODELS = Column(
+    "lm_models",
+    pa.list_(pa.string()),
+    meaning="the LM and its probes, each with the SHA-256 of its files, and what else decides what "
+    "they say (a context, surprise)",
+    null="not read by the LM",
+    in_explanation=False,
+    order=190,
+)
+
+_CONTEXT = "context "
+SURPRISE = "surprise"
 
 TOKENS_A_WORD = 1.35
 """Of English under SmolLM2's tokenizer; what a budget in tokens is planned by."""
+
+
+def spelled(models: Mapping[str, str]) -> tuple[str, ...]:
+    """Models as `LM_MODELS` has them: role, label and SHA-256."""
+    return tuple(f"{name} {sha256}" for name, sha256 in models.items())
+
+
+def models_of(made_of: Sequence[str]) -> dict[str, str]:
+    """The models that an LM scorer is made of: role and label → SHA-256."""
+    named = (part.rpartition(" ") for part in made_of if part.startswith(ROLES))
+    return {name: sha256 for name, _, sha256 in named}
+
+
+def identity_of(made_of: Sequence[str]) -> str:
+    """The identity of the LM scorer that is made of this: what a calibration holds for."""
+    digests = " ".join(models_of(made_of).values())
+    if any(part.startswith(PROBE_ROLE) for part in made_of):
+        text = f"{digests} {SURPRISE}" if SURPRISE in made_of else digests
+    else:
+        context = (part.removeprefix(_CONTEXT) for part in made_of if part.startswith(_CONTEXT))
+        text = f"{digests} {next(context, '')}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class LmScorer(Scorer):
@@ -51,14 +88,22 @@ class LmScorer(Scorer):
         """About how many tokens it reads of documents of so many words."""
         return TOKENS_A_WORD * words
 
-    def identity(self) -> str:
-        """Of models, their roles, and the context.
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """All that decides what it says, as `LM_MODELS` has it.
 
         The type of numbers isn't among it: it moves figures by less than documents differ.
         """
         context = self._settings.context if self._settings is not None else None
-        text = f"{' '.join(self.models.values())} {context or ''}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        return (*spelled(self.models), *([f"{_CONTEXT}{context}"] if context else []))
+
+    def identity(self) -> str:
+        """Of all of it."""
+        return identity_of(self.made_of)
+
+    def said_by(self, documents: int) -> pa.ListArray:
+        """The column `LM_MODELS` of so many documents that it reads."""
+        return pa.array([self.made_of] * documents, LM_MODELS.type)
 
     def _asked(self) -> LmSettings:
         if self._settings is None:

@@ -24,6 +24,7 @@ from lowbg.jobs.calibrate.calibrate import (
 from lowbg.jobs.calibrate.known import Known, KnownBy, read_known
 from lowbg.runs.engine import Engine
 from lowbg.runs.inputs import Shard, survey
+from lowbg.runs.judging import TextJudging
 
 SENTENCE = "The river rose again in March and carried the old bridge at the mill away. "
 
@@ -191,7 +192,7 @@ def write(path: Path, rows: list[dict[str, object]]) -> tuple[Shard, ...]:
 
 def read(shards: tuple[Shard, ...], by: KnownBy, engine: Engine) -> Known:
     config = RunConfig(fields=FieldNames(), policy=engine.policy)
-    return read_known(shards, config, by, engine)
+    return read_known(shards, TextJudging(config, engine), by)
 
 
 def test_reads_labels_dates_and_strata(tmp_path: Path, engine: Engine) -> None:
