@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lowbg.config import Policy, RunConfig
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard
-    from lowbg.runs.scored_rows import RowsJudging, ScoredRows
+    from lowbg.runs.scored_rows import FoundRows, RowsJudging
 
 _HEAD_BYTES = 256 << 10
 """What is looked at of standard input: enough for a row."""
@@ -30,7 +30,7 @@ class Read:
     """
 
     options: ConfigOptions
-    rows: ScoredRows | None
+    rows: FoundRows | None
     stdin: BinaryIO | None
     probes: Path | None = None
 
@@ -88,7 +88,7 @@ def tell_unheard() -> None:
     terminal.say(f"by the tables alone; --lm {LM_OF_ROWS} lets the LM that read them take part")
 
 
-def _tell_unheard(rows: ScoredRows, policy: Policy, *, heard: bool) -> None:
+def _tell_unheard(rows: FoundRows, policy: Policy, *, heard: bool) -> None:
     if rows.unheard:
         tell_unheard()
     elif rows.lm is None and policy.lm is not None:

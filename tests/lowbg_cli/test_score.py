@@ -26,6 +26,7 @@ ROW = [
     *("id", "shard", "record", "language", "words", "perplexity", "bits_per_byte", "burstiness"),
     *("sentence_perplexity_spread", "phrase_log_odds", "phrase_hits_per_1k_words", "phrases"),
     *("artifacts", "style_log_odds", "ai_score", "verdict", "reasons"),
+    *("text_digest", "is_prose", "scored_by"),
 ]
 
 

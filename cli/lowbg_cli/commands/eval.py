@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lowbg.runs.engine import Engine
     from lowbg.runs.inputs import Shard
     from lowbg.runs.judging import TextJudging
-    from lowbg.runs.scored_rows import RowsJudging, ScoredRows
+    from lowbg.runs.scored_rows import FoundRows, RowsJudging
 
 CONFIG = (
     *("file", "force", "fields.text", "fields.language"),
@@ -132,7 +132,7 @@ def _text_judging(
     return TextJudging(config, engine, read.stdin)
 
 
-def _tell_not_grouped(rows: ScoredRows) -> None:
+def _tell_not_grouped(rows: FoundRows) -> None:
     from lowbg.jobs.eval.labelled import GROUPINGS
 
     lacking = [name for name in GROUPINGS if name not in rows.fields]

@@ -57,7 +57,7 @@ Lm: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredRows:
+class FoundRows:
     """What the first rows of some files of rows say of all of them.
 
     `fields` are those that the rows of every file have. `lm` is the LM that read the documents;
@@ -76,7 +76,7 @@ class ScoredRows:
 
 def find_rows(
     shards: Sequence[Shard], head: bytes = b"", *, with_lm: bool = True
-) -> ScoredRows | None:
+) -> FoundRows | None:
     """What rows of score say that the shards hold; null where they hold documents.
 
     `head` is what "-" begins with. A shard without records may be either. Raises `ConfigError` for
@@ -97,7 +97,7 @@ def find_rows(
         _check_columns(shard, first)
     fields = frozenset.intersection(*(frozenset(first) for _, first in rows))
     if not with_lm:
-        return ScoredRows(fields, None, LM_MODELS.name in fields)
+        return FoundRows(fields, None, LM_MODELS.name in fields)
     (shard, first), *more = rows
     lm = _lm_of(first)
     if lm is None:
@@ -105,7 +105,7 @@ def find_rows(
     for other, first_of_other in more:
         _check_lm(_lm_of(first_of_other), lm, other.name, f"those of {shard.name}")
     _check_lm(lm, lm, shard.name, "")
-    return ScoredRows(fields, lm)
+    return FoundRows(fields, lm)
 
 
 def _first_record(shard: Shard, head: bytes) -> Mapping[str, Any] | None:
@@ -169,7 +169,7 @@ def _told(lm: Lm | None) -> str:
 
 
 def lm_of_rows(
-    rows: ScoredRows, policy: Policy, models: Mapping[str, ModelFile], probes: Path | None = None
+    rows: FoundRows, policy: Policy, models: Mapping[str, ModelFile], probes: Path | None = None
 ) -> LmCalibration | None:
     """What lets the LM of rows take part in the decision; null where there is no say of it.
 
@@ -218,7 +218,7 @@ class RowsJudging:
 
     config: RunConfig
     engine: Engine
-    rows: ScoredRows
+    rows: FoundRows
     stdin: BinaryIO | None = None
 
     def reading(

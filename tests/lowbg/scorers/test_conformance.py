@@ -194,7 +194,7 @@ def test_scorers_run_in_the_order_of_their_columns() -> None:
         *("id", "shard", "record", "language", "words", "perplexity", "bits_per_byte"),
         *("burstiness", "sentence_perplexity_spread", "phrase_log_odds"),
         *("phrase_hits_per_1k_words", "phrases", "artifacts", "style_log_odds"),
-        *("ai_score", "verdict", "reasons"),
+        *("ai_score", "verdict", "reasons", "text_digest", "is_prose", "scored_by", "lm_models"),
         *("lm_perplexity", "lm_log_rank", "lm_entropy", "lm_lrr", "lm_curvature"),
         *("lm_surprisal_spread", "binoculars", "kenlm_perplexity", "watermark_z", "watermark_p"),
         "watermark_posterior",
