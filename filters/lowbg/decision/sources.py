@@ -96,6 +96,11 @@ _SCORES: Final = np.arange(-7.0, 9.5, 0.5)
 _AT_ONCE: Final = 1_024
 """Sources that are worked out at a time: the grid has some 4,700 points."""
 
+_ROWS_OF_PRODUCTS: Final = 64
+"""Products have so many rows, or a multiple. BLAS adds up the last rows of others in another order
+than the same rows elsewhere (with OpenBLAS it takes a multiple of 32), and then what is said of a
+source would depend, in its last bits, on which others it is judged with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -352,7 +357,7 @@ class SourceModel:
     ) -> None:
         shares, share = np.array(SHARES), self._grid[2]
         columns = (share[:, None] == shares[None, :]).astype(np.float32)
-        by_share = (posterior @ columns).astype(np.float64)
+        by_share = _product(posterior, columns).astype(np.float64)
         made.share[own] = by_share @ shares
         # Between the points of the grid a quantile is as good as a guess.
         made.low[own] = np.minimum(_quantile(by_share, 0.025), made.share[own])
@@ -415,7 +420,7 @@ class SourceModel:
                 histogram = np.zeros((len(own), BINS), np.float32)
                 rows, bins = place[of_entries[chosen]], counted.bin[entries[chosen]]
                 np.add.at(histogram, (rows, bins), counted.documents[entries[chosen]])
-                log_weights += histogram @ likelihood
+                log_weights += _product(histogram, likelihood)
                 documents += histogram.sum(axis=1)
         counting = np.minimum(documents, INDEPENDENT)
         log_weights *= (counting / np.maximum(documents, 1.0)).astype(np.float32)[:, None]
@@ -428,7 +433,7 @@ class SourceModel:
     def _thresholds(self, posterior: Singles, code: int) -> tuple[Floats, Floats]:
         """The least log-odds from which on a document is AI more likely than not, and with
         probability `SURE`; +∞ where none is."""
-        likely = posterior @ self._responsibilities[code]
+        likely = _product(posterior, self._responsibilities[code])
         padded = np.concatenate([_SCORES, [np.inf]])
         found = []
         for least in (0.5, SURE):
@@ -436,6 +441,13 @@ class SourceModel:
             lasting = np.logical_and.accumulate(likely[:, ::-1] >= least, axis=1).sum(axis=1)
             found.append(np.asarray(padded[len(_SCORES) - lasting], np.float64))
         return found[0], found[1]
+
+
+def _product(rows: Singles, columns: Singles) -> Singles:
+    """`rows @ columns`, each row the same bits whatever rows there are beside it."""
+    more = -len(rows) % _ROWS_OF_PRODUCTS
+    padded = np.concatenate([rows, np.zeros((more, rows.shape[1]), rows.dtype)]) if more else rows
+    return np.asarray((padded @ columns)[: len(rows)])
 
 
 def _heavy(x: Floats, wide: float) -> Floats:
