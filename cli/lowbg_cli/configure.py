@@ -145,9 +145,9 @@ class ConfigOptions:
         if sources.by != Sources().by:
             return config
 
-        from lowbg.decision.source_evidence import local_table, required_header
+        from lowbg.decision.source_tables import source_tables
 
-        by = required_header(local_table(Path(sources.table))).by
+        by = source_tables(sources.table).header.by
         policy = replace(config.policy, sources=replace(sources, by=by))
         return replace(config, policy=policy)
 

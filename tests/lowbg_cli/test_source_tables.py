@@ -318,5 +318,6 @@ def test_tables_of_parts_add_up_and_none_may_be_missing(run: Run, tmp_path: Path
     assert "t-00002-of-00004: missing" in lacking.stderr
     assert run("sources", *parts, "-o", table, "-q").exit_code == 0
     assert table.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    refused = run("sources", tmp_path / "whole.parquet", "-o", table, "--overwrite", *split)
-    assert "--shard-index: of data alone" in refused.stderr
+    both = run("sources", tmp_path / "whole.parquet", source, "-o", tmp_path / "x.parquet", *split)
+    assert both.exit_code == 2
+    assert "--shard-index: of data, or of tables, but not of both" in both.stderr

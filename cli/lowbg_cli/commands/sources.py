@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from lowbg.amounts import bytes_text, counted
-from lowbg.config import Extras, RunConfig, SourceListForm, Sources, SourceVerdict
+from lowbg.amounts import counted
+from lowbg.config import Extras, RunConfig, SourceListForm, SourceVerdict
 from lowbg.errors import ConfigError
 from lowbg.settings import Heading, Setting, Written, setting
 from lowbg.storage.objects import is_object_url
@@ -29,17 +29,18 @@ from lowbg_cli.configure import (
 )
 from lowbg_cli.exits import ExitCode
 from lowbg_cli.groups import Changes, Given, Only, command, refuse
-from lowbg_cli.outcome import none_readable, tell_dates, tell_problems
+from lowbg_cli.outcome import none_readable, tell_problems
 from lowbg_cli.progress import progress_line
+from lowbg_cli.source_inputs import ToCount, as_in, to_count
+from lowbg_cli.source_telling import tell_repeated, tell_table
 from lowbg_cli.splitting import SplitOptions
 from lowbg_cli.writing import StoredAt, refuse_existing
 
 if TYPE_CHECKING:
-    from lowbg.decision.source_evidence import Header
-    from lowbg.jobs.sources.pages import PagesToRead, Reading
-    from lowbg.jobs.sources.rows import RowFolder
-    from lowbg.jobs.sources.sources import SourcesOutcome
-    from lowbg.runs.inputs import Shard
+    from lowbg.jobs.sources.pages import PagesToRead
+    from lowbg.jobs.sources.sources import SourcesJob, SourcesOutcome
+    from lowbg.runs.inputs import Discovery, Shard
+    from lowbg.runs.splitting import Split
 
 CONFIG = (
     *(
@@ -165,73 +166,101 @@ def sources_command(
       lowbg sources crawl/ -o sources.parquet --lm MODEL --pages 3
       lowbg sources monday.parquet tuesday.parquet -o week.parquet
       lowbg sources crawl/ -o part.parquet --shard-index 0 --shard-count 8
+      lowbg sources part-*.parquet -o ranges/all.parquet --shard-index 0 --shard-count 8
     """
-    if source_field is not None:
-        refuse(given.among("--source-by"), "--source-field says it already")
-        changes = {**options.changes.values, "sources.by": f"field:{source_field}"}
-        flags = {**options.changes.flags, "sources.by": "--source-field"}
-        options = replace(options, changes=Changes(changes, flags))
-    tables, others = _tables(inputs.given)
-    from lowbg.runs.splitting import refuse_missing
-
-    refuse_missing(tables)
-    rows, others = _row_folders(others)
-    config = _as_in(tables, options, options.resolve())
+    options = _by_field(options, source_field, given)
+    found = to_count(inputs.given)
+    config = as_in(found.tables, options, options.resolve())
     part = split.resolve()
     if part is not None:
-        if tables or rows:
-            raise ConfigError(
-                "--shard-index: of data alone; tables and scores are added up by one run"
-            )
-        refuse(given.among("--list", "--list-as", "--list-verdict"), "not with --shard-index")
+        _check_part(found, given)
         output = part.file(output)
-    _check_output(output, tables)
+    _check_output(output, found.tables)
     _check_list(listed, config, given)
     refuse_existing(output, overwrite=overwrite)
-    place = StoredAt(address(output)) if is_object_url(output) else None
-    found = find_shards(replace(inputs, given=others), None, quiet=quiet) if others else None
-    shards = found.shards if found is not None else ()
-    if part is not None:
-        shards = tuple(shards[i] for i in part.note(shards).places)
-    stdin = standard_input(shards)
-    count, executor = workers.resolve(shards)
-    ready_workers(count, executor, shards, "lowbg.jobs.sources.sources")
+    data = _data(replace(inputs, given=found.data), part, quiet=quiet)
+    stdin = standard_input(data.shards)
+    count, executor = workers.resolve(data.shards)
+    ready_workers(count, executor, data.shards, "lowbg.jobs.sources.sources")
     with loading.for_good():
-        from lowbg.jobs.sources.sources import SourcesJob, find_sources
+        from lowbg.jobs.sources.sources import SourcesJob
 
-    wanted = _pages(config, pages, shards, given)
+    wanted = _pages(config, pages, data.shards, given)
     if wanted is not None and not quiet:
         logging.getLogger("lowbg").setLevel(logging.INFO)
     job = SourcesJob(
-        shards=shards,
+        shards=data.shards,
         output=output,
         config=replace(config, extras=Extras()),
         pages=wanted,
-        tables=tables,
-        rows=rows,
+        tables=found.tables,
+        rows=found.rows,
         workers=count,
         executor=executor,
         stdin=stdin,
-        left_out=found.left_out if found is not None else (),
+        left_out=data.left_out,
+        split=part if found.tables else None,
     )
-    with _local(output, place) as local:
-        with progress_line(shards, quiet=quiet) as observer:
+    outcome = _made(job, listed, quiet=quiet)
+    if not data.whole or not all(each.complete for each in outcome.shards):
+        return ExitCode.INCOMPLETE
+    if none_readable(outcome.shards):
+        return ExitCode.INCOMPLETE
+    return ExitCode.FINISHED
+
+
+def _by_field(options: ConfigOptions, field: str | None, given: Given) -> ConfigOptions:
+    """The options where sources are the values of a field."""
+    if field is None:
+        return options
+    refuse(given.among("--source-by"), "--source-field says it already")
+    changes = {**options.changes.values, "sources.by": f"field:{field}"}
+    flags = {**options.changes.flags, "sources.by": "--source-field"}
+    return replace(options, changes=Changes(changes, flags))
+
+
+def _check_part(found: ToCount, given: Given) -> None:
+    """Raises `ConfigError` for what runs can't share out."""
+    if found.rows:
+        raise ConfigError("--shard-index: not of scores; one run adds them up")
+    if found.tables and found.data:
+        raise ConfigError(
+            "--shard-index: of data, or of tables, but not of both; count the data first, and then "
+            "add its tables to these"
+        )
+    refuse(given.among("--list", "--list-as", "--list-verdict"), "not with --shard-index")
+
+
+def _data(inputs: SourcesInputs, part: Split | None, *, quiet: bool) -> Discovery:
+    """The shards that are counted, and what lies among them and isn't."""
+    from lowbg.runs.inputs import Discovery
+
+    if not inputs.given:
+        return Discovery((), ())
+    found = find_shards(inputs, None, quiet=quiet)
+    if part is None:
+        return found
+    own = part.note(found.shards).places
+    return Discovery(tuple(found.shards[i] for i in own), found.left_out)
+
+
+def _made(job: SourcesJob, listed: ListOptions, *, quiet: bool) -> SourcesOutcome:
+    """Makes the table and the list, and says what they hold."""
+    from lowbg.jobs.sources.sources import find_sources
+
+    place = StoredAt(address(job.output)) if is_object_url(job.output) else None
+    with _local(job.output, place) as local:
+        with progress_line(job.shards, quiet=quiet) as observer:
             outcome = find_sources(replace(job, output=local), observer)
         if place is not None:
             place.send(local)
         if listed.path is not None:
             _list(listed, local, quiet=quiet)
-        for again, first in outcome.repeated:
-            terminal.warning(
-                f"{address(again)}: the same table as {address(first)}; it counts once"
-            )
+        tell_repeated(outcome)
         tell_problems(outcome.shards, None, quiet=quiet, strict=False)
         if not quiet:
-            _tell(outcome, local, config, output if place is None else place.url)
-    whole = (found is None or found.whole) and all(each.complete for each in outcome.shards)
-    if not whole or none_readable(outcome.shards):
-        return ExitCode.INCOMPLETE
-    return ExitCode.FINISHED
+            tell_table(outcome, local, job.config, job.output if place is None else place.url)
+    return outcome
 
 
 def _check_output(output: Path, tables: Sequence[Path]) -> None:
@@ -290,107 +319,3 @@ def _list(listed: ListOptions, table: Path, *, quiet: bool) -> None:
     found = write_list(table, listed.path, listed.form, verdict, dt.date.today())
     if not quiet:
         terminal.say(f"{address(listed.path)}: {counted(found.sources, 'source')} of {found.of:,}")
-
-
-def _tables(given: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """The inputs that are tables of sources, and the others."""
-    from lowbg.decision.source_evidence import read_header
-
-    named = [name for each in given for name in _matches(each)]
-    tables = [
-        name
-        for name in named
-        if name.endswith(".parquet")
-        and (is_object_url(name) or Path(name).is_file())
-        and read_header(Path(name))
-    ]
-    return tuple(map(Path, tables)), tuple(name for name in named if name not in tables)
-
-
-def _matches(given: str) -> list[str]:
-    """The input; of a glob in a store, which no shell expands, the tables that it matches."""
-    if not is_object_url(given) or not given.endswith(".parquet") or "*" not in given:
-        return [given]
-    from lowbg.runs.inputs import discover
-
-    return [shard.path for shard in discover([given])]
-
-
-def _row_folders(given: Sequence[str]) -> tuple[tuple[RowFolder, ...], tuple[str, ...]]:
-    """The inputs that are finished outputs of `score`, and the others."""
-    from lowbg.jobs.sources.rows import row_folder
-
-    found = {
-        name: folder
-        for name in given
-        if ("://" not in name or is_object_url(name))
-        and (folder := row_folder(Path(name))) is not None
-    }
-    return tuple(found.values()), tuple(name for name in given if name not in found)
-
-
-def _as_in(tables: Sequence[Path], options: ConfigOptions, config: RunConfig) -> RunConfig:
-    """What a source is, and the cut-off, as the tables have it where nothing else is said."""
-    from lowbg.decision.source_evidence import read_header
-
-    header = read_header(tables[0]) if tables else None
-    if header is None:
-        return config
-    policy = config.policy
-    if not options.changes.within("sources.by") and policy.sources == Sources():
-        policy = replace(policy, sources=replace(policy.sources, by=header.by))
-    if policy.trust_before is None and header.before is not None:
-        policy = replace(policy, trust_before=dt.date.fromisoformat(header.before))
-    return replace(config, policy=policy)
-
-
-def _tell(outcome: SourcesOutcome, output: Path, config: RunConfig, shown: Path | str) -> None:
-    """What the table holds, on stderr; `shown` is what people call it."""
-    header = outcome.header
-    size = bytes_text(output.stat().st_size, three_digits=True)
-    terminal.say(
-        f"{shown}: {counted(header.sources, 'source')}, {counted(header.documents, 'document')}, "
-        f"{size}: {', '.join(f'{n:,} {name}' for name, n in header.verdicts.items())}"
-    )
-    if header.without_source:
-        field = config.fields.url if not header.by.startswith("field:") else header.by[6:]
-        terminal.warning(
-            f"{counted(header.without_source, 'document')} without a source: nothing in the field "
-            f"{field!r}"
-        )
-    if outcome.read is not None:
-        _tell_read(outcome.read)
-    if header.before is not None:
-        _tell_past(header)
-        tell_dates(shard.statistics for shard in outcome.shards)
-
-
-def _tell_read(read: Reading) -> None:
-    """What the causal LM read, and what that changed."""
-    changed = {pair: n for pair, n in read.changed.items() if pair[0] != pair[1]}
-    terminal.say(
-        f"the LM read {counted(read.pages, 'page')} of {counted(read.sources, 'source')}: "
-        f"{read.tokens:,} tokens in {read.seconds:.0f} s; "
-        f"{counted(sum(changed.values()), 'verdict')} changed"
-    )
-    for (before, after), n in sorted(changed.items()):
-        terminal.say(f"  {before} → {after}: {n:,}")
-
-
-def _tell_past(header: Header) -> None:
-    """How often sources that are known to be human would be called AI."""
-    from lowbg.decision.sources import needed_sources
-    from lowbg.report.estimate import wilson
-
-    n, called = header.known_human, header.known_human_called
-    if not n:
-        terminal.say(f"no source has {header.min_documents} scored documents from before its date")
-        return
-    low_high = wilson(called, n)
-    high = low_high[1] if low_high is not None else 1.0
-    enough = needed_sources(header.bound)
-    more = "" if n >= enough else f"; to show {100 * header.bound:g} % it takes {enough:,}"
-    terminal.say(
-        f"by their documents from before {header.before} alone {called:,} of {n:,} sources are "
-        f"called AI (95 %: at most {100 * high:.1f} %{more})"
-    )

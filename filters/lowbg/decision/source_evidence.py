@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,20 @@ SETTLED: Final = 0.97
 _ROWS: Final = 65_536
 
 
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a merge a table holds: the range `index` of `count`, from 0.
+
+    It has the sources from `start` (null: from the first) to before `end` (null: to the last).
+    `merge` is a digest of what was merged, and how: that of all ranges of a merge is the same.
+    """
+
+    index: int
+    count: int
+    start: str | None
+    end: str | None
+    merge: str
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What a table says of itself.
 
@@ -44,7 +58,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     that scored. `documents` of all that were read, `without_source` among them. `known_human` are
     sources with enough documents from before the cut-off to be judged by these alone, and
     `known_human_called` those of them that would be called AI. `lm` are the digests of the probes
-    that read pages, empty without any; `read_sources` have some, `read_pages` in all.
+    that read pages, empty without any; `read_sources` have some, `read_pages` in all. `range` says
+    which sources the table has, where it hasn't all; of the first range are the documents without a
+    source.
     """
 
     schema: str = SCHEMA
@@ -64,6 +80,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     lm: dict[str, str] = msgspec.field(default_factory=dict)
     read_sources: int = 0
     read_pages: int = 0
+    range: Range | msgspec.UnsetType = msgspec.UNSET
 
 
 def read_header(path: Path) -> Header | None:
@@ -88,17 +105,6 @@ def read_header(path: Path) -> Header | None:
             "it again with `lowbg sources`"
         )
     return msgspec.convert(plain, Header)
-
-
-def local_table(path: Path) -> Path:
-    """Where a table can be read that may lie in an object store. Raises `ConfigError`."""
-    try:
-        return local_copy(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{address(path)}: the table of sources can't be read ({cause(error)})",
-            key="sources.table",
-        ) from error
 
 
 def required_header(path: Path) -> Header:
@@ -165,30 +171,20 @@ class Found:
 
 
 class SourceEvidence:
-    """The sources of a table that can be told something about.
+    """The sources of tables that can be told something about.
 
     Sources are known by a hash of their names: 31 bytes a source and 12 a language of it.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Reads a table. Raises `ConfigError` where it is none, `FormatError` where it is
-        damaged."""
-        self.header = required_header(path)
-        self._path = path
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Reads tables that hold each source once. Raises `FormatError` where one is damaged."""
         parts: dict[str, list[NDArray[np.generic]]] = {}
-        columns = ["source", "scored", "ai_share", "ai_share_low", "ai_share_high", "verdict"]
         first = 0
-        try:
-            with pq.ParquetFile(path) as file:
-                columns += ["certainty", "decided_by", "ai_from", "lm_z"]
-                for rows in file.iter_batches(_ROWS, columns=columns):
-                    for name, values in _read(rows, first).items():
-                        parts.setdefault(name, []).append(values)
-                    first += len(parts["hash"][-1])
-        except (OSError, pa.ArrowException) as error:
-            raise FormatError(
-                f"{path}: the table of sources can't be read ({cause(error)})"
-            ) from error
+        for path in paths:
+            for rows in _rows(path):
+                for name, values in _read(rows, first).items():
+                    parts.setdefault(name, []).append(values)
+                first += len(parts["hash"][-1])
         joined = {name: np.concatenate(values) for name, values in parts.items()}
         hashes = joined.get("hash", np.zeros(0, np.uint64)).astype(np.uint64)
         self._order = np.argsort(hashes, kind="stable")
@@ -251,10 +247,6 @@ class SourceEvidence:
             f"({share_text(low)} – {share_text(high)}) of {of}"
         )
 
-    def digest(self) -> str:
-        """SHA-256 (hex) of the table."""
-        return table_digest(self._path)
-
 
 def table_digest(path: Path) -> str:
     """SHA-256 (hex) of a table's bytes."""
@@ -279,6 +271,21 @@ def is_settled(rows: pa.RecordBatch) -> NDArray[np.bool_]:
     settled = [SourceVerdict.HUMAN.value, SourceVerdict.AI.value]
     certain = np.nan_to_num(floats(rows.column("certainty"))) >= SETTLED
     return np.asarray(np.isin(rows.column("verdict").to_pylist(), settled) & certain)
+
+
+_EVIDENCE: Final = (
+    *("source", "scored", "ai_share", "ai_share_low", "ai_share_high", "verdict"),
+    *("certainty", "decided_by", "ai_from", "lm_z"),
+)
+"""The columns that evidence is."""
+
+
+def _rows(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(_ROWS, columns=[*_EVIDENCE])
+    except (OSError, pa.ArrowException) as error:
+        raise FormatError(f"{path}: the table of sources can't be read ({cause(error)})") from error
 
 
 def _read(rows: pa.RecordBatch, first: int) -> dict[str, NDArray[np.generic]]:

@@ -96,10 +96,9 @@ _SCORES: Final = np.arange(-7.0, 9.5, 0.5)
 _AT_ONCE: Final = 1_024
 """Sources that are worked out at a time: the grid has some 4,700 points."""
 
-_ROWS_OF_PRODUCTS: Final = 64
-"""Products have so many rows, or a multiple. BLAS adds up the last rows of others in another order
-than the same rows elsewhere (with OpenBLAS it takes a multiple of 32), and then what is said of a
-source would depend, in its last bits, on which others it is judged with."""
+_ROWS_AT_A_TIME: Final = 64
+"""Rows of a product. How BLAS adds up depends on how many rows there are: what is said of a source
+would depend, in its last bits, on which others it is judged with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,9 +444,11 @@ class SourceModel:
 
 def _product(rows: Singles, columns: Singles) -> Singles:
     """`rows @ columns`, each row the same bits whatever rows there are beside it."""
-    more = -len(rows) % _ROWS_OF_PRODUCTS
-    padded = np.concatenate([rows, np.zeros((more, rows.shape[1]), rows.dtype)]) if more else rows
-    return np.asarray((padded @ columns)[: len(rows)])
+    n, across = rows.shape
+    more = -n % _ROWS_AT_A_TIME
+    padded = np.concatenate([rows, np.zeros((more, across), rows.dtype)]) if more else rows
+    found = padded.reshape(-1, _ROWS_AT_A_TIME, across) @ columns
+    return np.asarray(found.reshape(n + more, -1)[:n])
 
 
 def _heavy(x: Floats, wide: float) -> Floats:

@@ -48,6 +48,7 @@ from lowbg.text.tokens import tokenize
 
 if TYPE_CHECKING:
     from lowbg.decision.source_evidence import Found, SourceEvidence
+    from lowbg.decision.source_tables import SourceTables
     from lowbg.decision.sources import SourceModel
 
 NO_EXTRAS = Extras()
@@ -187,7 +188,7 @@ class Engine:
         if self._table is not None and self._evidence is None:
             from lowbg.decision.source_evidence import SourceEvidence
 
-            self._evidence = SourceEvidence(self._table)
+            self._evidence = SourceEvidence(self._table.paths)
         if self._budget is not None and self.cascade.selection is None:
             raise ConfigError(
                 "a budget is spent by what a first pass over the inputs learns: it is for runs "
@@ -198,10 +199,10 @@ class Engine:
         self._second = Decider(self.policy, self.models, lm) if lm is not None else None
         return self
 
-    def _source_table(self) -> Path | None:
-        """The table of sources that the policy names, where it is one for this run.
+    def _source_table(self) -> SourceTables | None:
+        """The tables of sources that the policy names, where they are some for this run.
 
-        Raises `ConfigError` where it isn't.
+        Raises `ConfigError` where they aren't.
         """
         sources = self.policy.sources
         if sources.table is None or sources.table == AUTO:
@@ -212,10 +213,10 @@ class Engine:
                 "no score; take rule 'calibrated'",
                 key="sources.table",
             )
-        from lowbg.decision.source_evidence import local_table, required_header
+        from lowbg.decision.source_tables import source_tables
 
-        path = local_table(Path(sources.table))
-        header = required_header(path)
+        found = source_tables(sources.table)
+        path, header = found.name, found.header
         if header.by != self._source_by.spelled:
             raise ConfigError(
                 f"{path}: its sources are told apart by {header.by}, the policy's by "
@@ -239,7 +240,7 @@ class Engine:
                 "again with `lowbg sources`",
                 key="sources.table",
             )
-        return path
+        return found
 
     def prepare(self) -> None:
         """Fetches what the scorers need on this machine."""
@@ -474,9 +475,7 @@ class Engine:
         """Everything that influences a verdict, name → SHA-256 (hex)."""
         digests = self._own_digests()
         if self._table is not None:
-            from lowbg.decision.source_evidence import table_digest
-
-            digests["sources"] = table_digest(self._table)
+            digests["sources"] = self._table.digest()
         return dict(sorted(digests.items()))
 
     def _own_digests(self) -> dict[str, str]:

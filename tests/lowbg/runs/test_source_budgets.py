@@ -201,7 +201,7 @@ def test_many_unsure_sources_share_a_fifth(
 def test_settled_sources_are_not_at_the_border(table_of: TableOf) -> None:
     path = table_of(UNSURE)
     names = [*UNSURE, "site1.example", "other.example"]
-    found = SourceEvidence(path).find(np.array([*range(len(names)), -1]), names).at_border
+    found = SourceEvidence([path]).find(np.array([*range(len(names)), -1]), names).at_border
     assert found[: len(UNSURE)].tolist() == [PAGES] * len(UNSURE)
     assert np.isnan(found[len(UNSURE) :]).all()
     table, metadata = pq.read_table(path), {KEY: pq.read_metadata(path).metadata[KEY]}
@@ -210,7 +210,7 @@ def test_settled_sources_are_not_at_the_border(table_of: TableOf) -> None:
         column = pa.array([certainty] * SITES, pa.float32())
         changed = table.set_column(place, "certainty", column)
         pq.write_table(changed.replace_schema_metadata(metadata), path)
-        (one,) = SourceEvidence(path).find(np.array([0]), ["site1.example"]).at_border
+        (one,) = SourceEvidence([path]).find(np.array([0]), ["site1.example"]).at_border
         assert np.isnan(one) == settled
 
 

@@ -16,7 +16,8 @@ import numpy as np
 
 import lowbg
 from lowbg.config import ExecutorName, Policy, RunConfig
-from lowbg.decision.source_evidence import Header, read_header, table_digest
+from lowbg.decision.source_evidence import Header, read_header
+from lowbg.decision.source_tables import refuse_incomplete
 from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.jobs.sources.cells import Cells, cells_of
 from lowbg.jobs.sources.pages import (
@@ -28,6 +29,7 @@ from lowbg.jobs.sources.pages import (
     read_pages,
     unsure,
 )
+from lowbg.jobs.sources.ranges import Footer, each_once, range_cells, ranges
 from lowbg.jobs.sources.rows import RowFolder, row_cells
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs
 from lowbg.jobs.sources.table import check_alike, read_cells, write_table
@@ -40,6 +42,7 @@ from lowbg.runs.inputs import Shard
 from lowbg.runs.mapping import Workers, failed_shard, map_shards
 from lowbg.runs.progress import NOBODY, Observer, OnProgress
 from lowbg.runs.reading import ShardReading, Source
+from lowbg.runs.splitting import Split
 from lowbg.runs.together import finished, read_together
 from lowbg.storage.files import naming, sync_directory
 from lowbg.storage.left_out import LeftOut
@@ -50,6 +53,8 @@ from lowbg.text.sources import SourceBy, suffix_list_version
 class SourcesJob:
     """What one run of `lowbg sources` is to do: the documents of `shards`, `tables` made before,
     and `rows` of finished runs of `score`, into the table `output`.
+
+    `split` is which range of the sources is written, where `tables` alone are added up.
     """
 
     shards: tuple[Shard, ...]
@@ -62,6 +67,7 @@ class SourcesJob:
     stdin: BinaryIO | None = None
     left_out: tuple[LeftOut, ...] = ()
     pages: PagesToRead | None = None
+    split: Split | None = None
 
     @property
     def crew(self) -> Workers:
@@ -114,11 +120,12 @@ def find_sources(
     header = header_of(job.config.policy, engine.model_digests())
     if judge is not None:
         header = msgspec.structs.replace(header, lm={**judge.models})
-    tables, repeated = _each_once(job.tables)
-    job = replace(job, tables=tables)
+    footers, repeated = each_once([Footer.read(path) for path in job.tables])
+    job = replace(job, tables=tuple(footer.path for footer in footers))
     headers = {path: found for path in job.tables if (found := read_header(path)) is not None}
     header = _with_probe(header, headers)
     check_alike(headers, header)
+    refuse_incomplete(headers)
     read: Reading | None = None
     with _folder_beside(job.output) as folder:
         counted = [*_count(job, folder, engine, observer)]
@@ -128,6 +135,8 @@ def find_sources(
         runs = [run for each in counted for run in each.runs]
         runs += [run for rows_of_one in from_rows for run in rows_of_one.runs]
         streams = [read_cells(path) for path in job.tables]
+        if job.split is not None:
+            header, streams = _ranged(header, footers, job.split)
         header = _with_documents(header, [*headers.values(), *from_rows], counted)
         table = folder / "table.parquet"
         header = write_table(table, _together(runs, streams, folder), model, header)
@@ -142,20 +151,17 @@ def find_sources(
             read.changed = changes(table, with_pages, pages)
             table = with_pages
         _put(table, job.output)
-    return SourcesOutcome(header, tuple(each.result for each in counted), read, repeated)
+    results = tuple(each.result for each in counted)
+    return SourcesOutcome(header, results, read, tuple(repeated))
 
 
-def _each_once(tables: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[tuple[Path, Path], ...]]:
-    """The tables that differ; and those whose bytes are another's, with that one."""
-    first: dict[str, Path] = {}
-    repeated = []
-    for path in tables:
-        digest = table_digest(path)
-        if digest in first:
-            repeated.append((path, first[digest]))
-        else:
-            first[digest] = path
-    return tuple(first.values()), tuple(repeated)
+def _ranged(
+    header: Header, footers: Sequence[Footer], split: Split
+) -> tuple[Header, list[Iterator[Cells]]]:
+    """What a table of a range says of itself, and the cells that are read for it."""
+    part = ranges(footers, header, split.count)[split.index]
+    ranged = msgspec.structs.replace(header, range=part)
+    return ranged, [range_cells(footer, part) for footer in footers]
 
 
 def _with_probe(header: Header, tables: Mapping[Path, Header]) -> Header:

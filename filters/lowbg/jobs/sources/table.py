@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,14 +13,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import UNSET
 from numpy.typing import NDArray
 
-from lowbg.arrays import to_numpy
+from lowbg.arrays import list_lengths, to_numpy
 from lowbg.config import SourceVerdict
 from lowbg.decision.calibration import squash
 from lowbg.decision.source_evidence import KEY, Header
 from lowbg.decision.sources import BINS, Counted, ReadPages, SourceFigures, SourceModel
-from lowbg.errors import ConfigError, FormatError, cause
+from lowbg.errors import ConfigError, FormatError, InputError, cause
 from lowbg.jobs.sources.breaks import Breaks, breaks_of
 from lowbg.jobs.sources.cells import (
     CALLED,
@@ -31,7 +33,6 @@ from lowbg.jobs.sources.cells import (
     Cells,
     Keys,
     Pages,
-    combined,
 )
 from lowbg.storage.whole_files import address, local_copy
 from lowbg.text import languages
@@ -40,8 +41,11 @@ ROWS_A_GROUP: Final = 16_384
 CELLS_A_GROUP: Final = 250_000
 """A group of rows ends where it has so many cells: sources of many years and scores have up to
 some hundreds each, and all of a group lie in memory."""
-_ROWS_READ: Final = 512
+ROWS_READ: Final = 512
 """Rows that are read at a time: many tables are merged side by side."""
+
+CELLS: Final = ("source", "ids", "cells", "lm_pages")
+"""The columns that tables are merged by."""
 
 DECIDED_BY: Final = ("too_few", "documents", "own_past", "dates")
 """What decided of a source: nothing, as there are too few documents; these; these against the
@@ -112,6 +116,7 @@ class Totals:
     """What is counted of the sources while their rows are made."""
 
     sources: int = 0
+    documents: int = 0
     read: int = 0
     pages: int = 0
     verdicts: dict[str, int] = field(default_factory=lambda: {v.value: 0 for v in SourceVerdict})
@@ -147,17 +152,23 @@ def check_alike(headers: Mapping[Path, Header], wanted: Header) -> None:
 
 def read_cells(path: Path) -> Iterator[Cells]:
     """The cells of a table, sorted by source, some rows at a time."""
+    with reading(path), pq.ParquetFile(local_copy(path)) as file:
+        for batch in file.iter_batches(ROWS_READ, columns=[*CELLS]):
+            yield cells_of_rows(batch)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raises `FormatError` where a table can't be read."""
     try:
-        with pq.ParquetFile(local_copy(path)) as file:
-            columns = ["source", "ids", "cells", "lm_pages"]
-            for batch in file.iter_batches(_ROWS_READ, columns=columns):
-                yield _cells_of_rows(batch)
-    except (OSError, pa.ArrowException) as error:
+        yield
+    except (OSError, InputError, pa.ArrowException) as error:
         why = cause(error)
         raise FormatError(f"{address(path)}: the table of sources can't be read ({why})") from error
 
 
-def _cells_of_rows(rows: pa.RecordBatch) -> Cells:
+def cells_of_rows(rows: pa.RecordBatch) -> Cells:
+    """The cells of rows of which the columns `CELLS` are there."""
     cells, ids = rows.column("cells"), rows.column("ids")
     parts, id_parts = cells.flatten(), ids.flatten()
     places: dict[str | None, int] = {code: i for i, code in enumerate(languages.CODES)}
@@ -202,11 +213,24 @@ def _parents(lists: pa.ListArray) -> NDArray[np.int64]:
 def write_table(path: Path, merged: Iterable[Cells], model: SourceModel, header: Header) -> Header:
     """Writes the table; what it says of itself, with the sums. Cells come sorted by source."""
     totals = Totals()
+    return write_rows(path, (rows_of(cells, model, totals) for cells in merged), totals, header)
+
+
+def write_rows(
+    path: Path, rows: Iterable[pa.RecordBatch], totals: Totals, header: Header
+) -> Header:
+    """Writes rows that come sorted by source, as `write_table`; `totals` are read at their end."""
     with pq.ParquetWriter(path, COLUMNS, compression="zstd", compression_level=3) as writer:
-        for cells in _in_groups(merged):
-            writer.write_batch(rows_of(cells, model, totals), row_group_size=ROWS_A_GROUP)
+        for group in _in_groups(rows):
+            writer.write_batch(group, row_group_size=ROWS_A_GROUP)
+        documents, without = header.documents, header.without_source
+        if header.range is not UNSET:
+            without = without if header.range.index == 0 else 0
+            documents = totals.documents + without
         whole = msgspec.structs.replace(
             header,
+            documents=documents,
+            without_source=without,
             sources=totals.sources,
             verdicts=totals.verdicts,
             known_human=totals.known_human,
@@ -218,35 +242,40 @@ def write_table(path: Path, merged: Iterable[Cells], model: SourceModel, header:
     return whole
 
 
-def _in_groups(merged: Iterable[Cells]) -> Iterator[Cells]:
-    """The same cells in groups of `ROWS_A_GROUP` sources, or of fewer that have `CELLS_A_GROUP`
+def _in_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in groups of `ROWS_A_GROUP` sources, or of fewer that have `CELLS_A_GROUP`
     cells: so a table's bytes don't depend on how it was merged."""
-    waiting: list[Cells] = []
+    waiting: list[pa.RecordBatch] = []
     sources = number = 0
-    for cells in merged:
-        waiting.append(cells)
-        sources, number = sources + len(cells.names), number + len(cells)
+    for batch in batches:
+        waiting.append(batch)
+        sources, number = sources + len(batch), number + int(_cells_in(batch).sum())
         if sources < ROWS_A_GROUP and number < CELLS_A_GROUP:
             continue
-        whole = combined(waiting)
-        ends = _ends_of_groups(whole)
+        whole = pa.concat_batches(waiting)
+        ends = _ends_of_groups(_cells_in(whole))
         for start, end in pairwise([0, *ends]):
-            yield whole.part(start, end)
-        rest = whole.part(ends[-1] if ends else 0, len(whole.names))
-        waiting, sources, number = [rest], len(rest.names), len(rest)
+            yield whole.slice(start, end - start)
+        rest = whole.slice(ends[-1] if ends else 0)
+        waiting, sources, number = [rest], len(rest), int(_cells_in(rest).sum())
     if sources:
-        yield combined(waiting)
+        yield pa.concat_batches(waiting)
 
 
-def _ends_of_groups(cells: Cells) -> list[int]:
+def _cells_in(rows: pa.RecordBatch) -> NDArray[np.int64]:
+    """How many cells each row has."""
+    return list_lengths(rows.column("cells"))
+
+
+def _ends_of_groups(cells: NDArray[np.int64]) -> list[int]:
     """Where groups end that are full, whatever sources follow."""
-    upto = np.searchsorted(cells.source, np.arange(len(cells.names) + 1))
+    upto = np.concatenate([[0], np.cumsum(cells)])
     ends: list[int] = []
     start = 0
     while True:
         full = int(np.searchsorted(upto, upto[start] + CELLS_A_GROUP))
         end = min(start + ROWS_A_GROUP, full)
-        if end > len(cells.names):
+        if end > len(cells):
             return ends
         ends.append(end)
         start = end
@@ -283,10 +312,12 @@ def rows_of(cells: Cells, model: SourceModel, totals: Totals) -> pa.RecordBatch:
     dated = (n_scored > 0) & (sums.of(DOCUMENTS, scored & ~keys.before) == 0)
     decided = np.where(dated, 3, np.where(judged.own_past, 2, np.where(known, 1, 0)))
     none = n_scored == 0
+    documents = sums.of(DOCUMENTS)
+    totals.documents += int(documents.sum())
     return pa.RecordBatch.from_arrays(
         [
             cells.names,
-            pa.array(sums.of(DOCUMENTS)),
+            pa.array(documents),
             pa.array(n_scored),
             pa.array(sums.of(DOCUMENTS, keys.before)),
             pa.array(sums.of(WORDS)),

@@ -134,7 +134,7 @@ def test_pages_decide_with_the_documents(shards: Path, tmp_path: Path) -> None:
 def test_a_run_that_filters_is_told_of_the_pages(shards: Path, tmp_path: Path) -> None:
     table = tmp_path / "t.parquet"
     made(shards, table, StandIn(), EVERY)
-    evidence = SourceEvidence(table)
+    evidence = SourceEvidence([table])
     found = evidence.find(np.array([0, 1]), ["farm.example", "small.example"])
     assert found.told(0).endswith("of 12 scored documents, and pages that a causal LM read")
     assert found.rows[1] == -1
