@@ -80,15 +80,17 @@ class Sources:
 
     `by` as `text.sources.SourceBy` reads it. `min_documents` scored documents at least say what a
     source is; `bound` of human sources may be called AI. `table` is a table that `lowbg sources`
-    made, whose evidence decides with a document's own score; "auto": a run makes its own first.
+    made, or a folder or glob of all its ranges, whose evidence decides with a document's own score;
+    "auto": a run makes its own first.
     """
 
     table: str | None = setting(
-        "A table of lowbg sources, which decides with each score; auto: two passes make it.",
+        "A table of lowbg sources, or a folder of all its ranges, which decides with each score; "
+        "auto: two passes make it.",
         None,
         key="sources.table",
         flags="--sources",
-        unit="FILE|auto",
+        unit="FILE|DIR|auto",
         heading=Heading.SOURCES,
     )
     whole: WholeSource = setting(

@@ -38,9 +38,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def made(path: Path, rows: Sequence[tuple[str, int, int, float]], without: int = 0) -> Path:
     header = header_of(Policy(), ENGINE.model_digests())
-    header = msgspec.structs.replace(
-        header, documents=len(rows) + without, without_source=without
-    )
+    header = msgspec.structs.replace(header, documents=len(rows) + without, without_source=without)
     write_table(path, [cells(rows)] if rows else [], ENGINE.source_model(), header)
     return path
 
@@ -175,7 +173,7 @@ def test_evidence_of_ranges_is_that_of_the_whole(tables: list[Path], tmp_path: P
     assert list(named.paths) == parts
     one = SourceEvidence([tmp_path / "whole.parquet"])
     many = SourceEvidence(named.paths)
-    names = sorted({row[0] for i in range(3) for row in documents(500, i)}) + ["x"]
+    names = [*sorted({row[0] for i in range(3) for row in documents(500, i)}), "x"]
     codes = np.arange(len(names))
     ours, theirs = one.find(codes, names), many.find(codes, names)
     assert ours.known.sum() > 20
