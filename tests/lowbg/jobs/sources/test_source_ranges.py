@@ -182,8 +182,8 @@ def test_evidence_of_ranges_is_that_of_the_whole(tables: list[Path], tmp_path: P
         assert np.array_equal(
             ours.thresholds(code, codes), theirs.thresholds(code, codes), equal_nan=True
         )
-    assert [ours.told(i) for i in np.flatnonzero(ours.known)] == [
-        theirs.told(i) for i in np.flatnonzero(theirs.known)
+    assert [ours.told(i) for i in np.flatnonzero(ours.known).tolist()] == [
+        theirs.told(i) for i in np.flatnonzero(theirs.known).tolist()
     ]
 
 
