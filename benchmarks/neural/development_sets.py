@@ -106,11 +106,11 @@ def _said(margin: Floats) -> Floats:
     return np.where(np.isnan(margin), -np.inf, margin)
 
 
-def one_percent(margin: Floats, kinds: NDArray[np.str_], rate: float = 0.01) -> float:
-    """The threshold that calls this share of the human kinds AI on average."""
+def one_percent(margin: Floats, kinds: NDArray[np.str_]) -> float:
+    """The threshold that calls 1 % of the human kinds AI on average."""
     value = _said(margin)
     human = [value[kinds == kind] for kind in np.unique(kinds) if kind.startswith("human/")]
-    return threshold_at(human, rate)
+    return threshold_at(human, 0.01)
 
 
 def shares(
@@ -169,14 +169,8 @@ def main(argv: Sequence[str]) -> int:
         if any(float(np.mean(_said(margin)[kinds == kind] >= 0)) > 0.02 for margin in three):
             print(shares(kind.removeprefix("human/"), three, kinds == kind, [0, 0, 0]))
     print(f"\nGroups:\n\n| group | {HEAD}")
-    is_ai = np.array([row.is_ai for row in rows])
-    words = np.array([len(row.text.split()) for row in rows])
     toefl = np.array([not row.is_ai and row.domain == "essay-nonnative" for row in rows])
     print(shares("human essays of the TOEFL, thresholds as they are", three, toefl, [0, 0, 0]))
-    brief = (words >= 25) & (words < 75)
-    at_two = [one_percent(m[brief], kinds[brief], 0.02) for m in three]
-    name = "AI text of 25 to 74 words, at 2 % of human text of that length"
-    print(shares(name, three, brief & is_ai, at_two))
     base = draw(options.data, ["dev"], 100, of_base=True)
     base = [row for row in base if row.domain in ("news", "story") and row.dataset == "fastdetect"]
     of_base = judged(base, probe, read(base, folder, probe, options.cache))[:3]

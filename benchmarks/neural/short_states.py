@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 MIN_WORDS, MAX_WORDS = 25, 74
 """Of short text."""
 
+MIN_ROWS = 12
+"""Documents that a kind needs to be judged."""
+
 TOKENS = 192
 LAYER = 18
 
@@ -166,8 +169,9 @@ def lengths(rows: Sequence[Row]) -> NDArray[np.int64]:
 
 
 def counts(rows: Sequence[Row]) -> Iterator[str]:
-    """A line a label: rows, kinds, and kinds of at least twenty rows."""
+    """A line a label: rows, kinds, and kinds of at least `MIN_ROWS` rows."""
     for label, is_ai in (("AI", True), ("human", False)):
         kinds = [row.dataset for row in rows if row.is_ai is is_ai]
         sizes = [kinds.count(kind) for kind in sorted(set(kinds))]
-        yield f"{label}: {len(kinds):,} of {len(sizes)} kinds, {sum(n >= 20 for n in sizes)} of 20"
+        large = sum(n >= MIN_ROWS for n in sizes)
+        yield f"{label}: {len(kinds):,} of {len(sizes)} kinds, {large} of {MIN_ROWS} or more"

@@ -30,21 +30,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from benchmarks.neural.development_sets import Read, judged
 from benchmarks.neural.fit_shipped import usable
 from benchmarks.neural.made import made_by
-from benchmarks.neural.short_states import counts, cut_rows, lengths, short_rows, states_of
+from benchmarks.neural.short_states import (
+    MIN_ROWS,
+    counts,
+    cut_rows,
+    lengths,
+    short_rows,
+    states_of,
+)
 from benchmarks.neural.unseen_kinds import draw
 from benchmarks.quality import unseen_kinds as words_only
 from numpy.typing import NDArray
 
-from lowbg.decision.calibration import FPR_GRID, MAX_STYLE
+from lowbg.arrays import floats
+from lowbg.config import LmSpread, Policy
+from lowbg.decision.calibration import FPR_GRID, MAX_STYLE, Calibration
+from lowbg.decision.decide import PHRASE_LOG_ODDS, STYLE_LOG_ODDS
+from lowbg.decision.limits import PERPLEXITY
+from lowbg.decision.lm import standardise
 from lowbg.jobs.eval.evaluate import auroc
 from lowbg.jobs.train import calibration
-from lowbg.jobs.train.corpus import Row
+from lowbg.jobs.train.corpus import Row, as_text
 from lowbg.jobs.train.probe import Documents, fit, spread_over_folds, threshold_at
 from lowbg.jobs.train.regression import Floats
 from lowbg.jobs.train.style import alike
+from lowbg.records import Metadata
+from lowbg.runs.engine import Engine
+from lowbg.scorers.lm.probes import Probe
 from lowbg.scorers.lm.shipped import shipped_probes
 from lowbg.scorers.lm.store import ModelFolder, locate
 
@@ -52,9 +68,6 @@ Chosen = NDArray[np.bool_]
 
 RATE = 0.02
 """Of human kinds called AI on average, at which recall is told."""
-
-MIN_ROWS = 12
-"""Documents that a kind needs to be judged."""
 
 RIDGE = 0.1
 """The one of the shipped probe."""
@@ -331,6 +344,26 @@ def thresholds(texts: Texts, fold: NDArray[np.int64], found: Mapping[str, Floats
             yield f"| {name} | {rule} | {' | '.join(cells)} |"
 
 
+def tables_alone(rows: Sequence[Row], words: NDArray[np.int64]) -> Floats:
+    """z by the shipped tables, of whatever length."""
+    engine = Engine(Policy(), third_parties=False).setup()
+    text = as_text(rows)
+    nothing = pa.nulls(len(text), pa.string())
+    language = pa.array(["en"] * len(text), pa.string())
+    metadata = Metadata(id=nothing, language=language, date=nothing, url=nothing)
+    columns = engine.judge(text, metadata).columns
+    names = PHRASE_LOG_ODDS, PERPLEXITY, STYLE_LOG_ODDS
+    log_odds, perplexity, style = (floats(columns[name]) for name in names)
+    return Calibration.of(engine.models["en"]).standardise(log_odds, words, perplexity, style)
+
+
+def spread_of(probe: Probe) -> LmSpread:
+    """How a probe's log-odds spread over human text that its fit never saw."""
+    told = probe.card["human"]
+    names = ("mean", "between", "within", "min_words")
+    return LmSpread(correlation=0.0, **{name: told[name] for name in names})
+
+
 def dev(data: Path, folder: ModelFolder, cache: Path) -> Iterator[str]:
     """What the shipped tables and probe say of every short document of dev."""
     probe = shipped_probes()[0]
@@ -341,18 +374,26 @@ def dev(data: Path, folder: ModelFolder, cache: Path) -> Iterator[str]:
     is_ai = np.array([row.is_ai for row in rows])
     own = Documents(is_ai, np.array([row.dataset for row in rows]), lengths(rows))
     everything = np.ones(len(rows), np.bool_)
+    words = tables_alone(rows, own.words)
+    by_probe = standardise(spread_of(probe), log_odds, own.words)
     yield (
         f"\n{own.is_ai.sum():,} documents by AI, {(~own.is_ai).sum():,} by people (dev)\n\n"
         "| judged by | human called AI, of documents | of kinds | AI called AI, of documents | of "
         "kinds | recall at 2 % of human kinds (95 %) |\n|---|---|---|---|---|---|"
     )
-    for name, margin in (("tables", tables), ("tables and probe", joined)):
+    for name, margin in (
+        ("tables", tables),
+        ("tables and probe: of short text the probe alone", joined),
+        ("the tables' z below the length that they judge", words),
+        ("the sum of that and the probe's z", words + by_probe),
+    ):
         score = np.where(np.isnan(margin), -99.0, margin)
         kinds = kinds_of(score, own, everything)
         cells = []
         for label, side in ((False, kinds.human), (True, kinds.ai)):
-            cells.append(f"{np.mean(score[own.is_ai == label] >= 0):.1%}")
-            cells.append(f"{np.mean([np.mean(z >= 0) for z in side.values()]):.1%}")
+            shares = [np.mean(score[own.is_ai == label] >= 0)]
+            shares.append(np.mean([np.mean(z >= 0) for z in side.values()]))
+            cells += [f"{share:.1%}" if name.startswith("tables") else "–" for share in shares]
         yield (
             f"| {name} | {' | '.join(cells)} | {recall(kinds):.0%} "
             f"({interval(drawn_again(kinds))}) |"
