@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.neural.unseen_kinds import BASE_MODELS, Reading, hash_of, state_reader
 from numpy.typing import NDArray
 
-from lowbg.decision.decide import MIN_LETTER_SHARE
+from lowbg.decision.unscored import MIN_LETTER_SHARE
 from lowbg.jobs.train.corpus import Row, in_language, list_files, read_rows, tokenize_rows
 from lowbg.scorers.lm.plain import plain
 from lowbg.scorers.lm.store import ModelFolder
