@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -39,7 +39,7 @@ class Bins(Struct, frozen=True):
         Shape (n_groups, bins + 2). NaN isn't counted.
         """
         # Values and edges of one type: searchsorted copies otherwise.
-        edges = np.asarray(self.edges, values.dtype)
+        edges = _as_array(self.edges, values.dtype)
         bins = np.searchsorted(edges, values, side="right")
         bins[values == edges[-1]] -= 1
         width = len(edges) + 1
@@ -48,6 +48,14 @@ class Bins(Struct, frozen=True):
         if missing.any():
             keys = keys[~missing]
         return np.bincount(keys, minlength=n_groups * width).reshape(n_groups, width)
+
+
+@lru_cache(maxsize=256)
+def _as_array(edges: tuple[float, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Edges of this type, for all who count by them; nobody writes there."""
+    array = np.asarray(edges, kind)
+    array.flags.writeable = False
+    return array
 
 
 def linear_bins(title: str, low: float, high: float, n: int) -> Bins:

@@ -50,7 +50,8 @@ class CountTable:
 
     def merge(self, other: CountTable) -> None:
         """Adds all rows of another table; the union of names isn't bounded."""
-        self._add(other.names, other.counts, None)
+        if other._slots:
+            self._add(other.names, other.counts, None)
 
     def _add(self, names: Sequence[str], counts: NDArray[np.int64], limit: int | None) -> None:
         if not names:

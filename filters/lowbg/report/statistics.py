@@ -17,11 +17,12 @@ import pyarrow as pa
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
-from lowbg.arrays import distinct, encoded, filled, floats, is_known, list_lengths, to_numpy
+from lowbg.arrays import distinct, encoded, filled, floats, is_known, list_lengths
 from lowbg.config import OUTCOMES, VERDICTS, Verdict
 from lowbg.records import KnownOrigin
 from lowbg.report.counting import CountTable
 from lowbg.report.examples import Candidates, Example, Examples
+from lowbg.report.found import documents_by_value
 from lowbg.schema import WORDS, Bins
 from lowbg.storage.typed import Count, Open, from_plain
 from lowbg.text.dates import NOT_UNDERSTOOD, STATES, Dates
@@ -220,7 +221,8 @@ class Statistics:
         language_names = [*batch.codes, UNKNOWN_LANGUAGE]
         languages[languages < 0] = len(batch.codes)
         year, host = years(batch.dates), hosts(batch.urls)
-        without_score = _without_score(batch)
+        flags = _Flags.of(batch)
+        without_score = flags.without_score
         for table, lacking, codes, names in (
             (self.languages, self.languages_without_score, languages, language_names),
             (self.years, self.years_without_score, year.codes, year.names),
@@ -234,12 +236,14 @@ class Statistics:
                 known = [name if name in table else table.other for name in names]
                 _add_present(lacking, known, sums[:, : len(MEASURES)])
         self.add_dates(batch.dates)
-        counts, scores, names = _by_trust(batch, languages, language_names, year)
+        counts, scores, names = _by_trust(batch, flags, languages, language_names, year)
         self.trust.add(names, counts)
         self.trust_scores.add(names, scores)
-        counts = _by_length(batch)
+        counts = _by_length(batch, flags)
         _add_present(self.lengths, list(LENGTHS), counts)
-        counts, scores, names = _by_trust(batch, languages, language_names, host, but=NO_HOST)
+        counts, scores, names = _by_trust(
+            batch, flags, languages, language_names, host, but=NO_HOST
+        )
         untrusted = scores[:, scores.shape[1] // 2 :]
         self.host_languages.add(names, np.concatenate([counts, untrusted], axis=1))
         self._add_origin(batch, verdicts)
@@ -314,12 +318,12 @@ class Statistics:
     def _add_found(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         phrases = batch.columns.get("phrases")
         if phrases is not None:
-            found = _documents_by_value(phrases, verdicts)
+            found = documents_by_value(phrases, verdicts)
             _add_present(self.phrases, *found.by_value())
             _add_present(self.phrase_categories, *found.by_category())
         artifacts = batch.columns.get("artifacts")
         if artifacts is not None:
-            _add_present(self.artifacts, *_documents_by_value(artifacts, verdicts).by_value())
+            _add_present(self.artifacts, *documents_by_value(artifacts, verdicts).by_value())
 
     def _add_histograms(self, batch: StatisticsBatch, verdicts: NDArray[np.int64]) -> None:
         for name, bins in batch.bins.items():
@@ -481,6 +485,7 @@ def largest_host_languages(table: CountTable, n: int) -> CountTable:
 
 def _by_trust(
     batch: StatisticsBatch,
+    own: _Flags,
     languages: NDArray[np.int64],
     language_names: list[str],
     origin: Coded,
@@ -491,9 +496,7 @@ def _by_trust(
     The scores are trusted documents, then the others, by `SCORE_BINS`, in one row. Of the others,
     AI documents with a near-certain phrase or without a score count with the highest.
     """
-    judged = _judged(batch)
-    trusted = batch.trusted
-    flags = _trust_flags(batch)
+    trusted, flags = batch.trusted, own.trust
     counted = flags[0] | flags[3]
     if but in origin.names:
         counted &= origin.codes != origin.names.index(but)
@@ -507,40 +510,49 @@ def _by_trust(
     scores = np.zeros((size, 2 * (len(SCORE_BINS.edges) + 1)), np.int64)
     score = batch.columns.get("ai_score")
     if score is not None:
-        certain = flags[4] & (_has_artifacts(batch) | ~judged)
-        kept = (judged | certain)[counted]
+        kept = (own.judged | own.certain)[counted]
         groups = 2 * group[kept] + ~trusted[counted][kept]
-        values = np.where(certain, np.float32(1.0), filled(score, 0.0))[counted][kept]
+        values = np.where(own.certain, np.float32(1.0), filled(score, 0.0))[counted][kept]
         scores = SCORE_BINS.count(values, groups, 2 * size).reshape(scores.shape)
     return counts, scores, names
 
 
-def _trust_flags(batch: StatisticsBatch) -> tuple[NDArray[np.bool_], ...]:
-    """Which documents each of `TRUST_COUNTS` counts."""
-    judged = _judged(batch)
-    trusted = batch.trusted
-    others = ~trusted if batch.origin is None else ~(trusted | batch.origin.denied)
-    return (
-        trusted,
-        trusted & judged,
-        trusted & judged & batch.called_ai,
-        others & (batch.verdicts != Verdict.UNSCORED.code),
-        others & (batch.verdicts == Verdict.AI.code),
-    )
+class _Flags(Struct, frozen=True):
+    """Which documents of a batch are of which kind.
+
+    `judged` ones have a score; `trust` says which each of `TRUST_COUNTS` counts; `certain` are AI
+    with a near-certain phrase or without a score, and not known by their provenance;
+    `without_score` are human by their provenance alone.
+    """
+
+    judged: NDArray[np.bool_]
+    trust: tuple[NDArray[np.bool_], ...]
+    certain: NDArray[np.bool_]
+    without_score: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, batch: StatisticsBatch) -> _Flags:
+        """Those of a batch."""
+        judged, trusted = _judged(batch), batch.trusted
+        others = ~trusted if batch.origin is None else ~(trusted | batch.origin.denied)
+        is_ai = others & (batch.verdicts == Verdict.AI.code)
+        trust = (
+            trusted,
+            trusted & judged,
+            trusted & judged & batch.called_ai,
+            others & (batch.verdicts != Verdict.UNSCORED.code),
+            is_ai,
+        )
+        is_human = batch.verdicts == Verdict.HUMAN.code
+        certain = is_ai & (_has_artifacts(batch) | ~judged)
+        return cls(judged, trust, certain, trusted & is_human & ~judged)
 
 
-def _by_length(batch: StatisticsBatch) -> NDArray[np.int64]:
+def _by_length(batch: StatisticsBatch, own: _Flags) -> NDArray[np.int64]:
     """`TRUST_COUNTS` of each of `LENGTHS`."""
     codes = np.searchsorted(_LENGTH_EDGES, batch.words, side="right")
-    flags = _trust_flags(batch)
-    columns = [np.bincount(codes[flag], minlength=len(LENGTHS)) for flag in flags]
+    columns = [np.bincount(codes[flag], minlength=len(LENGTHS)) for flag in own.trust]
     return np.stack(columns, axis=1)
-
-
-def _without_score(batch: StatisticsBatch) -> NDArray[np.bool_]:
-    """Which documents are human by their provenance alone."""
-    is_human = batch.verdicts == Verdict.HUMAN.code
-    return np.asarray(batch.trusted & is_human & ~_judged(batch), np.bool_)
 
 
 def _has_artifacts(batch: StatisticsBatch) -> NDArray[np.bool_]:
@@ -578,61 +590,3 @@ def _add_present(table: CountTable, names: list[str], counts: NDArray[np.int64])
         table.add(names, counts)
     elif len(present):
         table.add([names[i] for i in present.tolist()], counts[present])
-
-
-class _Found(Struct, frozen=True):
-    """Distinct (document, value) pairs: each pair's verdict and value."""
-
-    parents: NDArray[np.int64]
-    codes: NDArray[np.int64]
-    values: list[str]
-    verdicts: NDArray[np.int64]
-
-    def by_value(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Documents by value and verdict."""
-        return self.values, self._count(self.parents, self.codes, len(self.values))
-
-    def by_category(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Documents by what is in front of the colon, and verdict."""
-        slots: dict[str, int] = {}
-        category = [slots.setdefault(v.partition(":")[0], len(slots)) for v in self.values]
-        codes = np.asarray(category, np.int64)[self.codes]
-        parents, codes = _distinct(self.parents, codes, len(slots))
-        return list(slots), self._count(parents, codes, len(slots))
-
-    def _count(
-        self, parents: NDArray[np.int64], codes: NDArray[np.int64], size: int
-    ) -> NDArray[np.int64]:
-        keys = codes * len(VERDICTS) + self.verdicts[parents]
-        return np.bincount(keys, minlength=size * len(VERDICTS)).reshape(size, len(VERDICTS))
-
-
-def _documents_by_value(column: pa.Array, verdicts: NDArray[np.int64]) -> _Found:
-    """The distinct values of every document's list."""
-    lengths = list_lengths(column)
-    if not lengths.any():
-        empty = np.empty(0, np.int64)
-        return _Found(empty, empty, [], verdicts)
-    flat = column.flatten()
-    if pa.types.is_dictionary(flat.type):
-        flat = flat.dictionary_decode()
-    parents = np.repeat(np.arange(len(column)), lengths)
-    if flat.null_count:
-        parents = parents[is_known(flat)]
-        flat = flat.drop_null()
-    encoded = flat.dictionary_encode()
-    values: list[str] = encoded.dictionary.to_pylist()
-    codes = to_numpy(encoded.indices).astype(np.int64)
-    return _Found(*_distinct(parents, codes, len(values)), values, verdicts)
-
-
-def _distinct(
-    parents: NDArray[np.int64], codes: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct pairs; codes are below `size`."""
-    if not size:
-        return parents, codes
-    keys = np.sort(parents * size + codes)
-    keys = keys[np.append(True, keys[1:] != keys[:-1])]
-    parents, codes = np.divmod(keys, size)
-    return parents, codes
