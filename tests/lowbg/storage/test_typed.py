@@ -63,6 +63,7 @@ ODD = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(ODD)
 def test_it_is_written_as_python_writes_it(plain: Any) -> None:
     told = json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
