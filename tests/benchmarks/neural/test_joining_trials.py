@@ -18,6 +18,8 @@ from tests.tiny_lm import NOUNS, VERBS, save_model
 
 from lowbg.scorers.lm.store import locate
 
+pytestmark = pytest.mark.lm
+
 OF_AI = ["notably", "crucial", "seamless", "landscape", "foster", "robust"]
 ROWS = 24
 

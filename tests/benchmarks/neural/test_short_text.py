@@ -6,11 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
 from benchmarks.neural.short_states import MAX_WORDS, MIN_WORDS, counts, cut_rows, cut_text, fair
 from benchmarks.neural.short_text import Kinds, called, drawn_again, kinds_of, recall
 
 from lowbg.jobs.train.corpus import Row
 from lowbg.jobs.train.probe import Documents
+
+pytestmark = pytest.mark.lm
 
 SENTENCE = "In the old mill she painted a letter for the winter garden."
 """Twelve words."""
