@@ -26,7 +26,8 @@ from lowbg.decision.sources import SourceModel, bins_of
 from lowbg.jobs.sources.cells import UNIT, Cells, Keys, combined
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs
 from lowbg.jobs.sources.sources import header_of
-from lowbg.jobs.sources.table import read_cells, write_table
+from lowbg.jobs.sources.table import write_table
+from lowbg.jobs.sources.table_cells import read_cells
 from lowbg.runs.engine import Engine
 from lowbg.text import languages
 

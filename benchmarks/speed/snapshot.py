@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lowbg.jobs.sources.table import ROWS_A_GROUP
 from lowbg.storage.objects import RANGE_BYTES
 
 HERE = Path(__file__).parent
@@ -42,8 +43,10 @@ class Measured:
     `mb_per_cpu_s`: content that `filter` reads of gzip, start-up included; `worker_mb`: memory.
     `requests_a_shard`: beside those that carry data. `two_passes`: CPU of both over one, and
     `second_pass`: of what isn't scoring.
-    `table_bytes`: of a source in a table; `merge_us`: CPU of a source of each table that is merged;
-    `known_share`: of sources that a verdict is made of, which workers hold in memory.
+    `table_bytes`: of a source in a table; `merge_us`: CPU of a source of each table that is merged,
+    and `range_us` the same where several runs merge a range each, of which the longest takes
+    `longest_range` times the mean; `known_share`: of sources that a verdict is made of, which
+    workers hold in memory.
     """
 
     mb_per_cpu_s: float
@@ -53,6 +56,8 @@ class Measured:
     second_pass: float
     table_bytes: float
     merge_us: float
+    range_us: float
+    longest_range: float
     known_share: float
 
     @classmethod
@@ -71,6 +76,9 @@ class Measured:
         (table_bytes,) = _numbers(scale, r"the table \| \d+ MB: (\d+) bytes")
         many, _ = _numbers(scale, r"sources, documents \| ([\d,]+), ([\d,]+)")
         (unknown,) = _numbers(scale, r"verdicts \| ([\d,]+) unknown")
+        ranges = SOURCES / "ranges.md"
+        (range_us,) = _found(ranges, r"of the whole, ([\d.]+) µs a row")
+        (longest,) = _found(ranges, r"longest range over the mean \| ([\d.]+) ")
         (ratio,) = _found(SOURCES / "two_passes.md", r"Ratio: ([\d.]+)\.")
         return cls(
             mb_per_cpu_s=gzip["mb_per_cpu_s"]["median"],
@@ -81,6 +89,8 @@ class Measured:
             table_bytes=table_bytes,
             known_share=1 - unknown / many,
             merge_us=merging / (tables * in_each) * 1e6,
+            range_us=range_us,
+            longest_range=longest,
         )
 
 
@@ -218,31 +228,27 @@ def sources_of_part(assumed: Assumed) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Adding up the tables of all parts: on one core, and in a tree of eights, each on its node."""
+    """Adding up the tables of all parts: on one core, and in ranges of sources, one a node."""
 
     rows: float
     one_core_s: float
-    tree_s: float
+    ranges_s: float
     table_gb: float
     broadcast_s: float
 
 
 def merge_tables(measured: Measured, assumed: Assumed) -> Merge:
     """What the sources' tables take between the passes."""
-    part = sources_of_part(assumed)
-    cost = measured.merge_us / 1e6
-    tables, rows, tree = assumed.nodes, part, 0.0
-    while tables > 1:
-        together = min(8, tables)
-        tree += together * rows * cost
-        rows = min(float(assumed.hosts), together * rows)
-        tables = math.ceil(tables / together)
+    rows = sources_of_part(assumed) * assumed.nodes
+    # At either end of a range about half of a group of each table is read for nothing.
+    of_range = rows / assumed.nodes + assumed.nodes * ROWS_A_GROUP
     table = assumed.hosts * measured.table_bytes
     per_node = min(assumed.node_gbit * 1e9 / 8, assumed.store_gb * 1e9 / assumed.nodes)
     return Merge(
-        rows=part * assumed.nodes,
-        one_core_s=part * assumed.nodes * cost,
-        tree_s=tree,
+        rows=rows,
+        one_core_s=rows * measured.merge_us / 1e6,
+        ranges_s=of_range * measured.range_us / 1e6 * measured.longest_range
+        + of_range * measured.table_bytes / per_node,
         table_gb=table / 1e9,
         broadcast_s=table / per_node,
     )
@@ -303,7 +309,7 @@ def render(measured: Measured, assumed: Assumed) -> str:
         first = simulate(measured, case, work=measured.two_passes - again, writes=False)
         second = simulate(measured, case, work=again)
         merge = merge_tables(measured, case)
-        both = first.seconds + merge.tree_s + merge.broadcast_s + second.seconds
+        both = first.seconds + merge.ranges_s + merge.broadcast_s + second.seconds
         rows.append(
             f"| {name} | {one.seconds / 60:.0f} | {one.tail_s:.0f} | {100 * one.waiting:.0f} % "
             f"| {one.redone:,} of {one.losses:,} | {(one.reads + one.writes) / 1e6:.1f} "
@@ -322,14 +328,14 @@ def render(measured: Measured, assumed: Assumed) -> str:
             "| million requests | TB read, written | $ | with sources, min |",
             "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
             *rows,
-            "\nThe last column is two passes, the tables added up in a tree of eights, and the sum "
-            "sent to every node.\n",
+            "\nThe last column is two passes, the tables added up in ranges, one a node, and all "
+            "ranges sent to every node.\n",
             "| between the passes | |",
             "|---|---|",
             f"| hosts in a node's part, in all of {assumed.nodes} parts | "
             f"{merge.rows / assumed.nodes / 1e6:.0f} million, {merge.rows / 1e6:,.0f} million |",
-            f"| adding up on one core, in a tree of eights | {merge.one_core_s / 60:.0f} min, "
-            f"{merge.tree_s / 60:.0f} min |",
+            f"| adding up on one core, in ranges | {merge.one_core_s / 60:.0f} min, "
+            f"{merge.ranges_s / 60:.1f} min |",
             f"| the table, sending it to every node | {merge.table_gb:.1f} GB, "
             f"{merge.broadcast_s:.0f} s |",
             f"| memory of a node: {assumed.cores} workers, each with {evidence:.1f} GB of evidence "

@@ -271,9 +271,9 @@ class WorkerOptions:
     )
 
     def resolve(
-        self, shards: Sequence[Shard], extras: Extras = NO_EXTRAS
+        self, shards: Sequence[Shard], extras: Extras = NO_EXTRAS, *, beside: int = 0
     ) -> tuple[int, ExecutorName]:
-        """How many workers, and what runs them.
+        """How many workers, and what runs them; `beside`: bytes of what they read beside shards.
 
         With a causal LM there is one a GPU, or a single one, which uses all cores; where more are
         asked for on a CPU, they share the cores.
@@ -297,7 +297,7 @@ class WorkerOptions:
             if busy > 1 and not gpus:  # torch looks for it as a worker loads it
                 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // busy)))
             return workers, executor
-        worth = 1 + sum(shard.size for shard in shards) // BYTES_A_WORKER
+        worth = 1 + (beside + sum(shard.size for shard in shards)) // BYTES_A_WORKER
         return self.workers or min(available_cores(), worth), executor
 
     def _find_ray(self) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowbg.config import RunConfig, Sources
+from lowbg.errors import ConfigError, cause
 from lowbg.storage.objects import is_object_url
-from lowbg.storage.whole_files import address
+from lowbg.storage.whole_files import address, size_of
 from lowbg_cli.configure import ConfigOptions
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ class ToCount:
     tables: tuple[Path, ...]
     rows: tuple[RowFolder, ...]
     data: tuple[str, ...]
+
+    def table_bytes(self) -> int:
+        """The stored size of all tables. Raises `ConfigError` where one isn't there any more."""
+        try:
+            return sum(map(size_of, self.tables))
+        except OSError as error:
+            raise ConfigError(f"a table of sources can't be read ({cause(error)})") from error
 
 
 def to_count(given: Sequence[str]) -> ToCount:

@@ -13,9 +13,11 @@ from tests.s3_server import BUCKET, S3
 from typer.testing import Result
 
 from lowbg.config import RunConfig
-from lowbg.jobs.sources import table
+from lowbg.jobs.sources import in_ranges, table
 from lowbg.jobs.sources.sources import SourcesJob, find_sources
+from lowbg.runs.executors.base import Executor
 from lowbg.runs.inputs import survey
+from lowbg.runs.mapping import Workers, executor_of
 from lowbg.storage.objects import ObjectStore
 
 Run = Callable[..., Result]
@@ -169,3 +171,21 @@ def test_tables_and_ranges_may_lie_in_a_store(run: Run, crawl: Path, s3: S3) -> 
     nothing = run("filter", crawl / "in", "-o", crawl / "x", "--sources", f"{lake}/none")
     assert nothing.exit_code == 2
     assert f"{lake}/none: the table of sources can't be read" in nothing.stderr
+
+
+@pytest.mark.slow
+def test_workers_add_up_ranges(run: Run, crawl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, many = crawl / "one.parquet", crawl / "many.parquet"
+    assert run("sources", crawl / "tables", "-o", one, "-q", "--workers", 1).exit_code == 0
+    monkeypatch.setattr(in_ranges, "MIN_ROWS", 10)
+    crews: list[Workers] = []
+
+    def noted(crew: Workers) -> Executor:
+        crews.append(crew)
+        return executor_of(crew)
+
+    monkeypatch.setattr(in_ranges, "executor_of", noted)
+    done = run("sources", crawl / "tables", "-o", many, "-q", "--workers", 2)
+    assert done.exit_code == 0, done.stderr
+    assert many.read_bytes() == one.read_bytes()
+    assert [crew.count for crew in crews] == [2]

@@ -180,7 +180,9 @@ def sources_command(
     refuse_existing(output, overwrite=overwrite)
     data = _data(replace(inputs, given=found.data), part, quiet=quiet)
     stdin = standard_input(data.shards)
-    count, executor = workers.resolve(data.shards)
+    count, executor = workers.resolve(
+        data.shards, beside=found.table_bytes() if part is None else 0
+    )
     ready_workers(count, executor, data.shards, "lowbg.jobs.sources.sources")
     with loading.for_good():
         from lowbg.jobs.sources.sources import SourcesJob

@@ -113,7 +113,7 @@ def map_shards(
 
         if not server.is_started():
             engine.warm_up()
-    executor = _executor(settled)
+    executor = executor_of(settled)
     waiting = largest_first(shards)
     for _ in range(1 + workers.retries):
         again = []
@@ -129,7 +129,8 @@ def map_shards(
         waiting = largest_first(again)
 
 
-def _executor(workers: Workers) -> Executor:
+def executor_of(workers: Workers) -> Executor:
+    """What runs tasks that aren't shards; of shards `map_shards` does."""
     if workers.executor is ExecutorName.SERIAL:
         return SerialExecutor()
     if workers.executor is ExecutorName.RAY:

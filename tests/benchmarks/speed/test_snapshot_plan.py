@@ -24,6 +24,8 @@ def test_measured_figures_come_from_stored_results() -> None:
     assert 20 < MEASURED.mb_per_cpu_s < 60
     assert MEASURED.requests_a_shard == pytest.approx((64 - 4 * (4 + 6)) / 4)
     assert MEASURED.merge_us == pytest.approx(7.0)
+    assert 1 < MEASURED.range_us < 50
+    assert 1 <= MEASURED.longest_range < 3
     assert 0.4 < MEASURED.second_pass < 0.7 < MEASURED.two_passes
 
 
@@ -68,7 +70,14 @@ def test_the_tables_of_parts_are_no_larger_than_all_of_it() -> None:
     merge = merge_tables(MEASURED, SMALL)
     assert merge.rows == pytest.approx(part * SMALL.nodes)
     assert merge.one_core_s == pytest.approx(merge.rows * MEASURED.merge_us / 1e6)
-    assert merge_tables(MEASURED, replace(SMALL, nodes=1)).tree_s == 0
+
+
+def test_a_range_a_node_takes_its_share_of_the_rows() -> None:
+    large = replace(Assumed(), nodes=16)
+    one, all_of_it = merge_tables(MEASURED, replace(large, nodes=1)), merge_tables(MEASURED, large)
+    cost = MEASURED.range_us / 1e6 * MEASURED.longest_range
+    assert one.ranges_s == pytest.approx(one.rows * cost, rel=0.05)
+    assert all_of_it.ranges_s == pytest.approx(all_of_it.rows / 16 * cost, rel=0.1)
 
 
 def test_the_stored_result_is_of_these_figures() -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lowbg.decision.source_evidence import Header, Range, table_digest
 from lowbg.jobs.sources.cells import Cells
-from lowbg.jobs.sources.table import CELLS, ROWS_READ, cells_of_rows, reading
+from lowbg.jobs.sources.table_cells import CELLS, ROWS_READ, cells_of_rows, reading
 from lowbg.storage.compression import open_binary
 from lowbg.storage.objects import is_object_url
 from lowbg.storage.whole_files import address

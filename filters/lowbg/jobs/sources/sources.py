@@ -20,6 +20,7 @@ from lowbg.decision.source_evidence import Header, read_header
 from lowbg.decision.source_tables import refuse_incomplete
 from lowbg.errors import ConfigError, OutputError, cause
 from lowbg.jobs.sources.cells import Cells, cells_of
+from lowbg.jobs.sources.in_ranges import worth_sharing, write_in_ranges
 from lowbg.jobs.sources.pages import (
     PageJudge,
     PagesToRead,
@@ -32,7 +33,8 @@ from lowbg.jobs.sources.pages import (
 from lowbg.jobs.sources.ranges import Footer, each_once, range_cells, ranges
 from lowbg.jobs.sources.rows import RowFolder, row_cells
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs
-from lowbg.jobs.sources.table import check_alike, read_cells, write_table
+from lowbg.jobs.sources.table import write_table
+from lowbg.jobs.sources.table_cells import check_alike, read_cells
 from lowbg.records import Batch
 from lowbg.report.results import ShardResult
 from lowbg.runs.checkpoints import key_of
@@ -139,7 +141,10 @@ def find_sources(
             header, streams = _ranged(header, footers, job.split)
         header = _with_documents(header, [*headers.values(), *from_rows], counted)
         table = folder / "table.parquet"
-        header = write_table(table, _together(runs, streams, folder), model, header)
+        if job.split is None and not runs and worth_sharing(footers, job.crew):
+            header = write_in_ranges(table, footers, policy, job.crew, header)
+        else:
+            header = write_table(table, _together(runs, streams, folder), model, header)
         if job.pages is not None and judge is not None:
             wanted = unsure(table, every=job.pages.every)
             crew, config = job.crew, reading(job.config)

@@ -17,7 +17,8 @@ from lowbg.jobs.sources.breaks import breaks_of
 from lowbg.jobs.sources.cells import IDS, UNIT, Cells, Keys, combined
 from lowbg.jobs.sources.runs import Spill, merged, merged_runs, read_run, write_run
 from lowbg.jobs.sources.sources import header_of
-from lowbg.jobs.sources.table import read_cells, write_table
+from lowbg.jobs.sources.table import write_table
+from lowbg.jobs.sources.table_cells import read_cells
 from lowbg.jobs.sources.two_passes import ScoreOnceTask, make_table
 from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.engine import Engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,12 +19,15 @@ from tests.lowbg.jobs.sources.test_source_cells import cells, documents
 from lowbg.config import Policy, RunConfig
 from lowbg.decision import source_tables
 from lowbg.decision.source_evidence import Header, Range, SourceEvidence, read_header
-from lowbg.errors import ConfigError, FormatError
-from lowbg.jobs.sources import table
+from lowbg.errors import ConfigError, FormatError, OutputError
+from lowbg.jobs.sources import in_ranges, table
 from lowbg.jobs.sources.ranges import Footer, each_once, range_cells, ranges
 from lowbg.jobs.sources.sources import SourcesJob, SourcesOutcome, find_sources, header_of
-from lowbg.jobs.sources.table import Totals, read_cells, rows_of, write_table
+from lowbg.jobs.sources.table import Totals, rows_of, write_table
+from lowbg.jobs.sources.table_cells import read_cells
 from lowbg.runs.engine import Engine
+from lowbg.runs.executors.serial import SerialExecutor
+from lowbg.runs.mapping import Workers
 from lowbg.runs.splitting import Split
 
 ENGINE = Engine(Policy())
@@ -219,3 +223,57 @@ def test_what_is_no_whole_is_refused(tables: list[Path], tmp_path: Path) -> None
         source_tables.refuse_incomplete(
             dict.fromkeys([Path("a"), Path("b")], msgspec.structs.replace(header, range=part))
         )
+
+
+def test_several_workers_write_the_same_bytes(
+    tables: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their ranges end elsewhere than the groups of rows do."""
+    one, many = tmp_path / "one.parquet", tmp_path / "many" / "many.parquet"
+    many.parent.mkdir()
+    expected = merge(tables, one)
+    monkeypatch.setattr(in_ranges, "MIN_ROWS", 10)
+    monkeypatch.setattr(Workers, "cores", lambda crew: 2)
+    ran = []
+
+    class Here(SerialExecutor):
+        def run(self, setup: Any, tasks: Any, on_progress: Any) -> Any:
+            ran.extend(tasks)
+            # Ends come in any order.
+            return iter([*super().run(setup, tasks, on_progress)][::-1])
+
+    monkeypatch.setattr(in_ranges, "executor_of", lambda workers: Here())
+    found = merge(tables, many)
+    assert len(ran) == 8
+    assert many.read_bytes() == one.read_bytes()
+    assert found.header == expected.header
+    assert [*many.parent.iterdir()] == [many]
+
+
+@pytest.mark.slow
+def test_processes_add_up_ranges(
+    tables: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, many = tmp_path / "one.parquet", tmp_path / "many.parquet"
+    merge(tables, one)
+    monkeypatch.setattr(in_ranges, "MIN_ROWS", 10)
+    job = SourcesJob((), many, RunConfig(), tuple(tables), workers=2)
+    find_sources(job)
+    assert many.read_bytes() == one.read_bytes()
+
+
+def test_what_goes_wrong_in_a_range_is_said(
+    tables: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_ranges, "MIN_ROWS", 10)
+    monkeypatch.setattr(Workers, "cores", lambda crew: 2)
+    monkeypatch.setattr(in_ranges, "executor_of", lambda workers: SerialExecutor())
+    data = bytearray(tables[0].read_bytes())
+    data[4:200] = bytes(196)
+    tables[0].write_bytes(data)
+    with pytest.raises(FormatError, match=r"0\.parquet: the table of sources can't be read"):
+        merge(tables, tmp_path / "x.parquet")
+    monkeypatch.setattr(in_ranges, "range_cells", lambda *_: 1 / 0)
+    with pytest.raises(OutputError, match="range 0 was not made: division by zero"):
+        merge(tables, tmp_path / "x.parquet")
+    assert not (tmp_path / "x.parquet").exists()

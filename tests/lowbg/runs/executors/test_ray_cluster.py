@@ -17,7 +17,12 @@ from tests.s3_server import BUCKET, S3
 
 from lowbg.config import ExecutorName, RunConfig
 from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.jobs.sources import in_ranges, table
+from lowbg.jobs.sources.sources import SourcesJob, find_sources
+from lowbg.runs.executors.base import Executor
+from lowbg.runs.executors.ray import RayExecutor
 from lowbg.runs.inputs import discover
+from lowbg.runs.mapping import Workers
 from lowbg.storage.objects import ObjectStore
 
 pytestmark = pytest.mark.slow
@@ -127,3 +132,31 @@ def test_logs_of_pieces_come_through_the_store(
     assert filter_shards(job).complete
     assert _data(fetched(out, tmp_path / "copy")) == _data(tmp_path / "serial")
     assert any(key.startswith("PUT") and "/parts/" in key for key in s3.requests)
+
+
+def test_tables_of_sources_are_added_up_by_the_cluster(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_ranges, "MIN_ROWS", 1)
+    monkeypatch.setattr(table, "ROWS_A_GROUP", 2)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    tables = []
+    for i in range(2):
+        rows = [{"text": text, "url": f"https://s{n}.example/"} for n, text in enumerate(HUMAN)]
+        shard = tmp_path / f"{i}.jsonl"
+        shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        tables.append(tmp_path / f"{i}.parquet")
+        find_sources(SourcesJob(tuple(discover([str(shard)])), tables[i], RunConfig()))
+    crews: list[Workers] = []
+
+    def noted(crew: Workers) -> Executor:
+        crews.append(crew)
+        return RayExecutor()
+
+    monkeypatch.setattr(in_ranges, "executor_of", noted)
+    outputs = []
+    for executor in (ExecutorName.SERIAL, ExecutorName.RAY):
+        outputs.append(tmp_path / f"{executor}.parquet")
+        find_sources(SourcesJob((), outputs[-1], RunConfig(), tuple(tables), executor=executor))
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert [crew.executor for crew in crews] == [ExecutorName.RAY]
