@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,6 +79,64 @@ def make_line(path: Path, megabytes: int) -> None:
         file.write(b'"}\n' + small)
 
 
+def make_one_group(path: Path, megabytes: int, rows: list[dict[str, object]]) -> None:
+    """One Parquet row group of so many megabytes of ordinary documents."""
+    table = pa.Table.from_pylist(rows)
+    blocks = -(-megabytes * 1_000_000 // table.nbytes)
+    whole = pa.concat_tables([table] * blocks)
+    pq.write_table(whole, path, compression="zstd", row_group_size=len(whole))
+
+
+def _words(choice: random.Random, size: int) -> str:
+    words = (EXAMPLES / "make_sample.py").read_text(encoding="utf-8").split()
+    text = " ".join(choice.choices(words, k=4000))
+    return (text * (size // len(text) + 1))[:size]
+
+
+def make_repeated(path: Path, megabytes: int, rows: list[dict[str, object]]) -> None:
+    """A row group of so many megabytes of text that is stored as places in a dictionary."""
+    choice = random.Random(2)
+    texts = [_words(choice, choice.randrange(1_000, 60_000)) for _ in range(100)]
+    found: list[str] = []
+    while (left := megabytes * 1_000_000 - sum(map(len, found))) > 0:
+        found += choice.choices(texts, k=left // 30_000 + 1)
+    table = pa.table({"id": range(len(found)), "text": found})
+    pq.write_table(
+        table, path, compression="zstd", row_group_size=len(table),
+        dictionary_pagesize_limit=1 << 30,
+    )  # fmt: skip
+
+
+def make_long(path: Path, megabytes: int, rows: list[dict[str, object]], short: int = 0) -> None:
+    """A row group of texts of 10 MB, each in a page of its own, behind so many short ones."""
+    choice = random.Random(3)
+    long = [_words(choice, 10_000_000) for _ in range(megabytes // 10)]
+    texts = [f"A short text, number {i}." for i in range(short)] + long
+    table = pa.table({"id": range(len(texts)), "text": pa.array(texts, pa.large_string())})
+    pq.write_table(
+        table, path, compression="zstd", row_group_size=len(table), use_dictionary=False,
+        write_batch_size=1,
+    )  # fmt: skip
+
+
+GROUPS: dict[str, Callable[..., None]] = {
+    "one row group": make_one_group,
+    "repeated text": make_repeated,
+    "texts of 10 MB": make_long,
+    "texts of 10 MB behind short ones": partial(make_long, short=100_000),
+}
+"""Parquet files of one row group each, by what is unusual about them."""
+
+
+def apart(make: Callable[..., None], *arguments: object) -> None:
+    """Calls in a process of its own: what one begins with counts to its peak resident set."""
+    process = get_context("fork").Process(target=make, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{arguments[0]}: not made")
+
+
 def proportional(pid: int) -> int:
     """The process's proportional set size in bytes; 0 where the system doesn't tell."""
     try:
@@ -112,17 +172,22 @@ def measure(shard: Path, out: Path) -> dict[str, object]:
     }
 
 
-def cases(folder: Path, sizes: list[int], line: int) -> Iterator[tuple[str, int, Path]]:
+def cases(folder: Path, sizes: list[int], line: int, group: int) -> Iterator[tuple[str, int, Path]]:
     """Kind, megabytes and shard of each case; a shard is removed when the next is made."""
     rows = documents()
     for kind in FORMATS:
         for size in sizes:
             path = folder / f"{size}-mb.{kind}"
-            make_shard(path, size, rows)
+            apart(make_shard, path, size, rows)
             yield kind, size, path
             path.unlink()
+    for kind, make in GROUPS.items():
+        path = folder / f"{kind.replace(' ', '-')}.parquet"
+        apart(make, path, group, rows)
+        yield kind, group, path
+        path.unlink()
     path = folder / "line.jsonl.zst"
-    make_line(path, line)
+    apart(make_line, path, line)
     yield "one line", line, path
 
 
@@ -147,6 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="10,200,2000", help="megabytes of content")
     parser.add_argument("--line", type=int, default=1000, help="megabytes of the one long line")
+    parser.add_argument("--group", type=int, default=600, help="megabytes of a large row group")
     parser.add_argument("--folder", type=Path, help="where shards and outputs go meanwhile")
     parser.add_argument("--out", type=Path, help="results as JSON, and beside it as Markdown")
     options = parser.parse_args()
@@ -160,11 +226,12 @@ def main() -> None:
         "cases": done,
     }
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        for kind, size, shard in cases(Path(name), sizes, options.line):
+        for kind, size, shard in cases(Path(name), sizes, options.line, options.group):
             row = measure(shard, Path(name) / "out")
             peak = float(str(row["peak_rss_mb"]))
             # A line that isn't read is to take no more than a small shard that is.
-            base = smallest.setdefault("jsonl.zst" if kind == "one line" else kind, peak)
+            alike = {"one line": "jsonl.zst", **dict.fromkeys(GROUPS, "parquet")}
+            base = smallest.setdefault(alike.get(kind, kind), peak)
             done.append({"kind": kind, "megabytes": size, **row, "ratio": round(peak / base, 3)})
             print(done[-1], flush=True)
             if options.out:

@@ -46,6 +46,9 @@ PEERS = {
 on it, since their start isn't counted."""
 
 
+ENGLISH = "english"
+"""Where below the corpus another one is, of the same size, of the prose's files `en-*`."""
+
 ENLARGED = 4
 """How many times the corpus those get that are compared by wall time."""
 
@@ -69,13 +72,27 @@ class Bench:
         self.out = self.work / "out"
         found = json.loads((self.work / "corpus.json").read_text())
         self.content: int = found["content_bytes"]
+        self.skipped: dict[str, str] = {}
         self.only: str = given.only
         self.costs: dict[str, list[dict[str, float]]] = {}
-        self.skipped: dict[str, str] = {}
+        if not (self.work / ENGLISH / "corpus.json").exists():
+            self.skipped["English"] = "the corpus has none; make it anew, of prose with files en-*"
 
     def shards(self, kind: str) -> list[Path]:
         """The corpus in one of its formats."""
         return sorted((self.work / kind).iterdir())
+
+    def _english(self, loop: Sequence[str]) -> list[Contender]:
+        """The reference and lowbg over the English corpus, where there is one."""
+        if "English" in self.skipped:
+            return []
+        folder = self.work / ENGLISH
+        size = json.loads((folder / "corpus.json").read_text())["content_bytes"]
+        shards = [str(path) for path in sorted((folder / "jsonl.zst").iterdir())]
+        return [
+            Contender("orjson loop, English", [*loop, *shards], size),
+            self._filter("lowbg, jsonl.zst, English", folder / "jsonl.zst", content=size),
+        ]
 
     def stream(self, megabytes: float | None = None) -> tuple[Path, int]:
         """One zstd file of the whole corpus, or of about so many MB, and its content in bytes.
@@ -126,6 +143,7 @@ class Bench:
             Contender("orjson loop, 2 processes",
                       ["bash", "-c", f"{halves[0]} & {halves[1]} && wait $!"], self.content),
             self._filter("lowbg, jsonl.zst", self.work / "jsonl.zst"),
+            *self._english(loop),
             self._filter("lowbg, jsonl.gz", self.work / "jsonl.gz"),
             self._filter("lowbg, Parquet", self.work / "parquet"),
         ]  # fmt: skip
@@ -216,6 +234,8 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 RATIOS: tuple[tuple[str, str, str, str, float | None], ...] = (
     ("CPU, all default scorers : orjson loop",
      "lowbg, jsonl.zst", "orjson loop", "mb_per_cpu_s", 0.45),
+    ("CPU, all default scorers, English : orjson loop, English",
+     "lowbg, jsonl.zst, English", "orjson loop, English", "mb_per_cpu_s", 0.5),
     ("CPU : datatrove, GopherQualityFilter",
      "lowbg, jsonl.zst", "datatrove, GopherQualityFilter", "mb_per_cpu_s", 60.0),
     ("CPU : is-it-slop",
@@ -250,6 +270,9 @@ def main(argv: list[str]) -> int:
         if given.prose is None:
             raise SystemExit(f"{given.corpus} holds no corpus; make one with --prose DIR")
         corpus.make([given.prose], given.corpus, given.mb, 8, corpus.FORMATS)
+    english = [] if given.prose is None else sorted(given.prose.glob("en-*"))
+    if english and not (given.corpus / ENGLISH / "corpus.json").exists():
+        corpus.make(english, given.corpus / ENGLISH, given.mb, 8, ["jsonl.zst"])
     bench = Bench(given)
     before = measuring.load()
     # Compiles the kernels and brings the corpus into the page cache, for all alike.

@@ -49,7 +49,7 @@ UNPACKED_BY = {
 
 _SHARED = (
     *("base", "blocks", "columns", "foreign", "naming", "paths", "quarantine", "rows", "texts"),
-    *("row_logs", "views"),
+    *("row_logs", "row_sizes", "views"),
 )
 
 

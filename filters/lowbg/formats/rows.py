@@ -17,6 +17,7 @@ from lowbg.errors import FormatError, InputError
 from lowbg.formats.base import Annotations, Reader, Writer
 from lowbg.formats.columns import metadata_of, text_at
 from lowbg.formats.row_logs import RowLog, kept_rows, with_annotation
+from lowbg.formats.row_sizes import part_ends, row_sizes
 from lowbg.formats.texts import text_of, utf8_lengths
 from lowbg.records import Batch, Payload, Rejected, RejectReason, RowPayload
 from lowbg.storage.files import AtomicFile, Part, PartState, WrittenFile, naming
@@ -24,10 +25,12 @@ from lowbg.storage.files import AtomicFile, Part, PartState, WrittenFile, naming
 ANNOTATION_COLUMN = "lowbg"
 
 CHUNK_ROWS = 1024
-"""Rows that are joined at once: a whole group at once would be held twice."""
+CHUNK_BYTES = 1 << 20
+"""Rows and bytes that are joined at once: a whole group at once would be held twice. A page of a
+Parquet output ends with such a chunk."""
 
 GROUP_BYTES = 32 << 20
-"""About how many uncompressed bytes an output's group of rows holds: what a writer buffers."""
+"""An output's group of rows ends with the row with which it reaches so many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class RowReader(Reader):
 
         What iterating `portions` raises as an `InputError` comes behind the records before it.
         """
-        joins = not any(map(_has_dictionary, self.schema.types))
+        joins = not any(map(has_dictionary, self.schema.types))
         small: list[Portion] = []
         size = 0
         fault: InputError | None = None
@@ -99,9 +102,10 @@ class RowReader(Reader):
     def _sliced(self, portion: Portion) -> Iterator[Batch]:
         """The records of a portion in batches of about `batch_bytes`."""
         rows = portion.rows
-        step = max(1, len(rows) * self._batch_bytes // max(1, rows.nbytes))
-        for start in range(0, len(rows), step):
-            part = cast_rows(rows.slice(start, step), self.schema)
+        start = 0
+        for end in part_ends(row_sizes(rows), self._batch_bytes):
+            part = cast_rows(rows.slice(start, end - start), self.schema)
+            start = end
             yield self.batch(part, portion.consumed)
 
     def batch(self, rows: pa.RecordBatch, consumed: int) -> Batch:
@@ -177,13 +181,13 @@ def _joined(portions: list[Portion], schema: pa.Schema) -> pa.RecordBatch:
     return rows
 
 
-def _has_dictionary(kind: pa.DataType) -> bool:
+def has_dictionary(kind: pa.DataType) -> bool:
     """Whether there are dictionaries in a column: joined, they are no longer each row's own."""
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     if pa.types.is_dictionary(kind):
         return True
-    return any(_has_dictionary(kind.field(i).type) for i in range(kind.num_fields))
+    return any(has_dictionary(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def check_reading(error: Exception, name: str) -> None:
@@ -246,9 +250,9 @@ class RowWriter(Writer):
         self._annotate = annotate
         # The group under way: joined chunks, and the rows of the chunk that is not full yet.
         self._chunks: list[pa.RecordBatch] = []
-        self._chunked_rows = 0
+        self._chunked_rows = self._chunked_bytes = 0
         self._loose: list[pa.RecordBatch] = []
-        self._loose_rows = 0
+        self._loose_rows = self._loose_bytes = 0
         self._file = AtomicFile(path, part.path if part is not None else None)
         self._closed = False
         self._log: RowLog | None = None
@@ -265,9 +269,13 @@ class RowWriter(Writer):
     def begin(self, sink: pa.NativeFile) -> None:
         """Begins the file."""
 
+    def held(self, rows: pa.Table) -> pa.Table:
+        """A chunk of rows as it waits for the rest of its group."""
+        return rows
+
     @abstractmethod
     def write_group(self, group: pa.Table) -> None:
-        """Writes a group of rows."""
+        """Writes a group of rows, which came through `held`."""
 
     @abstractmethod
     def end(self) -> None:
@@ -306,15 +314,25 @@ class RowWriter(Writer):
 
     def _append(self, rows: pa.RecordBatch) -> None:
         self.records += len(rows)
-        while len(rows):
+        behind = np.cumsum(row_sizes(rows))
+        start = before = 0
+        while start < len(rows):
             left = self._rows_per_group - self._chunked_rows
-            room = min(CHUNK_ROWS, left) - self._loose_rows
-            self._loose.append(rows.slice(0, room))
-            self._loose_rows += len(self._loose[-1])
-            rows = rows.slice(room)
-            if self._loose_rows == min(CHUNK_ROWS, left):
+            end = start + min(CHUNK_ROWS, left) - self._loose_rows
+            room = min(CHUNK_BYTES, GROUP_BYTES - self._chunked_bytes) - self._loose_bytes
+            end = min(end, int(np.searchsorted(behind, before + room)) + 1, len(rows))
+            self._loose.append(rows.slice(start, end - start))
+            self._loose_rows += end - start
+            self._loose_bytes += int(behind[end - 1]) - before
+            start, before = end, int(behind[end - 1])
+            full = self._chunked_bytes + self._loose_bytes >= GROUP_BYTES
+            if (
+                full
+                or self._loose_bytes >= CHUNK_BYTES
+                or self._loose_rows >= min(CHUNK_ROWS, left)
+            ):
                 self._join_loose()
-            if self._chunked_rows == self._rows_per_group:
+            if full or self._chunked_rows == self._rows_per_group:
                 self._write_group()
 
     def append_log(self, log: Path, records: int) -> None:
@@ -332,16 +350,16 @@ class RowWriter(Writer):
     def _join_loose(self) -> None:
         """Makes one chunk of the loose rows: its bounds depend on no batch's, nor do the bytes."""
         joined = pa.Table.from_batches(self._loose, self.schema).combine_chunks()
-        self._chunks += joined.to_batches()
+        self._chunks += self.held(joined).to_batches()
         self._chunked_rows += self._loose_rows
-        self._loose, self._loose_rows = [], 0
+        self._chunked_bytes += self._loose_bytes
+        self._loose, self._loose_rows, self._loose_bytes = [], 0, 0
 
     def _write_group(self) -> None:
         """Writes the chunks as one group."""
-        group = pa.Table.from_batches(self._chunks, self.schema)
         with naming(self._file.path):
-            self.write_group(group)
-        self._chunks, self._chunked_rows = [], 0
+            self.write_group(pa.Table.from_batches(self._chunks))
+        self._chunks, self._chunked_rows, self._chunked_bytes = [], 0, 0
 
     def join(self) -> None:
         """Nothing: rows of several shards are as those of one."""

@@ -1,6 +1,6 @@
 """Reads Parquet: row groups in, batches of records out, rows kept whole for the output.
 
-Rows are decoded in portions whose size depends on the file alone, so that what can be read of a
+Rows are decoded in slices whose size depends on the file alone, so that what can be read of a
 damaged file does not depend on the batch size.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -21,21 +21,17 @@ from lowbg.formats.columns import check_text_column, paths_of_text
 from lowbg.formats.foreign import ENCRYPTED_PARQUET
 from lowbg.formats.parquet import FORMAT, int96, logical
 from lowbg.formats.parquet.layout import ParquetLayout
+from lowbg.formats.parquet.slices import GroupSlices
 from lowbg.formats.rows import (
-    GROUP_BYTES,
     Gap,
     Portion,
     RowReader,
-    cast_rows,
     check_reading,
     in_a_line,
 )
 from lowbg.formats.views import without_views
 from lowbg.records import Batch, Position
 from lowbg.storage.compression import open_binary
-
-DECODE_BYTES = 4 << 20
-"""How much is decoded in one go, in bytes of uncompressed column data."""
 
 
 class ParquetReader(RowReader, SplitReader):
@@ -71,9 +67,11 @@ class ParquetReader(RowReader, SplitReader):
             self._raw = source
         try:
             self._file = _open(self._raw, name)
+            unit = "ns"
             if int96.paths(self._file):
                 in_us = _open(self._raw, name, int96_unit="us")
-                self._file = self._file if int96.fit_nanoseconds(in_us) else in_us
+                if not int96.fit_nanoseconds(in_us):
+                    self._file, unit = in_us, "us"
             self.schema: pa.Schema = without_views(self._file.schema_arrow)
             _check_rows(self._file, name)
             self.layout = _layout(self._file, name)
@@ -88,6 +86,9 @@ class ParquetReader(RowReader, SplitReader):
         except BaseException:
             self._raw.close()
             raise
+        self._slices = GroupSlices(
+            self._file, self.schema, lambda columns: _open(self._raw, name, unit, columns)
+        )
         columns = self._file.schema
         self._flat = [i for i in range(len(columns)) if not columns.column(i).max_repetition_level]
         self.seen_fields = Counter(dict.fromkeys(paths_of_text(self.schema), 0))
@@ -198,14 +199,12 @@ class ParquetReader(RowReader, SplitReader):
                 )
 
     def _decode(self, group: int, rows: int, size: int) -> Iterator[pa.RecordBatch | str]:
-        """One row group in portions of about `DECODE_BYTES`; what is wrong, where it breaks off."""
-        portion = max(1, min(rows, rows * DECODE_BYTES // max(1, size)))
+        """One row group in slices; what is wrong, where it breaks off."""
         done = 0
         try:
-            for batch in self._file.iter_batches(portion, row_groups=[group], use_threads=False):
+            for batch in self._slices.of(group, rows, size):
                 done += len(batch)
-                if len(batch):
-                    yield cast_rows(batch, self.schema)
+                yield batch
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             check_reading(error, self.name)
             yield in_a_line(error)
@@ -232,7 +231,10 @@ def group_starts(raw: BinaryIO, name: str, size: int) -> Iterator[Position]:
         rows += group.num_rows
 
 
-def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
+def _open(
+    raw: BinaryIO, name: str, int96_unit: str = "ns", dictionaries: Sequence[str] = ()
+) -> pq.ParquetFile:
+    """The file; the columns of strings with the paths `dictionaries` are read as such."""
     if not raw.seekable():
         raise FormatError(
             f"{name}: Parquet cannot be read from a pipe (its index is at the end); "
@@ -242,6 +244,7 @@ def _open(raw: BinaryIO, name: str, int96_unit: str = "ns") -> pq.ParquetFile:
         # Checksums are verified where the file has them; decoding streams, never a whole group.
         return pq.ParquetFile(
             raw,
+            read_dictionary=[*dictionaries],
             buffer_size=1 << 20,
             pre_buffer=False,
             page_checksum_verification=True,
@@ -303,10 +306,6 @@ def _layout(file: pq.ParquetFile, name: str) -> ParquetLayout:
         columns = [sound.column(i).compression for i in range(sound.num_columns)]
         codecs = tuple(_codec(codec) for codec in columns)
     rows = max((group.num_rows for group in groups), default=0)
-    # By the densest group: a file's groups can differ.
-    row_bytes = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
-    if row_bytes:
-        rows = min(rows, int(GROUP_BYTES / row_bytes))
     return ParquetLayout(
         codecs,
         max(1, rows),

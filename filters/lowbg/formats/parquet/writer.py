@@ -43,9 +43,17 @@ class ParquetWriter(RowWriter):
             use_compliant_nested_type=not layout.compression,
         )
 
+    def held(self, rows: pa.Table) -> pa.Table:
+        """Dictionary columns as their values: each chunk would keep a dictionary of its own."""
+        for i, field in enumerate(rows.schema):
+            if pa.types.is_dictionary(field.type):
+                plain = rows.column(i).cast(field.type.value_type)
+                rows = rows.set_column(i, field.with_type(plain.type), plain)
+        return rows
+
     def write_group(self, group: pa.Table) -> None:
         """Writes a row group."""
-        group = as_geometries(_canonical(group), self._written)
+        group = as_geometries(_encoded(group, self.schema), self._written)
         self._writer.write_table(group, row_group_size=len(group))
 
     def end(self) -> None:
@@ -57,16 +65,17 @@ class ParquetWriter(RowWriter):
         self._writer.is_open = False
 
 
-def _canonical(table: pa.Table) -> pa.Table:
-    """`table` with dictionary columns encoded anew, in order of first appearance.
+def _encoded(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table`, held as plain values, with the dictionary columns of `schema`, in order of first
+    appearance.
 
     A combined column's dictionary would otherwise depend on which batches it was made of, and
     hold values of rows that were not kept.
     """
-    for i, field in enumerate(table.schema):
+    for i, field in enumerate(schema):
         if pa.types.is_dictionary(field.type):
-            plain = table.column(i).cast(field.type.value_type)
-            table = table.set_column(i, field, plain.dictionary_encode().cast(field.type))
+            encoded = table.column(i).dictionary_encode().cast(field.type)
+            table = table.set_column(i, field, encoded)
     return table
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lowbg.errors import OutputError
 from lowbg.formats.parquet.layout import ParquetLayout
 from lowbg.formats.parquet.writer import ParquetWriter, leaf_paths
-from lowbg.formats.rows import CHUNK_ROWS
+from lowbg.formats.rows import CHUNK_ROWS, GROUP_BYTES
 from lowbg.records import BytesPayload, RowPayload
 
 ROWS = 1000
@@ -227,3 +227,43 @@ def test_chunks_of_a_row_group_are_those_of_its_rows_not_of_the_batches(tmp_path
         assert pq.read_metadata(path).num_row_groups == 1
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
     assert len(digests) == 1
+
+
+def written_in_parts(
+    path: Path, table: pa.Table, rows_per_group: int, size: int
+) -> pq.FileMetaData:
+    writer = ParquetWriter(
+        path,
+        path.parent,
+        table.schema,
+        ParquetLayout(("zstd",) * len(table.schema), rows_per_group),
+    )
+    for batch in table.to_batches(max_chunksize=size):
+        writer.write(RowPayload(batch), np.ones(len(batch), np.bool_))
+    writer.commit()
+    got = pq.read_table(path)
+    assert got.schema.equals(table.schema)
+    assert got["text"].cast(pa.string()).equals(table["text"].cast(pa.string()))
+    return pq.read_metadata(path)
+
+
+@pytest.mark.parametrize("is_dictionary", [False, True], ids=["text", "dictionary"])
+def test_a_row_group_ends_with_the_row_that_fills_it(tmp_path: Path, is_dictionary: bool) -> None:
+    """What is held doesn't depend on how many rows the input's groups had, nor on how they are
+    stored, and the output's bytes don't depend on batches."""
+    long = [f"{i} " * 150_000 for i in range(20)]
+    rows = ["short"] * 3000 + [long[i % 20] for i in range(150)] + ["short"] * 100
+    text = pa.array(rows)
+    table = pa.table({"text": text.dictionary_encode() if is_dictionary else text})
+    digests = set()
+    for size in (4000, 333, 7):
+        path = tmp_path / f"{size}.parquet"
+        metadata = written_in_parts(path, table, 1 << 20, size)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
+    ends = np.cumsum([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)])
+    sizes = np.cumsum([len(text) for text in rows])
+    held = np.diff(np.append(0, sizes[ends - 1]))
+    assert len(held) > 1
+    assert (held[:-1] >= GROUP_BYTES).all()
+    assert (held < GROUP_BYTES + max(map(len, long))).all()
