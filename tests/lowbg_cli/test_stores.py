@@ -21,6 +21,7 @@ from typer.testing import Result
 
 from lowbg.config import RunConfig
 from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.runs.executors import server
 from lowbg.runs.inputs import discover
 from lowbg.runs.progress import Observer, Progress
 from lowbg.runs.publishing import scratch_of
@@ -274,6 +275,7 @@ def test_a_shard_in_pieces_is_sent_when_it_is_put_together(
 ) -> None:
     """From workers on other machines logs come through the store."""
     monkeypatch.setattr(FilterJob, "works_elsewhere", elsewhere)
+    monkeypatch.setattr(server, "_started", False)  # It may not know this test's store.
     shard = tmp_path / "large.jsonl"
     shard.write_bytes(numbered(1_500))
     out = f"{dump}/out"
@@ -296,6 +298,7 @@ def test_logs_of_pieces_that_nobody_took_are_removed(
 ) -> None:
     """What is behind the damage was read, and the shard is read in one pass after all."""
     monkeypatch.setattr(FilterJob, "works_elsewhere", True)
+    monkeypatch.setattr(server, "_started", False)  # It may not know this test's store.
     shard = tmp_path / "large.parquet"
     rows = [json.loads(line) for line in numbered(1_500).splitlines()]
     pq.write_table(pa.Table.from_pylist(rows), shard, row_group_size=150, compression="none")
