@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from msgspec import Struct
 
-from lowbg.errors import ConfigError, OutputError, cause
+from lowbg.errors import ConfigError, LowbgError, OutputError, cause
 from lowbg.settings import Declared, Written
 from lowbg.storage.files import identity, is_special
 from lowbg.storage.objects import ObjectStore, is_object_url, object_url
@@ -31,6 +31,7 @@ def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
     said = [*said]
     reading = [own for own in said if own[0].setting.written is None]
     taken = {key: name for own, value in reading for key, name in _read(own, value)}
+    folders = [folder for own, value in reading for folder in _folders(own, value)]
     written: dict[tuple[int, int] | str, str] = {}
     for own, value in said:
         how = own.setting.written
@@ -41,8 +42,9 @@ def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
             continue
         _refuse_standard(own, value)
         key = _identity(value)
-        if key in taken and how is not Written.UPDATED:
-            raise ConfigError(f"{own.flag} {value}: {taken[key]} is read; name another file")
+        found = taken.get(key) or _within(value, folders)
+        if found is not None and how is not Written.UPDATED:
+            raise ConfigError(f"{own.flag} {value}: {found} is read; name another file")
         if key in written and not _is_device(value):
             raise ConfigError(f"{own.flag} {value}: {written[key]} writes to it; name another file")
         written[key] = own.flag
@@ -100,6 +102,43 @@ def _read(own: Declared, value: Any) -> Iterator[tuple[tuple[int, int] | str, st
         elif isinstance(each, Path) or not own.flag.startswith("-"):
             if Path(each).is_file():
                 yield identity(each), str(each)
+
+
+def _folders(own: Declared, value: Any) -> Iterator[str]:
+    """What an option or argument names, to be read, that may stand for several files."""
+    for each in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(each, Path) or not own.flag.startswith("-") or own.setting.unit == "INPUT":
+            is_several = not Path(each).is_file() and str(each) != "-"
+            if is_several and isinstance(each, (str, Path)):
+                yield address(Path(each)) if is_object_url(each) else str(each)
+
+
+def _within(path: Path, folders: Sequence[str]) -> str | None:
+    """The shard of some inputs that a file or object to be written to is, if there is one."""
+    is_url = is_object_url(path)
+    folders = [folder for folder in folders if is_object_url(folder) == is_url]
+    if not folders or not (is_url or path.is_file()):
+        return None
+    from lowbg.runs.inputs import discover
+
+    key = _identity(path)
+    for folder in folders:
+        if is_url and not object_url(path).startswith(f"{_base(folder)}/"):
+            continue
+        try:
+            shards = discover([folder])
+        except LowbgError:  # It is no input, or nothing is there: the command will say so.
+            continue
+        for shard in shards:
+            if _identity(Path(shard.path)) == key:
+                return shard.path
+    return None
+
+
+def _base(url: str) -> str:
+    """What lies above all that a URL, which may be a glob, stands for."""
+    plain, glob, _ = object_url(url).partition("*")
+    return plain.rpartition("/")[0] if glob else plain
 
 
 def _refuse_standard(own: Declared, path: Path) -> None:

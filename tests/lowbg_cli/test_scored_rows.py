@@ -210,6 +210,8 @@ def changed(desk: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         (lambda row: row.pop("perplexity"), "a row has no perplexity; score again"),
         (lambda row: row.update(words=None), "a row's words is null; score again"),
         (lambda row: row.update(phrase_log_odds="high"), "a row's phrase_log_odds isn't"),
+        (lambda row: row.update(text_digest="zzz"), "a row's text_digest isn't"),
+        (lambda row: row.update(words=-4), "a row's words isn't"),
     ],
 )  # fmt: skip
 def test_a_row_that_can_t_be_judged_anew_is_refused(

@@ -129,6 +129,17 @@ def test_input_without_a_record_that_can_be_read_is_incomplete(run: Run, tmp_pat
     assert result.exit_code == 3
 
 
+def test_a_table_of_nothing_replaces_none(run: Run, shards: Path, tmp_path: Path) -> None:
+    table, sites = tmp_path / "t.parquet", tmp_path / "sites.txt"
+    args = ("-o", table, "--list", sites, "--overwrite")
+    assert run("sources", shards, *args).exit_code == 0
+    kept = table.read_bytes(), sites.read_bytes()
+    result = run("sources", shards, *args, "--text-field", "body")
+    assert result.exit_code == 3
+    assert "body" in result.stderr
+    assert (table.read_bytes(), sites.read_bytes()) == kept
+
+
 @pytest.mark.parametrize(
     "args",
     [

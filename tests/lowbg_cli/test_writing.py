@@ -160,7 +160,7 @@ def test_ai_lines_share_a_pipe_in_order(shard: Path) -> None:
         ("filter in.jsonl --ai-to in.jsonl", "in.jsonl is read"),
         ("filter - --ai-to in.jsonl < in.jsonl", "stdin is read"),
         ("filter . --discard-ai >> in.jsonl", "is both input and stdout"),
-        ("filter . --ai-to in.jsonl", "is an input already"),
+        ("filter . --ai-to in.jsonl", "in.jsonl is read"),
         ("filter in.jsonl -o out --log-file h 2> h", "send it there with 2>>"),
         ("score in.jsonl -o - >> in.jsonl", "is both input and stdout"),
         ("score . -o - >> in.jsonl", "is both input and stdout"),
@@ -260,3 +260,41 @@ def test_quarantine_is_not_put_beside_what_is_no_file(to: str, shard: Path) -> N
     assert "1 record could not be read and went nowhere; --quarantine-to FILE keeps" in stderr
     assert (shard.parent / "h").read_bytes().count(b"\n") == (3 if "stdout" in to else 2)
     assert not Path("/dev/null.quarantine.jsonl").exists()
+
+
+@pytest.mark.parametrize("given", ["{folder}", "{folder}/*.jsonl", "{folder}/."])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("eval", "--json"),
+        ("eval", "--html"),
+        ("gate", "--max-ai-share", "0.9", "--junit"),
+        ("sources", "-o", "{out}.parquet", "--list"),
+        ("filter", "-o", "{out}", "--log-file"),
+    ],
+    ids=" ".join,
+)
+def test_no_shard_of_an_input_is_written_to(
+    words: tuple[str, ...], given: str, run: Run, shard: Path, tmp_path: Path
+) -> None:
+    """Whatever stands for it: it would be read, and then be a report."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    before = shard.read_bytes()
+    (folder / "a.jsonl").write_bytes(before)
+    (tmp_path / "link.jsonl").symlink_to(folder / "a.jsonl")
+    name, *more = (word.format(out=tmp_path / "out") for word in words)
+    for place in (folder / "a.jsonl", tmp_path / "link.jsonl"):
+        result = run(name, given.format(folder=folder), *more, place)
+        assert result.exit_code == 2, result.stderr
+        assert "a.jsonl is read; name another file" in result.stderr
+        assert (folder / "a.jsonl").read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_and_its_list_are_two_files(run: Run, shard: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.parquet"
+    result = run("sources", shard, "-o", table, "--list", table)
+    assert result.exit_code == 2
+    assert "--output writes to it" in result.stderr
+    assert not table.exists()

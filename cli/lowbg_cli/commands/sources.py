@@ -132,7 +132,7 @@ def sources_command(
     inputs: SourcesInputs,
     output: Annotated[
         Path,
-        Setting("The table (Parquet).", flags="--output -o", unit="FILE", written=Written.STORE),
+        Setting("The table (Parquet).", flags="--output -o", unit="FILE", written=Written.FILE),
     ],
     source_field: Annotated[
         str | None,

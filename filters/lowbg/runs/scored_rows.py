@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lowbg import schema
 from lowbg.arrays import bools, strings_of, to_numpy
@@ -50,6 +51,7 @@ _NEVER_NULL: Final = (schema.WORDS, schema.TEXT_DIGEST, schema.IS_PROSE, schema.
 _NEEDED: Final = (schema.LANGUAGE, *_NEVER_NULL)
 _LM_FEATURES: Final = (*FEATURES, LM_EVENNESS)
 _PEEK_BYTES: Final = 64 << 10
+_DIGEST: Final = "^[0-9a-f]{16}$"
 _EMPTY: Final[Mapping[str, Any]] = {}
 
 Lm: TypeAlias = tuple[str, ...]
@@ -289,6 +291,13 @@ class RowsJudging:
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 why = f"a row's {name} isn't what score wrote"
                 raise ConfigError(f"{where}: {why} ({in_a_line(error)})") from error
+        digests, words = arrays[schema.TEXT_DIGEST.name], arrays[schema.WORDS.name]
+        for name, sound in (
+            (schema.TEXT_DIGEST.name, pc.match_substring_regex(digests, _DIGEST)),
+            (schema.WORDS.name, pc.greater_equal(words, 0)),
+        ):
+            if not pc.all(sound).as_py():
+                raise ConfigError(f"{where}: a row's {name} isn't what score wrote")
         for column in _NEVER_NULL:
             if arrays[column.name].null_count:
                 raise ConfigError(f"{where}: a row's {column.name} is null; score again")

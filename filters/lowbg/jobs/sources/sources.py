@@ -18,7 +18,7 @@ import lowbg
 from lowbg.config import ExecutorName, Policy, RunConfig
 from lowbg.decision.source_evidence import Header, read_header
 from lowbg.decision.source_tables import refuse_incomplete
-from lowbg.errors import ConfigError, OutputError, cause
+from lowbg.errors import ConfigError, InputError, OutputError, cause
 from lowbg.jobs.sources.cells import Cells, cells_of
 from lowbg.jobs.sources.in_ranges import worth_sharing, write_in_ranges
 from lowbg.jobs.sources.pages import (
@@ -111,7 +111,7 @@ def find_sources(
     `judge` reads the pages that the job wants read, else its own model does. Raises `ConfigError`
     where tables that are to be added up count different things, or where the model can't be used.
     A shard that breaks off doesn't stop the others: what was read of it counts, and it is in the
-    outcome.
+    outcome. Raises `InputError` where nothing was read of any; a table that is there stays.
     """
     policy = replace(job.config.policy, sources=replace(job.config.policy.sources, table=None))
     job = replace(job, config=replace(job.config, policy=policy))
@@ -140,6 +140,10 @@ def find_sources(
         if job.split is not None:
             header, streams = _ranged(header, footers, job.split)
         header = _with_documents(header, [*headers.values(), *from_rows], counted)
+        results = tuple(each.result for each in counted)
+        problems = [problem for result in results for problem in result.problems]
+        if problems and not header.documents:  # A table of nothing would be taken for one.
+            raise InputError(f"no record could be read: {problems[0].message}")
         table = folder / "table.parquet"
         if job.split is None and not runs and worth_sharing(footers, job.crew):
             header = write_in_ranges(table, footers, policy, job.crew, header)
@@ -156,7 +160,6 @@ def find_sources(
             read.changed = changes(table, with_pages, pages)
             table = with_pages
         _put(table, job.output)
-    results = tuple(each.result for each in counted)
     return SourcesOutcome(header, results, read, tuple(repeated))
 
 
