@@ -158,9 +158,10 @@ def serve(folder: str) -> None:
                 counted["at_once"] = max(counted["at_once"], counted["now"])
                 fails = state["fails"] > 0
                 state["fails"] -= fails
-            self.answer(*((503, {"message": "busy"}) if fails else complete(asked)))
-            with lock:
+            answer = (503, {"message": "busy"}) if fails else complete(asked)
+            with lock:  # Before the answer, upon which the next one may come.
                 counted["now"] -= 1
+            self.answer(*answer)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)  # noqa: T201

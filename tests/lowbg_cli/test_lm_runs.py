@@ -57,13 +57,15 @@ def test_rows_have_the_figures_last_whatever_the_batch(run: Run, shard: Path, mo
     plain = rows(run, shard)
     whole = rows(run, shard, "--lm", model, "--lm-performer", model)
     small = rows(run, shard, "--lm", model, "--batch-bytes", 3000, "--lm-batch-tokens", 90)
-    names = [*plain[0], "lm_perplexity", "lm_log_rank", "lm_entropy", "lm_lrr", "lm_curvature",
+    own = [*plain[0], "lm_models"]
+    names = [*own, "lm_perplexity", "lm_log_rank", "lm_entropy", "lm_lrr", "lm_curvature",
              "lm_surprisal_spread"]  # fmt: skip
     assert list(small[0]) == names
     assert list(whole[0]) == [*names, "binoculars"]
     for a, b, c in zip(plain, whole, small, strict=True):
         assert a == {name: b[name] for name in a}
-        for name in names[len(a) :]:
+        assert {*c["lm_models"]} < {*b["lm_models"]}  # With the performer.
+        for name in names[len(own) :]:
             assert (b[name] is None) == (c[name] is None)
             assert b[name] is None or b[name] == pytest.approx(c[name], rel=1e-4)
         # A model that looks at itself: surprisal over its own entropy.
