@@ -44,9 +44,12 @@ def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
         key = _identity(value)
         found = taken.get(key) or _within(value, folders)
         if found is not None and how is not Written.UPDATED:
-            raise ConfigError(f"{own.flag} {value}: {found} is read; name another file")
+            raise ConfigError(f"{own.flag} {_shown(value)}: {found} is read; name another file")
         if key in written and not _is_device(value):
-            raise ConfigError(f"{own.flag} {value}: {written[key]} writes to it; name another file")
+            other = written[key]
+            raise ConfigError(
+                f"{own.flag} {_shown(value)}: {other} writes to it; name another file"
+            )
         written[key] = own.flag
     for key, name in taken.items():
         if _of_file(sys.stdout) == key:
@@ -159,6 +162,11 @@ def _refuse_standard(own: Declared, path: Path) -> None:
 def _identity(path: Path) -> tuple[int, int] | str:
     """What tells a file or an object from any other."""
     return object_url(path) if is_object_url(path) else identity(path)
+
+
+def _shown(path: Path) -> str:
+    """The path, or the URL that a `Path` was made of."""
+    return address(path) if is_object_url(path) else str(path)
 
 
 def _of_file(stream: TextIO | None) -> tuple[int, int] | str | None:

@@ -199,7 +199,7 @@ def test_tables_of_sources_are_added_up_there(lake: str, run: Run, tmp_path: Pat
     lacking = run("sources", f"{lake}/{parts[0].name}", "-o", f"{lake}/y.parquet")
     assert "missing, so that the parts aren't all" in lacking.stderr
     itself = run("sources", f"{lake}/whole.parquet", "-o", f"{lake}/whole.parquet", "--overwrite")
-    assert "is both input and -o" in itself.stderr
+    assert "is read; name another file" in itself.stderr
     listed = run("filter", local / "in", "-o", tmp_path / "f", "-q", "--deny-source",
                  f"@{lake}/list.txt")  # fmt: skip
     assert listed.exit_code == 0, listed.stderr
