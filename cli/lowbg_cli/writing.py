@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,11 +45,11 @@ def refuse_shared(said: Iterable[tuple[Declared, Any]]) -> None:
         key = _identity(value)
         found = taken.get(key) or _within(value, folders)
         if found is not None and how is not Written.UPDATED:
-            raise ConfigError(f"{own.flag} {_shown(value)}: {found} is read; name another file")
+            raise ConfigError(f"{own.flag} {address(value)}: {found} is read; name another file")
         if key in written and not _is_device(value):
             other = written[key]
             raise ConfigError(
-                f"{own.flag} {_shown(value)}: {other} writes to it; name another file"
+                f"{own.flag} {address(value)}: {other} writes to it; name another file"
             )
         written[key] = own.flag
     for key, name in taken.items():
@@ -111,9 +112,8 @@ def _folders(own: Declared, value: Any) -> Iterator[str]:
     """What an option or argument names, to be read, that may stand for several files."""
     for each in value if isinstance(value, (list, tuple)) else (value,):
         if isinstance(each, Path) or not own.flag.startswith("-") or own.setting.unit == "INPUT":
-            is_several = not Path(each).is_file() and str(each) != "-"
-            if is_several and isinstance(each, (str, Path)):
-                yield address(Path(each)) if is_object_url(each) else str(each)
+            if isinstance(each, (str, Path)) and str(each) != "-" and not Path(each).is_file():
+                yield address(each)
 
 
 def _within(path: Path, folders: Sequence[str]) -> str | None:
@@ -140,7 +140,7 @@ def _within(path: Path, folders: Sequence[str]) -> str | None:
 
 def _base(url: str) -> str:
     """What lies above all that a URL, which may be a glob, stands for."""
-    plain, glob, _ = object_url(url).partition("*")
+    plain, *glob = re.split(r"[*?[]", object_url(url), maxsplit=1)
     return plain.rpartition("/")[0] if glob else plain
 
 
@@ -162,11 +162,6 @@ def _refuse_standard(own: Declared, path: Path) -> None:
 def _identity(path: Path) -> tuple[int, int] | str:
     """What tells a file or an object from any other."""
     return object_url(path) if is_object_url(path) else identity(path)
-
-
-def _shown(path: Path) -> str:
-    """The path, or the URL that a `Path` was made of."""
-    return address(path) if is_object_url(path) else str(path)
 
 
 def _of_file(stream: TextIO | None) -> tuple[int, int] | str | None:

@@ -292,6 +292,17 @@ def test_a_date_that_was_not_kept_is_asked_for(desk: Path, run: Run) -> None:
     assert "the rows have no field 'date'; lowbg score keeps one with --keep-field" in refused(got)
 
 
+@pytest.mark.parametrize("given", ["rows/in", "rows/in/a.jsonl"])
+def test_rows_of_a_run_that_did_not_finish_are_refused(desk: Path, run: Run, given: str) -> None:
+    (desk / "rows" / "in" / "manifest.json").unlink()
+    message = "rows/in: its run didn't finish: there is no manifest.json"
+    assert message in refused(run("eval", desk / given))
+    args = ("--label-field", "label", "-o", desk / "p.toml")
+    said = refused(run("calibrate", desk / given, *args))
+    assert message in said
+    assert "--resume" in said
+
+
 def test_rows_and_documents_are_not_mixed(desk: Path, run: Run) -> None:
     documents = shutil.copy(desk / "text" / "in" / "a.jsonl", desk / "documents.jsonl")
     message = refused(run("eval", desk / "rows" / "in", documents))

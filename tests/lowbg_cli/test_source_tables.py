@@ -327,6 +327,9 @@ def test_tables_of_parts_add_up_and_none_may_be_missing(run: Run, tmp_path: Path
     lacking = run("sources", *parts[:2], parts[3], "-o", table, "-q")
     assert lacking.exit_code == 2
     assert "t-00002-of-00004: missing" in lacking.stderr
+    alone = run("filter", source, "-o", tmp_path / "out", "--sources", parts[0])
+    assert alone.exit_code == 2
+    assert "t-00001-of-00004: missing, so that the parts aren't all (1 of 4)" in alone.stderr
     assert run("sources", *parts, "-o", table, "-q").exit_code == 0
     assert table.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     both = run("sources", tmp_path / "whole.parquet", source, "-o", tmp_path / "x.parquet", *split)

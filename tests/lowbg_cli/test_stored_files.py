@@ -256,3 +256,13 @@ def test_a_bucket_is_a_folder(lake: str) -> None:
 
     name = lake.removeprefix("s3://lake/")
     assert f"{name}/in/a.jsonl" in {shard.name for shard in discover(["s3://lake"])}
+
+
+@pytest.mark.parametrize("given", ["in", "in/", "in/*.jsonl", "in/?.jsonl", "in/[ab].jsonl"])
+def test_no_object_of_an_input_is_written_to(given: str, lake: str, run: Run) -> None:
+    store = ObjectStore(lake)
+    before = store.read("in/a.jsonl")
+    result = run("gate", f"{lake}/{given}", "--max-ai-share", 0.9, "--json", f"{lake}/in/a.jsonl")
+    assert result.exit_code == 2
+    assert f"--json {lake}/in/a.jsonl: {lake}/in/a.jsonl is read; name another" in result.stderr
+    assert store.read("in/a.jsonl") == before

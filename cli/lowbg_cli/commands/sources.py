@@ -175,7 +175,7 @@ def sources_command(
     if part is not None:
         _check_part(found, given)
         output = part.file(output)
-    _check_output(output, found.tables)
+    _check_output(output)
     _check_list(listed, config, given)
     refuse_existing(output, overwrite=overwrite)
     data = _data(replace(inputs, given=found.data), part, quiet=quiet)
@@ -265,13 +265,11 @@ def _made(job: SourcesJob, listed: ListOptions, *, quiet: bool) -> SourcesOutcom
     return outcome
 
 
-def _check_output(output: Path, tables: Sequence[Path]) -> None:
+def _check_output(output: Path) -> None:
     """Raises `ConfigError` where the table can't be written under this name."""
     if output.suffix != ".parquet":
         raise ConfigError(f"{output}: a table of sources is a Parquet file; name it x.parquet")
     check_folder(output)
-    if any(table.resolve() == output.resolve() for table in tables):
-        raise ConfigError(f"{address(output)} is both input and -o; name another file")
 
 
 def _check_list(listed: ListOptions, config: RunConfig, given: Given) -> None:

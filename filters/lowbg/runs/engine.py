@@ -36,6 +36,7 @@ from lowbg.models import ModelFile, embedded_names, open_embedded, open_folder
 from lowbg.records import Batch, KnownOrigin, Metadata
 from lowbg.runs.cascade import Cascade, LookedAgain
 from lowbg.runs.identity import comes_with_lowbg, scored_by
+from lowbg.runs.splitting import refuse_missing
 from lowbg.schema import Columns
 from lowbg.scorers import columns_of, running_scorers
 from lowbg.scorers.base import Documents, Scorer
@@ -216,6 +217,7 @@ class Engine:
         from lowbg.decision.source_tables import source_tables
 
         found = source_tables(sources.table)
+        refuse_missing([Path(found.name)])
         path, header = found.name, found.header
         if header.by != self._source_by.spelled:
             raise ConfigError(

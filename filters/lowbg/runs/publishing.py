@@ -110,19 +110,21 @@ def published(job: Job, layout: Layout) -> Iterator[Published]:
     if job.published is None:
         yield InPlace(job.output)
         return
-    with published_at(job.published, job.output, job.existing, layout) as place:
-        place.works_elsewhere = job.works_elsewhere
+    where = (job.published, job.output, job.existing, layout)
+    with published_at(*where, works_elsewhere=job.works_elsewhere) as place:
         yield place
 
 
 @contextmanager
-def published_at(url: str, root: Path, existing: Existing, layout: Layout) -> Iterator[InStore]:
-    """The outputs at a URL, locked; `root` is the scratch. Raises as `published` does."""
+def published_at(
+    url: str, root: Path, existing: Existing, layout: Layout, *, works_elsewhere: bool = False
+) -> Iterator[InStore]:
+    """The outputs at a URL, locked; the rest as for `InStore`. Raises as `published` does."""
     store = ObjectStore(url)
     with ExitStack() as locked:
         try:
             still_held = locked.enter_context(store_lock(store))
-            place = InStore(store, root, layout, still_held)
+            place = InStore(store, root, layout, still_held, works_elsewhere=works_elsewhere)
             place.check(existing)
             place.fetch(existing)
         except StoreError as error:
@@ -142,12 +144,17 @@ class InStore(Published):
     logs of pieces go through the store; those that nobody took are removed in the end.
     """
 
-    works_elsewhere = False
-
     def __init__(
-        self, store: ObjectStore, root: Path, layout: Layout, still_held: Callable[[], bool]
+        self,
+        store: ObjectStore,
+        root: Path,
+        layout: Layout,
+        still_held: Callable[[], bool],
+        *,
+        works_elsewhere: bool = False,
     ) -> None:
         self.ended = False
+        self._works_elsewhere = works_elsewhere
         self.store = store
         self._root = root
         self._layout = layout
@@ -272,11 +279,11 @@ class InStore(Published):
 
     def task(self, task: BundleTask[ShardResult]) -> BundleTask[ShardResult]:
         """The task that sends a shard's outputs."""
-        return SendingTask(task, self._root, self.store, self.works_elsewhere)
+        return SendingTask(task, self._root, self.store, self._works_elsewhere)
 
     def fetch_logs(self, logs: Iterable[WrittenFile]) -> None:
         """Moves them from the store into the scratch."""
-        if not self.works_elsewhere:
+        if not self._works_elsewhere:
             return
         paths = [log.path for log in logs]
         for path in paths:
@@ -304,7 +311,7 @@ class InStore(Published):
         for name in REPORTS:
             if any(file.path == name for file in whole.files):
                 self.store.upload(name, self._root / name)
-        if self.works_elsewhere:
+        if self._works_elsewhere:
             self.store.delete(self.store.list(_LOGS))
         kept = {file.path for file in whole.files}
         before = [] if self._before is None else self._before.files

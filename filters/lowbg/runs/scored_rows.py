@@ -29,6 +29,8 @@ from lowbg.formats.jsonl.objects import other_value
 from lowbg.formats.rows import in_a_line
 from lowbg.models import ModelFile
 from lowbg.records import Batch, Metadata, Position, RowPayload
+from lowbg.runs import manifest
+from lowbg.runs.checkpoints import FOLDER
 from lowbg.runs.engine import Engine, Judged
 from lowbg.runs.inputs import STDIN, Shard
 from lowbg.runs.probe_calibration import calibration_of
@@ -82,7 +84,8 @@ def find_rows(
     """What rows of score say that the shards hold; null where they hold documents.
 
     `head` is what "-" begins with. A shard without records may be either. Raises `ConfigError` for
-    rows beside documents, that lack a column, or that are dolma's attributes; unless what an LM
+    rows beside documents, of a run that didn't finish, that lack a column, or that are dolma's
+    attributes; unless what an LM
     said is left out, for rows of several LMs, and of one that read a part of the documents.
     """
     firsts = [(shard, _first_record(shard, head)) for shard in shards]
@@ -95,6 +98,7 @@ def find_rows(
             f"{rows[0][0].name} holds rows of score, {others[0].name} doesn't; give one or the "
             "other"
         )
+    _refuse_unfinished([shard for shard, _ in rows])
     for shard, first in rows:
         _check_columns(shard, first)
     fields = frozenset.intersection(*(frozenset(first) for _, first in rows))
@@ -108,6 +112,21 @@ def find_rows(
         _check_lm(_lm_of(first_of_other), lm, other.name, f"those of {shard.name}")
     _check_lm(lm, lm, shard.name, "")
     return FoundRows(fields, lm)
+
+
+def _refuse_unfinished(shards: Sequence[Shard]) -> None:
+    """Raises `ConfigError` where shards lie in an output that is noted as begun, and isn't whole.
+
+    What lies in a store is taken as it is.
+    """
+    paths = [Path(shard.path) for shard in shards if shard.path != STDIN]
+    for folder in {parent for path in paths for parent in path.parents}:
+        begun = folder / FOLDER / "run.json"
+        if begun.is_file() and not (folder / manifest.NAME).is_file():
+            raise ConfigError(
+                f"{folder}: its run didn't finish: there is no {manifest.NAME}, and its rows are a "
+                'part of the documents. Go on with it by `existing="resume"`'
+            )
 
 
 def _first_record(shard: Shard, head: bytes) -> Mapping[str, Any] | None:

@@ -35,7 +35,7 @@ def refuse_missing(files: Sequence[Path]) -> None:
         if missing := sorted({*range(count)} - there):
             raise ConfigError(
                 f"{name}-{missing[0]:05}-of-{count:05}: missing, so that the parts aren't all "
-                f"({len(there):,} of {count:,}); make it, then add them up"
+                f"({len(there):,} of {count:,}); make it, then add them up with `lowbg sources`"
             )
 
 

@@ -75,6 +75,7 @@ def compact(plain: Any) -> bytes:
 def swiftly(plain: Any, *, indent: bool = False) -> bytes | None:
     """What Python's own writer makes of plain values, in UTF-8, in a fifth of its time.
 
+    Numbers must be finite: others come back as null.
     With `indent` it has lines, two spaces a level, and sorted keys. None where it isn't known to be
     the same: there are lone surrogates, or numbers so small that the two may spell them otherwise.
     """
