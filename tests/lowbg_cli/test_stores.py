@@ -21,6 +21,7 @@ from typer.testing import Result
 
 from lowbg.config import RunConfig
 from lowbg.jobs.filter import FilterJob, filter_shards
+from lowbg.runs import publishing
 from lowbg.runs.executors import server
 from lowbg.runs.inputs import discover
 from lowbg.runs.progress import Observer, Progress
@@ -275,6 +276,7 @@ def test_a_shard_in_pieces_is_sent_when_it_is_put_together(
 ) -> None:
     """From workers on other machines logs come through the store."""
     monkeypatch.setattr(FilterJob, "works_elsewhere", elsewhere)
+    monkeypatch.setattr(publishing, "_LOGS", "nowhere/")  # They don't stay until the end.
     monkeypatch.setattr(server, "_started", False)  # It may not know this test's store.
     shard = tmp_path / "large.jsonl"
     shard.write_bytes(numbered(1_500))
