@@ -267,3 +267,15 @@ def test_a_row_group_ends_with_the_row_that_fills_it(tmp_path: Path, is_dictiona
     assert len(held) > 1
     assert (held[:-1] >= GROUP_BYTES).all()
     assert (held < GROUP_BYTES + max(map(len, long))).all()
+
+
+@pytest.mark.parametrize("rows_per_group", [700, CHUNK_ROWS, 1_500])
+def test_a_row_group_has_no_more_rows_than_asked_for(tmp_path: Path, rows_per_group: int) -> None:
+    """Whatever the chunks that are joined on the way to it."""
+    table = pa.table({"text": [f"{i}" for i in range(4_000)]})
+    for size in (4_000, 333):
+        metadata = written_in_parts(tmp_path / "a.parquet", table, rows_per_group, size)
+        groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        *full, last = groups
+        assert {*full} == {rows_per_group}
+        assert 0 < last <= rows_per_group
